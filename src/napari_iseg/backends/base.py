@@ -1,0 +1,128 @@
+"""What every published method shares: how its network is called, built, loaded and run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from napari_iseg.errors import DeviceError, InputError
+
+Shapes = Mapping[str, tuple[int, ...]]
+Variant = Mapping[str, Any]
+
+
+class ClickNet(nn.Module):
+    """A network that turns an image, a previous mask and clicks into a mask."""
+
+    def forward(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:
+        """Mask logits.
+
+        Parameters
+        ----------
+        image : (B, 3, H, W) float, RGB in [0, 1]
+        prev_mask : (B, 1, H, W) float, probability in [0, 1]; zeros when there is none
+        clicks : (B, 2N, 3) float, rows (row, col, order) in pixels of ``image``: N positive, then N
+            negative; unused rows are -1
+
+        Returns
+        -------
+        (B, 1, H, W) float32 logits
+        """
+        raise NotImplementedError
+
+    def scored(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and, per sample, how good the network believes its mask to be: (B,) in [0, 1].
+
+        A network without such a head answers with its mean certainty over the predicted object.
+        """
+        logits = self(image, prev_mask, clicks)
+        probability = logits.sigmoid()
+        inside = (probability > 0.5).float()
+        certain = (2 * probability - 1).abs()
+        return logits, (certain * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp(min=1)
+
+    def prepare(self, height: int, width: int) -> None:
+        """Do once per input size what need not be done per click (position tables, kernels)."""
+
+    def load_published(self, state: Mapping[str, Tensor]) -> None:
+        """Load the authors' state dict, strictly, by their key names."""
+        raise NotImplementedError
+
+    def published_names(self) -> dict[str, str]:
+        """Own state-dict key -> key of the published checkpoint (identity where they are equal)."""
+        return {key: key for key in self.state_dict()}
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """How a click model is run; the defaults are the published evaluation settings of CFR-ICL."""
+
+    threshold: float = 0.49
+    flip: bool = True
+    size: tuple[int, int] = (448, 448)  # what every window is resized to, (rows, cols)
+    window: str = "zoom-in"  # "zoom-in": the published rule; "scale-search": ours, see interactive/scale_search.py
+    zoom_expand: float = 1.4
+    zoom_min_side: int = 200
+    zoom_keep_iou: float = 0.5
+    zoom_threshold: float = 0.5
+    refine_steps: int = 0  # CFR-n: extra passes per refined click
+    refine_adaptive: bool = False  # A-CFR: stop once at most refine_pixels pixels change
+    refine_clicks: int | None = 1  # refine the first n clicks (published code: 1; the paper's text: every click, None)
+    refine_pixels: int = 20
+    search_sides: tuple[int, ...] = ()  # scale-search: window sides tried for the first click, in pixels
+
+    def with_options(self, **options: Any) -> Inference:
+        """A copy with some fields replaced; unknown names are refused with the list of valid ones."""
+        known = {f.name for f in fields(self)}
+        unknown = sorted(set(options) - known)
+        if unknown:
+            raise InputError(f"Unknown inference option {unknown[0]!r}; valid are {', '.join(sorted(known))}.")
+        return replace(self, **{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What a checkpoint was recognised as: the backend's name and the variant that builds its network."""
+
+    backend: str
+    variant: dict[str, Any]
+    label: str  # for people: "CFR-ICL vit-b"
+
+
+class Backend(Protocol):
+    """One published method. A new method is one file with one of these and a line in ``backends.BACKENDS``."""
+
+    name: str
+    title: str
+    good_at: str  # one line for the model list
+    prompts: frozenset[str]  # of "click", "box", "mask"
+    inference: Inference  # the published settings
+    variants: Mapping[str, Variant]
+
+    def build(self, variant: str | Variant) -> ClickNet:
+        """The network of a variant, with random weights."""
+
+    def recognise(self, shapes: Shapes) -> Recognition | None:
+        """The variant whose published key names and shapes these are, or None. Reads nothing but the shapes."""
+
+    def inference_for(self, variant: Variant) -> Inference:
+        """Published inference settings of a variant (its trained size)."""
+
+
+def as_device(name: str) -> torch.device:
+    """The torch device for "auto", "cpu", "cuda", "cuda:1" or "mps"; refuses one that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"Unknown device {name!r}; use 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'.") from None
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise DeviceError(f"The device {name!r} was asked for but no such GPU was found here; use device='cpu' or 'auto'.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("The device 'mps' was asked for but this machine has none; use device='cpu' or 'auto'.")
+    return device
