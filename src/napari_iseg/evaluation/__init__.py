@@ -1,0 +1,1 @@
+"""Measuring click models: data sets, the published click protocol, baselines, reports."""

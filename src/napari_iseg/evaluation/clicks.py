@@ -1,7 +1,7 @@
 """The published click simulator: where a person would click next, given the truth and the present mask.
 
-RITM's rule as used by SimpleClick and CFR-ICL: the click goes to the pixel that lies deepest inside the larger of
-the two kinds of error, object missed (a positive click) or background taken (a negative one).
+RITM's rule as used by SimpleClick and CFR-ICL: the click goes to the pixel that lies deepest inside the
+larger of the two kinds of error, object missed (a positive click) or background taken (a negative one).
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class ClickSimulator:
     def next(self, mask: npt.NDArray[np.bool_]) -> Click:
         """The next click for the present mask, (H, W) bool.
 
-        A tie gives a negative click; among equally deep pixels the first in raster order is taken; a perfect mask
-        gives a negative click at (0, 0), as published.
+        A tie gives a negative click; among equally deep pixels the first in raster order is taken; a perfect
+        mask gives a negative click at (0, 0), as published.
         """
         if mask.shape != self.truth.shape:
             raise InputError(f"The mask has shape {mask.shape} but the truth has {self.truth.shape}.")
         missed, at_missed = deepest(self._object & ~mask, self._clicked)
         taken, at_taken = deepest(self._background & mask, self._clicked)
-        positive = missed > taken
+        positive = bool(missed > taken)
         row, col = at_missed if positive else at_taken
         self._clicked.append((row, col))
         return Click(row, col, positive)
@@ -59,8 +59,8 @@ def deepest(
     """Largest Euclidean distance to the outside of ``region`` and the first pixel (raster order) that has it.
 
     Everything beyond the array counts as outside, pixels in ``skip`` are not chosen. Nothing to choose gives
-    (0, (0, 0)). Only the region's bounding box is transformed: with one pixel of padding the box's rim is outside,
-    and whatever lies further out is farther away, so the distances are those of the whole array.
+    (0, (0, 0)). Only the region's bounding box is transformed: with one pixel of padding the box's rim is
+    outside, and whatever lies further out is farther away, so the distances are those of the whole array.
     """
     rows = np.flatnonzero(region.any(1))
     if not len(rows):

@@ -1,13 +1,14 @@
 """Clicks for training: the published random sampler and the published click between two forward passes.
 
-Both are RITM's, as used by SimpleClick and CFR-ICL. Clicks are rows (row, col, order): the first half of an array
-positive, the second half negative, unused rows -1.
+Both are RITM's, as used by SimpleClick and CFR-ICL. Clicks are rows (row, col, order): the first half of an
+array positive, the second half negative, unused rows -1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -125,9 +126,9 @@ def _positions(mask: BoolMask, count: int, rng: np.random.Generator) -> list[tup
 
 
 def click_candidates(
-    probability: npt.NDArray[np.floating], truth: npt.NDArray[np.generic], threshold: float = 0.49
+    probability: npt.NDArray[np.floating], truth: npt.NDArray[Any], threshold: float = 0.49
 ) -> tuple[npt.NDArray[np.intp], bool]:
-    """Where the training click may go: flat indices of pixels deeper than half the deepest error, and its sign.
+    """Flat indices of where the training click may go, deeper than half the deepest error, and its sign.
 
     Distances are OpenCV's 5x5 chamfer approximation, as published. ``probability`` and ``truth`` are (H, W).
     """
@@ -144,12 +145,11 @@ def _chamfer(region: BoolMask) -> npt.NDArray[np.float32]:
         return np.zeros(region.shape, np.float32)
     padded = np.zeros((region.shape[0] + 2, region.shape[1] + 2), np.uint8)
     padded[1:-1, 1:-1] = region
-    distance: npt.NDArray[np.float32] = cv2.distanceTransform(padded, cv2.DIST_L2, 5)
-    return distance[1:-1, 1:-1]
+    return cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1].astype(np.float32, copy=False)
 
 
 def add_click(clicks: npt.NDArray[np.float32], row: int, col: int, positive: bool) -> None:
-    """Write one click into ``clicks`` (2N, 3), in place: into the first free row of its sign, else the last one."""
+    """Write one click into ``clicks`` (2N, 3), in place: first free row of its sign, else the last one."""
     half = len(clicks) // 2
     part = clicks[:half] if positive else clicks[half:]
     free = np.flatnonzero(part.max(1) < 0)

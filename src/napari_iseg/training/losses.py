@@ -11,8 +11,8 @@ def normalised_focal_loss(
 ) -> Tensor:
     """Normalised focal loss (Sofiiuk et al. 2019; the loss of RITM, SimpleClick and CFR-ICL).
 
-    The focal weights of each map are scaled so that they sum to its number of valid pixels; the scale carries no
-    gradient, the weights do. Computed in float32 under autocast too.
+    The focal weights of each map are scaled so that they sum to its number of valid pixels; the scale carries
+    no gradient, the weights do. Computed in float32 under autocast too.
 
     Parameters
     ----------

@@ -1,0 +1,261 @@
+"""Annotated images from a folder, a zip, TIFF volumes or GeoTIFF pairs, read lazily; shared with training.
+
+Layouts understood by `open_dataset`:
+
+* a folder or zip with ``images/`` and ``labels/``, files of the same stem (the extension may differ);
+  ``classes/`` and ``index.csv`` may lie beside them and are not read;
+* a TIFF pair ``X_image.tif``, ``X_flair.tif`` or ``X.tif`` with ``X_labels.tif``: labels of two axes are one
+  image, labels of three axes (Z, Y, X) are a volume that is cut into slices.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from napari_iseg.errors import InputError
+from napari_iseg.evaluation.files import FolderFiles, TiffVolume, ZipFiles, tiff_shape
+from napari_iseg.evaluation.splits import split_items
+
+Kind = Literal["instances", "semantic"]
+Array = npt.NDArray[Any]
+_IMAGE_SUFFIX = re.compile(r"_(image|flair)$")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One annotated image; nothing is read before it is asked for.
+
+    ``group`` names what near-duplicates share and ``position`` is the place along a volume's axis (None for
+    an image of its own); ``kind`` says what the label values mean.
+    """
+
+    name: str
+    kind: Kind
+    read_image: Callable[[], Array]
+    read_labels: Callable[[], Array]
+    group: str = ""
+    position: int | None = None
+
+    def image(self) -> Array:
+        """(H, W) or (H, W, C), of the file's dtype."""
+        return self.read_image()
+
+    def labels(self) -> npt.NDArray[np.int32]:
+        """(H, W) ids (instances) or classes (semantic), 0 = background."""
+        labels = self.read_labels()
+        return labels.astype(np.int32, copy=False)
+
+    def ids(self, min_area: int) -> list[int]:
+        """The labels that are objects: all but 0 with at least ``min_area`` pixels, ascending."""
+        values, counts = np.unique(self.labels(), return_counts=True)
+        return [int(v) for v, n in zip(values, counts, strict=True) if v > 0 and n >= min_area]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named sequence of annotated images."""
+
+    name: str
+    items: tuple[Item, ...]
+    min_area: int = 50
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Item:
+        return self.items[index]
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
+
+    @property
+    def kind(self) -> Kind:
+        """What most of the images hold: instances, or classes."""
+        semantic = sum(item.kind == "semantic" for item in self.items)
+        return "semantic" if 2 * semantic > len(self.items) else "instances"
+
+    def objects(self) -> Iterator[tuple[int, int]]:
+        """(image index, label id) of every object; each class of a semantic image is one object."""
+        for index, item in enumerate(self.items):
+            for label in item.ids(self.min_area):
+                yield index, label
+
+    def split(self, validation: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """Training and validation part, the same on every machine; see `splits.split_items` for the rules.
+
+        A single image is cut: its right part validates, with a gap of a twentieth of the width.
+        """
+        if len(self.items) == 1:
+            return self._cut(validation)
+        train, held_out = split_items([(i.name, i.group, i.position) for i in self.items], validation, seed)
+        return self.subset(train), self.subset(held_out)
+
+    def _cut(self, validation: float) -> tuple[Dataset, Dataset]:
+        item = self.items[0]
+        width = item.labels().shape[1]
+        border, gap = round(width * (1 - validation)), max(1, width // 20)
+        ranges = {"left": (0, border - gap), "right": (border, width)}
+        left, right = (
+            replace(
+                item,
+                name=f"{item.name}_{side}",
+                read_image=_crop(item.read_image, *columns),
+                read_labels=_crop(item.read_labels, *columns),
+            )
+            for side, columns in ranges.items()
+        )
+        return replace(self, items=(left,)), replace(self, items=(right,))
+
+    def subset(self, indices: Sequence[int]) -> Dataset:
+        """The images at ``indices``, in that order."""
+        return replace(self, items=tuple(self.items[i] for i in indices))
+
+
+def concatenate(name: str, datasets: Sequence[Dataset]) -> Dataset:
+    """Several parts of one data set as one, for example three patients or two zips."""
+    items = tuple(item for dataset in datasets for item in dataset.items)
+    return Dataset(name, items, min((d.min_area for d in datasets), default=50))
+
+
+def open_dataset(
+    path: str | Path,
+    *,
+    axis: int = 0,
+    min_area: int = 50,
+    kind: Kind | None = None,
+    components: bool | None = None,
+) -> Dataset:
+    """Open annotated data; the module's text names the layouts.
+
+    Parameters
+    ----------
+    path : a folder, a zip, or the image (or labels) file of a TIFF pair
+    axis : axis along which a volume is cut into slices
+    min_area : objects of fewer pixels are no click targets
+    kind : what labels mean; by default 8-bit (and boolean) labels are classes, wider ones instance ids
+    components : whether each connected part of an instance counts as an object of its own. By default so in
+        volumes, where one body crosses a slice in several places.
+
+    Raises
+    ------
+    InputError
+        When nothing is there, or an image has no labels.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(
+            f"There is no data set at {path}; give a folder, a zip, or the image file of a TIFF pair."
+        )
+    if path.suffix.lower() in {".tif", ".tiff"}:
+        items, name = _tiff_items(path, axis, kind, components)
+    elif path.is_dir() or path.suffix.lower() == ".zip":
+        items, name = _pair_items(path, kind, bool(components)), path.name.removesuffix(".zip")
+    else:
+        raise InputError(f"{path} is no data set; give a folder, a zip, or the image file of a TIFF pair.")
+    return Dataset(name, tuple(items), min_area)
+
+
+def _pair_items(path: Path, kind: Kind | None, components: bool) -> list[Item]:
+    files = FolderFiles(path) if path.is_dir() else ZipFiles(path)
+    images, labels = files.stems("images"), files.stems("labels")
+    if not images:
+        raise InputError(
+            f"{path} has no images; it needs the folders images/ and labels/ with files of equal names."
+        )
+    missing = sorted(set(images) - set(labels))
+    if missing:
+        raise InputError(
+            f"{path}: the image {missing[0]} has no labels; add labels/{missing[0]}.png or leave it out."
+        )
+    items = []
+    for stem in sorted(images):
+        entry_kind = kind or _kind_of(files.dtype(labels[stem]))
+        read = _reader(files.labels, labels[stem], components and entry_kind == "instances")
+        items.append(Item(stem, entry_kind, _reader(files.image, images[stem]), read))
+    return items
+
+
+def _tiff_items(path: Path, axis: int, kind: Kind | None, components: bool | None) -> tuple[list[Item], str]:
+    image, labels, name = _tiff_pair(path)
+    shape, dtype = tiff_shape(labels)
+    entry_kind = kind or _kind_of(dtype)
+    if len(shape) == 2:
+        read = _plane_of(labels, bool(components) and entry_kind == "instances")
+        return [Item(name, entry_kind, _tiff_image(image, shape), read, name)], name
+    if len(shape) != 3 or not 0 <= axis < 3:
+        raise InputError(
+            f"{labels.name} has axes {shape}; labels need (Y, X), or (Z, Y, X) and axis 0, 1 or 2."
+        )
+    parts = entry_kind == "instances" and components is not False
+    pixels, ids = TiffVolume(image), TiffVolume(labels)
+    items = [
+        Item(
+            f"{name}_{z:04d}",
+            entry_kind,
+            _plane(pixels, axis, z, False),
+            _plane(ids, axis, z, parts),
+            name,
+            z,
+        )
+        for z in range(shape[axis])
+    ]
+    return items, name
+
+
+def _tiff_pair(path: Path) -> tuple[Path, Path, str]:
+    name = _IMAGE_SUFFIX.sub("", path.stem).removesuffix("_labels")
+    labels = path.with_name(f"{name}_labels{path.suffix}")
+    candidates = [path] if not path.stem.endswith("_labels") else []
+    candidates += [path.with_name(f"{name}{end}{path.suffix}") for end in ("_image", "_flair", "")]
+    image = next((c for c in candidates if c.exists()), None)
+    if image is None or not labels.exists():
+        lacking = labels.name if image is not None else f"{name}_image{path.suffix}"
+        raise InputError(f"{path.name} is half of a pair: {lacking} is missing in {path.parent}.")
+    return image, labels, name
+
+
+def _kind_of(dtype: np.dtype[Any]) -> Kind:
+    return "semantic" if dtype.itemsize == 1 else "instances"
+
+
+def _reader(read: Callable[[str], Array], entry: str, components: bool = False) -> Callable[[], Array]:
+    return lambda: _parts(read(entry)) if components else read(entry)
+
+
+def _tiff_image(path: Path, shape: tuple[int, ...]) -> Callable[[], Array]:
+    """Reads one image and moves a leading band axis to the end."""
+
+    def read() -> Array:
+        image = np.asarray(tifffile.imread(path))
+        if image.ndim == 3 and image.shape[:2] != shape and image.shape[1:] == shape:
+            return np.moveaxis(image, 0, -1)
+        return image
+
+    return read
+
+
+def _plane_of(path: Path, components: bool) -> Callable[[], Array]:
+    return lambda: _parts(tifffile.imread(path)) if components else np.asarray(tifffile.imread(path))
+
+
+def _plane(volume: TiffVolume, axis: int, index: int, components: bool) -> Callable[[], Array]:
+    return lambda: _parts(volume.plane(axis, index)) if components else volume.plane(axis, index)
+
+
+def _crop(read: Callable[[], Array], start: int, stop: int) -> Callable[[], Array]:
+    return lambda: read()[:, start:stop]
+
+
+def _parts(labels: Array) -> Array:
+    """Connected parts (8 neighbours) of equal label, numbered anew."""
+    from skimage.measure import label
+
+    return np.asarray(label(labels, background=0, connectivity=2))

@@ -1,0 +1,158 @@
+"""Files behind a data set: entries of a folder or zip, pictures of any format, slices of TIFF volumes."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import Image, UnidentifiedImageError
+
+from napari_iseg.errors import InputError
+
+Array = npt.NDArray[Any]
+
+
+class Files(Protocol):
+    """Where a data set's pictures lie."""
+
+    def stems(self, folder: str) -> dict[str, str]:
+        """Stem -> entry of the files in ``folder``."""
+
+    def image(self, entry: str) -> Array:
+        """A picture."""
+
+    def labels(self, entry: str) -> Array:
+        """A label picture: palette indices instead of colours."""
+
+    def dtype(self, entry: str) -> np.dtype[Any]:
+        """The picture's dtype, without decoding it where the format allows."""
+
+
+class FolderFiles:
+    """Pictures in sub-folders of ``root``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def stems(self, folder: str) -> dict[str, str]:
+        """Stem -> path relative to the root, of the files in ``folder``."""
+        files = (p for p in (self.root / folder).glob("*") if p.is_file() and not p.name.startswith("."))
+        return {p.stem: f"{folder}/{p.name}" for p in files}
+
+    def image(self, entry: str) -> Array:
+        """The picture at ``entry``."""
+        return decode((self.root / entry).read_bytes(), entry)
+
+    def labels(self, entry: str) -> Array:
+        """The label picture at ``entry``."""
+        return decode((self.root / entry).read_bytes(), entry, indices=True)
+
+    def dtype(self, entry: str) -> np.dtype[Any]:
+        """The dtype of the picture at ``entry``."""
+        return picture_dtype((self.root / entry).read_bytes(), entry)
+
+
+class ZipFiles:
+    """Pictures in a zip; every read opens its own handle, so that threads and forks may read at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return tuple(archive.namelist())
+        except zipfile.BadZipFile:
+            raise InputError(f"{self.path} is not a readable zip; download or pack it again.") from None
+
+    def stems(self, folder: str) -> dict[str, str]:
+        """Stem -> archive name of the files in ``folder``, which may lie below one enclosing folder."""
+        entries = (PurePosixPath(name) for name in self._names if not name.endswith("/"))
+        return {p.stem: str(p) for p in entries if p.parent.name == folder and not p.name.startswith(".")}
+
+    def image(self, entry: str) -> Array:
+        """The picture at ``entry``."""
+        return decode(self._bytes(entry), entry)
+
+    def labels(self, entry: str) -> Array:
+        """The label picture at ``entry``."""
+        return decode(self._bytes(entry), entry, indices=True)
+
+    def dtype(self, entry: str) -> np.dtype[Any]:
+        """The dtype of the picture at ``entry``."""
+        return picture_dtype(self._bytes(entry), entry)
+
+    def _bytes(self, entry: str) -> bytes:
+        with zipfile.ZipFile(self.path) as archive:
+            return archive.read(entry)
+
+
+def decode(data: bytes, name: str, *, indices: bool = False) -> Array:
+    """A picture's bytes as an array; ``name`` tells the format and appears in errors.
+
+    A palette gives its colours, or its ``indices`` where the picture holds labels.
+    """
+    try:
+        if name.lower().endswith((".tif", ".tiff")):
+            return np.asarray(tifffile.imread(io.BytesIO(data)))
+        with Image.open(io.BytesIO(data)) as picture:
+            modes = {"1": "L", "P": "P" if indices else "RGB", "CMYK": "RGB", "LA": "L", "RGBA": "RGB"}
+            array = np.asarray(picture.convert(modes.get(picture.mode, picture.mode)))
+            if picture.mode == "1":
+                array = array // 255
+    except (UnidentifiedImageError, tifffile.TiffFileError, OSError, SyntaxError) as error:
+        raise InputError(f"{name} cannot be decoded ({error}); replace the file.") from error
+    return array.astype(np.uint16) if array.dtype == np.int32 else array
+
+
+def picture_dtype(data: bytes, name: str) -> np.dtype[Any]:
+    """The dtype `decode` would give, from the header alone."""
+    if name.lower().endswith((".tif", ".tiff")):
+        return tiff_header(io.BytesIO(data), name)[1]
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return np.dtype(np.uint16 if picture.mode.startswith("I") else np.uint8)
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(f"{name} cannot be decoded ({error}); replace the file.") from error
+
+
+def tiff_shape(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of a TIFF's first series, without its pixels."""
+    with path.open("rb") as handle:
+        return tiff_header(handle, str(path))
+
+
+def tiff_header(handle: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of the first series of an open TIFF."""
+    try:
+        with tifffile.TiffFile(handle) as tiff:
+            series = tiff.series[0]
+            return tuple(series.shape), np.dtype(series.dtype)
+    except tifffile.TiffFileError as error:
+        raise InputError(f"{name} is not a readable TIFF ({error}); replace the file.") from error
+
+
+class TiffVolume:
+    """Slices of one TIFF volume along any axis."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def plane(self, axis: int, index: int) -> Array:
+        """One slice; along the first axis only that page is decoded, else the volume is read once and kept."""
+        if axis == 0:
+            with tifffile.TiffFile(self.path) as tiff:
+                if len(tiff.pages) == tiff.series[0].shape[0]:
+                    return np.asarray(tiff.pages[index].asarray())
+        return np.asarray(self._whole.take(index, axis))
+
+    @cached_property
+    def _whole(self) -> Array:
+        return np.asarray(tifffile.imread(self.path))
