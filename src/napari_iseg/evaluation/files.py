@@ -146,7 +146,7 @@ class TiffVolume:
         self.path = path
 
     def plane(self, axis: int, index: int) -> Array:
-        """One slice; along the first axis only that page is decoded, else the volume is read once and kept."""
+        """One slice; along the first axis only that page is decoded, else all is read once and kept."""
         if axis == 0:
             with tifffile.TiffFile(self.path) as tiff:
                 if len(tiff.pages) == tiff.series[0].shape[0]:

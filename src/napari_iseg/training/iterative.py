@@ -1,0 +1,100 @@
+"""The training objective over several clicks of one object: iterative click loss (ICL) and plain iterative training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from napari_iseg.backends.base import ClickNet
+from napari_iseg.training.losses import normalised_focal_loss
+
+AddClick = Callable[[Tensor, Tensor, Tensor], Tensor]  # (probability, truth, clicks) -> clicks
+Criterion = Callable[[Tensor, Tensor], Tensor]  # (logits, truth) -> loss per sample
+
+
+@dataclass(frozen=True)
+class Objective:
+    """``loss`` to back-propagate; ``terms`` of each counted forward, unweighted; last ``logits`` and ``clicks``."""
+
+    loss: Tensor
+    terms: tuple[Tensor, ...]
+    logits: Tensor
+    clicks: Tensor
+
+
+def icl_objective(
+    net: ClickNet,
+    image: Tensor,
+    truth: Tensor,
+    clicks: Tensor,
+    *,
+    forwards: int,
+    add_click: AddClick,
+    criterion: Criterion = normalised_focal_loss,
+    backward: Callable[[Tensor], object] | None = None,
+) -> Objective:
+    """Iterative click loss: the sum over forwards i = 1..k of i times the loss (CFR-ICL eq. 7, as in its code).
+
+    Every forward sees the previous probabilities detached, so no gradient flows from one forward to an
+    earlier one.
+
+    Parameters
+    ----------
+    net : in training mode
+    image : (B, 3, H, W) float in [0, 1]
+    truth : (B, 1, H, W), 1 object, 0 background, -1 ignored
+    clicks : (B, 2N, 3), the first clicks
+    forwards : k; the published training draws it from {1, 2, 3} per batch
+    add_click : places the next click of each sample, see `clicks.iterative_clicks`
+    criterion : loss per sample, averaged over the batch
+    backward : back-propagates each weighted term at once, which frees its graph: the same gradients with the
+    memory
+        of one forward. The returned loss is then detached.
+    """
+    previous = torch.zeros_like(image[:, :1])
+    total = image.new_zeros((), dtype=torch.float32)
+    terms: list[Tensor] = []
+    for i in range(1, forwards + 1):
+        logits = net(image, previous, clicks)
+        term = criterion(logits, truth).mean()
+        if backward is not None:
+            backward(i * term)
+            term = term.detach()
+        terms.append(term)
+        total = total + i * term
+        if i < forwards:
+            previous = logits.detach().sigmoid()
+            clicks = add_click(previous, truth, clicks)
+    return Objective(total, tuple(terms), logits, clicks)
+
+
+def iterative_objective(
+    net: ClickNet,
+    image: Tensor,
+    truth: Tensor,
+    clicks: Tensor,
+    *,
+    free: int,
+    add_click: AddClick,
+    criterion: Criterion = normalised_focal_loss,
+) -> Objective:
+    """Plain iterative training (RITM): ``free`` forwards in evaluation mode, then one that is learned from.
+
+    Parameters are those of `icl_objective`; each free forward is followed by a click and carries no gradient.
+    """
+    previous = torch.zeros_like(image[:, :1])
+    training = net.training
+    net.eval()
+    try:
+        with torch.no_grad():
+            for _ in range(free):
+                previous = net(image, previous, clicks).sigmoid()
+                clicks = add_click(previous, truth, clicks)
+    finally:
+        net.train(training)
+    logits = net(image, previous, clicks)
+    term = criterion(logits, truth).mean()
+    return Objective(term, (term,), logits, clicks)
