@@ -1,0 +1,109 @@
+"""One pass of the network: crop the windows, run them in one batch, paste the best answer back.
+
+Implements section 3 of the published inference (crop bilinear with aligned corners, mean of the logits of the crop and
+its mirror image, sigmoid after the mean, zero outside the crop).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_iseg.interactive.state import State
+from napari_iseg.interactive.zoom import WindowRule
+from napari_iseg.prompts import Click, Window, click_array
+
+if TYPE_CHECKING:
+    from napari_iseg.backends.model import Model
+
+
+def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> State:
+    """One pass for the newest click of ``state``; the new state has the pass's probability and window.
+
+    Parameters
+    ----------
+    image : (3, rows, cols) float32 in [0, 1], the area grid of ``state``
+    """
+    windows = rule.windows(state)
+    best, answer = 0, None
+    if len(windows) == 1:
+        answer = ask(model, image, state, windows)[0]
+    else:
+        answers, scores = ask_scored(model, image, state, windows)
+        best = int(scores.argmax())
+        answer = answers[best]
+    pasted = paste(answer, windows[best], state.shape)
+    return replace(state, probability=rule.merge(state, pasted, windows[best]), zoom=windows[best])
+
+
+def ask(model: Model, image: Tensor, state: State, windows: Sequence[Window]) -> Tensor:
+    """Probabilities (K, H, W) for K windows at the network's size, flip averaged if the model is run so."""
+    return _unflipped(model, model.logits(*_batch(model, image, state, windows))).sigmoid()
+
+
+def ask_scored(
+    model: Model, image: Tensor, state: State, windows: Sequence[Window]
+) -> tuple[Tensor, npt.NDArray[np.float32]]:
+    """As ``ask``, with the network's belief (K,) in each answer (mean of crop and mirror image)."""
+    logits, scores = model.scored(*_batch(model, image, state, windows))
+    if model.inference.flip:
+        scores = scores.reshape(2, -1).mean(0)
+    return _unflipped(model, logits).sigmoid(), np.asarray(scores.float().cpu().numpy(), np.float32)
+
+
+def paste(answer: Tensor, window: Window, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Probabilities (H, W) of a window, resized to it and put into a zero map of ``shape``."""
+    full = np.zeros(shape, np.float32)
+    full[window.slices] = _resized(answer[None, None], window.shape)[0, 0].numpy()
+    return full
+
+
+def click_in_window(click: Click, window: Window, size: tuple[int, int]) -> Click:
+    """A grid click in pixels of the window resized to ``size`` (rows, cols), as published."""
+    return Click(
+        size[0] * (click.row - window.top) / window.height,
+        size[1] * (click.col - window.left) / window.width,
+        click.positive,
+    )
+
+
+def _batch(
+    model: Model, image: Tensor, state: State, windows: Sequence[Window]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Image, previous mask and clicks of all windows, followed by their mirror images if the model flips."""
+    size = model.inference.size
+    images, masks, points, mirrored = [], [], [], []
+    for window in windows:
+        rows, cols = window.slices
+        images.append(_resized(image[None, :, rows, cols], size))
+        # copied, because torch refuses to share read-only memory
+        mask = torch.from_numpy(state.probability[rows, cols].copy())
+        masks.append(_resized(mask[None, None], size))
+        clicks = [click_in_window(click, window, size) for click in state.grid_clicks]
+        points.append(click_array(clicks))
+        mirrored.append(click_array([Click(c.row, size[1] - c.col - 1, c.positive) for c in clicks]))
+    stacked, masked = torch.cat(images), torch.cat(masks)
+    if model.inference.flip:
+        stacked = torch.cat([stacked, stacked.flip(3)])
+        masked = torch.cat([masked, masked.flip(3)])
+        points += mirrored
+    return stacked, masked, torch.from_numpy(np.stack(points))
+
+
+def _unflipped(model: Model, logits: Tensor) -> Tensor:
+    """(K, H, W) logits: the mean of each window's and its mirror image's."""
+    if not model.inference.flip:
+        return logits[:, 0]
+    straight, mirrored = logits.chunk(2)
+    return (0.5 * (straight + mirrored.flip(3)))[:, 0]
+
+
+def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)

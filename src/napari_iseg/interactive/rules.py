@@ -1,0 +1,23 @@
+"""The window rule that a model's inference settings name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_iseg.errors import InputError
+from napari_iseg.interactive.zoom import WindowRule, ZoomIn
+
+if TYPE_CHECKING:
+    from napari_iseg.backends.base import Inference
+
+
+def window_rule(inference: Inference) -> WindowRule:
+    """The rule of ``inference.window``; raises InputError for an unknown one."""
+    if inference.window == "zoom-in":
+        return ZoomIn(
+            expand=inference.zoom_expand,
+            min_side=inference.zoom_min_side,
+            keep_iou=inference.zoom_keep_iou,
+            threshold=inference.zoom_threshold,
+        )
+    raise InputError(f"Unknown window rule {inference.window!r}; use 'zoom-in'.")

@@ -1,0 +1,99 @@
+"""The published rule for the network's window (zoom-in), and the shape that any such rule has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_iseg.interactive.state import State
+from napari_iseg.prompts import Click, Window
+
+
+class WindowRule(Protocol):
+    """Where the network looks, and what becomes of its answer."""
+
+    def windows(self, state: State) -> Sequence[Window]:
+        """Windows to try for the next pass, in area-grid pixels, each at least 1 x 1 and inside the grid.
+
+        ``state`` holds the newest click and the probability and window of the pass before. Of several windows the one
+        with the best ``ClickNet.scored`` wins; they run in one batch.
+        """
+
+    def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
+        """The new probability on the area grid, from the one before (``state.probability``) and the pass's answer.
+
+        ``answer`` is the answer for ``window``, zero outside of it, float32 of ``state.shape``.
+        """
+
+
+@dataclass(frozen=True)
+class ZoomIn:
+    """The zoom-in rule of the RITM family, as CFR-ICL evaluates with it.
+
+    The crop is the box of the mask and of the positive clicks, expanded; it is kept while the object stays in it. In
+    the published form crops are inclusive (rmin, rmax, cmin, cmax); here they are half-open windows.
+    """
+
+    expand: float = 1.4
+    min_side: int = 200
+    keep_iou: float = 0.5
+    threshold: float = 0.5
+
+    def windows(self, state: State) -> Sequence[Window]:
+        """The present crop, or the candidate where the object has left it."""
+        candidate = self.candidate(state)
+        present = state.zoom
+        if (
+            present is None
+            or _leaves(state.grid_clicks, present)
+            or overlap(candidate, present) < self.keep_iou
+        ):
+            return (candidate,)
+        return (present,)
+
+    def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
+        """The answer as it is: the published map is zero outside the crop."""
+        return answer
+
+    def candidate(self, state: State) -> Window:
+        """The crop that the present mask asks for: the whole grid as long as there is no mask."""
+        mask = state.probability > self.threshold
+        if not mask.any():
+            return Window.of_shape(state.shape)
+        rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        spans = [[int(rows[0]), int(rows[-1])], [int(cols[0]), int(cols[-1])]]
+        for click in state.grid_clicks:
+            if click.positive:
+                for span, at, size in zip(spans, (click.row, click.col), state.shape, strict=True):
+                    pixel = min(max(int(np.floor(at + 0.5)), 0), size - 1)
+                    span[:] = [min(span[0], pixel), max(span[1], pixel)]
+        (top, bottom), (left, right) = (
+            self._expanded(low, high, size) for (low, high), size in zip(spans, state.shape, strict=True)
+        )
+        return Window(top, left, bottom, right)
+
+    def _expanded(self, low: int, high: int, size: int) -> tuple[int, int]:
+        """An inclusive interval, expanded about its centre and clamped to the grid, as a half-open one."""
+        centre = 0.5 * (low + high)
+        side = max(self.expand * (high - low + 1), self.min_side)
+        # Python's round (half to even) and the inclusive upper edge are the published ones.
+        return max(0, round(centre - 0.5 * side)), min(size - 1, round(centre + 0.5 * side)) + 1
+
+
+def overlap(one: Window, other: Window) -> float:
+    """Product of the IoU of the row intervals and the IoU of the column intervals."""
+    common, both = one.intersect(other), one.union(other)
+    return (common.height / max(both.height, 1)) * (common.width / max(both.width, 1))
+
+
+def _leaves(clicks: Sequence[Click], crop: Window) -> bool:
+    """Whether a positive click lies outside the crop; its last row and column count as outside, as published."""
+    return any(
+        click.positive
+        and not (crop.top <= click.row < crop.bottom - 1 and crop.left <= click.col < crop.right - 1)
+        for click in clicks
+    )
