@@ -1,8 +1,9 @@
 """Which part of a plane is worked on, and how that part grows when an object or a click leaves it.
 
-Small planes are worked on as a whole, as published. A large one is worked on in an area whose grid stays about as
-large as a screen, whatever the size of the plane: scale = level-0 pixels per grid pixel. Tops and lefts of areas are
-multiples of their scale and scales only ever double, so that a grown area holds the old probabilities exactly.
+Small planes are worked on as a whole, as published. A large one is worked on in an area whose grid stays
+about as large as a screen, whatever the size of the plane: scale = level-0 pixels per grid pixel. Tops and
+lefts of areas are multiples of their scale and scales only ever double, so that a grown area holds the old
+probabilities exactly.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def check_inside(click: Click, shape: tuple[int, int]) -> None:
     """Raise InputError unless the click lies on a pixel of a plane of ``shape`` (rows, columns)."""
     if not Window.of_shape(shape).contains(click.row, click.col):
         raise InputError(
-            f"The click ({click.row:g}, {click.col:g}) lies outside the image of {shape[0]} x {shape[1]} pixels."
+            f"The click ({click.row:g}, {click.col:g}) lies outside the image "
+            f"of {shape[0]} x {shape[1]} pixels."
         )
 
 
@@ -63,8 +65,9 @@ def first_area(
 def grown(state: State, click: Click, shape: tuple[int, int], context: int | None, threshold: float) -> State:
     """The state with an area large enough for the next click; the same state where it is.
 
-    The area grows to hold a window of ``context`` grid pixels around the click when the click lies outside the area, or
-    near a border at which the mask is cut off. Probabilities are kept; ``zoom`` is forgotten, as its rule looks anew.
+    The area grows to hold a window of ``context`` grid pixels around the click when the click lies outside
+    the area, or near a border at which the mask is cut off. Probabilities are kept; ``zoom`` is forgotten,
+    as its rule looks anew.
     """
     if context is None or state.area == Window.of_shape(shape):
         return state
@@ -87,7 +90,7 @@ def grid_shape(area: Window, scale: int) -> tuple[int, int]:
 
 
 def _around(row: float, col: float, side: int, plane: Window) -> Window:
-    """A square of ``side`` level-0 pixels around a position, shifted inside the plane and cut where that is smaller."""
+    """A square of ``side`` level-0 pixels around a position, shifted inside the plane or cut to it."""
     edges = []
     for centre, size in ((row, plane.bottom), (col, plane.right)):
         start = int(np.floor(centre + 0.5)) - side // 2
@@ -101,7 +104,7 @@ def _aligned(area: Window, scale: int) -> Window:
 
 
 def _is_cut(state: State, click: Click, shape: tuple[int, int], context: int, threshold: float) -> bool:
-    """Whether the mask reaches a border of the area that is not the plane's, and the click lies near that border."""
+    """Whether the mask reaches a border of the area that is not the plane's, with the click near it."""
     near = context / 4
     rows, cols = state.shape
     here = to_grid(click, state.area, state.scale)
@@ -116,7 +119,7 @@ def _is_cut(state: State, click: Click, shape: tuple[int, int], context: int, th
 
 
 def _carried(state: State, area: Window, scale: int) -> npt.NDArray[np.float32]:
-    """The state's probabilities on the grid of a larger area: copied, or averaged where the scale has doubled."""
+    """The state's probabilities on the grid of a larger area: copied, or averaged if its scale rose."""
     times = scale // state.scale
     rows, cols = grid_shape(area, scale)
     fine = np.zeros((rows * times, cols * times), np.float32)

@@ -1,7 +1,7 @@
 """One pass of the network: crop the windows, run them in one batch, paste the best answer back.
 
-Implements section 3 of the published inference (crop bilinear with aligned corners, mean of the logits of the crop and
-its mirror image, sigmoid after the mean, zero outside the crop).
+Implements section 3 of the published inference (crop bilinear with aligned corners, mean of the logits of
+the crop and its mirror image, sigmoid after the mean, zero outside the crop).
 """
 
 from __future__ import annotations

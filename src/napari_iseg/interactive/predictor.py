@@ -1,4 +1,4 @@
-"""Predictor: from clicks on one plane to the probability of the object, without a GUI and without memory of its own."""
+"""Predictor: from clicks on one plane to the probability of the object, without a GUI."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def never() -> bool:
 class Predictor:
     """Predicts one plane of an image with one model.
 
-    Every state is a function of (state before, click, view) alone, so that replaying clicks gives the same bits. A
-    predictor may be used from several threads.
+    Every state is a function of (state before, click, view) alone, so that replaying clicks gives the same
+    bits. A predictor may be used from several threads.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ class Predictor:
     plane : tuple of int
         Index on the leading axes of the source.
     context : int or None
-        Planes up to this side are worked on whole; larger ones in an area of about this many pixels. None works on
-        the whole plane always, which is what the published evaluation does.
+        Planes up to this side are worked on whole; larger ones in an area of about this many pixels. None
+        works on the whole plane always, which is what the published evaluation does.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Predictor:
         self._lock = Lock()
 
     def start(self, at: Click | Box, view: Window | None = None) -> State:
-        """The empty state from which the first prompt of an object is predicted: its area, no clicks, probability 0."""
+        """The empty state before the first prompt of an object: its area, no clicks, probability 0."""
         area, scale = first_area(self.source.shape, at, view, self.context)
         return State(area, scale, np.zeros(grid_shape(area, scale), np.float32))
 
@@ -97,8 +97,8 @@ class Predictor:
 
         Notes
         -----
-        While there is neither a positive click nor a mask there is no object: the answer is empty, and the network
-        is not asked.
+        While there is neither a positive click nor a mask there is no object: the answer is empty, and the
+        network is not asked.
         """
         check_inside(click, self.source.shape)
         if box is not None:
@@ -138,5 +138,6 @@ def _refuse_box(model: Model) -> None:
         or "none yet"
     )
     raise InputError(
-        f"The model {model.card.name!r} does not take boxes; click on the object instead (backends that take boxes: {able})."
+        f"The model {model.card.name!r} does not take boxes; click on the object instead "
+        f"(backends that take boxes: {able})."
     )

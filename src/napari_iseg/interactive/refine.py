@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def passes_for(inference: Inference, clicks: int) -> int:
     """Most passes for the click that makes the count ``clicks``.
 
-    The published code refines only the first ``refine_clicks`` clicks (its default is 1); the paper's Eq. 4 and 5 refine
-    every click (None).
+    The published code refines only the first ``refine_clicks`` clicks (its default is 1); the paper's Eq. 4
+    and 5 refine every click (None).
     """
     if inference.refine_clicks is not None and clicks > inference.refine_clicks:
         return 1

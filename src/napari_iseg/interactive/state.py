@@ -23,7 +23,8 @@ class State:
     probability : (ceil(area.height / scale), ceil(area.width / scale)) float32
         Probability of the object on the area grid; made read-only here. Outside the area it is zero.
     zoom : Window or None
-        Present window of the network in area-grid pixels; None before the first pass and after the area has grown.
+        Present window of the network in area-grid pixels; None before the first pass and after the area has
+        grown.
     clicks : tuple of Click
         All clicks so far, in the order given, in level-0 pixels of the plane.
     """

@@ -19,12 +19,12 @@ class WindowRule(Protocol):
     def windows(self, state: State) -> Sequence[Window]:
         """Windows to try for the next pass, in area-grid pixels, each at least 1 x 1 and inside the grid.
 
-        ``state`` holds the newest click and the probability and window of the pass before. Of several windows the one
-        with the best ``ClickNet.scored`` wins; they run in one batch.
+        ``state`` holds the newest click and the probability and window of the pass before. Of several
+        windows the one with the best ``ClickNet.scored`` wins; they run in one batch.
         """
 
     def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
-        """The new probability on the area grid, from the one before (``state.probability``) and the pass's answer.
+        """The new probability on the area grid, from ``state.probability`` (the one before) and the answer.
 
         ``answer`` is the answer for ``window``, zero outside of it, float32 of ``state.shape``.
         """
@@ -34,8 +34,9 @@ class WindowRule(Protocol):
 class ZoomIn:
     """The zoom-in rule of the RITM family, as CFR-ICL evaluates with it.
 
-    The crop is the box of the mask and of the positive clicks, expanded; it is kept while the object stays in it. In
-    the published form crops are inclusive (rmin, rmax, cmin, cmax); here they are half-open windows.
+    The crop is the box of the mask and of the positive clicks, expanded; it is kept while the object stays
+    in it. In the published form crops are inclusive (rmin, rmax, cmin, cmax); here they are half-open
+    windows.
     """
 
     expand: float = 1.4
@@ -57,6 +58,7 @@ class ZoomIn:
 
     def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
         """The answer as it is: the published map is zero outside the crop."""
+        del state, window
         return answer
 
     def candidate(self, state: State) -> Window:
@@ -91,7 +93,7 @@ def overlap(one: Window, other: Window) -> float:
 
 
 def _leaves(clicks: Sequence[Click], crop: Window) -> bool:
-    """Whether a positive click lies outside the crop; its last row and column count as outside, as published."""
+    """Whether a positive click lies outside the crop; its last row and column are outside, as published."""
     return any(
         click.positive
         and not (crop.top <= click.row < crop.bottom - 1 and crop.left <= click.col < crop.right - 1)
