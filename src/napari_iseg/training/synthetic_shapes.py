@@ -146,7 +146,7 @@ def blob(rng: np.random.Generator, size: float) -> Mask:
 
 
 def smooth(rng: np.random.Generator, shape: tuple[int, int], period: float) -> npt.NDArray[np.float32]:
-    """Noise with zero mean and unit deviation whose bumps are about ``period`` pixels wide, float32 of ``shape``."""
+    """Noise with zero mean and unit deviation whose bumps are about ``period`` pixels wide, (rows, cols)."""
     if period < 1.5:
         return rng.standard_normal(shape, np.float32)
     counts = [max(4, int(np.ceil(side / period)) + 4) for side in shape]
