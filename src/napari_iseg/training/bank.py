@@ -1,0 +1,167 @@
+"""Pictures held in memory for training, and the square windows cut from them.
+
+Sets differ a thousandfold in how many objects they have, so a set is drawn first, by weight, then a picture, then an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage as ndi
+
+from napari_iseg.errors import InputError
+
+UInt8 = npt.NDArray[np.uint8]
+Int32 = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One labelled picture.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8
+    labels : (H, W) int32, 0 = background
+    objects : (N, 6) int64 rows (id, area, top, left, bottom, right), half-open, in pixels
+    """
+
+    image: UInt8
+    labels: Int32
+    objects: npt.NDArray[np.int64]
+
+
+def to_rgb8(image: npt.NDArray[np.generic]) -> UInt8:
+    """(H, W) or (H, W, C) of any real dtype -> (H, W, 3) uint8 by 0.1 / 99.9 percentiles (uint8 is kept)."""
+    if image.dtype != np.uint8:
+        values = np.nan_to_num(np.asarray(image, np.float32))
+        low, high = np.percentile(values, (0.1, 99.9))
+        image = (np.clip((values - low) / max(float(high - low), 1e-6), 0, 1) * 255).round().astype(np.uint8)
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    return np.ascontiguousarray(image[..., :3], dtype=np.uint8)
+
+
+def picture(image: npt.NDArray[np.generic], labels: npt.NDArray[np.integer], min_area: int = 40) -> Picture | None:
+    """A picture with its objects of at least ``min_area`` pixels; None when it has none."""
+    labels32 = np.ascontiguousarray(labels, dtype=np.int32)
+    areas = np.bincount(labels32.ravel())
+    rows = [
+        (index + 1, areas[index + 1], box[0].start, box[1].start, box[0].stop, box[1].stop)
+        for index, box in enumerate(ndi.find_objects(labels32))
+        if box is not None and areas[index + 1] >= min_area
+    ]
+    if not rows:
+        return None
+    return Picture(to_rgb8(image), labels32, np.array(rows, np.int64))
+
+
+@dataclass
+class Bank:
+    """Named sets of pictures with sampling weights."""
+
+    names: list[str] = field(default_factory=list)
+    sets: list[list[Picture]] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+
+    def add(self, name: str, pictures: Iterable[Picture | None], weight: float) -> None:
+        """Add one set; pictures without objects are left out."""
+        kept = [p for p in pictures if p is not None]
+        if not kept:
+            raise InputError(f"The training set {name!r} has no object of the minimum area; check its labels.")
+        self.names.append(name)
+        self.sets.append(kept)
+        self.weights.append(weight)
+
+    def draw(self, rng: np.random.Generator) -> Picture:
+        """A picture, its set chosen by weight."""
+        share = np.array(self.weights)
+        chosen = self.sets[rng.choice(len(self.sets), p=share / share.sum())]
+        return chosen[rng.integers(len(chosen))]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A window resized to the network's input.
+
+    Parameters
+    ----------
+    image : (S, S, 3) uint8
+    labels : (S, S) int32
+    target : id of the drawn object
+    full_area : area of the whole object, also outside the window, in pixels of the cut
+    """
+
+    image: UInt8
+    labels: Int32
+    target: int
+    full_area: float
+
+
+def cut(
+    source: Picture, target: npt.NDArray[np.int64], centre: Sequence[float], side: float, size: int, rng: np.random.Generator
+) -> Cut:
+    """Cut a window of about ``side`` pixels around ``centre``, shifted into the picture, resized, flipped and turned."""
+    height, width = source.labels.shape
+    # Sides vary a little on their own, as crops of the zoom-in rule do (it does not keep the aspect ratio).
+    sides = [min(extent, max(12, round(side * rng.uniform(0.85, 1.18)))) for extent in (height, width)]
+    angle = rng.uniform(-30, 30) if rng.random() < 0.25 else 0.0
+    reach = 1.0 if angle == 0 else abs(np.cos(np.radians(angle))) + abs(np.sin(np.radians(angle)))
+    spans = [min(extent, round(s * reach)) for extent, s in zip((height, width), sides, strict=True)]
+    starts = [
+        int(np.clip(round(c - span / 2), 0, extent - span))
+        for c, span, extent in zip(centre, spans, (height, width), strict=True)
+    ]
+    view = np.s_[starts[0] : starts[0] + spans[0], starts[1] : starts[1] + spans[1]]
+    outer = round(size * reach)
+    shrink = max(spans) > outer
+    image = cv2.resize(source.image[view], (outer, outer), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+    labels = cv2.resize(source.labels[view].astype(np.float32), (outer, outer), interpolation=cv2.INTER_NEAREST)
+    if angle:
+        turn = cv2.getRotationMatrix2D((outer / 2 - 0.5, outer / 2 - 0.5), angle, 1.0)
+        turn[:, 2] -= (outer - size) / 2
+        image = cv2.warpAffine(image, turn, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        labels = cv2.warpAffine(labels, turn, (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
+    turns, mirror = rng.integers(4), rng.random() < 0.5
+    image, labels = np.rot90(image, turns), np.rot90(labels, turns)
+    if mirror:
+        image, labels = image[:, ::-1], labels[:, ::-1]
+    scale = (outer / spans[0]) * (outer / spans[1])
+    return Cut(
+        np.ascontiguousarray(image), np.ascontiguousarray(labels).astype(np.int32), int(target[0]), float(target[1] * scale)
+    )
+
+
+def point_inside(source: Picture, target: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[int, int]:
+    """A uniformly drawn pixel of the object."""
+    top, left, bottom, right = target[2:]
+    rows, cols = np.nonzero(source.labels[top:bottom, left:right] == target[0])
+    pick = rng.integers(len(rows))
+    return int(rows[pick] + top), int(cols[pick] + left)
+
+
+def draw_cut(source: Picture, size: int, rng: np.random.Generator, close: bool) -> Cut:
+    """A random object in a random window.
+
+    ``close``: the window lies around the object, as after a first mask. Otherwise it lies around a pixel of the object and
+    has any scale, as when the first click is all that is known; the object may be far smaller or larger.
+    """
+    target = source.objects[rng.integers(len(source.objects))]
+    top, left, bottom, right = (float(v) for v in target[2:])
+    extent = max(bottom - top, right - left, 4.0)
+    if close:
+        side = extent / rng.uniform(0.4, 0.95)
+        slack = max(0.0, side - extent) / 2 * 0.8
+        centre = (
+            (top + bottom) / 2 + rng.uniform(-slack, slack),
+            (left + right) / 2 + rng.uniform(-slack, slack),
+        )
+    else:
+        side = extent / np.exp(rng.uniform(np.log(0.12), np.log(1.8)))
+        row, col = point_inside(source, target, rng)
+        centre = (row + rng.normal(0, 0.05) * side, col + rng.normal(0, 0.05) * side)
+    return cut(source, target, centre, max(side, 16.0), size, rng)

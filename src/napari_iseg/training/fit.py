@@ -1,0 +1,207 @@
+"""The training loop: Lightning Fabric for devices and precision, checkpoints from which a run goes on exactly."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from napari_iseg import backends
+from napari_iseg.backends.base import ClickNet
+from napari_iseg.training.bank import Bank
+from napari_iseg.training.iteration import icl_loss
+from napari_iseg.training.recipe import OptimRecipe, Recipe
+from napari_iseg.training.samples import SampleOptions, Samples
+from napari_iseg.training.synthetic import random_scene
+
+Validate = Callable[[ClickNet, int], dict[str, float]]
+
+
+def rate_at(step: int, optim: OptimRecipe) -> float:
+    """Learning rate of a step: linear warm-up, constant, cosine to a hundredth."""
+    if step < optim.warmup:
+        return optim.rate * (step + 1) / optim.warmup
+    start = optim.decay_from if optim.decay_from is not None else int(0.7 * optim.steps)
+    if step <= start:
+        return optim.rate
+    done = min(1.0, (step - start) / max(1, optim.steps - start))
+    return optim.rate * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * done))))
+
+
+@dataclass
+class Progress:
+    """What a caller is told after each step."""
+
+    step: int
+    steps: int
+    loss: float
+    rate: float
+    seconds: float
+    scores: dict[str, float]
+
+
+class Trainer:
+    """A run in a folder: ``last.ckpt`` (everything), ``best.ckpt`` (averaged weights), ``log.csv``.
+
+    A killed run that is started again in the same folder goes on from ``last.ckpt`` and ends with the same weights as
+    a run that was never killed: samples and clicks follow from (seed, step), not from how often the process started.
+    """
+
+    def __init__(self, recipe: Recipe, bank: Bank, folder: Path, validate: Validate | None = None) -> None:
+        self.recipe = recipe
+        self.bank = bank
+        self.folder = folder
+        self.validate = validate
+        self.fabric = Fabric(accelerator="auto", devices=recipe.devices, precision=recipe.precision)  # type: ignore[arg-type]
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def build(self) -> ClickNet:
+        """The network with seeded random weights (or the recipe's start)."""
+        torch.manual_seed(self.recipe.seed)
+        net = backends.build(self.recipe.backend, self.recipe.variant)
+        if self.recipe.start:
+            from napari_iseg.weights.store import load_model
+
+            net.load_state_dict(load_model(self.recipe.start, device="cpu").net.state_dict())
+        return net.to(memory_format=torch.channels_last)
+
+    def run(self, on_step: Callable[[Progress], None] = lambda progress: None) -> ClickNet:
+        """Train to the recipe's last step and return the averaged network."""
+        self.fabric.launch()
+        net, average = self.build(), self.build().eval().requires_grad_(False)
+        optimizer = torch.optim.AdamW(_groups(net, self.recipe.optim.weight_decay), lr=self.recipe.optim.rate)
+        module, wrapped = self.fabric.setup(net, optimizer)
+        module.mark_forward_method("trained") if hasattr(net, "trained") else None
+        average = self.fabric.to_device(average)
+        state: dict[str, Any] = {"net": module, "optimizer": wrapped, "average": average, "step": 0, "best": float("inf")}
+        last = self.folder / "last.ckpt"
+        if last.exists():
+            self.fabric.load(last, state)
+        started = time.perf_counter()
+        for batch in self._batches(state["step"]):
+            step = state["step"]
+            loss = self._step(module, wrapped, average, batch, step)
+            state["step"] = step + 1
+            scores = self._after(state)
+            on_step(
+                Progress(
+                    step + 1,
+                    self.recipe.optim.steps,
+                    loss,
+                    rate_at(step, self.recipe.optim),
+                    time.perf_counter() - started,
+                    scores,
+                )
+            )
+        return average
+
+    def _step(self, module: Any, optimizer: Any, average: ClickNet, batch: dict[str, Tensor], step: int) -> float:
+        recipe = self.recipe
+        rng = np.random.default_rng((recipe.seed, step, self.fabric.global_rank + 1))
+        shared = np.random.default_rng((recipe.seed, step))  # equal on all devices: the same number of forwards
+        forwards = int(shared.integers(1, recipe.loss.max_forwards + 1))
+        free = int(shared.integers(1, recipe.loss.free_forwards + 1)) if shared.random() < recipe.loss.free_share else 0
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(step, recipe.optim)
+        batch = {key: self.fabric.to_device(value) for key, value in batch.items()}
+        module.train()
+        loss = icl_loss(module, batch, forwards, recipe.loss, lambda n: int(rng.integers(n)), free)
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(module, optimizer, max_norm=recipe.optim.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        # A short run's average must not remember the random start, so the memory grows with the run.
+        memory = min(recipe.optim.average, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for kept, new in zip(average.state_dict().values(), module.state_dict().values(), strict=True):
+                kept.lerp_(new, 1 - memory) if kept.is_floating_point() else kept.copy_(new)
+        return float(loss.detach()) / (forwards * (forwards + 1) / 2)
+
+    def _after(self, state: dict[str, Any]) -> dict[str, float]:
+        """Validation and checkpoints that fall due after this step."""
+        step, recipe = state["step"], self.recipe
+        last_step = step >= recipe.optim.steps
+        scores: dict[str, float] = {}
+        if self.validate is not None and (step % recipe.validation.every == 0 or last_step):
+            scores = self.validate(state["average"], step)
+            if scores["noc"] < state["best"]:
+                state["best"] = scores["noc"]
+                self._save(self.folder / "best.ckpt", {"net": state["average"].state_dict(), "step": step, "scores": scores})
+        if step % recipe.keep_every == 0 or last_step:
+            self._save(self.folder / "last.ckpt", state)
+        return scores
+
+    def _save(self, path: Path, state: dict[str, Any]) -> None:
+        part = path.with_suffix(".part")
+        self.fabric.save(part, state)
+        if self.fabric.is_global_zero:
+            part.replace(path)
+
+    def _batches(self, start: int) -> Iterator[dict[str, Tensor]]:
+        recipe = self.recipe
+        options = SampleOptions(**recipe.samples)
+        total = recipe.optim.steps * recipe.optim.batch * self.fabric.world_size
+        samples = Samples(self.bank, options, random_scene, recipe.seed, total)
+        first = start * recipe.optim.batch * self.fabric.world_size
+        mine = range(first + self.fabric.global_rank, total, self.fabric.world_size)
+        return ahead(samples, [mine[i : i + recipe.optim.batch] for i in range(0, len(mine), recipe.optim.batch)], recipe.workers)
+
+
+def ahead(samples: Samples, batches: Sequence[range], workers: int) -> Iterator[dict[str, Tensor]]:
+    """Batches in order, made by threads a little ahead of their use.
+
+    Threads, not processes: making a sample is numpy and OpenCV, which let go of the interpreter, and the pictures need
+    not be copied. (Forked loader processes hang once OpenMP has run in the parent.)
+    """
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        waiting: deque[list[Future[dict[str, Tensor]]]] = deque()
+        for indices in batches:
+            waiting.append([pool.submit(samples.__getitem__, index) for index in indices])
+            if len(waiting) > 3:
+                yield default_collate([future.result() for future in waiting.popleft()])
+        while waiting:
+            yield default_collate([future.result() for future in waiting.popleft()])
+
+
+def _groups(net: ClickNet, decay: float) -> list[dict[str, Any]]:
+    """Weight decay on matrices and kernels, none on biases and norms."""
+    wide = [p for p in net.parameters() if p.ndim > 1]
+    narrow = [p for p in net.parameters() if p.ndim <= 1]
+    return [{"params": wide, "weight_decay": decay}, {"params": narrow, "weight_decay": 0.0}]
+
+
+class Log:
+    """``log.csv``: one row per logged step; rows after the step a run resumes from are dropped first."""
+
+    def __init__(self, path: Path, resume_step: int) -> None:
+        self.path = path
+        if path.exists():
+            with path.open(newline="") as file:
+                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resume_step]
+            self._write(rows, "w")
+
+    def add(self, progress: Progress) -> None:
+        """Append one step."""
+        values = asdict(progress)
+        values.update(values.pop("scores"))
+        self._write([values], "a")
+
+    def _write(self, rows: list[dict[str, Any]], mode: str) -> None:
+        names = ["step", "loss", "rate", "seconds", "noc", "iou"]
+        fresh = mode == "w" or not self.path.exists()
+        with self.path.open(mode, newline="") as file:
+            writer = csv.DictWriter(file, names, extrasaction="ignore", restval="")
+            if fresh:
+                writer.writeheader()
+            writer.writerows(rows)

@@ -1,0 +1,62 @@
+"""From the data sets a recipe names to pictures in memory, validation pictures held back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from skimage.measure import label
+
+from napari_iseg.errors import InputError
+from napari_iseg.evaluation.datasets import Dataset, open_dataset
+from napari_iseg.training.bank import Bank, Picture, picture
+from napari_iseg.training.recipe import DataRecipe, Recipe
+
+
+def open_sets(recipe: Recipe, data: Path | None) -> list[tuple[DataRecipe, Dataset, Dataset]]:
+    """Each set of the recipe with its training and validation part.
+
+    Parameters
+    ----------
+    data : the folder the recipe's paths are relative to; default: the environment variable NAPARI_ISEG_DATA, or "."
+
+    Raises
+    ------
+    InputError
+        When a set is missing; the message names it and the folder.
+    """
+    root = data or Path(os.environ.get("NAPARI_ISEG_DATA", "."))
+    sets = []
+    for entry in recipe.data:
+        path = root / entry.path
+        if not path.exists():
+            raise InputError(f"The recipe's data set {entry.path!r} is not in {root}; give its folder with --data.")
+        kind = entry.kind if entry.kind in ("instances", "semantic") else None
+        whole = open_dataset(path, axis=entry.axis, kind=kind)  # type: ignore[arg-type]
+        train, held_out = whole.split(recipe.validation.share, recipe.validation.seed)
+        sets.append((entry, train, held_out))
+    return sets
+
+
+def load_bank(
+    sets: list[tuple[DataRecipe, Dataset, Dataset]], on_set: Callable[[str, int], None] = lambda name, count: None
+) -> Bank:
+    """The training parts as pictures in memory; sets of one ``group`` share their weights' sum."""
+    bank = Bank()
+    for entry, train, _ in sets:
+        pictures = list(_pictures(train, entry.step))
+        bank.add(train.name, pictures, entry.weight)
+        on_set(train.name, len(pictures))
+    return bank
+
+
+def _pictures(dataset: Dataset, step: int) -> Iterator[Picture | None]:
+    for index, item in enumerate(dataset):
+        if index % step:
+            continue
+        image, labels = item.image(), item.labels()
+        yield picture(image, labels)
+        if item.kind == "semantic":
+            # A class is one object in the evaluation; a person who clicks may as well mean one connected part of it.
+            yield picture(image, label(labels, background=0, connectivity=2), min_area=120)

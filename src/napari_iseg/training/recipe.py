@@ -1,0 +1,127 @@
+"""Recipes: everything a training run depends on, in one TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from napari_iseg.errors import InputError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """One training set: ``path`` under the data folder (zip, folder, or a volume's image file), its share of samples."""
+
+    path: str
+    weight: float = 1.0
+    kind: str | None = None  # "instances" or "semantic"; None: by the dtype of the labels
+    axis: int = 0
+    step: int = 1  # of a volume, every step-th slice
+    group: str | None = None  # sets of one group are sampled as one
+
+
+@dataclass(frozen=True)
+class OptimRecipe:
+    """AdamW with warm-up, a constant rate, and a cosine fall from step ``decay_from`` to ``steps``.
+
+    The rate before ``decay_from`` does not depend on the later numbers, so a run may be made longer when it is resumed.
+    """
+
+    steps: int = 4000
+    batch: int = 16
+    rate: float = 2e-3
+    weight_decay: float = 0.02
+    warmup: int = 200
+    decay_from: int | None = None  # default: 70 % of the steps
+    clip: float = 1.0
+    average: float = 0.998  # of the exponential moving average of weights, which is what is validated and exported
+    accumulate: int = 1
+
+
+@dataclass(frozen=True)
+class LossRecipe:
+    """Normalised focal loss and the iterations of ICL."""
+
+    alpha: float = 0.5
+    gamma: float = 2.0
+    icl: bool = True
+    max_forwards: int = 3
+    free_forwards: int = 4  # at most so many clicks are made without gradient first ...
+    free_share: float = 0.3  # ... in this share of batches
+    quality: float = 0.1  # weight of the quality head's loss, for networks that have one
+
+
+@dataclass(frozen=True)
+class ValidationRecipe:
+    """NoC during training, on pictures that are never trained on."""
+
+    every: int = 500
+    share: float = 0.2
+    seed: int = 0
+    objects: int = 12  # per set
+    max_clicks: int = 10
+    sets: tuple[str, ...] = ()  # default: all
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run."""
+
+    name: str
+    backend: str = "cfr-icl"
+    variant: str | dict[str, Any] = "starter"
+    start: str | None = None  # a model to start from: card name or file
+    title: str = ""
+    seed: int = 0
+    precision: str = "32-true"
+    devices: int | str = 1
+    workers: int = 2
+    keep_every: int = 200  # steps between checkpoints
+    data: tuple[DataRecipe, ...] = ()
+    samples: dict[str, Any] = field(default_factory=dict)
+    optim: OptimRecipe = field(default_factory=OptimRecipe)
+    loss: LossRecipe = field(default_factory=LossRecipe)
+    validation: ValidationRecipe = field(default_factory=ValidationRecipe)
+    inference: dict[str, Any] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+def _from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise InputError(f"The recipe has an unknown entry {unknown[0]!r} in {where}; valid are {', '.join(sorted(known))}.")
+    try:
+        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+    except TypeError as error:
+        raise InputError(f"The recipe's {where} is incomplete: {error}.") from None
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe; every entry is checked by name, and a wrong one is refused with the list of valid ones.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, is not TOML, or has unknown or missing entries.
+    """
+    try:
+        table = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"There is no recipe at {path}; recipes/ in the repository has some to copy.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"The recipe {path} is not valid TOML: {error}.") from None
+    if not table.get("data"):
+        raise InputError(f"The recipe {path} names no training data; add at least one [[data]] table with a path.")
+    parts = {"optim": OptimRecipe, "loss": LossRecipe, "validation": ValidationRecipe}
+    values = {key: value for key, value in table.items() if key not in parts and key != "data"}
+    for key, kind in parts.items():
+        if key in table:
+            values[key] = _from_table(kind, table[key], f"[{key}]")
+    values["data"] = tuple(_from_table(DataRecipe, entry, "[[data]]") for entry in table["data"])
+    return _from_table(Recipe, values, "top level")
