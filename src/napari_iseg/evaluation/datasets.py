@@ -43,6 +43,7 @@ class Item:
     read_labels: Callable[[], Array]
     group: str = ""
     position: int | None = None
+    ignore: int | None = None
 
     def image(self) -> Array:
         """(H, W) or (H, W, C), of the file's dtype."""
@@ -56,7 +57,19 @@ class Item:
     def ids(self, min_area: int) -> list[int]:
         """The labels that are objects: all but 0 with at least ``min_area`` pixels, ascending."""
         values, counts = np.unique(self.labels(), return_counts=True)
-        return [int(v) for v, n in zip(values, counts, strict=True) if v > 0 and n >= min_area]
+        large = zip(values, counts, strict=True)
+        return [int(v) for v, n in large if v > 0 and v != self.ignore and n >= min_area]
+
+    def truth(self, label: int, labels: npt.NDArray[np.int32] | None = None) -> npt.NDArray[np.int8]:
+        """(H, W): 1 on the object ``label``, -1 where nothing is counted, 0 elsewhere.
+
+        ``labels`` are this image's labels where they have been read before.
+        """
+        labels = self.labels() if labels is None else labels
+        truth = np.asarray(labels == label).astype(np.int8)
+        if self.ignore is not None:
+            truth[labels == self.ignore] = -1
+        return truth
 
 
 @dataclass(frozen=True)
@@ -132,6 +145,7 @@ def open_dataset(
     min_area: int = 50,
     kind: Kind | None = None,
     components: bool | None = None,
+    ignore: int | None = None,
 ) -> Dataset:
     """Open annotated data; the module's text names the layouts.
 
@@ -143,6 +157,7 @@ def open_dataset(
     kind : what labels mean; by default 8-bit (and boolean) labels are classes, wider ones instance ids
     components : whether each connected part of an instance counts as an object of its own. By default so in
         volumes, where one body crosses a slice in several places.
+    ignore : label value of pixels that count neither way (128 in GrabCut)
 
     Raises
     ------
@@ -160,7 +175,7 @@ def open_dataset(
         items, name = _pair_items(path, kind, bool(components)), path.name.removesuffix(".zip")
     else:
         raise InputError(f"{path} is no data set; give a folder, a zip, or the image file of a TIFF pair.")
-    return Dataset(name, tuple(items), min_area)
+    return Dataset(name, tuple(replace(item, ignore=ignore) for item in items), min_area)
 
 
 def _pair_items(path: Path, kind: Kind | None, components: bool) -> list[Item]:

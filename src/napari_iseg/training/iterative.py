@@ -1,4 +1,4 @@
-"""The training objective over several clicks of one object: iterative click loss (ICL) and plain iterative training."""
+"""The training objective over several clicks of an object: iterative click loss (ICL) and plain training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Criterion = Callable[[Tensor, Tensor], Tensor]  # (logits, truth) -> loss per sa
 
 @dataclass(frozen=True)
 class Objective:
-    """``loss`` to back-propagate; ``terms`` of each counted forward, unweighted; last ``logits`` and ``clicks``."""
+    """``loss`` to learn from, unweighted ``terms`` per counted forward, last ``logits`` and ``clicks``."""
 
     loss: Tensor
     terms: tuple[Tensor, ...]
@@ -36,7 +36,7 @@ def icl_objective(
     criterion: Criterion = normalised_focal_loss,
     backward: Callable[[Tensor], object] | None = None,
 ) -> Objective:
-    """Iterative click loss: the sum over forwards i = 1..k of i times the loss (CFR-ICL eq. 7, as in its code).
+    """Iterative click loss: the sum over forwards i = 1..k of i times the loss, as in CFR-ICL's code.
 
     Every forward sees the previous probabilities detached, so no gradient flows from one forward to an
     earlier one.

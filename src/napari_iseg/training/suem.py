@@ -1,6 +1,6 @@
 """SUEM: simulated user edit modes, three compositing stages that make samples an editing user would meet.
 
-CFR-ICL section 3.4 describes four modes; the published code, followed here, has two copy-paste stages and a
+The CFR-ICL paper describes four modes; the published code, followed here, has two copy-paste stages and a
 mixing stage, each with probability one half and independent of the others, so that all may apply to one
 sample.
 """
@@ -72,7 +72,7 @@ def _transplant(image: Image, target: Mask, other: Image, weight: float) -> Imag
 
 
 def _edit(image: Image, target: Mask, extra: Extra, draws: Draws) -> tuple[Image, Mask]:
-    """Exclusion, union or blend with another picture's object; unchanged when no object leaves enough of ours."""
+    """Exclusion, union or blend with another picture's object, once one leaves enough of ours visible."""
     for _ in range(_TRIES):
         other, pasted = extra()
         if np.count_nonzero(target & ~pasted) > _MIN_LEFT:

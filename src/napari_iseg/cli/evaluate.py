@@ -1,0 +1,139 @@
+"""``napari-iseg evaluate``: the published click protocol on annotated images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_iseg.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_iseg.evaluation.datasets import Dataset
+    from napari_iseg.evaluation.methods import ClickMethod
+    from napari_iseg.evaluation.metrics import Report
+
+_BASELINES = ("random-walker",)
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Name of a model, or the path of a checkpoint.")],
+    datasets: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DATASET...",
+            help="Folders or zips with images/ and labels/, or image files of TIFF pairs.",
+        ),
+    ],
+    baseline: Annotated[
+        list[str] | None, typer.Option(help="Also evaluate a method without learning: random-walker.")
+    ] = None,
+    max_clicks: Annotated[int, typer.Option(min=1, help="Clicks per object at most.")] = 20,
+    max_objects: Annotated[
+        int | None, typer.Option(min=1, help="Evaluate so many random objects of each data set only.")
+    ] = None,
+    target_iou: Annotated[
+        float, typer.Option(min=0.8, max=1.0, help="IoU at which an object is done.")
+    ] = 0.95,
+    all_clicks: Annotated[
+        bool, typer.Option("--all-clicks", help="Go on after the target, for a plain IoU curve.")
+    ] = False,
+    refine: Annotated[
+        int | None, typer.Option(min=0, help="Cascade-forward refinement: extra passes per click.")
+    ] = None,
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="Stop refining once the mask has settled.")
+    ] = False,
+    refine_clicks: Annotated[
+        str | None, typer.Option(help="Refine the first so many clicks (published code: 1), or 'all'.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="'all', or 'validation' for the part that training leaves out.")
+    ] = "all",
+    min_area: Annotated[int, typer.Option(min=1, help="Leave out objects of fewer pixels.")] = 50,
+    axis: Annotated[int, typer.Option(min=0, max=2, help="Axis along which volumes are sliced.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split and of the choice of objects.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Folder for report.json, report.md and PNG plots.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Evaluate a model by simulated clicks: NoC@80/85/90/95, failures, IoU per click, seconds per click.
+
+    Example: napari-iseg evaluate cfr-icl-starter nuclei.zip --baseline random-walker --out report
+    """
+    from napari_iseg.evaluation.methods import ModelMethod
+    from napari_iseg.evaluation.report import table, write_report
+    from napari_iseg.weights.store import load_model
+
+    data = [_open(path, split, axis, min_area, seed) for path in datasets]
+    methods = [_baseline(name) for name in baseline or ()]
+    loaded = load_model(model, device=device)
+    options = _inference(refine, adaptive, refine_clicks)
+    methods.insert(0, ModelMethod(loaded.with_inference(**options) if options else loaded))
+    limits: dict[str, Any] = {"max_objects": max_objects, "seed": seed, "target_iou": target_iou}
+    reports = _run(methods, data, max_clicks, stop_at_target=not all_clicks, **limits)
+    files = write_report(reports, out) if out is not None else []
+    if as_json:
+        summary = [{k: v for k, v in r.to_dict().items() if k != "objects"} for r in reports]
+        typer.echo(json.dumps({"reports": summary, "files": [str(f) for f in files]}, indent=1))
+        return
+    typer.echo(table(reports))
+    for file in files:
+        typer.echo(f"wrote {file}")
+
+
+def _open(path: Path, split: str, axis: int, min_area: int, seed: int) -> Dataset:
+    from napari_iseg.evaluation.datasets import open_dataset
+
+    if split not in ("all", "validation"):
+        raise InputError(f"Unknown split {split!r}; use 'all' or 'validation'.")
+    dataset = open_dataset(path, axis=axis, min_area=min_area)
+    return dataset.split(seed=seed)[1] if split == "validation" else dataset
+
+
+def _baseline(name: str) -> ClickMethod:
+    from napari_iseg.evaluation.baselines import RandomWalker
+
+    if name not in _BASELINES:
+        raise InputError(f"Unknown baseline {name!r}; available: {', '.join(_BASELINES)}.")
+    return RandomWalker()
+
+
+def _inference(refine: int | None, adaptive: bool, refine_clicks: str | None) -> dict[str, Any]:
+    """Inference options that were asked for; the model's own hold for the rest."""
+    options: dict[str, Any] = {}
+    if refine is not None:
+        options["refine_steps"] = refine
+    if adaptive:
+        options["refine_adaptive"] = True
+    if refine_clicks is not None:
+        if refine_clicks != "all" and not refine_clicks.isdecimal():
+            raise InputError(f"--refine-clicks takes a number or 'all', got {refine_clicks!r}.")
+        options["refine_clicks"] = None if refine_clicks == "all" else int(refine_clicks)
+    return options
+
+
+def _run(methods: list[ClickMethod], data: list[Dataset], max_clicks: int, **options: Any) -> list[Report]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from napari_iseg.evaluation.protocol import evaluate as run
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    reports = []
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        for dataset in data:
+            for method in methods:
+                bar = bars.add_task(f"{dataset.name}, {method.name}", total=None)
+                reports.append(run(method, dataset, max_clicks, on_progress=_tick(bars, bar), **options))
+    return reports
+
+
+def _tick(bars: Any, bar: Any) -> Callable[[int, int], None]:
+    def tick(done: int, total: int) -> None:
+        bars.update(bar, completed=done, total=total)
+
+    return tick

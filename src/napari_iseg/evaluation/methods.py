@@ -1,0 +1,63 @@
+"""What the click loop needs of a method, and models as such methods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_iseg.images import PlaneSource
+from napari_iseg.interactive.predictor import Predictor
+from napari_iseg.interactive.state import State
+from napari_iseg.prompts import Click
+
+if TYPE_CHECKING:
+    from napari_iseg.backends.model import Model
+
+
+class ClickMethod(Protocol):
+    """Anything that answers clicks: a model, a baseline, a method of your own."""
+
+    name: str
+    threshold: float  # a pixel is object where the probability is larger
+
+    def start(self, image: npt.NDArray[Any]) -> None:
+        """Begin a new object on ``image``, (H, W) or (H, W, C); the same array again for the next."""
+
+    def click(self, row: float, col: float, positive: bool) -> npt.NDArray[np.floating]:
+        """The probability (H, W) of the object after one more click."""
+
+
+class ModelMethod:
+    """A model run by the published rules on the whole image, however large."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.name = model.card.name
+        self.threshold = model.inference.threshold
+        self._image: npt.NDArray[Any] | None = None
+        self._predictor: Predictor | None = None
+        self._state: State | None = None
+
+    def start(self, image: npt.NDArray[Any]) -> None:
+        """Begin a new object; the image is prepared once for all its objects."""
+        if self._predictor is None or image is not self._image:
+            self._image = image
+            self._predictor = Predictor(as_source(image), self.model, context=None)
+        self._state = None
+
+    def click(self, row: float, col: float, positive: bool) -> npt.NDArray[np.float32]:
+        """The probability (H, W) after one more click."""
+        assert self._predictor is not None, "start() comes first"
+        self._state = self._predictor.step(self._state, Click(row, col, positive))
+        return self._state.probability
+
+
+def as_source(image: npt.NDArray[Any]) -> PlaneSource:
+    """An image of a data set, (H, W) or (H, W, C), as a source of RGB windows."""
+    if image.ndim == 2:
+        return PlaneSource.wrap(image)
+    if image.shape[2] in (3, 4):
+        return PlaneSource.wrap(image, rgb=True)
+    return PlaneSource.wrap(image, channel_axis=2, bands=range(min(3, image.shape[2])))

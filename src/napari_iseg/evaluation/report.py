@@ -1,0 +1,127 @@
+"""Reports on disk: JSON for machines, Markdown for people, PNG plots for both."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from napari_iseg.errors import InputError, SaveError
+from napari_iseg.evaluation.metrics import Report
+
+_SCALE_COLUMNS = ("0.85", "0.90")
+_PROTOCOL = """Protocol: at most {clicks} simulated clicks per object from an empty mask; an object {stop}.
+NoC@t is the mean number of clicks to IoU t, {clicks} where it is never reached; failures count these. IoU@k is the
+mean IoU after k clicks (a finished object keeps its IoU). Seconds per click are wall time over clicks, image
+reading included."""
+
+
+def write_report(reports: Sequence[Report], folder: str | Path, *, plots: bool = True) -> list[Path]:
+    """Write report.json, report.md and, per data set, a curve and a bar plot.
+
+    Parameters
+    ----------
+    reports : one per method and data set
+    folder : made when it is not there
+    plots : False leaves the PNG files out (they need matplotlib)
+
+    Returns
+    -------
+    The files written.
+
+    Raises
+    ------
+    SaveError
+        When the folder cannot be written.
+    InputError
+        When matplotlib is needed and not installed; nothing is written then.
+    """
+    folder = Path(folder)
+    if plots:
+        from napari_iseg.evaluation.plots import plot_curves, plot_noc, require_matplotlib
+
+        require_matplotlib()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [
+            _write(folder / "report.json", json.dumps([_finite(r.to_dict()) for r in reports], indent=1)),
+            _write(folder / "report.md", markdown(reports)),
+        ]
+        if plots:
+            for name in datasets_of(reports):
+                part = [r for r in reports if r.dataset == name]
+                files.append(plot_curves(part, folder / f"{name}_curve.png"))
+                files.append(plot_noc(part, folder / f"{name}_noc.png"))
+    except OSError as error:
+        raise SaveError(f"The report could not be written to {folder} ({error.strerror}).") from error
+    return files
+
+
+def markdown(reports: Sequence[Report]) -> str:
+    """The table of all methods and data sets, the protocol, and results by relative object size."""
+    if not reports:
+        raise InputError("There is nothing to report; evaluate at least one data set.")
+    first = reports[0]
+    stop = f"stops at IoU {first.target_iou:.2f}" if first.stop_at_target else "makes all clicks"
+    lines = ["# Click evaluation", "", table(reports), ""]
+    lines += [_PROTOCOL.format(clicks=first.max_clicks, stop=stop), "", "## By object size", ""]
+    lines += ["Size is the side of a square of the object's area over that of the image's.", ""]
+    lines.append(scale_table(reports))
+    return "\n".join(lines) + "\n"
+
+
+def table(reports: Sequence[Report]) -> str:
+    """One Markdown row per data set and method."""
+    thresholds = reports[0].thresholds
+    clicks = [k for k in (1, 3, 5, 10, 20) if k <= reports[0].max_clicks]
+    head = ["data set", "method", "objects", *(f"NoC@{t * 100:.0f}" for t in thresholds)]
+    head += [*(f"fail@{t * 100:.0f}" for t in thresholds), *(f"IoU@{k}" for k in clicks), "s/click"]
+    rows = []
+    for name in datasets_of(reports):
+        for r in (r for r in reports if r.dataset == name):
+            row = [r.dataset, r.method, str(len(r.objects)), *(f"{r.noc(t):.2f}" for t in thresholds)]
+            row += [*(str(r.failures(t)) for t in thresholds), *(f"{r.iou_at(k):.3f}" for k in clicks)]
+            rows.append([*row, f"{r.seconds_per_click:.3f}"])
+    return _markdown_table(head, rows)
+
+
+def scale_table(reports: Sequence[Report]) -> str:
+    """One Markdown row per data set, method and size bin that holds objects."""
+    head = ["data set", "method", "relative side", "objects", "NoC@85", "NoC@90", "IoU@1", "IoU@5"]
+    rows = []
+    for r in reports:
+        for part in r.by_scale():
+            if part["objects"]:
+                bounds = f"{part['from']:.3g} to {part['to']:.3g}"
+                noc = [f"{part['noc'][t]:.2f}" if t in part["noc"] else "" for t in _SCALE_COLUMNS]
+                ious = [f"{part['iou'][k]:.3f}" if k in part["iou"] else "" for k in ("1", "5")]
+                rows.append([r.dataset, r.method, bounds, str(part["objects"]), *noc, *ious])
+    return _markdown_table(head, rows)
+
+
+def datasets_of(reports: Sequence[Report]) -> list[str]:
+    """Names of the data sets in the order of their first report."""
+    return list(dict.fromkeys(r.dataset for r in reports))
+
+
+def _markdown_table(head: list[str], rows: list[list[str]]) -> str:
+    align = ["---" if i < 2 else "---:" for i in range(len(head))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, align, *rows))
+
+
+def _write(path: Path, text: str) -> Path:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: null instead."""
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
