@@ -65,7 +65,7 @@ def evaluate(
     Example: napari-iseg evaluate cfr-icl-starter nuclei.zip --baseline random-walker --out report
     """
     from napari_iseg.evaluation.methods import ModelMethod
-    from napari_iseg.evaluation.report import table, write_report
+    from napari_iseg.evaluation.report import finite, table, write_report
     from napari_iseg.weights.store import load_model
 
     data = [_open(path, split, axis, min_area, seed) for path in datasets]
@@ -77,7 +77,7 @@ def evaluate(
     reports = _run(methods, data, max_clicks, stop_at_target=not all_clicks, **limits)
     files = write_report(reports, out) if out is not None else []
     if as_json:
-        summary = [{k: v for k, v in r.to_dict().items() if k != "objects"} for r in reports]
+        summary = [finite({k: v for k, v in r.to_dict().items() if k != "objects"}) for r in reports]
         typer.echo(json.dumps({"reports": summary, "files": [str(f) for f in files]}, indent=1))
         return
     typer.echo(table(reports))

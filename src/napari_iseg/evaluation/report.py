@@ -13,9 +13,9 @@ from napari_iseg.evaluation.metrics import Report
 
 _SCALE_COLUMNS = ("0.85", "0.90")
 _PROTOCOL = """Protocol: at most {clicks} simulated clicks per object from an empty mask; an object {stop}.
-NoC@t is the mean number of clicks to IoU t, {clicks} where it is never reached; failures count these. IoU@k is the
-mean IoU after k clicks (a finished object keeps its IoU). Seconds per click are wall time over clicks, image
-reading included."""
+NoC@t is the mean number of clicks to IoU t, {clicks} where it is never reached; failures count these.
+IoU@k is the mean IoU after k clicks (a finished object keeps its IoU). Seconds per click are wall time over
+clicks, image reading included."""
 
 
 def write_report(reports: Sequence[Report], folder: str | Path, *, plots: bool = True) -> list[Path]:
@@ -46,7 +46,7 @@ def write_report(reports: Sequence[Report], folder: str | Path, *, plots: bool =
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = [
-            _write(folder / "report.json", json.dumps([_finite(r.to_dict()) for r in reports], indent=1)),
+            _write(folder / "report.json", json.dumps([finite(r.to_dict()) for r in reports], indent=1)),
             _write(folder / "report.md", markdown(reports)),
         ]
         if plots:
@@ -118,10 +118,10 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no NaN: null instead."""
     if isinstance(value, dict):
-        return {key: _finite(v) for key, v in value.items()}
+        return {key: finite(v) for key, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
