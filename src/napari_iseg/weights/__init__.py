@@ -1,0 +1,1 @@
+"""Weights: cards found, files fetched, imported, recognised, read safely and verified."""

@@ -1,0 +1,189 @@
+"""``napari-iseg models``: what there is, and getting, importing and checking weights."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_iseg.backends.cards import ModelCard, card_table
+from napari_iseg.cli.common import console, errors, print_json
+from napari_iseg.errors import InputError
+from napari_iseg.weights.store import Store, how_to_get
+
+if TYPE_CHECKING:
+    from napari_iseg.weights.download import Bar
+
+app = typer.Typer(
+    help="List, fetch, import and check models.", no_args_is_help=True, rich_markup_mode="markdown"
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Half = Annotated[bool, typer.Option("--half", help="Store 16-bit numbers: half the size.")]
+
+
+@app.command("list", epilog="Example: `napari-iseg models list --here`")
+def list_(
+    here: Annotated[
+        bool, typer.Option("--here", help="Only models whose weights are on this machine.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List all models, shipped and your own."""
+    from rich.table import Table
+
+    store = Store()
+    cards = [card for card in store.list_models() if card.is_local or not here]
+    if as_json:
+        print_json([_described(card) for card in cards])
+    else:
+        table = Table("name", "here", "size", "prompts", "licence", "good at", box=None, pad_edge=False)
+        for card in cards:
+            size, prompts = _size(card.size_bytes), ", ".join(card.prompts)
+            table.add_row(
+                card.name, "yes" if card.is_local else "no", size, prompts, card.licence, card.good_at
+            )
+        console.print(table)
+    for problem in store.problems():
+        errors.print(problem, markup=False)
+
+
+@app.command(epilog="Example: `napari-iseg models show cfr-icl-cocolvis-vit-h`")
+def show(name: Annotated[str, typer.Argument(help="Name of the model.")], as_json: Json = False) -> None:
+    """Show the card of a model: what it is, its licence, its scores, how to get its weights."""
+    card = Store().find(name)
+    if as_json:
+        print_json(_described(card))
+        return
+    for key, value in card_table(card).items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{inner} {part}" for inner, part in value.items())
+        elif key == "files":
+            value = ", ".join(part["url"] for part in value)
+        elif isinstance(value, list):
+            value = ", ".join(map(str, value))
+        console.print(f"{key + ':':14}{value}", markup=False)
+    console.print(
+        f"{'weights at:':14}{card.weights_path if card.is_local else 'not here; ' + how_to_get(card)}",
+        markup=False,
+    )
+
+
+@app.command(epilog="Example: `napari-iseg models fetch cfr-icl-cocolvis-vit-h --accept-licence`")
+def fetch(
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="You have read the licence of the weights and accept it.")
+    ] = False,
+    half: Half = False,
+    as_json: Json = False,
+) -> None:
+    """Download the published weights of a model; an interrupted download goes on where it stopped."""
+    from napari_iseg.weights.fetch import FetchOptions
+    from napari_iseg.weights.fetch import fetch as fetch_weights
+
+    card = fetch_weights(
+        name,
+        Store(),
+        FetchOptions(accept_licence=accept_licence, ask=_asker(), bar=_bar_maker(), half=half),
+    )
+    _report(card, as_json)
+
+
+@app.command(
+    "import",
+    epilog="Example: `napari-iseg models import cocolvis_vit_base.pth --name simpleclick-cocolvis-vit-b`",
+)
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .pth, .pt or .safetensors file.")],
+    name: Annotated[str | None, typer.Option(help="Name of the model; default: from the file.")] = None,
+    licence: Annotated[str, typer.Option(help="Licence of the weights, e.g. MIT.")] = "",
+    licence_url: Annotated[str, typer.Option(help="Where the licence can be read.")] = "",
+    backend: Annotated[str | None, typer.Option(help="Refuse the file unless it is of this backend.")] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="Refuse the file unless it is this variant, e.g. vit-b.")
+    ] = None,
+    half: Half = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace your model of the same name.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Import a checkpoint file: recognised by its contents, read without running anything in it."""
+    from napari_iseg.weights.importer import ImportOptions, import_file
+
+    options = ImportOptions(name, licence, licence_url, backend, variant, half, overwrite)
+    _report(import_file(file, Store(), options), as_json)
+
+
+@app.command(epilog="Example: `napari-iseg models verify --all`")
+def verify(
+    name: Annotated[str | None, typer.Argument(help="Name of the model.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Check every model that is on this machine.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check weights: checksum, strict loading, no NaN. Exit code 1 when something is wrong."""
+    from napari_iseg.weights.verify import verify as verify_card
+
+    if every == (name is not None):
+        raise InputError("Give either the name of a model or --all.")
+    store = Store()
+    cards = (
+        [store.find(name)] if name is not None else [card for card in store.list_models() if card.is_local]
+    )
+    if name is not None:
+        store.weights_of(cards[0])
+    verdicts = [verify_card(card) for card in cards]
+    if as_json:
+        print_json(
+            [{"name": v.name, "ok": v.ok, "sha256": v.sha256, "problems": list(v.problems)} for v in verdicts]
+        )
+    else:
+        for verdict in verdicts:
+            console.print(f"{verdict.name}: {'; '.join(verdict.problems) or 'ok'}", markup=False)
+    if not all(verdict.ok for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def _report(card: ModelCard, as_json: bool) -> None:
+    if as_json:
+        print_json(_described(card))
+        return
+    variant = card.variant if isinstance(card.variant, str) else "of own sizes"
+    console.print(
+        f"{card.name}: {card.backend} {variant}, {_size(card.size_bytes)}, licence {card.licence}",
+        markup=False,
+    )
+    console.print(f"weights: {card.weights_path}\nsha256:  {card.sha256}", markup=False)
+
+
+def _described(card: ModelCard) -> dict[str, Any]:
+    return {
+        **card_table(card),
+        "is_local": card.is_local,
+        "weights_path": card.weights_path and str(card.weights_path),
+    }
+
+
+def _size(count: int) -> str:
+    return "" if not count else f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"
+
+
+def _asker() -> Callable[[str], bool] | None:
+    """A question on the terminal, None where nobody sits."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    return lambda text: typer.confirm(f"{text} Do you accept it?", default=False, err=True)
+
+
+def _bar_maker() -> Callable[[str], Bar]:
+    from tqdm import tqdm
+
+    def make(name: str) -> Bar:
+        bar: Bar = tqdm(desc=name, unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty())
+        return bar
+
+    return make

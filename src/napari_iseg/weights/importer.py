@@ -1,0 +1,164 @@
+"""Takes a checkpoint file into the user's folder: recognised, rewritten as safetensors, given a card."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from napari_iseg import backends
+from napari_iseg.backends.base import Recognition
+from napari_iseg.backends.cards import CARD_FILE, ModelCard, read_card, write_card
+from napari_iseg.errors import CheckpointError, InputError, SaveError
+from napari_iseg.weights.checkpoint import Checkpoint, open_checkpoint
+from napari_iseg.weights.loading import check_fit
+from napari_iseg.weights.recognise import claimed, described, identify, same_variant, variant_name
+from napari_iseg.weights.safetensors_writer import write_safetensors
+from napari_iseg.weights.store import Store
+from napari_iseg.weights.verify import sha256_of
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What the user says of a file.
+
+    ``name``: of the new model; ``licence``, ``licence_url``: of the weights; ``backend``, ``variant``: what
+    it must be recognised as; ``half``: store 16-bit numbers; ``overwrite``: replace a model of the same name.
+    """
+
+    name: str | None = None
+    licence: str = ""
+    licence_url: str = ""
+    backend: str | None = None
+    variant: str | None = None
+    half: bool = False
+    overwrite: bool = False
+
+
+def import_file(
+    path: Path, store: Store, options: ImportOptions | None = None, *, base: ModelCard | None = None
+) -> ModelCard:
+    """Import ``path`` (.pth, .pt or .safetensors) and return its new card.
+
+    ``base`` is the card that the file belongs to, where the caller knows it.
+
+    A file that a shipped card names (by ``options.name``, or by the published file name) takes over that
+    card's title and licence. One that lies beside a ``card.toml`` keeps that card.
+
+    Raises
+    ------
+    CheckpointError
+        Damaged, of no known network (with the nearest), or of another one than demanded.
+    InputError
+        A name that cannot be used or is taken.
+    SaveError
+        No space or permission; nothing is left behind.
+    """
+    path = Path(path)
+    options = options or ImportOptions()
+    base = base or _card_beside(path) or _published_card(path, store, options.name)
+    name = options.name or (base.name if base else _name_from(path))
+    _check_name(name, store, options.overwrite)
+    with open_checkpoint(path) as file:
+        found, names = _recognise(file, base, options)
+        if base is not None and not same_variant(base.backend, base.variant, found):
+            raise CheckpointError(
+                f"The file was recognised as {found.label}, but the model {base.name} is "
+                f"{base.backend} {base.variant}; give another --name."
+            )
+        card = _card(name, found, names, base, options)
+        return _write(card, file, store.user_folder / name, options.half)
+
+
+def _recognise(file: Checkpoint, base: ModelCard | None, options: ImportOptions) -> tuple[Recognition, str]:
+    """(what it is, whose key names it has: "own" or "published")."""
+    if base is not None and base.folder is not None and base.is_local:
+        known: tuple[Recognition, str] | None = (described(base.backend, base.variant), base.names)
+    else:
+        known = claimed(file.metadata)
+    if known is not None:
+        check_fit(*known, file.shapes)
+        return known
+    return identify(file.shapes, file.hints, backend=options.backend, variant=options.variant), "published"
+
+
+def _card_beside(path: Path) -> ModelCard | None:
+    """The card in the file's folder when it is about this file."""
+    if not (path.parent / CARD_FILE).is_file():
+        return None
+    card = read_card(path.parent)
+    return card if card.weights == path.name else None
+
+
+def _published_card(path: Path, store: Store, name: str | None) -> ModelCard | None:
+    """The card without weights that is meant: of that name, or whose published file has this file's name."""
+    waiting = [card for card in store.list_models() if not card.is_local]
+    if name is not None:
+        return next((card for card in waiting if card.name == name), None)
+    return next((card for card in waiting if Path(card.weights).stem == path.stem), None)
+
+
+def _name_from(path: Path) -> str:
+    name = re.sub(r"[^a-z0-9._+-]+", "-", path.stem.lower()).strip("-._+")[:64]
+    return name or "imported"
+
+
+def _check_name(name: str, store: Store, overwrite: bool) -> None:
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot be a model's name; use at most 64 small letters, digits, '-', '_', '.' and '+'."
+        )
+    present = next((card for card in store.list_models() if card.name == name), None)
+    if present is None or not present.is_local:
+        return
+    if present.folder is not None and present.folder.parent == store.user_folder:
+        if overwrite:
+            return
+        raise InputError(
+            f"There is a model {name!r} already; choose another --name, or --overwrite to replace it."
+        )
+    raise InputError(f"{name!r} is the name of a model that ships with napari-iseg; choose another --name.")
+
+
+def _card(
+    name: str, found: Recognition, names: str, base: ModelCard | None, options: ImportOptions
+) -> ModelCard:
+    method = backends.get(found.backend)
+    card = base or ModelCard(
+        name=name,
+        backend=found.backend,
+        variant=variant_name(found) or found.variant,
+        title=f"{found.label}, imported",
+        prompts=tuple(sorted(method.prompts)),
+        good_at=method.good_at,
+    )
+    return replace(
+        card,
+        name=name,
+        names=names,
+        weights="model.safetensors",
+        licence=options.licence or card.licence or "unknown",
+        licence_url=options.licence_url or card.licence_url,
+    )
+
+
+def _write(card: ModelCard, file: Checkpoint, folder: Path, half: bool) -> ModelCard:
+    fresh = not folder.exists()
+    variant = card.variant if isinstance(card.variant, str) else dict(card.variant)
+    metadata = {"format": "pt", "backend": card.backend, "variant": json.dumps(variant), "names": card.names}
+    weights = folder / card.weights
+    try:
+        write_safetensors(weights, file.shapes, file.dtypes, file.read, metadata, half=half)
+        done = replace(card, sha256=sha256_of(weights), size_bytes=weights.stat().st_size, folder=folder)
+        write_card(done, folder)
+    except (SaveError, CheckpointError):
+        if fresh:
+            for leftover in (weights, folder / CARD_FILE):
+                leftover.unlink(missing_ok=True)
+            if folder.exists():
+                folder.rmdir()
+        raise
+    return done

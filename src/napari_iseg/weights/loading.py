@@ -1,0 +1,117 @@
+"""From a weights file to a network: strictly, every key and every shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from napari_iseg import backends
+from napari_iseg.backends.base import ClickNet, Recognition, Shapes
+from napari_iseg.backends.cards import ModelCard
+from napari_iseg.backends.model import Model
+from napari_iseg.errors import CheckpointError
+from napari_iseg.weights.checkpoint import Checkpoint, open_checkpoint
+from napari_iseg.weights.recognise import claimed, described, identify, variant_name
+
+_SHOWN = 3
+
+
+def model_from_card(card: ModelCard, path: Path, *, device: str = "auto", precision: str = "auto") -> Model:
+    """The model of a card whose weights lie at ``path``; errors as in `weights.store.load_model`."""
+    return Model(card, net_from_card(card, path), device=device, precision=precision)
+
+
+def net_from_card(card: ModelCard, path: Path) -> ClickNet:
+    """The card's network with the weights of ``path``, float32 on the CPU, in evaluation mode.
+
+    Raises
+    ------
+    CheckpointError
+        A damaged file, or one that does not fit the card.
+    """
+    with open_checkpoint(path) as file:
+        return _loaded(described(card.backend, card.variant), card.names, file)
+
+
+def model_from_file(path: Path, *, device: str = "auto", precision: str = "auto") -> Model:
+    """The model of a checkpoint file that has no card; recognised, nothing written."""
+    with open_checkpoint(path) as file:
+        found, names = claimed(file.metadata) or (identify(file.shapes, file.hints), "published")
+        net = _loaded(found, names, file)
+    method = backends.get(found.backend)
+    card = ModelCard(
+        name=path.stem,
+        title=f"{found.label} from {path.name}",
+        backend=found.backend,
+        variant=variant_name(found) or found.variant,
+        prompts=tuple(sorted(method.prompts)),
+        licence="unknown",
+        weights=path.name,
+        names=names,
+        size_bytes=path.stat().st_size,
+        folder=path.parent,
+    )
+    return Model(card, net, device=device, precision=precision)
+
+
+def check_fit(found: Recognition, names: str, shapes: Shapes) -> None:
+    """Refuse keys and shapes that are not those of the network (for published names: of what it uses).
+
+    Raises
+    ------
+    CheckpointError
+        With the first differing keys.
+    """
+    if names == "published":
+        identify(shapes, found.variant)
+    else:
+        _check_own(backends.build(found.backend, found.variant), found, shapes)
+
+
+def _loaded(found: Recognition, names: str, file: Checkpoint) -> ClickNet:
+    net = backends.build(found.backend, found.variant)
+    state = _Lazy(file)
+    if names == "published":
+        net.load_published(state)
+    else:
+        _check_own(net, found, file.shapes)
+        net.load_state_dict(dict(state), strict=True)
+    return net.eval()
+
+
+def _check_own(net: ClickNet, found: Recognition, shapes: Shapes) -> None:
+    expected = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    wrong = [f"missing {key}" for key in expected if key not in shapes]
+    wrong += [f"unexpected {key[:80]}" for key in shapes if key not in expected]
+    wrong += [
+        f"{key} is {tuple(shapes[key])} instead of {shape}"
+        for key, shape in expected.items()
+        if key in shapes and tuple(shapes[key]) != shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise CheckpointError(
+            f"The weights file does not fit {found.label}: {'; '.join(wrong[:_SHOWN])}{more}."
+        )
+
+
+class _Lazy(Mapping[str, Tensor]):
+    """A state dict whose tensors are read when they are asked for, in float32."""
+
+    def __init__(self, file: Checkpoint) -> None:
+        self._file = file
+
+    def __getitem__(self, key: str) -> Tensor:
+        if key not in self._file.shapes:
+            raise KeyError(key)
+        value = self._file.read(key)
+        return value.to(torch.float32) if value.is_floating_point() else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file.shapes)
+
+    def __len__(self) -> int:
+        return len(self._file.shapes)

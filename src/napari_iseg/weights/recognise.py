@@ -1,0 +1,116 @@
+"""Which network a weights file belongs to, and what is nearest when it belongs to none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from napari_iseg import backends
+from napari_iseg.backends.base import Recognition, Shapes
+from napari_iseg.errors import CheckpointError, InputError
+
+_SHOWN = 3
+
+
+def identify(
+    shapes: Shapes, hints: Mapping[str, Any], *, backend: str | None = None, variant: str | None = None
+) -> Recognition:
+    """Backend and variant from the published key names and shapes.
+
+    Parameters
+    ----------
+    shapes : key -> shape, as in the file
+    hints : sizes that the file states about itself; they decide what shapes leave open (number of heads)
+    backend, variant : what the user says it is, or None
+
+    Raises
+    ------
+    CheckpointError
+        No known network fits: with the nearest one and the first differing keys. Or another one than
+        demanded: with what was recognised and what was expected.
+    InputError, ModelNotFoundError
+        A demand that no known network could meet.
+    """
+    _check_demand(backend, variant)
+    wanted = " ".join(part for part in (backend, variant) if part)
+    found = backends.recognise(shapes, hints)
+    if found is None:
+        raise CheckpointError(_unknown(shapes, wanted))
+    if backend not in (None, found.backend) or (variant and not same_variant(found.backend, variant, found)):
+        raise CheckpointError(
+            f"The file was recognised as {found.label}, but {wanted} was expected; leave that option out."
+        )
+    return found
+
+
+def claimed(metadata: Mapping[str, str]) -> tuple[Recognition, str] | None:
+    """What a safetensors header of ours says: (network, "own" or "published" names); None for other files.
+
+    Raises
+    ------
+    CheckpointError
+        The header is damaged.
+    """
+    if not {"backend", "variant", "names"} <= set(metadata):
+        return None
+    try:
+        variant = json.loads(metadata["variant"])
+    except ValueError:
+        raise CheckpointError(
+            "The header of the weights file is damaged: its variant cannot be read."
+        ) from None
+    if not isinstance(variant, str | dict):
+        raise CheckpointError(
+            "The header of the weights file is damaged: its variant is neither a name nor a table."
+        )
+    return described(metadata["backend"], variant), metadata["names"]
+
+
+def described(backend: str, variant: str | Mapping[str, Any]) -> Recognition:
+    """A card's backend and variant as a recognition."""
+    method = backends.get(backend)
+    if isinstance(variant, str) and variant not in method.variants:
+        raise CheckpointError(
+            f"{method.title} has no variant {variant!r}; known are {', '.join(method.variants)}."
+        )
+    if isinstance(variant, str):
+        return Recognition(backend, dict(method.variants[variant]), f"{method.title} {variant}")
+    return Recognition(backend, dict(variant), f"{method.title} of own sizes")
+
+
+def same_variant(backend: str, variant: str | Mapping[str, Any], found: Recognition) -> bool:
+    """Whether a card's backend and variant describe the recognised network."""
+    if backend != found.backend:
+        return False
+    sizes = backends.get(backend).variants.get(variant) if isinstance(variant, str) else variant
+    return sizes is not None and {k: _plain(v) for k, v in sizes.items()} == {
+        k: _plain(v) for k, v in found.variant.items()
+    }
+
+
+def variant_name(found: Recognition) -> str | None:
+    """The published name of the recognised sizes, if they have one."""
+    known = backends.get(found.backend).variants
+    return next((name for name in known if same_variant(found.backend, name, found)), None)
+
+
+def _check_demand(backend: str | None, variant: str | None) -> None:
+    methods = [backends.get(backend)] if backend is not None else list(backends.BACKENDS.values())
+    known = [name for method in methods for name in method.variants]
+    if variant is not None and variant not in known:
+        raise InputError(f"There is no variant {variant!r}; known are {', '.join(known)}.")
+
+
+def _unknown(shapes: Shapes, wanted: str) -> str:
+    label, wrong = backends.differences(shapes)
+    asked = f" ({wanted} was expected)" if wanted else ""
+    more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+    return (
+        f"The file, of {len(shapes)} tensors, fits no known network{asked}; the nearest is {label}, "
+        f"which differs by: {'; '.join(wrong[:_SHOWN])}{more}."
+    )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,175 @@
+"""Where models live: those that ship with the package and the user's own; loaded by name or path."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from napari_iseg.backends.cards import CARD_FILE, ModelCard, read_card
+from napari_iseg.errors import CheckpointError, ModelNotFoundError
+
+if TYPE_CHECKING:
+    from napari_iseg.backends.model import Model
+
+HOME_VARIABLE = "NAPARI_ISEG_HOME"
+
+
+class Store:
+    """The models of this machine.
+
+    Parameters
+    ----------
+    home : the user's folder; default ``$NAPARI_ISEG_HOME``, else the system's place for a program's data.
+        Models are in its ``models``, one folder each.
+    shipped : the folder of models that come with the package; default: found beside the package
+    """
+
+    def __init__(self, home: str | Path | None = None, shipped: Path | None = None) -> None:
+        chosen = (
+            home
+            or os.environ.get(HOME_VARIABLE)
+            or platformdirs.user_data_dir("napari-iseg", appauthor=False)
+        )
+        self.home = Path(chosen).expanduser()
+        self.shipped = shipped or _shipped_folder()
+
+    @property
+    def user_folder(self) -> Path:
+        """Where fetched and imported models go."""
+        return self.home / "models"
+
+    def list_models(self) -> list[ModelCard]:
+        """All cards, shipped ones first.
+
+        A published model that ships as a card alone is shown with the user's copy of its weights once there
+        is one. Any other card of the user with a shipped name is listed as ``name@user``: none hides another.
+        Damaged cards are left out here; see `problems`.
+        """
+        cards = {card.name: card for card in _read_all(self.shipped)[0]}
+        for card in _read_all(self.user_folder)[0]:
+            present = cards.get(card.name)
+            if present is None or _is_copy(card, present):
+                cards[card.name] = card
+            else:
+                renamed = f"{card.name}@user"
+                cards[renamed] = replace(card, name=renamed)
+        return list(cards.values())
+
+    def problems(self) -> list[str]:
+        """One sentence per card that cannot be read."""
+        return [*_read_all(self.shipped)[1], *_read_all(self.user_folder)[1]]
+
+    def find(self, name: str) -> ModelCard:
+        """The card of a model.
+
+        Raises
+        ------
+        ModelNotFoundError
+            No such model; the sentence gives the nearest names.
+        """
+        cards = {card.name: card for card in self.list_models()}
+        if name in cards:
+            return cards[name]
+        near = get_close_matches(name.lower(), cards, n=3, cutoff=0.4)
+        meant = f"did you mean {' or '.join(near)}?" if near else "none has a name like it."
+        raise ModelNotFoundError(f"There is no model {name!r}; {meant} `napari-iseg models list` shows all.")
+
+    def weights_of(self, card: ModelCard) -> Path:
+        """The weights file of a card.
+
+        Raises
+        ------
+        ModelNotFoundError
+            It is not on this machine; the sentence says how to get it.
+        """
+        path = card.weights_path
+        if path is not None and path.is_file():
+            return path
+        raise ModelNotFoundError(f"The weights of {card.name} are not on this machine; {how_to_get(card)}.")
+
+
+def how_to_get(card: ModelCard) -> str:
+    """What to do for the weights of a card, in words."""
+    if card.files:
+        return f"run `napari-iseg models fetch {card.name}`"
+    if card.manual_url:
+        stem = Path(card.weights).stem
+        return (
+            f"download {stem}.pth by hand from {card.manual_url} and run "
+            f"`napari-iseg models import {stem}.pth --name {card.name}`"
+        )
+    return f"put {card.weights} into {card.folder} or import the model again"
+
+
+def list_models(store: Store | None = None) -> list[ModelCard]:
+    """Cards of all models, shipped and the user's; loads no torch."""
+    return (store or Store()).list_models()
+
+
+def load_model(
+    name_or_path: str | Path, *, device: str = "auto", precision: str = "auto", store: Store | None = None
+) -> Model:
+    """A network ready to answer.
+
+    Parameters
+    ----------
+    name_or_path : name of a card, folder with a card, or a checkpoint file (.safetensors, .pth, .pt), which
+        is recognised by its keys and shapes and read safely; nothing is written
+    device : "auto", "cpu", "cuda", "cuda:N" or "mps"
+    precision : "auto", or as `napari_iseg.backends.model.Model` takes it
+
+    Raises
+    ------
+    ModelNotFoundError
+        Unknown name, or weights that are not on this machine.
+    CheckpointError
+        A damaged or foreign file.
+    DeviceError
+        A device that is not there.
+    """
+    from napari_iseg.weights.loading import model_from_card, model_from_file
+
+    store = store or Store()
+    path = Path(name_or_path).expanduser()
+    named = isinstance(name_or_path, str) and any(card.name == name_or_path for card in store.list_models())
+    if not named and path.is_dir() and (path / CARD_FILE).is_file():
+        card = read_card(path)
+    elif not named and (path.is_file() or path.suffix in (".safetensors", ".pth", ".pt")):
+        return model_from_file(path, device=device, precision=precision)
+    else:
+        card = store.find(str(name_or_path))
+    return model_from_card(card, store.weights_of(card), device=device, precision=precision)
+
+
+def _read_all(folder: Path) -> tuple[list[ModelCard], list[str]]:
+    cards, problems = [], []
+    for file in sorted(folder.glob(f"*/{CARD_FILE}")):
+        try:
+            card = read_card(file)
+        except CheckpointError as error:
+            problems.append(str(error))
+            continue
+        if card.name == file.parent.name:
+            cards.append(card)
+        else:
+            problems.append(
+                f"The model card {file} is named {card.name!r}; a card's name must be that of its folder."
+            )
+    return cards, problems
+
+
+def _is_copy(mine: ModelCard, shipped: ModelCard) -> bool:
+    """Whether a user's card is the shipped card's model with weights."""
+    return not shipped.is_local and (mine.backend, mine.variant) == (shipped.backend, shipped.variant)
+
+
+def _shipped_folder() -> Path:
+    """``_assets/models`` of an installed wheel, else ``models`` of a source checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_assets" / "models"
+    return installed if installed.is_dir() else package.parents[1] / "models"

@@ -1,0 +1,68 @@
+"""Whether the weights on disk are still what their card says."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_iseg.backends.cards import ModelCard
+from napari_iseg.errors import CheckpointError, IsegError
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome for one model: ``problems`` in words (none when all is well), and the checksum found."""
+
+    name: str
+    problems: tuple[str, ...]
+    sha256: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found wrong."""
+        return not self.problems
+
+
+def verify(card: ModelCard) -> Verdict:
+    """Recompute the checksum of a model's weights, load them strictly, and look for numbers that are none."""
+    path = card.weights_path
+    if path is None or not path.is_file():
+        return Verdict(card.name, (f"the weights file {card.weights} is not there",))
+    problems = []
+    try:
+        found = sha256_of(path)
+    except CheckpointError as error:
+        return Verdict(card.name, (str(error),))
+    if not card.sha256:
+        problems.append("the card records no sha256 to compare with")
+    elif found != card.sha256:
+        problems.append(
+            f"the sha256 is {found}, the card says {card.sha256}: the file was changed or damaged"
+        )
+    problems += _load_problems(card, path)
+    return Verdict(card.name, tuple(problems), found)
+
+
+def sha256_of(path: Path) -> str:
+    """Checksum of a file, in hexadecimal digits."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"The weights file {path} cannot be read: {error.strerror or error}.") from None
+
+
+def _load_problems(card: ModelCard, path: Path) -> list[str]:
+    from napari_iseg.weights.loading import net_from_card
+
+    try:
+        net = net_from_card(card, path)
+    except IsegError as error:
+        return [str(error)]
+    broken = [
+        key
+        for key, value in net.state_dict().items()
+        if value.is_floating_point() and not value.isfinite().all()
+    ]
+    return [f"the weight {broken[0]!r} and {len(broken) - 1} others hold NaN or infinity"] if broken else []
