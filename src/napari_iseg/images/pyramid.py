@@ -1,0 +1,82 @@
+"""The arrays of an image, finest first, read by window, plane and band."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_iseg.images.layout import Layout
+from napari_iseg.prompts import Window
+
+_READ_THROUGH = 4  # channels this close together are read in one piece
+
+
+class Pyramid:
+    """Levels of one image with one layout; a plain array is a pyramid of one level.
+
+    Parameters
+    ----------
+    levels : arrays with ``shape``, ``dtype`` and slicing, checked by ``layout.as_levels``
+    layout : Layout
+    """
+
+    def __init__(self, levels: Sequence[Any], layout: Layout) -> None:
+        self._levels = list(levels)
+        self.layout = layout
+        self.coarsest = len(self._levels) - 1
+        self.dtype: np.dtype[Any] = np.dtype(self._levels[0].dtype)
+        self.leading_shape = tuple(int(self._levels[0].shape[axis]) for axis in layout.leading)
+
+    def shape(self, level: int) -> tuple[int, int]:
+        """(rows, cols) of a level."""
+        shape = self._levels[level].shape
+        return int(shape[self.layout.rows]), int(shape[self.layout.cols])
+
+    def factor(self, level: int, axis: int) -> float:
+        """Level-0 pixels per pixel of a level along rows (0) or columns (1).
+
+        Whole where the shapes allow it: levels of 1000, 500, 250, 125, 63 pixels are factors 1, 2, 4, 8, 16.
+        """
+        fine, coarse = self.shape(0)[axis], self.shape(level)[axis]
+        whole = round(fine / coarse)
+        return float(whole) if coarse in (-(-fine // whole), fine // whole) else fine / coarse
+
+    def level_for(self, scale: int) -> int:
+        """The coarsest level with at least one pixel per ``scale`` level-0 pixels along both axes."""
+        fine_enough = [
+            level
+            for level in range(len(self._levels))
+            if max(self.factor(level, 0), self.factor(level, 1)) <= scale
+        ]
+        return fine_enough[-1]
+
+    def raw(self, level: int, window: Window, plane: tuple[int, ...]) -> npt.NDArray[Any]:
+        """(rows, cols, bands) values as stored; ``window`` in pixels of the level, ``plane`` of level 0."""
+        layout, array = self.layout, self._levels[level]
+        index: list[int | slice] = [slice(None)] * len(array.shape)
+        for axis, position, size in zip(layout.leading, plane, self.leading_shape, strict=True):
+            coarse = int(array.shape[axis])
+            index[axis] = min(int((position + 0.5) * coarse / size), coarse - 1)
+        index[layout.rows], index[layout.cols] = window.slices
+        if layout.channel is None:
+            return _plane(array, index, layout)[..., None]
+        low, high = min(layout.bands), max(layout.bands)
+        if high - low < _READ_THROUGH:
+            index[layout.channel] = slice(low, high + 1)
+            return _plane(array, index, layout)[..., [band - low for band in layout.bands]]
+        parts = []
+        for band in layout.bands:
+            index[layout.channel] = slice(band, band + 1)
+            parts.append(_plane(array, index, layout))
+        return np.concatenate(parts, -1)
+
+
+def _plane(array: Any, index: list[int | slice], layout: Layout) -> npt.NDArray[Any]:
+    """The indexed part as (rows, cols[, channels]); the leading axes are gone."""
+    part = np.asarray(array[tuple(index)])
+    kept = [axis for axis in (layout.rows, layout.cols, layout.channel) if axis is not None]
+    order = sorted(kept)
+    return part.transpose([order.index(axis) for axis in kept])
