@@ -1,0 +1,96 @@
+"""The published methods: one file each, found here by name; none is imported before it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from napari_iseg.errors import ModelNotFoundError
+
+if TYPE_CHECKING:
+    from napari_iseg.backends.base import Backend, ClickNet, Recognition, Shapes, Variant
+
+
+class _Backends(Mapping[str, "Backend"]):
+    """Name -> backend, imported on first use: listing models must not load torch."""
+
+    def __init__(self, homes: Mapping[str, str]) -> None:
+        self._homes = MappingProxyType(dict(homes))
+
+    def __getitem__(self, name: str) -> Backend:
+        module, attribute = self._homes[name].split(":")
+        return cast("Backend", getattr(import_module(module), attribute)())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._homes)
+
+    def __len__(self) -> int:
+        return len(self._homes)
+
+
+# One line per method: name -> "module:class".
+BACKENDS: Final[Mapping[str, Backend]] = _Backends(
+    {
+        "cfr-icl": "napari_iseg.backends.cfr_icl:CfrIcl",
+    }
+)
+
+
+def get(name: str) -> Backend:
+    """The backend of that name.
+
+    Raises
+    ------
+    ModelNotFoundError
+        For an unknown name; the sentence gives the nearest known ones.
+    """
+    if name not in BACKENDS:
+        near = get_close_matches(name, BACKENDS, n=3, cutoff=0.3) or list(BACKENDS)
+        raise ModelNotFoundError(f"There is no backend {name!r}; use {' or '.join(repr(n) for n in near)}.")
+    return BACKENDS[name]
+
+
+def build(name: str, variant: str | Variant) -> ClickNet:
+    """The network of a backend's variant, with random weights.
+
+    Parameters
+    ----------
+    name : of the backend, e.g. "cfr-icl"
+    variant : a name of that backend's variants, or a mapping with the sizes of a published configuration
+
+    Raises
+    ------
+    ModelNotFoundError
+        For an unknown backend or variant name; InputError for a mapping that describes no network.
+    """
+    return get(name).build(variant)
+
+
+def recognise(shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Recognition | None:
+    """The published network whose state dict has these keys and shapes, or None.
+
+    Parameters
+    ----------
+    shapes : published key -> shape
+    hints : sizes from the file's own configuration, for what shapes cannot tell (``num_heads``, ``img_size``)
+    """
+    for backend in BACKENDS.values():
+        found = backend.recognise(shapes, hints)
+        if found is not None:
+            return found
+    return None
+
+
+def differences(shapes: Shapes) -> tuple[str, list[str]]:
+    """Why `recognise` found nothing: the nearest known architecture and what differs from it.
+
+    Returns
+    -------
+    label : of the nearest architecture, e.g. "CFR-ICL vit-b"
+    keys : one phrase per differing key ("missing neck.down_16.0.bias", ...), fewest over all backends
+    """
+    candidates = [backend.differences(shapes) for backend in BACKENDS.values()]
+    return min(candidates, key=lambda candidate: len(candidate[1]))

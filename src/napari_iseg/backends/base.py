@@ -64,24 +64,34 @@ class Inference:
     threshold: float = 0.49
     flip: bool = True
     size: tuple[int, int] = (448, 448)  # what every window is resized to, (rows, cols)
-    window: str = "zoom-in"  # "zoom-in": the published rule; "scale-search": ours, see interactive/scale_search.py
+    window: str = (
+        "zoom-in"  # "zoom-in": the published rule; "scale-search": ours, see interactive/scale_search.py
+    )
     zoom_expand: float = 1.4
     zoom_min_side: int = 200
     zoom_keep_iou: float = 0.5
     zoom_threshold: float = 0.5
     refine_steps: int = 0  # CFR-n: extra passes per refined click
     refine_adaptive: bool = False  # A-CFR: stop once at most refine_pixels pixels change
-    refine_clicks: int | None = 1  # refine the first n clicks (published code: 1; the paper's text: every click, None)
+    refine_clicks: int | None = (
+        1  # refine the first n clicks (published code: 1; the paper's text: every click, None)
+    )
     refine_pixels: int = 20
     search_sides: tuple[int, ...] = ()  # scale-search: window sides tried for the first click, in pixels
+    local_from: int = (
+        0  # scale-search: from this click on, only changes that touch the new click count; 0 = never
+    )
 
     def with_options(self, **options: Any) -> Inference:
         """A copy with some fields replaced; unknown names are refused with the list of valid ones."""
         known = {f.name for f in fields(self)}
         unknown = sorted(set(options) - known)
         if unknown:
-            raise InputError(f"Unknown inference option {unknown[0]!r}; valid are {', '.join(sorted(known))}.")
-        return replace(self, **{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+            raise InputError(
+                f"Unknown inference option {unknown[0]!r}; valid are {', '.join(sorted(known))}."
+            )
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+        return replace(self, **plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,7 @@ class Recognition:
 
 
 class Backend(Protocol):
-    """One published method. A new method is one file with one of these and a line in ``backends.BACKENDS``."""
+    """One published method; a new one is one file with one of these and a line in ``backends.BACKENDS``."""
 
     name: str
     title: str
@@ -106,10 +116,16 @@ class Backend(Protocol):
     def build(self, variant: str | Variant) -> ClickNet:
         """The network of a variant, with random weights."""
 
-    def recognise(self, shapes: Shapes) -> Recognition | None:
-        """The variant whose published key names and shapes these are, or None. Reads nothing but the shapes."""
+    def recognise(self, shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Recognition | None:
+        """The variant whose published key names and shapes these are, or None.
 
-    def inference_for(self, variant: Variant) -> Inference:
+        ``hints`` are sizes from the file's own configuration, for what shapes cannot tell (``num_heads``).
+        """
+
+    def differences(self, shapes: Shapes) -> tuple[str, list[str]]:
+        """The nearest variant's label, and one phrase per key in which ``shapes`` differ from it."""
+
+    def inference_for(self, variant: str | Variant) -> Inference:
         """Published inference settings of a variant (its trained size)."""
 
 
@@ -121,8 +137,14 @@ def as_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise DeviceError(f"Unknown device {name!r}; use 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'.") from None
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise DeviceError(f"The device {name!r} was asked for but no such GPU was found here; use device='cpu' or 'auto'.")
+    if device.type == "cuda" and (
+        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
+    ):
+        raise DeviceError(
+            f"The device {name!r} was asked for but no such GPU was found here; use device='cpu' or 'auto'."
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("The device 'mps' was asked for but this machine has none; use device='cpu' or 'auto'.")
+        raise DeviceError(
+            "The device 'mps' was asked for but this machine has none; use device='cpu' or 'auto'."
+        )
     return device

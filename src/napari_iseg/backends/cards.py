@@ -1,0 +1,194 @@
+"""Model cards: what a model is, where its weights come from, how it scored; one ``card.toml`` per model."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from napari_iseg.errors import CheckpointError, SaveError
+
+CARD_FILE = "card.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class CardFile:
+    """One file to download.
+
+    Attributes
+    ----------
+    url : where it lies
+    sha256 : its checksum in hex, "" when the authors give none
+    size : bytes, 0 when unknown
+    archive : "" for the weights themselves, "7z" for a part of a 7z volume set (parts in the card's order)
+    """
+
+    url: str
+    sha256: str = ""
+    size: int = 0
+    archive: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What is known of a model without opening its weights.
+
+    Attributes
+    ----------
+    name : how the model is asked for; also the name of its folder
+    title, description, good_at : for people; ``good_at`` is one line for the model list
+    backend, variant : what builds the network; ``variant`` is a name or the variant's mapping
+    prompts : of "click", "box", "mask"
+    licence, licence_url, source : of the weights, and where they were published
+    files : what ``fetch`` downloads; empty when nothing can be fetched
+    manual_url : where a person downloads the file when a program cannot
+    weights, sha256, size_bytes : the safetensors file beside the card
+    names : "own" when that file has our key names, "published" when it has the authors'
+    inference : fields of `napari_iseg.backends.base.Inference` that differ from the backend's own
+    training, scores : free tables
+    folder : where the card was read from; not written
+    """
+
+    name: str
+    backend: str
+    variant: str | Mapping[str, Any]
+    title: str = ""
+    prompts: tuple[str, ...] = ("click",)
+    licence: str = ""
+    licence_url: str = ""
+    source: str = ""
+    description: str = ""
+    good_at: str = ""
+    files: tuple[CardFile, ...] = ()
+    manual_url: str = ""
+    weights: str = "model.safetensors"
+    sha256: str = ""
+    size_bytes: int = 0
+    names: str = "own"
+    inference: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @property
+    def weights_path(self) -> Path | None:
+        """Where the weights lie or will lie; None for a card that has no folder yet."""
+        return None if self.folder is None else self.folder / self.weights
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the weights are on this machine."""
+        path = self.weights_path
+        return path is not None and path.is_file()
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read ``card.toml``, or the one in a folder.
+
+    Raises
+    ------
+    CheckpointError
+        When the file cannot be read, is no TOML, lacks a needed entry or has an unknown one.
+    """
+    file = path / CARD_FILE if path.is_dir() else path
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CheckpointError(
+            f"The model card {file} cannot be read ({error}); restore it or import the model again."
+        ) from None
+    return card_from_table(table, file)
+
+
+def card_from_table(table: Mapping[str, Any], file: Path) -> ModelCard:
+    """The card of a parsed TOML table; ``file`` names it in refusals and gives the folder."""
+    known = {f.name: f.type for f in fields(ModelCard) if f.name != "folder"}
+    unknown = sorted(set(table) - set(known))
+    missing = [name for name in ("name", "backend", "variant") if name not in table]
+    if unknown:
+        raise CheckpointError(
+            f"The model card {file} has an unknown entry {unknown[0]!r}; known are {', '.join(known)}."
+        )
+    if missing:
+        raise CheckpointError(
+            f"The model card {file} lacks {', '.join(missing)}; add what it says of the network."
+        )
+    values = dict(table)
+    for name, kind in known.items():
+        _check_kind(name, kind, values.get(name), file)
+    values["prompts"] = tuple(values.get("prompts", ("click",)))
+    try:
+        values["files"] = tuple(CardFile(**entry) for entry in values.get("files", ()))
+    except TypeError as error:
+        raise CheckpointError(f"The model card {file} has a bad [[files]] entry ({error}).") from None
+    return ModelCard(**values, folder=file.parent)
+
+
+def _check_kind(name: str, kind: Any, value: Any, file: Path) -> None:
+    """Refuse a TOML value of the wrong kind; annotations are strings here, so their first word decides."""
+    first = str(kind).split("[")[0].split(" ")[0]
+    expected: tuple[type, ...] = {"str": (str,), "int": (int,), "tuple": (list, tuple), "Mapping": (dict,)}[
+        first
+    ]
+    if name == "variant":
+        expected = (str, dict)
+    if value is not None and not isinstance(value, expected):
+        wanted = " or ".join(t.__name__ for t in expected)
+        raise CheckpointError(f"The model card {file} gives {name} = {value!r}; it must be of type {wanted}.")
+
+
+def card_table(card: ModelCard) -> dict[str, Any]:
+    """The card as a table for TOML or JSON; empty entries are left out."""
+    table: dict[str, Any] = {}
+    for f in fields(ModelCard):
+        value = getattr(card, f.name)
+        if f.name == "folder" or not value:
+            continue
+        if f.name == "files":
+            value = [
+                {k: v for k in ("url", "sha256", "size", "archive") if (v := getattr(part, k))}
+                for part in value
+            ]
+        table[f.name] = _plain(value)
+    return table
+
+
+def write_card(card: ModelCard, folder: Path) -> Path:
+    """Write ``card.toml`` into ``folder`` (made if needed): to a temporary file first, then renamed.
+
+    Raises
+    ------
+    SaveError
+        When it cannot be written; a card that was there before is untouched.
+    """
+    target = folder / CARD_FILE
+    temporary: str | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".card-", dir=folder)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(tomli_w.dumps(card_table(card), multiline_strings=True))
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, target)  # noqa: PTH105 - atomic on every system
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise SaveError(
+            f"The model card {target} could not be written: {error.strerror or error}."
+        ) from error
+    return target
+
+
+def _plain(value: Any) -> Any:
+    """Tuples to lists and mappings to dicts, None dropped: what TOML can hold."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items() if v is not None}
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    return value

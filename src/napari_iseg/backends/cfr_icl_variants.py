@@ -1,0 +1,235 @@
+"""Sizes of the plain-ViT click models: named variants, key tables, and the way back from a checkpoint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from napari_iseg.backends.base import Shapes, Variant
+from napari_iseg.errors import InputError
+from napari_iseg.nn.fpn import UPSAMPLE
+
+# In every published file, never used by a segmentation forward (up_conv: where the head does not upsample).
+UNUSED: Final = re.compile(
+    r"backbone\.(cls_token|fc_norm\.(weight|bias)|head\.(weight|bias))|head\.up_conv[12]\.[0-3]\.(weight|bias)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VitSizes:
+    """A checked variant; field names are the mapping's keys.
+
+    ``img_size`` may be given as one number or as (rows, cols).
+    """
+
+    img_size: int | tuple[int, int]
+    patch_size: int
+    embed_dim: int
+    depth: int
+    num_heads: int
+    neck_dims: tuple[int, int, int, int]
+    upsample: str = "x1"
+    head_channels: int = 256
+
+    @property
+    def image(self) -> tuple[int, int]:
+        """Trained size (rows, cols) in pixels."""
+        return (self.img_size, self.img_size) if isinstance(self.img_size, int) else self.img_size
+
+    def mapping(self) -> dict[str, Any]:
+        """As plain values for a card."""
+        return {**asdict(self), "neck_dims": list(self.neck_dims)}
+
+
+def _named(patch: int, dim: int, depth: int, heads: int, widths: tuple[int, int, int, int]) -> Variant:
+    sizes = VitSizes(448, patch, dim, depth, heads, widths)
+    return MappingProxyType(sizes.mapping())
+
+
+VARIANTS: Final[Mapping[str, Variant]] = MappingProxyType(
+    {
+        "vit-b": _named(16, 768, 12, 12, (128, 256, 512, 1024)),
+        "vit-l": _named(16, 1024, 24, 16, (192, 384, 768, 1536)),
+        "vit-h": _named(14, 1280, 32, 16, (240, 480, 960, 1920)),
+        "vit-xtiny": _named(16, 160, 8, 4, (96, 192, 288, 384)),
+    }
+)
+
+
+def read_sizes(variant: Variant) -> VitSizes:
+    """Check a variant's mapping.
+
+    Raises
+    ------
+    InputError
+        For unknown or missing keys and for sizes that describe no network.
+    """
+    defaults = {"img_size": 448, "patch_size": 16, "upsample": "x1"}
+    values = {**defaults, **variant}
+    needed = ("embed_dim", "depth", "num_heads", "neck_dims")
+    missing = [key for key in needed if key not in values]
+    unknown = sorted(set(values) - {*VitSizes.__dataclass_fields__})
+    if unknown or missing:
+        problem = f"has an unknown key {unknown[0]!r}" if unknown else f"lacks {', '.join(missing)}"
+        raise InputError(f"The variant {problem}; its keys are {', '.join(VitSizes.__dataclass_fields__)}.")
+    if values["upsample"] not in UPSAMPLE:
+        raise InputError(f"upsample must be one of {', '.join(UPSAMPLE)}, got {values['upsample']!r}.")
+    values.setdefault("head_channels", 256 // UPSAMPLE[values["upsample"]])
+    numbers = {
+        key: _whole(key, values[key])
+        for key in ("patch_size", "embed_dim", "depth", "num_heads", "head_channels")
+    }
+    widths = _wholes("neck_dims", values["neck_dims"], 4)
+    image = values["img_size"]
+    side = _whole("img_size", image) if isinstance(image, int) else _wholes("img_size", image, 2)
+    if isinstance(side, tuple):
+        side = side[0] if side[0] == side[1] else (side[0], side[1])
+    sizes = VitSizes(
+        side,
+        numbers["patch_size"],
+        numbers["embed_dim"],
+        numbers["depth"],
+        numbers["num_heads"],
+        (widths[0], widths[1], widths[2], widths[3]),
+        values["upsample"],
+        numbers["head_channels"],
+    )
+    _check(sizes)
+    return sizes
+
+
+def _check(sizes: VitSizes) -> None:
+    if sizes.depth % 4:
+        raise InputError(f"depth must be a multiple of 4 (four groups of blocks), got {sizes.depth}.")
+    if sizes.embed_dim % sizes.num_heads:
+        raise InputError(f"embed_dim {sizes.embed_dim} must be a multiple of num_heads {sizes.num_heads}.")
+    if any(side % sizes.patch_size for side in sizes.image):
+        raise InputError(f"img_size {sizes.img_size} must be a multiple of patch_size {sizes.patch_size}.")
+
+
+def _whole(key: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{key} must be a whole number from 1 on, got {value!r}.")
+    return value
+
+
+def _wholes(key: str, value: Any, count: int) -> tuple[int, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != count:
+        raise InputError(f"{key} must be {count} whole numbers, got {value!r}.")
+    return tuple(_whole(key, v) for v in value)
+
+
+def published_shapes(sizes: VitSizes) -> dict[str, tuple[int, ...]]:
+    """Published key -> shape of everything the network uses; the entries of `UNUSED` are left out."""
+    d, patch = sizes.embed_dim, sizes.patch_size
+    tokens = (sizes.image[0] // patch) * (sizes.image[1] // patch)
+    weights: dict[str, tuple[int, ...]] = {
+        "patch_embed_coords.proj": (d, 3, patch, patch),
+        "backbone.patch_embed.proj": (d, 3, patch, patch),
+    }
+    for i in range(sizes.depth):
+        block = f"backbone.blocks.{i}"
+        weights |= {f"{block}.norm1": (d,), f"{block}.norm2": (d,)}
+        weights |= {f"{block}.attn.qkv": (3 * d, d), f"{block}.attn.proj": (d, d)}
+        weights |= {f"{block}.mlp.fc1": (4 * d, d), f"{block}.mlp.fc2": (d, 4 * d)}
+    weights |= _pyramid_shapes(sizes) | _head_shapes(sizes)
+    shapes: dict[str, tuple[int, ...]] = {"backbone.pos_embed": (1, 1 + tokens, d)}
+    for name, shape in weights.items():
+        shapes[f"{name}.weight"] = shape
+        # A transposed convolution keeps its inputs first; it is the only 2x2 kernel but down_32.0.
+        transposed = len(shape) == 4 and shape[2] == 2 and name != "neck.down_32.0"
+        shapes[f"{name}.bias"] = (shape[1] if transposed else shape[0],)
+    return shapes
+
+
+def _pyramid_shapes(sizes: VitSizes) -> dict[str, tuple[int, ...]]:
+    d, (w4, w8, w16, w32) = sizes.embed_dim, sizes.neck_dims
+    first, middle, last = max(2 * w4, d // 2), max(w8, d // 2), max(w32, 2 * d)
+    half = first // 2
+    table: dict[str, tuple[int, ...]] = {
+        "0": (d, first, 2, 2),
+        "1": (first,),
+        "3": (first, half, 2, 2),
+        "4": (half,),
+    }
+    table |= {"5": (w4, half, 1, 1), "6": (w4,)}
+    shapes = {f"neck.down_4.{k}": v for k, v in table.items()}
+    shapes |= {"neck.down_8.0": (d, middle, 2, 2), "neck.down_8.1": (middle,)}
+    shapes |= {"neck.down_8.2": (w8, middle, 1, 1), "neck.down_8.3": (w8,)}
+    shapes |= {"neck.down_16.0": (w16, d, 1, 1), "neck.down_16.1": (w16,)}
+    shapes |= {"neck.down_32.0": (last, d, 2, 2), "neck.down_32.1": (last,)}
+    return shapes | {"neck.down_32.2": (w32, last, 1, 1), "neck.down_32.3": (w32,)}
+
+
+def _head_shapes(sizes: VitSizes) -> dict[str, tuple[int, ...]]:
+    factor = UPSAMPLE[sizes.upsample]
+    outer = sizes.head_channels * factor
+    shapes: dict[str, tuple[int, ...]] = {
+        f"head.convs.{i}.conv": (outer, w, 1, 1) for i, w in enumerate(sizes.neck_dims)
+    }
+    shapes["head.fusion_conv.conv"] = (outer, 4 * outer, 1, 1)
+    for name, wide in (("up_conv1", outer), ("up_conv2", outer // 2))[: {1: 0, 2: 1, 4: 2}[factor]]:
+        half = wide // 2
+        shapes[f"head.{name}.0"] = (wide, half, 2, 2)
+        shapes |= {f"head.{name}.1": (half,), f"head.{name}.2": (half, half, 1, 1), f"head.{name}.3": (half,)}
+    return shapes | {"head.conv_seg": (1, sizes.head_channels, 1, 1)}
+
+
+def sizes_from_shapes(shapes: Shapes, hints: Mapping[str, Any]) -> VitSizes | None:
+    """The sizes that these keys and shapes point to; None when an essential key is missing or odd.
+
+    Not a proof: compare `published_shapes` of the answer with what was given.
+    """
+    try:
+        dim, _, patch, _ = shapes["patch_embed_coords.proj.weight"]
+        tokens = shapes["backbone.pos_embed"][1] - 1
+        outer = shapes["head.fusion_conv.conv.weight"][0]
+        channels = shapes["head.conv_seg.weight"][1]
+        widths = tuple(shapes[f"head.convs.{i}.conv.weight"][1] for i in range(4))
+        upsample = {factor: name for name, factor in UPSAMPLE.items()}[outer // channels]
+        depth = 1 + max(int(m[1]) for key in shapes if (m := re.match(r"backbone\.blocks\.(\d{1,3})\.", key)))
+        image = _trained_size(tokens, patch, hints.get("img_size"))
+        heads = _heads(dim, depth, hints.get("num_heads"))
+        return read_sizes(
+            {
+                "img_size": image,
+                "patch_size": patch,
+                "embed_dim": dim,
+                "depth": depth,
+                "num_heads": heads,
+                "neck_dims": widths,
+                "upsample": upsample,
+                "head_channels": channels,
+            }
+        )
+    except (KeyError, IndexError, ValueError, ZeroDivisionError):  # InputError is a ValueError
+        return None
+
+
+def _trained_size(tokens: int, patch: int, hint: Any) -> Any:
+    """The hinted size when it has that many tokens (a grid need not be square), else the square one."""
+    sides = (hint, hint) if isinstance(hint, int) else tuple(hint) if isinstance(hint, (list, tuple)) else ()
+    if (
+        len(sides) == 2
+        and all(isinstance(s, int) for s in sides)
+        and (sides[0] // patch) * (sides[1] // patch) == tokens
+    ):
+        return list(sides)
+    side = round(max(tokens, 0) ** 0.5)
+    if side * side != tokens:
+        raise InputError(f"{tokens} position tokens are no square grid.")
+    return side * patch
+
+
+def _heads(dim: int, depth: int, hint: Any) -> int:
+    """Attention heads: what the file says, else the published model's of that size, else a usual width."""
+    if isinstance(hint, int) and hint > 0 and dim % hint == 0:
+        return hint
+    for variant in VARIANTS.values():
+        if (variant["embed_dim"], variant["depth"]) == (dim, depth):
+            return int(variant["num_heads"])
+    width = next((w for w in (64, 80, 40, 32, 48, 16) if dim % w == 0), dim)
+    return dim // width

@@ -1,0 +1,130 @@
+"""A network ready to answer: on its device, in its precision, with its way of being run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+import torch
+from torch import Tensor
+
+from napari_iseg import backends
+from napari_iseg.backends.base import ClickNet, Inference, as_device
+from napari_iseg.backends.cards import ModelCard
+from napari_iseg.errors import DeviceError
+
+_PRECISIONS: Final = MappingProxyType(
+    {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+)
+_REMEMBERED_SIZES = 32
+
+_T = TypeVar("_T")
+
+
+class Model:
+    """A network with its card, device, precision and inference settings.
+
+    Parameters
+    ----------
+    card : what the network is
+    net : moved to the device (in place) and put into evaluation mode
+    device : "auto" (a GPU when there is one), "cpu", "cuda", "cuda:N", "mps", or a torch device
+    precision : "auto", "float32", "bfloat16" or "float16". "auto" is float32 on a CPU, as published, and
+        bfloat16 on a GPU that computes in it
+    inference : None for the backend's published settings with the card's own on top
+
+    Raises
+    ------
+    DeviceError
+        For a device or precision that this machine does not have.
+    InputError
+        For an unknown inference setting on the card.
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        net: ClickNet,
+        *,
+        device: str | torch.device = "auto",
+        precision: str = "auto",
+        inference: Inference | None = None,
+    ) -> None:
+        self.card = card
+        self.device = as_device(str(device))
+        self.precision = _precision(precision, self.device)
+        if inference is None:
+            inference = backends.get(card.backend).inference_for(card.variant).with_options(**card.inference)
+        self.inference = inference
+        try:
+            self.net: ClickNet = net.eval().to(self.device).to(memory_format=torch.channels_last)
+        except torch.cuda.OutOfMemoryError:
+            raise DeviceError(
+                f"The model {card.name} does not fit into the memory of {self.device}; use device='cpu'."
+            ) from None
+        self._prepared: set[tuple[int, int]] = set()
+
+    def logits(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:
+        """Mask logits.
+
+        Parameters
+        ----------
+        image : (B, 3, H, W) float, RGB in [0, 1], on any device
+        prev_mask : (B, 1, H, W) float, probability in [0, 1]; zeros when there is none
+        clicks : (B, 2N, 3) float, rows (row, col, order), N positive then N negative, unused rows -1
+
+        Returns
+        -------
+        (B, 1, H, W) float32 on the CPU
+        """
+        logits: Tensor = self._run(self.net, image, prev_mask, clicks)
+        return logits.float().cpu()
+
+    def scored(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor]:
+        """As `logits`, and per sample how good the network believes its mask to be: (B,) in [0, 1]."""
+        logits, score = self._run(self.net.scored, image, prev_mask, clicks)
+        return logits.float().cpu(), score.float().cpu()
+
+    def with_inference(self, **options: Any) -> Model:
+        """The same network run with other settings (fields of `Inference`); nothing is copied."""
+        other = object.__new__(Model)
+        other.__dict__ = {**self.__dict__, "inference": self.inference.with_options(**options)}
+        return other
+
+    def _run(self, call: Callable[..., _T], image: Tensor, prev_mask: Tensor, clicks: Tensor) -> _T:
+        with torch.inference_mode(), self._autocast():
+            size = (int(image.shape[-2]), int(image.shape[-1]))
+            if size not in self._prepared:
+                if len(self._prepared) >= _REMEMBERED_SIZES:
+                    self._prepared.clear()
+                self.net.prepare(*size)
+                self._prepared.add(size)
+            try:
+                image = image.to(self.device, torch.float32, memory_format=torch.channels_last)
+                return call(image, *(t.to(self.device, torch.float32) for t in (prev_mask, clicks)))
+            except torch.cuda.OutOfMemoryError:
+                raise DeviceError(
+                    f"The memory of {self.device} was too small for this prediction; close what else "
+                    "uses it, or use device='cpu'."
+                ) from None
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=_PRECISIONS[self.precision])
+
+
+def _precision(name: str, device: torch.device) -> str:
+    """The precision to use, "auto" resolved; refuses what the device cannot compute."""
+    if name == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bfloat16" if fast else "float32"
+    if name not in _PRECISIONS:
+        raise DeviceError(f"Unknown precision {name!r}; use 'auto', {', '.join(map(repr, _PRECISIONS))}.")
+    if name == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise DeviceError(
+            f"The GPU {device} does not compute in bfloat16; use precision='float16' or 'auto'."
+        )
+    return name
