@@ -1,0 +1,404 @@
+"""Connects the viewer, the dock and the objects of the chosen image; knows no Qt widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from napari_iseg.errors import InputError, IsegError
+from napari_iseg.prompts import Click
+from napari_iseg.widgets import guidance, scene
+from napari_iseg.widgets.editor import Editor
+from napari_iseg.widgets.hands import Hands
+from napari_iseg.widgets.layers import ClickLayers
+from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
+from napari_iseg.widgets.options import Options
+from napari_iseg.widgets.placement import PlaneAxes
+from napari_iseg.widgets.reports import report, warn
+from napari_iseg.widgets.sessions import SessionPlan
+from napari_iseg.widgets.worker import Worker
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image, Layer
+
+
+class DockView(Protocol):
+    """What the controller tells the dock; it never asks it anything."""
+
+    def set_status(self, text: str) -> None:
+        """The line that says what to do next."""
+
+    def set_activity(self, text: str) -> None:
+        """What is going on; empty when nothing is."""
+
+    def set_positive(self, positive: bool) -> None:
+        """Whether plain clicks are foreground clicks."""
+
+    def set_possible(self, possible: dict[str, bool]) -> None:
+        """Which actions make sense now."""
+
+    def set_label(self, label: int) -> None:
+        """The label that the next commit writes."""
+
+    def set_options(self, options: Options) -> None:
+        """The options in use."""
+
+    def ask_for_file(self, suggestion: str, then: Callable[[Path], None]) -> None:
+        """Ask where to save, without blocking; call ``then`` with the answer."""
+
+
+class ClickController:
+    """Clicks and commands in, layers and words out.
+
+    Parameters
+    ----------
+    viewer, view : the napari viewer, and the dock (or a stand-in)
+    loader : lists and loads models
+    modifier : the key of background clicks
+    autosave : the folder of the journals; None for none
+    """
+
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        view: DockView,
+        loader: ModelLoader,
+        *,
+        modifier: str = "Control",
+        autosave: Path | None = None,
+    ) -> None:
+        self.viewer, self.view, self.loader = viewer, view, loader
+        self.worker = Worker()
+        self.image: Image | None = None
+        self.editor: Editor | None = None
+        self.positive = True
+        self.key: ModelKey | None = None
+        self.options = Options()
+        self._options_chosen = False  # by the user, so that a model's own do not replace them
+        self._armed = ""  # "pick" or "delete": what the next click in the image means
+        self._with_probability = False
+        self._editors: dict[tuple[Image, PlaneAxes], Editor] = {}
+        self._autosave = autosave
+        self._hands = Hands(self.click_world, self._key_pressed, view.set_status, modifier)
+        self._closed = self._switching = self._loading = False
+        viewer.dims.events.order.connect(self._follow_dims)
+        viewer.dims.events.ndisplay.connect(self._follow_dims)
+        viewer.dims.events.ndim.connect(self._follow_dims)
+        viewer.dims.events.point.connect(self._follow_plane)
+        viewer.layers.events.removed.connect(self._layer_removed)
+
+    # -- what the dock calls -------------------------------------------------------------------------------------
+
+    def choose_image(self, image: Image | None) -> None:
+        """Work on another image; the objects of the one before are kept."""
+        if image is self.image and (image is None or self._has_layers()):
+            return
+        if self.image is not None:
+            for event in self._placement_events(self.image):
+                event.disconnect(self._follow_image)
+        self.image = image
+        if image is not None:
+            for event in self._placement_events(image):
+                event.connect(self._follow_image)
+        self._follow_dims()
+
+    def choose_model(self, key: ModelKey, options: Options) -> None:
+        """Answer with another model, started with ``options`` (its card's)."""
+        if key == self.key:
+            return
+        if self.key is None or key.name != self.key.name:
+            self.options, self._options_chosen = options, False
+            self.view.set_options(options)
+        self.key = key
+        self._renew_model(f"Loading the model {key.name}")
+
+    def choose_options(self, options: Options) -> None:
+        """Run the model differently; the current object is computed anew."""
+        if options == self.options:
+            return
+        before, self.options = self.options, options
+        self._options_chosen = True
+        if replace(before, threshold=options.threshold) != options:
+            self._renew_model("Computing")
+        for editor in self._editors.values():
+            editor.use_threshold(options.threshold)
+
+    def choose_label(self, label: int) -> None:
+        """Commit the current object under this label."""
+        if self.editor is not None and self.editor.session is not None:
+            self.editor.choose_label(label)
+
+    def choose_sign(self, positive: bool) -> None:
+        """What plain clicks mean."""
+        self.positive = positive
+        self.view.set_positive(positive)
+
+    def perform(self, name: str, *, at_cursor: bool = False) -> None:
+        """Carry out an action of the table; ``at_cursor``: pick and delete act where the mouse is, at once."""
+        if name == "toggle_sign":
+            self.choose_sign(not self.positive)
+            return
+        editor = self.editor
+        if editor is None:
+            self.view.set_status(self._hint())
+            return
+        self._ensure_points()
+        if name in ("pick", "delete") and at_cursor:
+            self._on_object(name, self.viewer.cursor.position)
+        elif name in ("pick", "delete"):
+            self._armed = "" if self._armed == name else name
+            self._update()
+        elif name == "probability":
+            self.show_probability(not self._with_probability)
+        elif name == "next_label":
+            editor.choose_label(None)
+        elif name == "commit":
+            if editor.clicks:
+                editor.commit()
+            else:
+                self.view.set_status("There is nothing to commit; click on an object first.")
+        elif name == "save":
+            self._save(editor)
+        elif name in ("undo", "redo", "reset"):
+            getattr(editor, name)()
+
+    def show_probability(self, shown: bool) -> None:
+        """Show or hide the probability layer."""
+        self._with_probability = shown
+        if self.editor is not None:
+            self.editor.with_probability = shown
+            self.editor.show()
+
+    def stop(self) -> None:
+        """Give up the running prediction."""
+        if self.editor is not None:
+            self.editor.stop()
+
+    def preload(self) -> None:
+        """Load the model before the first click; should that fail, the first click will say why."""
+        if self.key is not None and not self.worker.busy:
+            self._loading = True
+            self.worker.submit_task(lambda _cancelled: self._load(), self._preloaded, self._preloaded)
+            self._update()
+
+    def _preloaded(self, _outcome: Any) -> None:
+        self._loading = False
+        self._update()
+
+    @property
+    def layers_of_ours(self) -> set[Layer]:
+        """All layers that this dock made and that are in the viewer."""
+        return {layer for editor in self._editors.values() for layer in editor.layers.ours}
+
+    def close(self) -> None:
+        """Stop the worker, let go of the viewer, take the working layers away; committed labels stay."""
+        if self._closed:
+            return
+        self._closed = True
+        events = self.viewer.dims.events
+        for event in (events.order, events.ndisplay, events.ndim):
+            event.disconnect(self._follow_dims)
+        events.point.disconnect(self._follow_plane)
+        self.viewer.layers.events.removed.disconnect(self._layer_removed)
+        if self.image is not None:
+            for event in self._placement_events(self.image):
+                event.disconnect(self._follow_image)
+        self._leave()
+        for editor in self._editors.values():
+            editor.close()
+        self._editors.clear()
+        self.worker.close()
+        self.image = self.editor = None
+
+    # -- clicks --------------------------------------------------------------------------------------------------
+
+    def click_world(self, position: Sequence[float], plain: bool) -> None:
+        """A click of the canvas at a world position; ``plain``: without the modifier and with the left button."""
+        if self._armed:
+            name, self._armed = self._armed, ""
+            self._on_object(name, position)
+            return
+        editor = self.editor
+        if editor is None:
+            warn(self._hint())
+            return
+        if self.key is None:
+            warn(guidance.NO_MODEL)
+            return
+        where = scene.locate(editor.layers.image, editor.layers.axes, position)
+        if where is None:
+            self.view.set_status("That was outside the image; click on it.")
+            return
+        plane, row, col = where
+        view = scene.visible_window(editor.layers.image, editor.layers.axes)
+        editor.click(plane, Click(row, col, self.positive == plain), view)
+
+    def _key_pressed(self, name: str) -> None:
+        self.perform(name, at_cursor=True)
+
+    def _on_object(self, name: str, position: Sequence[float]) -> None:
+        """Reopen or delete the committed object at a world position."""
+        editor = self.editor
+        if editor is None or editor.session is None:
+            self.view.set_status("Nothing is committed yet.")
+            return
+        where = scene.locate(editor.layers.image, editor.layers.axes, position)
+        label = 0 if where is None else editor.label_at(*where)
+        if label == 0:
+            self._update()
+            self.view.set_status("There is no committed object; point at one.")
+        elif name == "delete":
+            editor.delete(label)
+        else:
+            editor.reopen(label)
+
+    # -- keeping up with the viewer ------------------------------------------------------------------------------
+
+    def _follow_dims(self, _event: Any = None) -> None:
+        """Take the editor of the present image and displayed axes, or none."""
+        if self._switching or self._closed:
+            return
+        self._switching = True
+        try:
+            try:
+                axes = None if self.image is None else scene.shown_axes(self.viewer, self.image)
+            except InputError:
+                axes = None  # _hint says why
+            wanted = None if axes is None or self.image is None else self._editor_of(self.image, axes)
+            if wanted is not self.editor or (wanted is not None and not self._has_layers()):
+                self._leave()
+                self._enter(wanted)
+        finally:
+            self._switching = False
+        self._update()
+
+    def _follow_plane(self, _event: Any = None) -> None:
+        """Let the open object of the plane that is shown be the current one."""
+        editor = self.editor
+        if editor is not None and editor.session is not None:
+            plane = scene.shown_plane(self.viewer, editor.layers.image, editor.layers.axes)
+            if plane is not None:
+                editor.look_at(plane)
+
+    def _editor_of(self, image: Image, axes: PlaneAxes) -> Editor:
+        if (image, axes) not in self._editors:
+            plan = SessionPlan.of(image, axes, self._autosave)
+            editor = Editor(
+                ClickLayers(self.viewer, image, axes), self.worker, lambda: plan.open(self._load())
+            )
+            editor.quiet = self._hands.quiet
+            editor.changed.connect(self._update)
+            editor.failed.connect(self._failed)
+            self._editors[image, axes] = editor
+        return self._editors[image, axes]
+
+    def _enter(self, editor: Editor | None) -> None:
+        self.editor = editor
+        if editor is None:
+            return
+        editor.layers.add_points()
+        self._hands.attach(editor)
+        editor.with_probability = self._with_probability
+        editor.resume()
+
+    def _leave(self) -> None:
+        editor, self.editor = self.editor, None
+        if editor is None:
+            return
+        self._hands.detach()
+        editor.suspend()
+
+    def _has_layers(self) -> bool:
+        points = None if self.editor is None else self.editor.layers.points
+        return points is not None and points in self.viewer.layers
+
+    def _ensure_points(self) -> None:
+        """Bring the clicks layer back if the user deleted it."""
+        if not self._has_layers():
+            self._follow_dims()
+
+    def _layer_removed(self, event: Any) -> None:
+        layer = event.value
+        for image, axes in [key for key in self._editors if key[0] is layer]:
+            editor = self._editors.pop((image, axes))
+            if editor is self.editor:
+                self._leave()
+            editor.close()
+        if layer is self.image:
+            self.choose_image(None)
+
+    def _follow_image(self, _event: Any = None) -> None:
+        for (image, _), editor in self._editors.items():
+            if image is self.image:
+                editor.layers.follow_image()
+                if editor is self.editor:
+                    editor.show()
+
+    @staticmethod
+    def _placement_events(image: Image) -> tuple[Any, ...]:
+        events = image.events
+        return events.scale, events.translate, events.rotate, events.shear, events.affine
+
+    # -- the rest ------------------------------------------------------------------------------------------------
+
+    def _load(self) -> Any:
+        """The chosen model with the chosen options; in the worker."""
+        if self.key is None:
+            raise InputError("No model is chosen; choose one in the dock.")
+        model = self.loader.load(self.key)
+        return model.with_inference(**self.options.as_inference()) if self._options_chosen else model
+
+    def _renew_model(self, text: str) -> None:
+        for editor in self._editors.values():
+            editor.use_model(self._load, text)
+        self._update()
+
+    def _save(self, editor: Editor) -> None:
+        from napari_iseg.widgets.writers import save_store
+
+        image = editor.layers.image
+
+        def save(path: Path) -> None:
+            editor.run_on_session(
+                f"Saving {path.name}",
+                lambda session: save_store(session.labels, path),
+                lambda _: self.view.set_status(f"Saved {path}."),
+            )
+
+        self.view.ask_for_file(f"{image.name}_labels.tif", save)
+
+    def _failed(self, error: Exception) -> None:
+        report(error)
+        if isinstance(error, IsegError):
+            self.view.set_status(str(error))
+
+    def _hint(self) -> str:
+        if self.key is None:
+            return guidance.NO_MODEL
+        if self.image is None:
+            return "Open an image (File > Open Sample > napari-iseg has some), then choose it above."
+        try:
+            scene.shown_axes(self.viewer, self.image)
+        except InputError as error:
+            return str(error)
+        return "Choose an image above."
+
+    def _update(self) -> None:
+        """Tell the dock what is so."""
+        if self._closed:
+            return
+        self._hands.bind_keys()
+        editor = self.editor
+        session = None if editor is None else editor.session
+        activity = "" if editor is None else editor.activity
+        self.view.set_activity(activity or ("Loading the model" if self._loading else ""))
+        if session is not None and editor is not None and not editor.busy_with_task:
+            if not self._options_chosen and Options.of_model(session.model) != self.options:
+                self.options = Options.of_model(session.model)
+                self.view.set_options(self.options)
+            self.view.set_label(session.object_id)
+        self.view.set_possible(guidance.possible(editor))
+        self.view.set_status(self._hint() if editor is None else guidance.next_step(editor, self._armed))

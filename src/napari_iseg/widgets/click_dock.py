@@ -1,0 +1,256 @@
+"""The dock "Click segmentation": layout and signals; what happens is in the controller."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_iseg.widgets.actions import help_table
+from napari_iseg.widgets.click_controller import ClickController
+from napari_iseg.widgets.dock_parts import ActionButtons, ModelBox, OptionsBox, small_label
+from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
+from napari_iseg.widgets.options import Options
+from napari_iseg.widgets.preferences import Preferences
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image
+
+PRELOAD_AFTER = 400  # milliseconds: the window shall be drawn first
+
+
+class ClickDock(QWidget):
+    """Click an object, get its mask.
+
+    Parameters
+    ----------
+    napari_viewer : the viewer the dock works in; napari passes it
+    loader : lists and loads models; default: the models of this machine
+    preferences : default: the user's
+    """
+
+    def __init__(
+        self,
+        napari_viewer: napari.viewer.Viewer,
+        *,
+        loader: ModelLoader | None = None,
+        preferences: Preferences | None = None,
+    ) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._preferences = preferences or Preferences.read()
+        self._images: list[Image] = []
+        self._docked = False
+        self._make_widgets()
+        self._lay_out()
+        self.controller = ClickController(
+            napari_viewer,
+            self,
+            loader or ModelLoader(self._preferences.cache_folder),
+            modifier=self._preferences.background_modifier,
+            autosave=self._preferences.journal_folder,
+        )
+        self._connect()
+        self._list_models()
+        self._list_images()
+        self._preload_timer = QTimer(self)
+        self._preload_timer.setSingleShot(True)
+        self._preload_timer.timeout.connect(self.controller.preload)
+        if self._preferences.preload:
+            self._preload_timer.start(PRELOAD_AFTER)
+
+    # -- what the controller calls (DockView) --------------------------------------------------------------------
+
+    def set_status(self, text: str) -> None:
+        """Show the line that says what to do next."""
+        self.status.setText(text)
+
+    def set_activity(self, text: str) -> None:
+        """Show what is going on; empty when nothing is."""
+        self.activity.setText(f"{text}…" if text else "")
+        self.progress.setRange(0, 0 if text else 1)
+        self.stop_button.setEnabled(text == "Computing")
+
+    def set_positive(self, positive: bool) -> None:
+        """Show whether plain clicks are foreground clicks."""
+        self.actions.set_positive(positive)
+
+    def set_possible(self, possible: dict[str, bool]) -> None:
+        """Enable the buttons that make sense now."""
+        self.actions.set_possible(possible)
+
+    def set_label(self, label: int) -> None:
+        """Show the label that the next commit writes."""
+        self.label.blockSignals(True)
+        self.label.setValue(label)
+        self.label.blockSignals(False)
+
+    def set_options(self, options: Options) -> None:
+        """Show the options in use."""
+        self.options.set_options(options)
+
+    def ask_for_file(self, suggestion: str, then: Callable[[Path], None]) -> None:
+        """Ask where to save; the window stays usable."""
+        dialog = QFileDialog(self, "Save labels", suggestion, "TIFF (*.tif *.tiff);;OME-Zarr (*.zarr)")
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix("tif")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(lambda chosen: then(Path(chosen)))
+        dialog.open()
+
+    # -- Qt ------------------------------------------------------------------------------------------------------
+
+    def event(self, event: Any) -> bool:
+        """napari closes a dock by taking its widget out of it: that is when we let go of the viewer."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self._docked and self.parent() is None:
+                self.shut_down()
+            self._docked = self.parent() is not None
+        return bool(super().event(event))
+
+    def closeEvent(self, event: Any) -> None:
+        """Let go of the viewer when closed as a window of its own."""
+        self.shut_down()
+        super().closeEvent(event)
+
+    def shut_down(self) -> None:
+        """Stop everything and disconnect from the viewer; calling it again does nothing."""
+        self._preload_timer.stop()
+        self.options.close_timers()
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.removed):
+            event.disconnect(self._list_images)
+        self.controller.close()
+
+    # -- building ------------------------------------------------------------------------------------------------
+
+    def _make_widgets(self) -> None:
+        self.image_combo = QComboBox()
+        self.image_combo.setToolTip("The image layer whose objects are clicked.")
+        self.image_combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.image_combo.setMinimumContentsLength(14)
+        self.models = ModelBox()
+        self.device = QComboBox()
+        self.device.setToolTip("Where the model runs; auto takes a GPU when there is one.")
+        self.device.addItems(["auto", "cpu", "mps" if sys.platform == "darwin" else "cuda"])
+        self.device.setCurrentText(self._preferences.device)
+        self.options = OptionsBox()
+        self.actions = ActionButtons(self._preferences.background_modifier)
+        self.label = QSpinBox()
+        self.label.setRange(1, 2**31 - 1)
+        self.label.setToolTip("The label that the next commit writes: the next free one unless you change it.")
+        self.activity = QLabel()
+        self.activity.setToolTip("What is being computed in the background.")
+        self.progress = QProgressBar()
+        self.progress.setRange(0, 1)
+        self.progress.setTextVisible(False)
+        self.progress.setMaximumHeight(8)
+        self.progress.setToolTip("Moves while something is computed in the background; the window stays usable.")
+        self.stop_button = QPushButton("Stop")
+        self.stop_button.setToolTip("Give up the running computation; the click stays and can be undone.")
+        self.stop_button.setEnabled(False)
+        self.stop_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.status = small_label()
+        self.status.setToolTip("What to do next.")
+        self.help = small_label(help_table(self._preferences.background_modifier))
+        self.help.setToolTip("All clicks and keys of this dock.")
+
+    def _lay_out(self) -> None:
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Image", self.image_combo)
+        form.addRow("Model", self.models)
+        form.addRow("Device", self.device)
+        form.addRow(self.options)
+        label = QHBoxLayout()
+        label.addWidget(QLabel("Label"))
+        label.addWidget(self.label, 1)
+        busy = QHBoxLayout()
+        busy.addWidget(self.activity, 1)
+        busy.addWidget(self.stop_button)
+        keys = QCollapsible("Mouse and keys")
+        keys.addWidget(self.help)
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.addLayout(form)
+        column.addWidget(self.actions)
+        column.addLayout(label)
+        column.addWidget(self.progress)
+        column.addLayout(busy)
+        column.addWidget(self.status)
+        column.addWidget(keys)
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidget(inner)
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        self.setMinimumWidth(300)
+
+    def _connect(self) -> None:
+        self.image_combo.activated.connect(self._image_activated)
+        self.models.chosen.connect(lambda _card: self._choose_model())
+        self.device.activated.connect(lambda _index: self._choose_model())
+        self.options.changed.connect(self.controller.choose_options)
+        self.actions.triggered.connect(self.controller.perform)
+        self.actions.sign_chosen.connect(self.controller.choose_sign)
+        self.label.valueChanged.connect(self.controller.choose_label)
+        self.stop_button.clicked.connect(self.controller.stop)
+        self._viewer.layers.events.inserted.connect(self._list_images)
+        self._viewer.layers.events.removed.connect(self._list_images)
+
+    # -- lists ---------------------------------------------------------------------------------------------------
+
+    def _list_models(self) -> None:
+        from napari_iseg.weights.store import how_to_get
+
+        cards = self.controller.loader.cards()
+        self.models.set_cards(cards, [how_to_get(card) for card in cards])
+        self._choose_model()
+
+    def _choose_model(self) -> None:
+        card = self.models.card
+        if card is None:
+            return
+        key = ModelKey(card.name, self.device.currentText(), self._preferences.precision)
+        self.controller.choose_model(key, Options.of(card.inference))
+
+    def _list_images(self, _event: Any = None) -> None:
+        """Keep the list of images; a new choice is made only when the chosen one is gone."""
+        from napari.layers import Image
+
+        ours = self.controller.layers_of_ours
+        images = [layer for layer in self._viewer.layers if isinstance(layer, Image) and layer not in ours]
+        self._images = images[::-1]
+        self.image_combo.clear()
+        for image in self._images:
+            self.image_combo.addItem(image.name)
+        chosen = self.controller.image
+        if chosen not in self._images:
+            active = self._viewer.layers.selection.active
+            chosen = active if active in self._images else (self._images[0] if self._images else None)
+            self.controller.choose_image(chosen)
+        self.image_combo.setCurrentIndex(self._images.index(chosen) if chosen is not None else -1)
+
+    def _image_activated(self, index: int) -> None:
+        self.controller.choose_image(self._images[index])

@@ -1,0 +1,241 @@
+"""Building blocks of the dock: small widgets with a fixed place and a tooltip each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QStandardItemModel
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QRadioButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QLabeledDoubleSlider
+from superqt.utils import qdebounced
+
+from napari_iseg.widgets.actions import ACTIONS, action
+from napari_iseg.widgets.options import Options
+
+if TYPE_CHECKING:
+    from napari_iseg.backends.cards import ModelCard
+
+BUTTONS = (("undo", "redo"), ("commit", "reset"), ("next_label", "pick"), ("probability", "delete"), ("save",))
+
+
+def small_label(text: str = "") -> QLabel:
+    """A label for longer text that wraps instead of widening the dock."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+    label.setOpenExternalLinks(True)
+    label.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return label
+
+
+class ModelBox(QWidget):
+    """The list of models; those without weights here are grey and say how to get them.
+
+    Signals
+    -------
+    chosen(object)
+        The card, chosen by the user.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cards: list[ModelCard] = []
+        self.combo = QComboBox()
+        self.combo.setToolTip("The model that answers clicks. Grey ones are not on this machine yet.")
+        self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.combo.setMinimumContentsLength(14)
+        self.about = small_label()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self.combo)
+        layout.addWidget(self.about)
+        self.combo.activated.connect(self._activated)
+
+    @property
+    def card(self) -> ModelCard | None:
+        """The chosen card."""
+        index = self.combo.currentIndex()
+        return self._cards[index] if 0 <= index < len(self._cards) else None
+
+    def set_cards(self, cards: Sequence[ModelCard], how_to_get: Sequence[str]) -> None:
+        """Fill the list; the first card that is here becomes the chosen one (without a signal)."""
+        self._cards = list(cards)
+        self.combo.clear()
+        model = self.combo.model()
+        assert isinstance(model, QStandardItemModel)
+        for row, (card, hint) in enumerate(zip(cards, how_to_get, strict=True)):
+            here = card.is_local
+            self.combo.addItem(card.title or card.name)
+            item = model.item(row)
+            item.setEnabled(here)
+            item.setToolTip(card.good_at or card.description if here else f"Not on this machine: {hint}.")
+        local = [row for row, card in enumerate(cards) if card.is_local]
+        self.combo.setCurrentIndex(local[0] if local else -1)
+        self._describe()
+
+    def _activated(self, _index: int) -> None:
+        self._describe()
+        if self.card is not None:
+            self.chosen.emit(self.card)
+
+    def _describe(self) -> None:
+        card = self.card
+        if card is None:
+            self.about.setText("No model is on this machine.")
+            return
+        licence = f'<a href="{card.licence_url}">{card.licence}</a>' if card.licence_url else card.licence
+        size = f"{card.size_bytes / 1e6:.0f} MB" if card.size_bytes >= 1e6 else f"{card.size_bytes / 1e6:.1f} MB"
+        facts = " · ".join(part for part in (licence, size) if part)
+        self.about.setText("<br>".join(part for part in (facts, card.good_at) if part))
+        self.about.setToolTip(card.description or card.name)
+
+
+class OptionsBox(QWidget):
+    """How the model is run.
+
+    Signals
+    -------
+    changed(object)
+        Options, changed by the user.
+    """
+
+    changed = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = QSpinBox()
+        self.steps.setRange(0, 4)
+        self.steps.setToolTip("Cascade-forward refinement: extra passes that polish the answer to a click. 0 is fastest.")
+        self.adaptive = QCheckBox("stop early")
+        self.adaptive.setToolTip("Stop refining as soon as the mask hardly changes any more.")
+        self.threshold = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        self.threshold.setRange(0.05, 0.95)
+        self.threshold.setSingleStep(0.01)
+        self.threshold.setDecimals(2)
+        self.threshold.setToolTip("How sure the model must be that a pixel belongs to the object. Lower gives larger objects.")
+        self.flip = QCheckBox("average with mirrored image")
+        self.flip.setToolTip("Ask the model twice, once mirrored: a little better, half as fast.")
+        row = QHBoxLayout()
+        row.addWidget(self.steps)
+        row.addWidget(self.adaptive, 1)
+        form = QFormLayout(self)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Refinement", row)
+        form.addRow("Threshold", self.threshold)
+        form.addRow("", self.flip)
+        self._quiet = False
+        self._later = qdebounced(self._emit, timeout=150)  # a slider is dragged; one answer is enough
+        self.steps.valueChanged.connect(self._touched)
+        self.adaptive.toggled.connect(self._touched)
+        self.threshold.valueChanged.connect(self._touched)
+        self.flip.toggled.connect(self._touched)
+
+    @property
+    def options(self) -> Options:
+        """What is set now."""
+        return Options(
+            round(self.threshold.value(), 2), self.steps.value(), self.adaptive.isChecked(), self.flip.isChecked()
+        )
+
+    def set_options(self, options: Options) -> None:
+        """Show options without a signal."""
+        self._quiet = True
+        self.steps.setValue(options.refine_steps)
+        self.adaptive.setChecked(options.refine_adaptive)
+        self.adaptive.setEnabled(options.refine_steps > 0)
+        self.threshold.setValue(options.threshold)
+        self.flip.setChecked(options.flip)
+        self._quiet = False
+
+    def close_timers(self) -> None:
+        """Forget a change that was not reported yet."""
+        self._later.cancel()
+
+    def _touched(self) -> None:
+        self.adaptive.setEnabled(self.steps.value() > 0)
+        if not self._quiet:
+            self._later()
+
+    def _emit(self) -> None:
+        self.changed.emit(self.options)
+
+
+class ActionButtons(QWidget):
+    """Sign of clicks, and one button per action with its key on it.
+
+    Signals
+    -------
+    triggered(str)
+        The action's name.
+    sign_chosen(bool)
+        True for foreground.
+    """
+
+    triggered = Signal(str)
+    sign_chosen = Signal(bool)
+
+    def __init__(self, modifier: str) -> None:
+        super().__init__()
+        key = modifier.replace("Control", "Ctrl")
+        self.foreground = QRadioButton("● Foreground")
+        self.background = QRadioButton("✕ Background")
+        self.foreground.setToolTip(f"A click says: this belongs to the object. Key: X. {key}+click or a right click says the opposite.")
+        self.background.setToolTip(f"A click says: this does not belong. Key: X. {key}+click or a right click says the opposite.")
+        self.foreground.setChecked(True)
+        self._signs = QButtonGroup(self)
+        signs = QHBoxLayout()
+        for button in (self.foreground, self.background):
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            self._signs.addButton(button)
+            signs.addWidget(button)
+        signs.addWidget(QLabel("(X)"))
+        self.buttons: dict[str, QPushButton] = {}
+        grid = QGridLayout()
+        grid.setSpacing(4)
+        for row, names in enumerate(BUTTONS):
+            for column, name in enumerate(names):
+                grid.addWidget(self._button(name), row, column, 1, 1 if len(names) > 1 else 2)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(signs)
+        layout.addLayout(grid)
+        self.foreground.toggled.connect(self.sign_chosen)
+
+    def set_positive(self, positive: bool) -> None:
+        """Show which sign plain clicks have."""
+        (self.foreground if positive else self.background).setChecked(True)
+
+    def set_possible(self, possible: dict[str, bool]) -> None:
+        """Enable what can be done now."""
+        for name, button in self.buttons.items():
+            button.setEnabled(possible.get(name, True))
+
+    def _button(self, name: str) -> QPushButton:
+        entry = action(name)
+        button = QPushButton(entry.label)
+        button.setToolTip(entry.tooltip)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keyboard with the canvas
+        button.clicked.connect(lambda _checked=False, name=name: self.triggered.emit(name))
+        self.buttons[name] = button
+        return button
+
+
+assert {name for row in BUTTONS for name in row} == {entry.name for entry in ACTIONS} - {"toggle_sign"}

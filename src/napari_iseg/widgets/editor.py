@@ -1,0 +1,327 @@
+"""The objects of one image: carries clicks and commands to a session, slow parts in the worker, and shows the outcome.
+
+Commands run strictly in the order given. A prediction runs beside them and is replaced by a newer one; a command that
+changes the session where the worker also needs it (commit, reopen, ...) holds back those after it until it is done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+from napari_iseg.errors import IsegError
+from napari_iseg.prompts import Click, Window
+from napari_iseg.widgets.layers import ClickLayers
+from napari_iseg.widgets.worker import Worker
+
+if TYPE_CHECKING:
+    from napari_iseg.backends.model import Model
+    from napari_iseg.interactive.session import Session
+
+Plane = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that waits for its turn; ``settled`` ones also wait for the answer to the last click."""
+
+    run: Callable[[], None]
+    settled: bool = False
+
+
+class Editor:
+    """Edits the objects of one image on one choice of plane axes.
+
+    Parameters
+    ----------
+    layers : the layers to show things in
+    worker : where slow things run
+    open_session : loads the model and makes the session; called in the worker, before the first command
+    """
+
+    changed = Signal()
+    failed = Signal(Exception)
+
+    def __init__(self, layers: ClickLayers, worker: Worker, open_session: Callable[[], Session]) -> None:
+        self.layers = layers
+        self.session: Session | None = None
+        self.pending: list[tuple[Plane, Click]] = []  # clicks whose turn has not come
+        self.seconds: float | None = None  # from the last click to its mask
+        self.with_probability = False
+        self.quiet: Callable[[], AbstractContextManager[Any]] = nullcontext  # wraps our own edits of the clicks
+        self._worker, self._open_session = worker, open_session
+        self._later: deque[Step] = deque()
+        self._task = ""  # what the worker does that the session must not be touched meanwhile
+        self._predicting = False
+        self._clicked_at = 0.0
+        self._labels_changed = False
+        self.last_commit: tuple[int, int] | None = None  # label, and how many pixels stayed with other objects
+
+    @property
+    def activity(self) -> str:
+        """What is going on, in words; empty when nothing is."""
+        return self._task or ("Computing" if self._predicting else "")
+
+    @property
+    def clicks(self) -> list[tuple[Plane, Click]]:
+        """All clicks of the current object with their plane, those that still wait at the end."""
+        done = [] if self.session is None else [(self._plane(), click) for click in self.session.clicks]
+        return done + self.pending
+
+    @property
+    def busy_with_task(self) -> bool:
+        """Whether the session must be left alone now."""
+        return bool(self._task)
+
+    @property
+    def settled(self) -> bool:
+        """Whether all commands were carried out and the last click was answered."""
+        return not (self._later or self._task or self._predicting)
+
+    def click(self, plane: Plane, click: Click, view: Window | None) -> None:
+        """Add a click; it shows at once and is answered as soon as possible."""
+        self.pending.append((plane, click))
+        self._show_clicks()
+
+        def run() -> None:
+            self.pending.pop(0)
+            self._clicked_at = time.perf_counter()
+            self._session.append_click((*plane, click.row, click.col), click.positive, view)
+            self._predict()
+
+        self._do(run)
+
+    def undo(self) -> None:
+        """Go back one step."""
+        self._do(lambda: self._step_in_history("Undoing", self._session.undo))
+
+    def redo(self) -> None:
+        """Go forward one step again."""
+        self._do(lambda: self._step_in_history("Redoing", self._session.redo))
+
+    def reset(self) -> None:
+        """Drop the clicks of the current object."""
+        self._do(lambda: self._now(self._session.reset))
+
+    def move(self, index: int, point: Sequence[float]) -> None:
+        """Put click ``index`` elsewhere, point (plane..., row, col)."""
+        self._do(lambda: self._now(lambda: self._session.move_click(index, tuple(point))))
+
+    def remove(self, index: int) -> None:
+        """Take click ``index`` away."""
+        self._do(lambda: self._now(lambda: self._session.remove_click(index)))
+
+    def choose_label(self, label: int | None) -> None:
+        """Commit the current object under ``label``; None for the next free one."""
+        self._do(lambda: self._session.choose_label(label))
+
+    def look_at(self, plane: Plane) -> None:
+        """The viewer shows another plane: its open object becomes the current one."""
+
+        def run() -> None:
+            if plane != self._plane():
+                self._session.plane = plane
+                self._predict()
+
+        if self.session is not None:
+            self._do(run)
+
+    def commit(self) -> None:
+        """Write the object into the labels, once its last click is answered."""
+        self._do(lambda: self._slow("Committing", self._session.commit), settled=True)
+
+    def reopen(self, label: int) -> None:
+        """Take a committed object up again, with its clicks."""
+        self._do(lambda: self._slow("Reopening", lambda: self._session.reopen(label), self._then_predict))
+
+    def delete(self, label: int) -> None:
+        """Remove a committed object."""
+        self._do(lambda: self._slow("Deleting", lambda: self._session.delete(label)))
+
+    def use_model(self, load: Callable[[], Model], text: str) -> None:
+        """Answer with another model (or other options) from now on; the current object is computed anew."""
+        if self.session is None:
+            return  # it will be opened with it
+
+        def set_model(model: Model) -> None:
+            self._session.model = model
+            self._predict()
+
+        self._do(lambda: self._slow(text, load, set_model), settled=True)
+
+    def use_threshold(self, threshold: float) -> None:
+        """Another threshold for the probability; asks no network."""
+        if self.session is not None:
+            self._do(lambda: setattr(self._session, "threshold", threshold))
+
+    def run_on_session(self, text: str, work: Callable[[Session], Any], then: Callable[[Any], None]) -> None:
+        """Do something slow with the session (saving) in its turn."""
+        self._do(lambda: self._slow(text, lambda: work(self._session), then), settled=True)
+
+    def label_at(self, plane: Plane, row: float, col: float) -> int:
+        """The committed label at a position; 0 where there is none."""
+        if self.session is None or self._task:
+            return 0
+        top, left = round(row), round(col)
+        return int(self.session.labels.read(plane, Window(top, left, top + 1, left + 1))[0, 0])
+
+    def stop(self) -> None:
+        """Give up the running prediction; its click stays and can be undone."""
+        self._worker.cancel_newest()
+        self._predicting = False
+        self._advance()
+
+    def suspend(self) -> None:
+        """Take the working layers away while another image is worked on; nothing is lost."""
+        self._worker.cancel_newest()
+        self._predicting = False
+        self.layers.remove()
+
+    def close(self) -> None:
+        """Let go of everything; the committed labels' layer stays in the viewer. The session's files are closed in the
+        worker; work is recorded before it takes effect, so that nothing is lost should that fail.
+        """
+        self._later.clear()
+        self.pending.clear()
+        self.changed.disconnect()
+        self.failed.disconnect()
+        session, self.session = self.session, None
+        if session is not None:
+            session.events.disconnect()
+            self._worker.submit_task(lambda _cancelled: session.close(), lambda _: None, lambda _: None)
+
+    def resume(self) -> None:
+        """Show the layers again and go on."""
+        if self.session is not None and not self._task:
+            self._predict()
+        self.show()
+
+    def show(self) -> None:
+        """Bring all layers to the session's state."""
+        self._show_clicks()
+        session = self.session
+        if session is None or self._task or self.layers.points is None:
+            return
+        if self._labels_changed:
+            self._labels_changed = False
+            self.layers.show_committed(session.labels.levels)
+        patch = session.patch
+        if patch is None:
+            if not self._predicting:  # else the mask before the last click stays until the next one comes
+                self.layers.hide_current()
+                self.layers.hide_probability()
+            return
+        self.layers.show_current(self._plane(), patch.window, patch.scale, patch.mask)
+        if self.with_probability:
+            self.layers.show_probability(self._plane(), patch.window, patch.scale, patch.probability)
+        else:
+            self.layers.hide_probability()
+
+    @property
+    def _session(self) -> Session:
+        assert self.session is not None, "commands run once the session is open"
+        return self.session
+
+    def _plane(self) -> Plane:
+        return tuple(self._session.plane or ())
+
+    def _show_clicks(self) -> None:
+        if not self._task or self.session is None:
+            if self.layers.points is not None:
+                with self.quiet():
+                    self.layers.show_clicks(self.clicks)
+        self.changed.emit()
+
+    def _do(self, run: Callable[[], None], *, settled: bool = False) -> None:
+        self._later.append(Step(run, settled))
+        self._advance()
+
+    def _advance(self) -> None:
+        """Carry out what can be carried out now."""
+        while self._later and not self._task:
+            if self.session is None:
+                self._slow("Loading the model", self._open_session, then=self._opened)
+                break
+            if self._later[0].settled and self._predicting:
+                break
+            try:
+                self._later.popleft().run()
+            except IsegError as error:
+                self.failed.emit(error)
+        self.show()
+
+    def _opened(self, session: Session) -> None:
+        self.session = session
+        session.events.labels_changed.connect(self._note_labels)
+        session.events.committed.connect(self._note_commit)
+
+    def _note_labels(self, *_where: Any) -> None:
+        """Called in whichever thread writes labels; they are shown when its task is done."""
+        self._labels_changed = True
+
+    def _note_commit(self, label: int, kept: int) -> None:
+        self.last_commit = (label, kept)
+
+    def _step_in_history(self, text: str, step: Callable[[], Any]) -> None:
+        """Undo or redo: at once while only clicks can be concerned, in the worker when labels may be written."""
+        if self.layers.committed is None:
+            self._now(step)
+        else:
+            self._worker.cancel_newest()
+            self._slow(text, step, self._then_predict)
+
+    def _then_predict(self, _result: Any) -> None:
+        self._predict()
+
+    def _now(self, change: Callable[[], Any]) -> None:
+        change()
+        self._predict()
+
+    def _predict(self) -> None:
+        """Have the session's present clicks answered, if they are not yet."""
+        job = self._session.job()
+        if job is None:
+            self._worker.cancel_newest()
+            self._predicting = False
+        else:
+            self._predicting = True
+            self._worker.submit_newest(job.run, self._answered, self._not_answered)
+
+    def _answered(self, result: Any) -> None:
+        self._predicting = False
+        if self._session.finish(result):
+            self.seconds = time.perf_counter() - self._clicked_at
+        self._advance()
+
+    def _not_answered(self, error: Exception) -> None:
+        self._predicting = False
+        self._give_up(error)
+
+    def _slow(self, text: str, work: Callable[[], Any], then: Callable[[Any], None] | None = None) -> None:
+        """Run ``work`` in the worker while the session is left alone, then ``then`` with its result."""
+
+        def done(result: Any) -> None:
+            self._task = ""
+            if then is not None:
+                then(result)
+            self._advance()
+
+        def failed(error: Exception) -> None:
+            self._task = ""
+            self._give_up(error)
+
+        self._task = text
+        self._worker.submit_task(lambda _cancelled: work(), done, failed)
+
+    def _give_up(self, error: Exception) -> None:
+        """Report an error and drop the commands that built on what failed."""
+        self._later.clear()
+        self.pending.clear()
+        self.failed.emit(error)
+        self.show()

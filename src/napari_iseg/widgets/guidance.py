@@ -1,0 +1,44 @@
+"""Words and states for the dock, worked out from what is so; no Qt, no napari."""
+
+from __future__ import annotations
+
+from napari_iseg.widgets.editor import Editor
+
+NO_MODEL = "No model is on this machine; fetch one with `napari-iseg models fetch NAME`, then open this dock again."
+
+
+def possible(editor: Editor | None) -> dict[str, bool]:
+    """Which actions make sense now, by name."""
+    session = None if editor is None else editor.session
+    clicked = editor is not None and bool(editor.clicks)
+    committed = editor is not None and editor.layers.committed is not None
+    return {
+        "undo": session is not None and session.can_undo,
+        "redo": session is not None and session.can_redo,
+        "reset": clicked,
+        "commit": clicked,
+        "next_label": session is not None,
+        "pick": committed,
+        "delete": committed,
+        "probability": editor is not None,
+        "save": committed,
+    }
+
+
+def next_step(editor: Editor, armed: str) -> str:
+    """One sentence: what the user can do now.
+
+    Parameters
+    ----------
+    editor : that of the chosen image
+    armed : "pick" or "delete" when the next click in the image means that, else ""
+    """
+    if armed:
+        return f"Click on the object to {'reopen' if armed == 'pick' else 'delete'}."
+    if not editor.clicks:
+        return "Click on an object."
+    if not editor.settled:
+        return "Your clicks are kept; the answer comes."
+    if editor.seconds is None:
+        return "There is no answer to these clicks yet; click again, or undo."
+    return f"Answered in {editor.seconds:.2f} s. Correct with more clicks, or commit (Enter)."

@@ -1,0 +1,105 @@
+"""The user's hands on the layers: clicks in the canvas, clicks edited with napari's tools, keys.
+
+Everything is bound on our own layers only and taken off again by `detach`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from napari_iseg.widgets.actions import ACTIONS
+from napari_iseg.widgets.editor import Editor
+from napari_iseg.widgets.mouse import click_callback
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+KEYS = tuple(entry.key for entry in ACTIONS if entry.key)
+
+
+class Hands:
+    """Listens to the layers of one editor at a time.
+
+    Parameters
+    ----------
+    on_click : gets the world position of a click, and whether it was made without modifier by the left button
+    on_key : gets the name of the action whose key was pressed
+    on_hint : gets a sentence for the status line
+    modifier : the key of background clicks
+    """
+
+    def __init__(
+        self,
+        on_click: Callable[[Sequence[float], bool], None],
+        on_key: Callable[[str], None],
+        on_hint: Callable[[str], None],
+        modifier: str,
+    ) -> None:
+        self._on_click, self._on_key, self._on_hint = on_click, on_key, on_hint
+        self._on_canvas = click_callback(on_click, modifier)
+        self._bound: list[Layer] = []
+        self._editor: Editor | None = None
+
+    def attach(self, editor: Editor) -> None:
+        """Listen to an editor's clicks layer, which must exist."""
+        self._editor = editor
+        points = editor.layers.points
+        assert points is not None
+        points.mouse_drag_callbacks.append(self._on_canvas)
+        points.events.data.connect(self._points_edited)
+        self.bind_keys()
+
+    def detach(self) -> None:
+        """Stop listening."""
+        editor, self._editor = self._editor, None
+        points = None if editor is None else editor.layers.points
+        if points is not None:
+            points.events.data.disconnect(self._points_edited)
+            if self._on_canvas in points.mouse_drag_callbacks:
+                points.mouse_drag_callbacks.remove(self._on_canvas)
+        for layer in self._bound:
+            for key in KEYS:
+                layer.bind_key(key, None, overwrite=True)
+        self._bound.clear()
+
+    def bind_keys(self) -> None:
+        """Bind the keys on layers that have come since."""
+        if self._editor is None:
+            return
+        for layer in self._editor.layers.ours:
+            if layer in self._bound:
+                continue
+            for entry in ACTIONS:
+                if entry.key:
+                    run = lambda _layer, name=entry.name: self._on_key(name)  # noqa: E731 - napari takes functions
+                    layer.bind_key(entry.key, run, overwrite=True)
+            self._bound.append(layer)
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        """A context in which changes of the clicks layer are our own and not reported."""
+        assert self._editor is not None
+        assert self._editor.layers.points is not None
+        return self._editor.layers.points.events.data.blocker(self._points_edited)
+
+    def _points_edited(self, event: Any) -> None:
+        """Clicks were moved, removed or added with napari's own tools."""
+        editor, action = self._editor, str(getattr(event.action, "value", event.action))
+        if editor is None or editor.layers.points is None or action not in ("changed", "removed", "added"):
+            return
+        known, data, axes = editor.clicks, editor.layers.points.data.copy(), editor.layers.axes
+        if editor.pending or not editor.settled:
+            self._on_hint("Wait for the answer before moving or removing clicks.")
+        elif action == "removed" and len(data) < len(known):
+            for index in sorted({int(i) % len(known) for i in event.data_indices}, reverse=True):
+                editor.remove(index)
+        elif action == "added" and len(data) > len(known):
+            for point in data[len(known) :]:
+                self._on_click(editor.layers.image.data_to_world(point), True)
+        elif action == "changed" and len(data) == len(known):
+            for index, (plane, click) in enumerate(known):
+                now, (row, col) = axes.split(data[index])
+                if now == plane and (row, col) != (click.row, click.col):
+                    editor.move(index, (*plane, row, col))
+        editor.show()

@@ -1,0 +1,222 @@
+"""The layers beside an image: its clicks, the current object, what was committed, and the probability on demand.
+
+One big editable labels layer does not scale in napari, so the object being made is a small layer that covers the window
+that is worked on, and the committed objects are a read-only (multiscale) layer over the label store's arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_iseg.prompts import Click, Window
+from napari_iseg.widgets.placement import Placement, PlaneAxes
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image, Labels, Layer, Points
+
+FOREGROUND, BACKGROUND = "#22dd55", "#ff3b30"
+OBJECT_COLOR = "#ffd60a"
+MARKER_PIXELS = 13.0  # on the screen, whatever the zoom
+
+
+class ClickLayers:
+    """Makes, places and fills the layers that belong to one image and one choice of plane axes.
+
+    Parameters
+    ----------
+    viewer : where the layers are added
+    image : the layer that is segmented
+    axes : which of its axes are the plane
+    """
+
+    def __init__(self, viewer: napari.Viewer, image: Image, axes: PlaneAxes) -> None:
+        self.viewer, self.image, self.axes = viewer, image, axes
+        self.points: Points | None = None
+        self.current: Labels | None = None
+        self.probability: Image | None = None
+        self.committed: Labels | None = None
+
+    @property
+    def ours(self) -> tuple[Layer, ...]:
+        """The layers that exist and are in the viewer, bottom first."""
+        layers = (self.committed, self.probability, self.current, self.points)
+        return tuple(layer for layer in layers if layer is not None and layer in self.viewer.layers)
+
+    def add_points(self) -> Points:
+        """Add the clicks layer on top and make it the active one."""
+        from napari.layers import Points
+
+        points = Points(
+            np.empty((0, self.axes.ndim)),
+            ndim=self.axes.ndim,
+            name=f"{self.image.name} clicks",
+            size=MARKER_PIXELS,
+            canvas_size_limits=(MARKER_PIXELS, MARKER_PIXELS),
+            border_color="white",
+            border_width=0.12,
+            **Placement.of(self.image).whole(),
+        )
+        self.points = points
+        self.viewer.add_layer(points)
+        points.mode = "pan_zoom"
+        points.cursor = "crosshair"
+        return points
+
+    def show_clicks(self, clicks: Sequence[tuple[tuple[int, ...], Click]]) -> None:
+        """Make the clicks layer show exactly these (plane, click); the caller blocks its own callbacks.
+
+        Foreground clicks are green discs, background clicks red crosses.
+        """
+        if self.points is None:
+            return
+        data = [self.axes.join(plane, click.row, click.col) for plane, click in clicks]
+        positive = [click.positive for _, click in clicks]
+        points = self.points
+        points.selected_data = set()
+        points.data = np.asarray(data).reshape(-1, self.axes.ndim)
+        if positive:
+            points.symbol = ["disc" if sign else "x" for sign in positive]
+            points.face_color = [FOREGROUND if sign else BACKGROUND for sign in positive]
+            points.size = MARKER_PIXELS
+        points.refresh()
+
+    def show_current(
+        self, plane: Sequence[int], window: Window, step: int, mask: npt.NDArray[np.bool_]
+    ) -> None:
+        """Show the mask (rows, cols) bool of ``window`` on ``plane``; its pixels are ``step`` image pixels wide."""
+        data = self.axes.expand(mask.astype(np.uint8))
+        placed = Placement.of(self.image).part(self.axes, plane, window, step)
+        if self.current is None or self.current not in self.viewer.layers:
+            self.current = self._new_current(data, placed)
+            self._insert_below(self.points, self.current)
+        else:
+            _replace(self.current, data, placed)
+
+    def show_probability(
+        self, plane: Sequence[int], window: Window, step: int, probability: npt.NDArray[np.float32]
+    ) -> None:
+        """Show the probability (rows, cols) float32 in [0, 1], placed as in `show_current`."""
+        from napari.layers import Image
+
+        data = self.axes.expand(np.asarray(probability, np.float32))
+        placed = Placement.of(self.image).part(self.axes, plane, window, step)
+        if self.probability is None or self.probability not in self.viewer.layers:
+            self.probability = Image(
+                data,
+                name=f"{self.image.name} probability",
+                colormap="viridis",
+                contrast_limits=(0, 1),
+                opacity=0.6,
+                **placed,
+            )
+            self._insert_below(self.current or self.points, self.probability)
+        else:
+            _replace(self.probability, data, placed)
+
+    def hide_current(self) -> None:
+        """Take the current object's layer away."""
+        self._remove(self.current)
+        self.current = None
+
+    def hide_probability(self) -> None:
+        """Take the probability's layer away."""
+        self._remove(self.probability)
+        self.probability = None
+
+    def show_committed(self, levels: Sequence[Any]) -> None:
+        """Show the label store's pyramid (finest first, axes leading + plane), or show its new content."""
+        if self.committed is not None and self.committed in self.viewer.layers:
+            self.committed.refresh(extent=False)
+            return
+        from napari.layers import Labels
+
+        data = [self._in_image_order(level) for level in levels]
+        layer = Labels(
+            data if len(data) > 1 else data[0],
+            multiscale=len(data) > 1,
+            name=f"{self.image.name} objects",
+            opacity=0.5,
+            cache=False,  # the arrays change under napari; a cached chunk would be an old one
+            **Placement.of(self.image).whole(),
+        )
+        layer.editable = False
+        self.committed = layer
+        self._insert_below(self.probability or self.current or self.points, layer)
+
+    def follow_image(self) -> None:
+        """Move the clicks and the committed labels to where the image was moved."""
+        placed = Placement.of(self.image).whole()
+        for layer in (self.points, self.committed):
+            if layer is not None and layer in self.viewer.layers:
+                _place(layer, placed)
+
+    def remove(self) -> None:
+        """Take away the clicks, the current object and the probability; committed labels stay as the user's result."""
+        self.hide_probability()
+        self.hide_current()
+        self._remove(self.points)
+        self.points = None
+
+    def _new_current(self, data: npt.NDArray[np.uint8], placed: dict[str, Any]) -> Labels:
+        from napari.layers import Labels
+        from napari.utils.colormaps import DirectLabelColormap
+
+        colors = {None: "transparent", 0: "transparent", 1: OBJECT_COLOR}
+        layer = Labels(
+            data,
+            name=f"{self.image.name} current object",
+            opacity=0.45,
+            colormap=DirectLabelColormap(color_dict=colors),
+            **placed,
+        )
+        layer.editable = False
+        return layer
+
+    def _in_image_order(self, level: Any) -> Any:
+        """A label array with axes leading + plane, lazily brought into the image's order."""
+        if self.axes.is_natural:
+            return level
+        import dask.array as da
+
+        order = (*self.axes.leading, self.axes.rows, self.axes.cols)
+        return da.from_array(level, name=False).transpose(np.argsort(order))
+
+    def _insert_below(self, upper: Layer | None, layer: Layer) -> None:
+        """Add ``layer`` under ``upper`` without changing what the user has selected."""
+        with self._same_selection():
+            if upper is not None and upper in self.viewer.layers:
+                self.viewer.layers.insert(self.viewer.layers.index(upper), layer)
+            else:
+                self.viewer.add_layer(layer)
+
+    def _remove(self, layer: Layer | None) -> None:
+        if layer is not None and layer in self.viewer.layers:
+            with self._same_selection():
+                self.viewer.layers.remove(layer)
+
+    @contextmanager
+    def _same_selection(self) -> Iterator[None]:
+        active = self.viewer.layers.selection.active
+        yield
+        if active is not None and active in self.viewer.layers:
+            self.viewer.layers.selection.active = active
+
+
+def _place(layer: Layer, placed: dict[str, Any]) -> None:
+    """Give a layer a transform, touching only what differs: every change redraws."""
+    for name in ("scale", "translate", "rotate", "shear"):
+        if not np.array_equal(getattr(layer, name), placed[name]):
+            setattr(layer, name, placed[name])
+    if not np.array_equal(layer.affine.affine_matrix, placed["affine"]):
+        layer.affine = placed["affine"]
+
+
+def _replace(layer: Any, data: npt.NDArray[Any], placed: dict[str, Any]) -> None:
+    layer.data = data
+    _place(layer, placed)

@@ -1,0 +1,85 @@
+"""Models for the dock: listed without torch, loaded in the worker."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_iseg.backends.cards import ModelCard
+    from napari_iseg.backends.model import Model
+    from napari_iseg.weights.store import Store
+
+
+@dataclass(frozen=True)
+class ModelKey:
+    """What decides which network is in memory."""
+
+    name: str
+    device: str = "auto"
+    precision: str = "auto"
+
+
+class ModelLoader:
+    """Lists models and loads them; the last one stays in memory for other images of the same dock.
+
+    Parameters
+    ----------
+    folder : where the user's models are; None for the default of this account
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._last: tuple[ModelKey, Model] | None = None
+
+    def cards(self) -> list[ModelCard]:
+        """All models that are known, those on this machine first."""
+        return sorted(self._store().list_models(), key=lambda card: (not card.is_local, card.name))
+
+    def load(self, key: ModelKey) -> Model:
+        """The model ready to answer; slow, for the worker.
+
+        Raises
+        ------
+        IsegError
+            The model is not here, damaged, or the device is not there.
+        """
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
+        preload_torch()
+        from napari_iseg.weights.store import load_model
+
+        model = load_model(key.name, device=key.device, precision=key.precision, store=self._store())
+        self._last = (key, model)
+        return model
+
+    def _store(self) -> Store:
+        from napari_iseg.weights.store import Store
+
+        return Store(self._folder)
+
+
+def preload_torch() -> None:
+    """Let the system's loader map torch's libraries without holding Python's lock.
+
+    ``import torch`` keeps the lock for a quarter of a second while its largest library is mapped and initialised,
+    which would freeze the window although it happens in the worker. A foreign call releases the lock; the import
+    that follows finds the library in place. Only a speed-up: where it cannot be done nothing is lost.
+    """
+    if "torch" in sys.modules or sys.platform == "win32":  # torch itself uses a foreign call on Windows
+        return
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return
+    suffix = "dylib" if sys.platform == "darwin" else "so"
+    dlopen = ctypes.CDLL(None).dlopen
+    dlopen.restype, dlopen.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int)
+    for library in ("libtorch_global_deps", "libtorch"):
+        path = Path(found.origin).parent / "lib" / f"{library}.{suffix}"
+        if path.exists():
+            dlopen(os.fsencode(path), os.RTLD_NOW | os.RTLD_GLOBAL)

@@ -1,0 +1,59 @@
+"""What the user set in Preferences > Plugins > napari-iseg, as one plain value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """Settings of the click dock; the defaults are those of the manifest.
+
+    Attributes
+    ----------
+    device, precision : how models run, "auto" or a name that `load_model` takes
+    preload : whether the chosen model is loaded before the first click
+    cache_folder : where models are kept; None for the default of this user account
+    autosave_folder : where clicks are recorded; None for the default of this user account
+    background_modifier : the key that turns a click into a background click
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    preload: bool = True
+    cache_folder: Path | None = None
+    autosave_folder: Path | None = None
+    background_modifier: str = "Control"
+
+    @property
+    def journal_folder(self) -> Path:
+        """Where clicks are recorded: the chosen folder, else one in this account's data."""
+        if self.autosave_folder is not None:
+            return self.autosave_folder
+        return Path(platformdirs.user_data_dir("napari-iseg", appauthor=False)) / "sessions"
+
+    @classmethod
+    def read(cls) -> Preferences:
+        """The stored settings; the defaults where napari knows no manifest of ours or has no plugin settings."""
+        try:
+            from napari.settings import get_plugin_settings
+
+            stored = get_plugin_settings("napari-iseg")
+        except (ImportError, KeyError, ValueError, AttributeError):
+            # napari before 0.9 has no plugin settings, and a source tree that is not installed has no manifest
+            return cls()
+        return cls(
+            device=stored.computing.device,
+            precision=stored.computing.precision,
+            preload=stored.computing.preload,
+            cache_folder=_folder(stored.files.cache_folder),
+            autosave_folder=_folder(stored.files.autosave_folder),
+            background_modifier=stored.mouse.background_modifier,
+        )
+
+
+def _folder(text: str) -> Path | None:
+    return Path(text).expanduser() if text.strip() else None

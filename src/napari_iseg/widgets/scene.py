@@ -1,0 +1,77 @@
+"""Questions about the viewer: which images there are, what plane is shown, where a click landed, what is visible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_iseg.errors import InputError
+from napari_iseg.prompts import Window
+from napari_iseg.widgets.placement import PlaneAxes
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image
+
+
+def shown_axes(viewer: napari.Viewer, image: Image) -> PlaneAxes:
+    """The image's axes that the viewer displays, whatever order it has been given.
+
+    Raises
+    ------
+    InputError
+        In 3D display, and when the viewer shows an axis that the image does not have.
+    """
+    if viewer.dims.ndisplay != 2:
+        raise InputError("Clicking works on planes: switch the viewer back to 2D (the cube button, or Ctrl+Y).")
+    if image.ndim < 2:
+        raise InputError(f"The layer {image.name!r} has one axis only; choose an image with rows and columns.")
+    extra = viewer.dims.ndim - image.ndim  # a layer's axes are the viewer's last ones
+    rows, cols = sorted(axis - extra for axis in viewer.dims.displayed)
+    if rows < 0:
+        raise InputError(
+            f"The layer {image.name!r} lacks an axis that is displayed; roll or transpose the axes back until its "
+            "rows and columns show."
+        )
+    return PlaneAxes(image.ndim, rows, cols)
+
+
+def image_shape(image: Image) -> tuple[int, ...]:
+    """Sizes of the full-resolution image without its colour axis."""
+    shape = tuple(int(size) for size in (image.data[0] if image.multiscale else image.data).shape)
+    return shape[:-1] if image.rgb else shape
+
+
+def locate(image: Image, axes: PlaneAxes, position: Sequence[float]) -> tuple[tuple[int, ...], float, float] | None:
+    """A world position as (plane, row, col) in data pixels of level 0; None when it is outside the image."""
+    point = np.asarray(image.world_to_data(position), float)
+    shape = np.asarray(image_shape(image))
+    if not np.isfinite(point).all() or (np.rint(point) < 0).any() or (np.rint(point) >= shape).any():
+        return None
+    plane, (row, col) = axes.split(point)
+    return plane, row, col
+
+
+def shown_plane(viewer: napari.Viewer, image: Image, axes: PlaneAxes) -> tuple[int, ...] | None:
+    """The plane index that the sliders show; None where the image has no plane."""
+    point = np.asarray(image.world_to_data(viewer.dims.point), float)
+    shape = image_shape(image)
+    plane = tuple(int(np.rint(point[axis])) for axis in axes.leading)
+    inside = all(0 <= index < shape[axis] for index, axis in zip(plane, axes.leading, strict=True))
+    return plane if inside else None
+
+
+def visible_window(image: Image, axes: PlaneAxes) -> Window | None:
+    """The part of the plane that the canvas shows, in level-0 pixels; None before it was drawn."""
+    corners = np.asarray(image.corner_pixels, float)[:, [axes.rows, axes.cols]]
+    if image.multiscale:  # there the corners are in pixels of the level that is drawn
+        corners = corners * np.asarray(image.downsample_factors)[image.data_level][[axes.rows, axes.cols]]
+    shape = image_shape(image)
+    size = (shape[axes.rows], shape[axes.cols])
+    top, left = (int(value) for value in np.clip(np.floor(corners[0]), 0, size))
+    bottom, right = (int(value) for value in np.clip(np.ceil(corners[1]) + 1, 0, size))
+    if bottom - top < 2 or right - left < 2:
+        return None
+    return Window(top, left, bottom, right)

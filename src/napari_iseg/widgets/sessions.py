@@ -1,0 +1,90 @@
+"""Opening a session for an image layer: what is known in the GUI thread, done in the worker."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_iseg.errors import SaveError
+from napari_iseg.widgets.placement import PlaneAxes
+from napari_iseg.widgets.scene import image_shape
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from napari_iseg.backends.model import Model
+    from napari_iseg.interactive.session import Session
+
+
+@dataclass(frozen=True, eq=False)
+class SessionPlan:
+    """All that a session needs of an image layer, taken from it in the GUI thread.
+
+    Attributes
+    ----------
+    name : of the layer; part of the journal's file name
+    data : array or list of levels, finest first
+    rgb : whether its last axis is colour
+    axes : the plane that is clicked in
+    space : keywords of the label store: shape, scale, translate, axes, units in the order leading axes, rows, cols
+    autosave : the folder of the journals, None for none
+    """
+
+    name: str
+    data: Any
+    rgb: bool
+    axes: PlaneAxes
+    space: dict[str, Any]
+    autosave: Path | None
+
+    @classmethod
+    def of(cls, image: Image, axes: PlaneAxes, autosave: Path | None) -> SessionPlan:
+        """The plan for an image layer."""
+        order = [*axes.leading, axes.rows, axes.cols]
+        shape = image_shape(image)
+        space = {
+            "shape": [shape[axis] for axis in order],
+            "scale": [abs(float(image.scale[axis])) for axis in order],
+            "translate": [float(image.translate[axis]) for axis in order],
+            "units": [str(image.units[axis]) for axis in order],
+        }
+        if not any(str(label).startswith("-") for label in image.axis_labels):  # napari's names for unnamed axes
+            space["axes"] = [str(image.axis_labels[axis]) for axis in order]
+        data = list(image.data) if image.multiscale else image.data
+        return cls(image.name, data, bool(image.rgb), axes, space, autosave)
+
+    def open(self, model: Model) -> Session:
+        """The session; reads a bounded sample of the image.
+
+        Raises
+        ------
+        IsegError
+            The image cannot be segmented, or the journal cannot be written.
+        """
+        from napari_iseg.interactive.session import Session
+        from napari_iseg.labels.store import LabelStore
+
+        return Session(
+            self.data,
+            model,
+            labels=LabelStore(**self.space),
+            journal=self._journal(),
+            rgb=self.rgb,
+            plane_axes=(self.axes.rows, self.axes.cols),
+        )
+
+    def _journal(self) -> Path | None:
+        if self.autosave is None:
+            return None
+        try:
+            self.autosave.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SaveError(
+                f"The autosave folder {self.autosave} cannot be made ({error.strerror or error}); "
+                "choose another one in Preferences > Plugins > napari-iseg."
+            ) from error
+        stem = re.sub(r"\W+", "-", self.name).strip("-")[:40] or "image"
+        return self.autosave / f"{stem}-{datetime.now():%Y%m%d-%H%M%S-%f}.jsonl"
