@@ -1,0 +1,102 @@
+"""The command line: the only room that prints."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from napari_iseg.errors import IsegError
+
+BAD_INPUT = 2
+UNEXPECTED = 1
+STOPPED = 130
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run ``napari-iseg``: exit code 0, or 2 after bad input, or 1 after anything unexpected."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given  # wherever it stands: people add it at the end of the line that failed
+    command = typer.main.get_command(build_app())
+    try:
+        code = command.main(
+            args=[argument for argument in given if argument != "--debug"] or ["--help"],
+            prog_name="napari-iseg",
+            standalone_mode=False,
+        )
+    except (typer.Abort, KeyboardInterrupt):
+        _complain("Stopped.")
+        raise SystemExit(STOPPED) from None
+    except Exception as error:  # the outer border: nobody but us can say what went wrong
+        if debug:
+            raise
+        raise SystemExit(_explain(error)) from None
+    if isinstance(code, int) and code:  # a command left with typer.Exit(code)
+        raise SystemExit(code)
+
+
+def _explain(error: Exception) -> int:
+    """Say in one line what went wrong; answers with the exit code."""
+    if isinstance(error, IsegError):
+        _complain(str(error))
+        return BAD_INPUT
+    usage = getattr(error, "format_message", None)  # an option or argument that typer refused
+    if usage is not None:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context is not None else "napari-iseg"
+        if len(usage().splitlines()) > 1:  # a group without a command: typer's message is the help
+            print(usage(), file=sys.stderr)
+        else:
+            _complain(f"{usage().rstrip('.')}; `{where} --help` shows what is possible.")
+        return BAD_INPUT
+    first = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
+    _complain(f"Unexpected failure ({reason}). Run it again with --debug and report what that prints.")
+    return UNEXPECTED
+
+
+def build_app() -> typer.Typer:
+    """All commands. What they work with (torch above all) is imported when one of them runs."""
+    from napari_iseg.cli import demo, evaluate, models, segment, train
+
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(help="Interactive segmentation for science: click an object, get its mask.")(_options)
+    app.command()(demo.demo)
+    app.command()(segment.segment)
+    app.add_typer(models.app, name="models")
+    app.command()(train.train)
+    app.command()(evaluate.evaluate)
+    return app
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and stop.", is_eager=True, callback=lambda on: _version(on)
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the full traceback when something fails.")
+    ] = False,
+) -> None:
+    """Options before the command; ``main`` has seen --debug already."""
+
+
+def _version(wanted: bool) -> None:
+    from napari_iseg import __version__
+
+    if wanted:
+        print(f"napari-iseg {__version__}")
+        raise typer.Exit
+
+
+def _complain(sentence: str) -> None:
+    """One line on standard error."""
+    print(f"napari-iseg: {' '.join(sentence.split())}", file=sys.stderr)

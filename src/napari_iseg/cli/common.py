@@ -1,0 +1,66 @@
+"""What the commands share: consoles, JSON, progress, and reading numbers from options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+
+from napari_iseg.errors import InputError
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output and nothing else: no colours, no wrapping."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    """Paths as text, numpy values and arrays as Python's."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+@contextmanager
+def progress(label: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
+    """A progress bar on standard error, shown only where somebody looks.
+
+    Yields
+    ------
+    advance : called with the amount done since the last call
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda amount: bar.advance(task, amount)
+
+
+def numbers(text: str, option: str, example: str, count: int | None = None) -> tuple[float, ...]:
+    """Numbers separated by commas, as in ``--click 120,88``.
+
+    Raises
+    ------
+    InputError
+        When something else stands there, or another number of them.
+    """
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or (count is not None and len(values) != count):
+        raise InputError(f"{option} {text!r} is not understood; write it as {option} {example}.")
+    return values
+
+
+def whole_numbers(text: str, option: str, example: str) -> tuple[int, ...]:
+    """Like :func:`numbers`, but integers."""
+    values = numbers(text, option, example)
+    if any(value != int(value) for value in values):
+        raise InputError(f"{option} {text!r} needs whole numbers; write it as {option} {example}.")
+    return tuple(int(value) for value in values)

@@ -1,0 +1,157 @@
+"""``napari-iseg demo``: a sample, the dock and one object clicked; or such work without a window."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_iseg.cli.common import console, print_json, progress
+from napari_iseg.errors import InputError, SaveError
+from napari_iseg.prompts import Click
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from napari_iseg.samples import Sample
+
+FALLBACK = Path("napari-iseg-demo")
+BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+OBJECTS = 5
+
+
+def demo(
+    headless: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Open no window; write image, labels and overlay into this folder."),
+    ] = None,
+    sample: Annotated[str, typer.Option(help="cells, organelles or aerial.")] = "cells",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Name of a model, or a checkpoint.")
+    ] = "cfr-icl-starter",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON (headless).")] = False,
+) -> None:
+    """Open napari with a sample image and one object already clicked.
+
+    Without a display, or with --headless, five objects are clicked and written to files instead.
+
+    Example: napari-iseg demo --headless results
+    """
+    reason = None if headless is not None else why_no_window()
+    if headless is None and reason is None:
+        from napari_iseg.widgets.launch import open_demo
+
+        open_demo(sample=sample, model=model, device=device)
+        return
+    if reason and not as_json:
+        console.print(f"{reason}, so the demo works without a window.")
+    found = run_headless(headless or FALLBACK, sample, model, device)
+    if as_json:
+        print_json(found)
+        return
+    for record in found["objects"]:
+        console.print(
+            f"object {record['label']}: {record['area']} pixels, IoU {record['iou']:.2f} with the truth"
+        )
+    console.print(f"Image, labels and overlay are in {Path(found['folder']).resolve()}")
+
+
+def why_no_window() -> str | None:
+    """Why no window can be opened here, in words; None when one can."""
+    if not any(find_spec(binding) for binding in BINDINGS):
+        return 'No Qt is installed (`pip install "napari-iseg[all]"` brings one)'
+    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform.startswith("linux") and not screen:
+        return "There is no display here"
+    if os.environ.get("QT_QPA_PLATFORM") in ("offscreen", "minimal"):
+        return "Qt is set to draw nothing (QT_QPA_PLATFORM)"
+    return None
+
+
+def run_headless(folder: Path, name: str, model: str, device: str) -> dict[str, Any]:
+    """Click a few objects of a sample through a Session and write what a user would see.
+
+    Raises
+    ------
+    InputError
+        For a sample without true labels or of another name.
+    SaveError
+        When the folder cannot be written.
+    """
+    from napari_iseg.cli.reading import Opened
+    from napari_iseg.cli.segment import open_session, run_clicks, write_results
+    from napari_iseg.samples import sample, sample_folder
+    from napari_iseg.weights.store import load_model
+
+    picture = sample(name)
+    if picture.labels is None or picture.scale is None:
+        raise InputError(
+            f"The sample {name!r} has no true labels to choose clicks by; use cells, organelles or aerial."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SaveError(
+            f"The folder {folder} cannot be made ({error.strerror}); choose another place."
+        ) from error
+    with progress(f"loading {model}"):
+        network = load_model(model, device=device)
+    axes = ("z", "y", "x")[-picture.labels.ndim :]
+    path = sample_folder() / f"{name}.tif"
+    opened = Opened(path, picture.image, axes, picture.scale, picture.units, rgb=picture.rgb)
+    session = open_session(opened)
+    session.model = network
+    session.plane = tuple(size // 2 for size in picture.labels.shape[:-2])
+    truth = picture.labels[session.plane]
+    clicks = central_clicks(truth, OBJECTS)
+    found = run_clicks(session, [[click] for click in clicks])
+    for record, click in zip(found, clicks, strict=True):
+        record["iou"] = _iou(session.labels.read(session.plane) == record["label"], truth, click)
+    _write_sample(folder / "image.tif", picture)
+    write_results(session, opened, folder / "labels.tif", folder / "overlay.png")
+    return {"folder": str(folder), "sample": name, "model": model, "objects": found}
+
+
+def central_clicks(labels: npt.NDArray[np.uint16], count: int) -> list[Click]:
+    """A click in the middle of objects of ordinary size, spread over the plane."""
+    import numpy as np
+    from scipy import ndimage
+
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    present = np.flatnonzero(sizes)
+    ordinary = present[np.abs(np.log(sizes[present] / np.median(sizes[present]))) < np.log(3)]
+    chosen = ordinary[np.linspace(0, len(ordinary) - 1, min(count, len(ordinary))).astype(int)]
+    clicks = []
+    for label in chosen:
+        depth = ndimage.distance_transform_edt(np.pad(labels == label, 1))[1:-1, 1:-1]
+        row, col = np.unravel_index(int(depth.argmax()), depth.shape)
+        clicks.append(Click(float(row), float(col)))
+    return clicks
+
+
+def _iou(mask: npt.NDArray[np.bool_], truth: npt.NDArray[np.uint16], click: Click) -> float:
+    """Overlap of a mask with the true object under the click."""
+    true = truth == truth[int(click.row), int(click.col)]
+    return round(float((mask & true).sum() / (mask | true).sum()), 4)
+
+
+def _write_sample(path: Path, picture: Sample) -> None:
+    """Copy the sample's file beside the results."""
+    import shutil
+
+    from napari_iseg.samples import sample_folder
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        shutil.copyfile(sample_folder() / f"{picture.name}.tif", temporary)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise SaveError(f"{path} could not be written ({error.strerror}); choose another folder.") from error

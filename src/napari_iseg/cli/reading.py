@@ -1,0 +1,137 @@
+"""Opening an image file for a command, lazily where the format allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_iseg.errors import InputError
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """An image as a file states it.
+
+    Attributes
+    ----------
+    path : the file or folder
+    image : array-like, or the levels of a pyramid, finest first
+    axes : names of the axes of ``image`` without the channel axis: (..., "y", "x")
+    scale, units : one entry per name in ``axes``; None when the file says nothing
+    rgb : whether the last axis of ``image`` is colour
+    channel_axis : axis of ``image`` with channels that are no colour picture
+    """
+
+    path: Path
+    image: Any
+    axes: tuple[str, ...]
+    scale: tuple[float, ...] | None = None
+    units: tuple[str | None, ...] | None = None
+    translate: tuple[float, ...] | None = None
+    rgb: bool = False
+    channel_axis: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the labels of this image: (planes..., rows, cols) at full resolution."""
+        array = self.image[0] if isinstance(self.image, list) else self.image
+        channel = array.ndim - 1 if self.rgb else self.channel_axis
+        return tuple(int(size) for axis, size in enumerate(array.shape) if axis != channel)
+
+
+def open_image(path: Path) -> Opened:
+    """Open a TIFF (OME, ImageJ, GeoTIFF, tiled), zarr, OME-Zarr, PNG, JPEG or any other picture file.
+
+    Raises
+    ------
+    InputError
+        When there is no such file, or it holds no image that can be read.
+    """
+    if not path.exists():
+        raise InputError(f"There is no file {path}; check the path.")
+    if path.is_dir():
+        return _zarr(path)
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        from napari_iseg.cli.tiff import open_tiff
+
+        return open_tiff(path)
+    return _picture(path)
+
+
+def _picture(path: Path) -> Opened:
+    """A picture in one of the everyday formats; read at once."""
+    import imageio.v3 as imageio
+    from PIL.Image import DecompressionBombError
+
+    try:
+        image = imageio.imread(path)
+    except (OSError, ValueError, SyntaxError, DecompressionBombError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} could not be read as an image ({reason}).") from error
+    if image.ndim == 3 and image.shape[-1] == 2:  # grey with transparency
+        image = image[..., 0]
+    rgb = image.ndim >= 3 and image.shape[-1] in (3, 4)
+    planes = image.ndim - (3 if rgb else 2)
+    return Opened(path, image, (*(f"a{index}" for index in range(planes)), "y", "x"), rgb=rgb)
+
+
+def _zarr(path: Path) -> Opened:
+    """A zarr array, or the levels of an OME-Zarr image (0.4 and 0.5)."""
+    import zarr
+    from zarr.errors import BaseZarrError
+
+    try:
+        node = zarr.open(path, mode="r")
+    except (OSError, ValueError, KeyError, BaseZarrError) as error:
+        raise InputError(f"{path} is a folder but no zarr image ({str(error).splitlines()[0]}).") from error
+    if isinstance(node, zarr.Array):
+        return _named(path, node, None)
+    attributes: dict[str, Any] = dict(node.attrs)
+    known: Any = attributes.get("ome", attributes)
+    try:
+        multiscale = known["multiscales"][0]
+        levels = [node[dataset["path"]] for dataset in multiscale["datasets"]]
+    except (KeyError, IndexError, TypeError) as error:
+        inside = ", ".join(sorted(node.keys())[:4]) or "nothing"
+        raise InputError(f"{path} is a zarr group without an image; it holds {inside}.") from error
+    return _named(path, levels, multiscale)
+
+
+def _named(path: Path, image: Any, multiscale: Mapping[str, Any] | None) -> Opened:
+    """Axes, scale and units from OME metadata; without it, the shape decides."""
+    first = image[0] if isinstance(image, list) else image
+    axes = _axes(multiscale) if multiscale is not None else None
+    if axes is None or len(axes) != first.ndim:
+        rgb = first.ndim >= 3 and first.shape[-1] in (3, 4)
+        count = first.ndim - rgb
+        return Opened(path, image, (*(f"a{index}" for index in range(count - 2)), "y", "x"), rgb=rgb)
+    assert multiscale is not None
+    channel = next((index for index, axis in enumerate(axes) if axis.get("type") == "channel"), None)
+    keep = [index for index in range(len(axes)) if index != channel]
+    steps = {step["type"]: step for step in multiscale["datasets"][0].get("coordinateTransformations", [])}
+    scale = steps.get("scale", {}).get("scale")
+    shift = steps.get("translation", {}).get("translation")
+    return Opened(
+        path,
+        image,
+        tuple(str(axes[index]["name"]) for index in keep),
+        tuple(float(scale[index]) for index in keep) if scale else None,
+        tuple(axes[index].get("unit") for index in keep),
+        tuple(float(shift[index]) for index in keep) if shift else None,
+        channel_axis=channel,
+    )
+
+
+def _axes(multiscale: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The axes of a multiscale image; old files give bare names."""
+    axes = multiscale.get("axes")
+    if not axes:
+        return None
+    return [
+        {"name": axis, "type": "channel" if axis == "c" else "space"} if isinstance(axis, str) else dict(axis)
+        for axis in axes
+    ]

@@ -1,0 +1,103 @@
+"""TIFF files of every trade: what their axes and pixel sizes are, read lazily where they are large."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari_iseg.cli.reading import Opened
+from napari_iseg.errors import InputError
+
+LAZY_BYTES = 64 << 20  # larger images are read by windows
+_MISSING_CODEC = "imagecodecs"
+
+
+def open_tiff(path: Path) -> Opened:
+    """The first series of a TIFF file, as a numpy array or, when large or a pyramid, as zarr arrays.
+
+    Raises
+    ------
+    InputError
+        When the file is damaged, no TIFF, or compressed in a way that needs the package imagecodecs.
+    """
+    import tifffile
+
+    try:
+        file = tifffile.TiffFile(path)
+        series = file.series[0]
+        image = _levels(series) if len(series.levels) > 1 or series.nbytes > LAZY_BYTES else series.asarray()
+    except (tifffile.TiffFileError, OSError, IndexError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if _MISSING_CODEC in reason:
+            fix = "run `pip install imagecodecs` and try again"
+            raise InputError(f"{path} is compressed ({reason}); {fix}.") from error
+        raise InputError(f"{path} could not be read as a TIFF image ({reason}).") from error
+    axes = series.axes
+    rgb, channel = _colours(axes, series.shape)
+    keep = [index for index in range(len(axes)) if not (rgb and index == len(axes) - 1) and index != channel]
+    letters = [axes[index] for index in keep]
+    sizes = _pixel_sizes(file)
+    scale = tuple(sizes.get(letter, (1.0, None))[0] for letter in letters) if sizes else None
+    units = tuple(sizes.get(letter, (1.0, None))[1] for letter in letters) if sizes else None
+    return Opened(path, image, _names(letters), scale, units, rgb=rgb, channel_axis=channel)
+
+
+def _levels(series: Any) -> Any:
+    """The levels of a series as zarr arrays that read windows; one array when there is one level."""
+    import zarr
+
+    levels = [zarr.open_array(level.aszarr(), mode="r") for level in series.levels]
+    return levels if len(levels) > 1 else levels[0]
+
+
+def _colours(axes: str, shape: tuple[int, ...]) -> tuple[bool, int | None]:
+    """Whether the last axis is colour, and the axis of channels that are not."""
+    if axes.endswith("S") and shape[-1] in (3, 4):
+        return True, None
+    for letter in "SC":
+        if letter in axes:
+            return False, axes.index(letter)
+    return False, None
+
+
+def _names(letters: list[str]) -> tuple[str, ...]:
+    """Axis names; a stack whose axis the file does not name is called z."""
+    named = ["z" if letter in "IQ" else letter.lower() for letter in letters]
+    return tuple(f"{name}{index}" if named.count(name) > 1 else name for index, name in enumerate(named))
+
+
+def _pixel_sizes(file: Any) -> dict[str, tuple[float, str | None]]:
+    """Axis letter -> (size, unit) from OME or ImageJ metadata; empty when neither is there."""
+    if file.ome_metadata:
+        return _ome_sizes(file.ome_metadata)
+    if file.imagej_metadata is not None:
+        return _imagej_sizes(file)
+    return {}
+
+
+def _ome_sizes(text: str) -> dict[str, tuple[float, str | None]]:
+    """Pixel sizes of the first image of an OME-XML text."""
+    import tifffile
+
+    images = tifffile.xml2dict(text).get("OME", {}).get("Image", {})
+    pixels = (images[0] if isinstance(images, list) else images).get("Pixels", {})
+    sizes: dict[str, tuple[float, str | None]] = {}
+    for letter in "ZYX":
+        size = pixels.get(f"PhysicalSize{letter}")
+        if size:
+            sizes[letter] = (float(size), str(pixels.get(f"PhysicalSize{letter}Unit", "µm")))
+    return sizes
+
+
+def _imagej_sizes(file: Any) -> dict[str, tuple[float, str | None]]:
+    """Pixel sizes as ImageJ writes them: resolution tags, spacing and unit."""
+    metadata, tags = file.imagej_metadata, file.pages[0].tags
+    unit = str(metadata.get("unit", "")).replace("\\u00B5", "µ") or None
+    sizes: dict[str, tuple[float, str | None]] = {}
+    for letter, name in (("Y", "YResolution"), ("X", "XResolution")):
+        above, below = tags[name].value if name in tags else (0, 0)
+        if unit and above and below:
+            sizes[letter] = (below / above, unit)
+    if unit and metadata.get("spacing"):
+        sizes["Z"] = (float(metadata["spacing"]), unit)
+    return sizes
