@@ -1,0 +1,1 @@
+"""The click loop without a GUI: predictor, session, undo."""

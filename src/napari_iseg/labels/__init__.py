@@ -1,0 +1,1 @@
+"""Committed objects: the label store, the journal, export."""

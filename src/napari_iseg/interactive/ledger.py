@@ -1,0 +1,94 @@
+"""Ledger: the order in which things happen - the journal, then the history, then the label store."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from napari_iseg.interactive.committing import traces
+from napari_iseg.interactive.history import History, Step
+from napari_iseg.interactive.objects import Event, Plane
+from napari_iseg.interactive.session_folder import SessionFolder, paint_step
+from napari_iseg.labels.store import LabelStore
+from napari_iseg.prompts import Window
+
+_CHECKPOINT = 32  # changes of the labels between two syncs of the label files
+
+
+class Ledger:
+    """Does, undoes and redoes events of a session.
+
+    Parameters
+    ----------
+    history : History
+    labels : LabelStore
+    folder : SessionFolder or None
+        None: nothing is recorded on disk.
+    painted : callable (window, plane)
+        Told about every window of the label store that has changed.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        labels: LabelStore,
+        folder: SessionFolder | None,
+        painted: Callable[[Window, Plane], None],
+    ) -> None:
+        self.history = history
+        self.labels = labels
+        self.folder = folder
+        self._painted = painted
+        self._behind: deque[tuple[Step, bool]] = deque()  # recorded, but not yet in the label store
+        self._unsynced = 0
+
+    def record(self, body: dict[str, Any]) -> None:
+        """Write to the journal; raises SaveError, and then nothing has happened."""
+        if self.folder is not None:
+            self.folder.journal.append(body)
+
+    def do(self, event: Event) -> None:
+        """Do something new. InputError or a SaveError of the journal: nothing has happened."""
+        step = self.history.plan(event)
+        self.record({"do": event.to_record()})
+        self.history.do(step)
+        self._follow(step, forward=True)
+
+    def undo(self) -> None:
+        """Take back the last step; there must be one."""
+        self.record({"undo": 1})
+        self._follow(self.history.undo(), forward=False)
+
+    def redo(self) -> None:
+        """Make the last undone step again; there must be one."""
+        self.record({"redo": 1})
+        self._follow(self.history.redo(), forward=True)
+
+    def _follow(self, step: Step, *, forward: bool) -> None:
+        if step.gone or step.come:
+            self._behind.append((step, forward))
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Bring the label store to the history; after a SaveError the next change tries the rest again."""
+        while self._behind:
+            step, forward = self._behind[0]
+            paint_step(self.labels, step, forward=forward)
+            self._behind.popleft()
+            for label in step.parts:
+                self.labels.remember(label, traces(self.history.now.objects.get(label, ())))
+            for paint in (*step.gone, *step.come):
+                if paint.region.window is not None:
+                    self._painted(paint.region.window, paint.plane)
+            self._unsynced += 1
+        if self.folder is not None and self._unsynced >= _CHECKPOINT:
+            self.folder.checkpoint(self.labels)
+            self._unsynced = 0
+
+    def close(self) -> None:
+        """Bring the label files up to date and close the journal."""
+        if self.folder is not None:
+            self.catch_up()
+            self.folder.checkpoint(self.labels)
+            self.folder.journal.close()

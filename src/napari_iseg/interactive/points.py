@@ -1,0 +1,68 @@
+"""Where a point, box or plane given by the user lies, or why it cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_iseg.errors import InputError
+from napari_iseg.prompts import Box, Window
+
+if TYPE_CHECKING:
+    from napari_iseg.images import PlaneSource
+
+Plane = tuple[int, ...]
+
+
+def checked_plane(plane: Sequence[float], leading: tuple[int, ...]) -> Plane:
+    """A plane's index, one whole number per leading axis; InputError when the image has no such plane."""
+    values = np.asarray(plane, float).ravel()
+    if len(values) != len(leading):
+        raise InputError(f"A plane of this image has {len(leading)} indices, got {len(values)}.")
+    if not np.isfinite(values).all():
+        raise InputError(f"The plane index must be finite, got {tuple(plane)}.")
+    index = tuple(int(value) for value in np.rint(values))
+    if any(not 0 <= i < size for i, size in zip(index, leading, strict=True)):
+        raise InputError(
+            f"The plane {index} is outside the image, which has {leading} planes counted from 0."
+        )
+    return index
+
+
+def locate(point: Sequence[float], plane: Plane, source: PlaneSource) -> tuple[Plane, float, float]:
+    """Plane, row and column of (y, x) in ``plane`` or of (plane..., y, x)."""
+    plane, (row, col) = _split(point, 2, "(y, x)", plane, source)
+    rows, cols = source.shape
+    if not Window(0, 0, rows, cols).contains(row, col):
+        raise InputError(f"The click ({row:g}, {col:g}) lies outside the image of {rows} x {cols} pixels.")
+    return plane, row, col
+
+
+def locate_box(box: Box | Sequence[float], plane: Plane, source: PlaneSource) -> tuple[Plane, Box]:
+    """Plane and box of (y0, x0, y1, x1) in ``plane`` or of (plane..., y0, x0, y1, x1), cut to the image."""
+    if isinstance(box, Box):
+        box = (box.row0, box.col0, box.row1, box.col1)
+    plane, values = _split(box, 4, "(y0, x0, y1, x1)", plane, source)
+    given, (rows, cols) = Box(*values), source.shape
+    if given.row1 <= 0 or given.col1 <= 0 or given.row0 >= rows or given.col0 >= cols:
+        raise InputError(f"The box {values} lies outside the image of {rows} x {cols} pixels.")
+    low = max(0.0, given.row0), max(0.0, given.col0)
+    return plane, Box(*low, min(float(rows), given.row1), min(float(cols), given.col1))
+
+
+def _split(
+    values: Sequence[float], count: int, form: str, plane: Plane, source: PlaneSource
+) -> tuple[Plane, tuple[float, ...]]:
+    """Split (plane..., values) and check what can be checked."""
+    array = np.asarray(values, float).ravel()
+    leading = source.leading_shape
+    if len(array) not in (count, count + len(leading)):
+        more = f" or {len(leading)} plane indices and then {form}" if leading else ""
+        raise InputError(f"Expected {form}{more}, got {len(array)} numbers.")
+    if not np.isfinite(array).all():
+        raise InputError(f"Coordinates must be finite, got {tuple(values)}.")
+    if len(array) > count:
+        plane = checked_plane(array[:-count].tolist(), leading)
+    return plane, tuple(float(value) for value in array[-count:])

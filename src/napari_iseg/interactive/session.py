@@ -1,0 +1,248 @@
+"""Session: clicks to mask to committed object, with undo, on any image, without a GUI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_iseg.errors import InputError
+from napari_iseg.interactive.committing import claim
+from napari_iseg.interactive.engine import MakePredictor, default_predictor
+from napari_iseg.interactive.objects import Event
+from napari_iseg.interactive.points import locate, locate_box
+from napari_iseg.interactive.session_setup import new_setup, old_setup
+from napari_iseg.interactive.session_state import SessionState
+from napari_iseg.labels.store import LabelStore, checked_label
+from napari_iseg.prompts import Box, Click, Window
+
+if TYPE_CHECKING:
+    from napari_iseg.backends.model import Model
+
+CACHE_BYTES = 128 * 2**20  # states kept for undo: about 32 areas of 1024 x 1024
+
+
+class Session(SessionState):
+    """Objects of one image, each made by clicks.
+
+    Every plane has its own open object: a click in another plane leaves the object there as it is, and goes
+    on with the one of that plane. Undo follows the order in which things were done, whatever the plane, and
+    goes back to that plane. Clicks, boxes, moves, removals, resets, label choices, commits, deletions and
+    reopenings can be undone without limit; threshold, model and the plane shown are settings and are not
+    undone.
+
+    Parameters
+    ----------
+    image : array-like or PlaneSource
+        (Y, X), (Y, X, C), (Z, Y, X), ... ; see ``PlaneSource.wrap``.
+    model : Model or None
+        None: nothing is predicted until ``model`` is set.
+    labels : LabelStore, optional
+        Where commits go, shape (plane axes..., Y, X). In memory by default, in the session's folder with
+        ``journal``.
+    journal : Path, optional
+        Folder of a new session: everything is recorded there before it takes effect; see ``Session.open``.
+    image_path : str, optional
+        Where the image can be found again, for the record.
+    make_predictor, cache_bytes
+        Another predictor than ``interactive.predictor.Predictor``; bytes of states kept for a fast undo.
+    **wrap_options
+        rgb, plane_axes, channel_axis, bands of ``PlaneSource.wrap``.
+
+    Raises
+    ------
+    InputError
+        For an image or labels that do not fit, or a folder that holds a session.
+    SaveError
+        When the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        image: Any,
+        model: Model | None = None,
+        *,
+        labels: LabelStore | None = None,
+        journal: str | Path | None = None,
+        image_path: str | None = None,
+        make_predictor: MakePredictor = default_predictor,
+        cache_bytes: int = CACHE_BYTES,
+        **wrap_options: Any,
+    ) -> None:
+        folder = Path(journal) if journal is not None else None
+        setup = new_setup(image, labels, folder, image_path, wrap_options)
+        super().__init__(setup, model, make_predictor, cache_bytes)
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        image: Any,
+        model: Model | None = None,
+        *,
+        make_predictor: MakePredictor = default_predictor,
+        cache_bytes: int = CACHE_BYTES,
+        **wrap_options: Any,
+    ) -> Session:
+        """An earlier session as it was after its last whole record, with its whole undo history.
+
+        The labels are brought to what the journal says. Masks of open objects are recomputed from their
+        clicks when asked for: with the model of the session the bits are the same. Another model may be
+        given; masks of open objects are then that model's, committed objects stay as they are.
+
+        Parameters
+        ----------
+        folder : Path
+            Of the earlier session.
+        image, **wrap_options : as for Session
+            Recorded options need not be given again.
+        model : Model, optional
+            By default the one of the session is loaded at the first prediction.
+
+        Raises
+        ------
+        InputError
+            When the folder is no session, is damaged, or belongs to an image of another shape.
+        """
+        session = cls.__new__(cls)
+        setup = old_setup(Path(folder), image, wrap_options)
+        SessionState.__init__(session, setup, model, make_predictor, cache_bytes)
+        return session
+
+    # Prompts
+
+    def click(
+        self, point: Sequence[float], positive: bool = True, view: Window | None = None
+    ) -> NDArray[np.bool_]:
+        """Click and return the new mask, (Y, X) bool.
+
+        Parameters
+        ----------
+        point : (y, x) in this plane, or (plane..., y, x)
+            Pixels of level 0; pixel centres are at integers.
+        positive : bool
+            On the object, or on what is not the object.
+        view : Window, optional
+            What the user sees: on large images the model looks at that.
+
+        Raises
+        ------
+        InputError
+            For a point outside the image, or without a model; nothing is recorded then.
+        SaveError
+            When the journal cannot be written; nothing is changed then.
+        """
+        self._needed_model()
+        self.append_click(point, positive, view)
+        return self.mask
+
+    def append_click(self, point: Sequence[float], positive: bool = True, view: Window | None = None) -> None:
+        """Record a click; the mask follows by ``job``, ``Job.run`` (any thread) and ``finish``."""
+        plane, row, col = locate(point, self.plane, self.source)
+        self._do(Event("click", plane, self.plane, click=Click(row, col, bool(positive)), view=view))
+
+    def box(self, box: Box | Sequence[float], view: Window | None = None) -> NDArray[np.bool_]:
+        """Give the object's box, (y0, x0, y1, x1) or (plane..., y0, x0, y1, x1), and return the new mask.
+
+        Raises InputError for a model that takes no boxes.
+        """
+        model = self._needed_model()
+        if "box" not in model.card.prompts:
+            raise InputError(
+                f"The model {model.card.name!r} does not take boxes; click on the object instead."
+            )
+        plane, value = locate_box(box, self.plane, self.source)
+        self._do(Event("box", plane, self.plane, box=value, view=view))
+        return self.mask
+
+    def move_click(self, index: int, point: Sequence[float]) -> None:
+        """Put a click (counted from 0) elsewhere in its plane; the clicks after it are replayed."""
+        plane, row, col = locate(point, self.plane, self.source)
+        if plane != self.plane:
+            raise InputError("A click cannot be moved to another plane; remove it and click there.")
+        old = self.clicks[index] if 0 <= index < len(self.clicks) else None
+        click = Click(row, col, old.positive if old is not None else True)
+        if click != old:
+            self._do(Event("move", plane, plane, index=index, click=click))
+
+    def remove_click(self, index: int) -> None:
+        """Remove a click (counted from 0); the others are replayed."""
+        self._do(Event("remove", self.plane, self.plane, index=index))
+
+    def reset(self) -> None:
+        """Drop the prompts of the open object; a chosen label stays chosen."""
+        if not self._draft.is_empty:
+            self._do(Event("reset", self.plane, self.plane))
+
+    def choose_label(self, label: int | None) -> None:
+        """Label of this plane's open object: a known one, to add to it, or None for the next free."""
+        label = None if label is None else checked_label(label)
+        if label != self._draft.label:
+            self._do(Event("label", self.plane, self.plane, label=label))
+
+    def undo(self) -> bool:
+        """Take back the last step; False when there is none."""
+        return self.can_undo and self._then_bump(self._ledger.undo)
+
+    def redo(self) -> bool:
+        """Make the last undone step again; False when there is none."""
+        return self.can_redo and self._then_bump(self._ledger.redo)
+
+    # Objects
+
+    def commit(self, label: int | None = None, *, overwrite: bool = False) -> int:
+        """Write the open object into ``labels`` and return its label.
+
+        Pixels of objects committed before stay theirs, unless ``overwrite``. Committing under a label that
+        exists adds to that object: the same object in another plane, or another piece of it.
+
+        Raises
+        ------
+        InputError
+            When the object is empty or lies entirely on other objects.
+        SaveError
+            When the journal cannot be written (nothing happened), or the label file (the object is recorded,
+            and is written with the next change or when the session is opened again).
+        """
+        label = self.object_id if label is None else checked_label(label)
+        patch = self._computed()
+        if patch is None:
+            raise InputError("There is nothing to commit: the object is empty; click on it first.")
+        self._ledger.catch_up()
+        found = claim(self.labels, self.plane, patch, label, overwrite=overwrite)
+        self._do(Event("commit", self.plane, self.plane, label=label, region=found.region, taken=found.taken))
+        self.events.committed.emit(label, found.kept)
+        return label
+
+    def delete(self, label: int) -> None:
+        """Take a committed object out of ``labels``, in all planes."""
+        self._do(Event("delete", self.plane, self.plane, label=label))
+
+    def reopen(self, label: int) -> None:
+        """Take a committed object out of ``labels`` and go on with its clicks; ``commit`` puts it back as it
+        was named.
+
+        Of an object committed several times the last piece in this plane is taken, or else the last of all,
+        whose plane becomes this one. Raises InputError when another object is open there.
+        """
+        planes = self.objects.get(label, ())
+        here = [index for index, plane in enumerate(planes) if plane == self.plane]
+        index = here[-1] if here else len(planes) - 1
+        self._do(
+            Event("reopen", planes[index] if planes else self.plane, self.plane, label=label, index=index)
+        )
+
+    # Its end
+
+    def close(self) -> None:
+        """Bring the label files up to date and close the journal. Recorded work is safe without it."""
+        self._ledger.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

@@ -1,0 +1,207 @@
+"""A session on disk: ``journal.jsonl`` (the truth), ``session.toml`` (whose it is), ``labels.zarr``,
+``applied.json``.
+
+The label store is a copy of what the journal says. ``applied.json`` holds the number of the last record whose
+pixels are certainly on the disk; what follows is painted again on opening. Painting sets exact pixels to
+exact values, so the last record that touches a pixel decides and doing it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import zarr.errors
+
+from napari_iseg.errors import InputError, SaveError
+from napari_iseg.interactive.committing import apply_paints, traces
+from napari_iseg.interactive.history import History, Step
+from napari_iseg.interactive.objects import Event
+from napari_iseg.labels.journal import Journal, Record
+from napari_iseg.labels.store import LabelStore
+
+JOURNAL, INFO, LABELS, APPLIED = "journal.jsonl", "session.toml", "labels.zarr", "applied.json"
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a journal says: the history with its undone steps, the settings, and what was painted when."""
+
+    history: History
+    threshold: float | None = None
+    model: str = ""
+    inference: dict[str, Any] = field(default_factory=dict)
+    painted: list[tuple[int, Step, bool]] = field(default_factory=list)  # (record, step, forward)
+
+
+class SessionFolder:
+    """The files of one session.
+
+    Parameters
+    ----------
+    path : Path
+    journal : Journal
+    info : dict
+        Content of session.toml.
+    """
+
+    def __init__(self, path: Path, journal: Journal, info: dict[str, Any]) -> None:
+        self.path = path
+        self.journal = journal
+        self.info = info
+
+    @classmethod
+    def create(cls, path: Path, info: dict[str, Any]) -> SessionFolder:
+        """A new session folder; raises InputError when one is there, SaveError when it cannot be written."""
+        if (path / JOURNAL).exists():
+            raise InputError(
+                f"{path} already holds a session; open it with Session.open or choose another folder."
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            _write(path / INFO, tomli_w.dumps(info).encode())
+        except OSError as error:
+            raise SaveError(
+                f"The session folder {path} cannot be written ({error.strerror or error})."
+            ) from error
+        return cls(path, Journal(path / JOURNAL), info)
+
+    @classmethod
+    def open(cls, path: Path) -> SessionFolder:
+        """The folder of an earlier session; raises InputError when it is not one or is damaged."""
+        if not (path / JOURNAL).is_file() or not (path / INFO).is_file():
+            raise InputError(f"{path} is not a session folder: it has no {JOURNAL} and {INFO}.")
+        return cls(path, Journal(path / JOURNAL), read_info(path))
+
+    @property
+    def labels_path(self) -> Path:
+        """Where the labels are: in this folder unless the session was given a store elsewhere."""
+        return Path(self.info["labels"].get("path") or self.path / LABELS)
+
+    def replay(self) -> Replayed:
+        """The state after the last whole record."""
+        if not self.journal.records:
+            raise InputError(f"{self.journal.path} is empty: nothing was recorded in this session.")
+        start = self.journal.records[0].body["start"]
+        replayed = Replayed(History(tuple(start["plane"]), start["next_label"]))
+        for record in self.journal.records:
+            _replay(replayed, record)
+        self.journal.records.clear()
+        return replayed
+
+    def restore_labels(self, replayed: Replayed) -> LabelStore:
+        """The label store, brought to what the journal says; made anew if missing, damaged or ahead."""
+        where, applied = self.labels_path, self._applied()
+        is_ours = where == self.path / LABELS
+        store: LabelStore | None = None
+        if where.exists() and applied <= self.journal.last:
+            try:
+                store = LabelStore.open(where)
+                _paint(store, [entry for entry in replayed.painted if entry[0] > applied])
+            except SaveError:
+                raise
+            except (InputError, OSError, ValueError, RuntimeError, KeyError, zarr.errors.BaseZarrError):
+                if not is_ours:
+                    raise
+                store = None
+        if store is None:
+            if not is_ours:
+                raise InputError(
+                    f"The labels of this session are not at {where} any more; put them back there."
+                )
+            store = self._rebuilt(replayed)
+        for label, parts in replayed.history.now.objects.items():
+            store.remember(label, traces(parts))
+        store.reserve(replayed.history.now.next_label)
+        if is_ours:
+            store.trust_traces()
+        self.checkpoint(store)
+        return store
+
+    def _rebuilt(self, replayed: Replayed) -> LabelStore:
+        """All committed objects painted into a new store, which then takes the old one's place."""
+        fresh = self.path / f".{LABELS}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        settings = {key: value for key, value in self.info["labels"].items() if key not in ("path", "shape")}
+        store = LabelStore(self.info["labels"]["shape"], path=fresh, **settings)
+        _paint(store, replayed.painted)
+        store.flush()
+        shutil.rmtree(self.path / LABELS, ignore_errors=True)
+        fresh.rename(self.path / LABELS)
+        return LabelStore.open(self.path / LABELS)
+
+    def checkpoint(self, store: LabelStore) -> None:
+        """Sync the labels and note that all records so far are in them."""
+        store.flush()
+        try:
+            _write(self.path / APPLIED, json.dumps({"seq": self.journal.last}).encode())
+        except OSError as error:
+            raise SaveError(
+                f"{self.path / APPLIED} could not be written ({error.strerror or error})."
+            ) from error
+
+    def _applied(self) -> int:
+        try:
+            return int(json.loads((self.path / APPLIED).read_bytes())["seq"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0  # unknown: paint everything again
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """What session.toml in a session folder says: ``image`` (path, shape, dtype, options) and ``labels``."""
+    try:
+        return tomllib.loads((path / INFO).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} is not a session folder: its {INFO} cannot be read.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path / INFO} is damaged ({error}).") from error
+
+
+def _replay(replayed: Replayed, record: Record) -> None:
+    """Add one record to what is known."""
+    history, body = replayed.history, record.body
+    step: Step | None = None
+    if "do" in body:
+        step = history.plan(Event.from_record(body["do"]))
+        history.do(step)
+    elif "undo" in body:
+        step = history.undo()
+    elif "redo" in body:
+        step = history.redo()
+    elif "threshold" in body:
+        replayed.threshold = body["threshold"].get("value")
+    elif "model" in body:
+        replayed.model, replayed.inference = body["model"]["name"], body["model"]["inference"]
+    if step is not None and (step.gone or step.come):
+        replayed.painted.append((record.seq, step, "undo" not in body))
+
+
+def paint_step(store: LabelStore, step: Step, *, forward: bool) -> None:
+    """Make the pixels of a step appear, or take them back."""
+    apply_paints(store, step.gone if forward else step.come, clear=True)
+    apply_paints(store, step.come if forward else step.gone, clear=False)
+
+
+def _paint(store: LabelStore, painted: list[tuple[int, Step, bool]]) -> None:
+    for _, step, forward in painted:
+        paint_step(store, step, forward=forward)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a small file so that a crash leaves the old or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

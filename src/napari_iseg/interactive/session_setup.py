@@ -1,0 +1,127 @@
+"""Making and reopening sessions: everything that is decided before the first click."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_iseg.errors import InputError
+from napari_iseg.interactive.history import History
+from napari_iseg.interactive.session_folder import LABELS, SessionFolder
+from napari_iseg.labels.metadata import Space
+from napari_iseg.labels.store import LabelStore
+
+if TYPE_CHECKING:
+    from napari_iseg.images import PlaneSource
+
+
+@dataclass(slots=True)
+class Setup:
+    """The parts a session is made of."""
+
+    source: PlaneSource
+    labels: LabelStore
+    history: History
+    folder: SessionFolder | None = None
+    threshold: float | None = None
+    model: str = ""
+    inference: Mapping[str, Any] | None = None
+
+
+def new_setup(
+    image: Any,
+    labels: LabelStore | None,
+    folder: Path | None,
+    image_path: str | None,
+    options: dict[str, Any],
+) -> Setup:
+    """The parts of a new session; see ``Session``."""
+    source = wrap(image, options)
+    shape = (*source.leading_shape, *source.shape)
+    if labels is not None and labels.shape != shape:
+        raise InputError(f"The labels have the shape {labels.shape} but the image needs {shape}.")
+    if labels is not None and folder is not None and labels.path is None and labels.next_label() > 1:
+        raise InputError(
+            "Labels in memory cannot be reopened; give a LabelStore with a path to record a session."
+        )
+    plane = (0,) * len(source.leading_shape)
+    first = labels.next_label() if labels is not None else 1
+    made = None
+    if folder is not None:
+        made = SessionFolder.create(folder, _info(image, labels, shape, folder, image_path, options))
+        made.journal.append({"start": {"plane": list(plane), "next_label": first}})
+    if labels is None:
+        labels = LabelStore(shape, path=made.path / LABELS if made is not None else None)
+    return Setup(source, labels, History(plane, first), made)
+
+
+def old_setup(folder: Path, image: Any, options: dict[str, Any]) -> Setup:
+    """The parts of a session as its folder describes them; see ``Session.open``."""
+    found = SessionFolder.open(folder)
+    source = wrap(image, _known_options(image, found.info) | options)
+    shape = [*source.leading_shape, *source.shape]
+    if shape != list(found.info["labels"]["shape"]):
+        found.journal.close()
+        raise InputError(
+            f"The image has the shape {tuple(shape)} (planes, rows, cols) but the session in {folder} "
+            f"belongs to one of {tuple(found.info['labels']['shape'])}; open it with that image."
+        )
+    replayed = found.replay()
+    labels = found.restore_labels(replayed)
+    return Setup(
+        source, labels, replayed.history, found, replayed.threshold, replayed.model, replayed.inference
+    )
+
+
+def wrap(image: Any, options: dict[str, Any]) -> PlaneSource:
+    """The image as planes."""
+    from napari_iseg.images import PlaneSource
+
+    return PlaneSource.wrap(image, **options)
+
+
+def plain(inference: Any) -> dict[str, Any]:
+    """A model's inference settings as JSON values."""
+    if not is_dataclass(inference):
+        return {}
+    values = {field.name: getattr(inference, field.name) for field in fields(inference)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _known_options(image: Any, info: dict[str, Any]) -> dict[str, Any]:
+    """The recorded options of ``PlaneSource.wrap``; a source that is wrapped already has its own."""
+    from napari_iseg.images import PlaneSource
+
+    return {} if isinstance(image, PlaneSource) else dict(info["image"].get("options", {}))
+
+
+def _info(
+    image: Any,
+    labels: LabelStore | None,
+    shape: tuple[int, ...],
+    folder: Path,
+    image_path: str | None,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """What session.toml says: how to recognise the image, and how to make the labels again."""
+    space = labels.space if labels is not None else Space.make(len(shape))
+    stored = {"shape": list(shape), **space.to_record()}
+    if (
+        labels is not None
+        and labels.path is not None
+        and labels.path.resolve() != (folder / LABELS).resolve()
+    ):
+        stored["path"] = str(labels.path.resolve())
+    described: dict[str, Any] = {"options": {k: _toml(v) for k, v in options.items() if v is not None}}
+    if image_path:
+        described["path"] = image_path
+    for name in ("shape", "dtype"):
+        if hasattr(image, name):
+            described[name] = _toml(getattr(image, name)) if name == "shape" else str(image.dtype)
+    return {"format": 1, "image": described, "labels": stored}
+
+
+def _toml(value: Any) -> Any:
+    return [int(v) for v in value] if isinstance(value, (tuple, list)) else value

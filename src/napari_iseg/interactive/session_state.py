@@ -1,0 +1,231 @@
+"""What every session has: its parts, what can be read off them, settings, and the order of things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_iseg.errors import InputError, IsegError
+from napari_iseg.interactive.engine import Engine, MakePredictor
+from napari_iseg.interactive.job import Job, Result
+from napari_iseg.interactive.ledger import Ledger
+from napari_iseg.interactive.objects import Draft, Event, Plane
+from napari_iseg.interactive.patch import Patch
+from napari_iseg.interactive.points import checked_plane
+from napari_iseg.interactive.session_events import SessionEvents
+from napari_iseg.interactive.session_setup import Setup, plain
+from napari_iseg.prompts import Click
+
+if TYPE_CHECKING:
+    from napari_iseg.backends.model import Model
+
+
+class SessionState:
+    """The readable side of ``Session`` and its settings; ``Session`` adds what the user does.
+
+    Parameters
+    ----------
+    setup : Setup
+        Image, labels, history and folder.
+    model : Model or None
+    make : callable (source, model, plane) -> predictor
+    cache_bytes : int
+        Bytes of states kept for a fast undo.
+    """
+
+    def __init__(self, setup: Setup, model: Model | None, make: MakePredictor, cache_bytes: int) -> None:
+        self.source = setup.source
+        self.labels = setup.labels
+        self.events = SessionEvents()
+        self._ledger = Ledger(setup.history, setup.labels, setup.folder, self.events.labels_changed.emit)
+        self._engine = Engine(setup.source, make, cache_bytes)
+        self._threshold = setup.threshold
+        self._recorded = (setup.model, dict(setup.inference or {}))
+        self._revision = 0
+        self._model: Model | None = None
+        self.model = model
+
+    # What is there
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the session; None when nothing is recorded."""
+        return self._ledger.folder.path if self._ledger.folder is not None else None
+
+    @property
+    def note(self) -> str:
+        """What was noticed on opening (an incomplete last record), one sentence; empty otherwise."""
+        return self._ledger.folder.journal.note if self._ledger.folder is not None else ""
+
+    @property
+    def plane(self) -> Plane:
+        """The plane worked on: an index per leading axis; () in 2-D. May be set; not an undo step."""
+        return self._ledger.history.now.plane
+
+    @plane.setter
+    def plane(self, plane: Sequence[int]) -> None:
+        plane = checked_plane(plane, self.source.leading_shape)
+        if plane != self.plane:
+            self._ledger.history.now.plane = plane
+            self._bump()
+
+    @property
+    def clicks(self) -> tuple[Click, ...]:
+        """The clicks of the open object of this plane, in order."""
+        return self._draft.prompts.clicks
+
+    @property
+    def object_id(self) -> int:
+        """The label that ``commit`` would give to the open object."""
+        return self._draft.label or self._ledger.history.now.next_label
+
+    @property
+    def objects(self) -> dict[int, tuple[Plane, ...]]:
+        """Objects committed in this session: label, and the planes of its pieces as committed."""
+        table = self._ledger.history.now.objects
+        return {label: tuple(part.plane for part in parts) for label, parts in sorted(table.items())}
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether ``undo`` would do something."""
+        return self._ledger.history.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether ``redo`` would do something."""
+        return self._ledger.history.can_redo
+
+    @property
+    def patch(self) -> Patch | None:
+        """The current object on the grid of its area; None without one or before it is computed."""
+        state = self._engine.state(self.plane, self._draft)
+        return Patch.of(state, self.threshold) if state is not None else None
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(Y, X) bool of the current object, computed if need be; memory beside it is not touched."""
+        plane = np.zeros(self.source.shape, bool)
+        patch = self._computed()
+        if patch is not None:
+            patch.paste_mask(plane)
+        return plane
+
+    @property
+    def probability(self) -> NDArray[np.float32]:
+        """(Y, X) float32 of the current object, computed if need be; 0 outside the area worked on."""
+        plane = np.zeros(self.source.shape, np.float32)
+        patch = self._computed()
+        if patch is not None:
+            patch.paste_probability(plane)
+        return plane
+
+    # Settings
+
+    @property
+    def threshold(self) -> float:
+        """Pixels above this probability are the object: the model's, or as set (None: the model's again).
+
+        Setting it asks no network, and leaves committed objects as they are.
+        """
+        if self._threshold is not None:
+            return self._threshold
+        return float(self._needed_model().inference.threshold)
+
+    @threshold.setter
+    def threshold(self, value: float | None) -> None:
+        if value is not None and not 0 < value < 1:
+            raise InputError(f"The threshold must lie between 0 and 1, got {value}.")
+        if value != self._threshold:
+            self._ledger.record({"threshold": {} if value is None else {"value": float(value)}})
+            self._threshold = None if value is None else float(value)
+            self.events.changed.emit()
+
+    @property
+    def model(self) -> Model | None:
+        """The model; after setting another (or other options) open objects are computed anew."""
+        return self._model
+
+    @model.setter
+    def model(self, model: Model | None) -> None:
+        if model is self._model:
+            return
+        if model is not None:
+            described = (model.card.name, plain(model.inference))
+            if described != self._recorded:
+                self._ledger.record({"model": {"name": described[0], "inference": described[1]}})
+            self._recorded = described
+        self._model = model
+        self._engine.forget(self._revision + 1)
+        self._bump()
+
+    # For a viewer: record first, compute elsewhere, accept if still wanted
+
+    def job(self) -> Job | None:
+        """What must be computed for the open object; None when its mask is known or there are no prompts."""
+        if self._draft.is_empty or self._engine.state(self.plane, self._draft) is not None:
+            return None
+        model = self._needed_model()  # may be loaded now, which is a new revision
+        return self._engine.job(self._revision, model, self.plane, self._draft)
+
+    def finish(self, result: Result) -> bool:
+        """Accept a job's result; False when the session has moved on (states are kept for undo)."""
+        self._engine.keep(result)
+        if result.revision != self._revision:
+            return False
+        self.events.changed.emit()
+        return True
+
+    def fail(self, job: Job, error: Exception) -> bool:
+        """Report that a job failed; False when the session has moved on. The clicks stay as they are."""
+        if job.revision != self._revision:
+            return False
+        self.events.failed.emit(error)
+        return True
+
+    # Inside
+
+    @property
+    def _draft(self) -> Draft:
+        return self._ledger.history.now.draft(self.plane)
+
+    def _do(self, event: Event) -> None:
+        self._then_bump(lambda: self._ledger.do(event))
+
+    def _then_bump(self, work: Callable[[], None]) -> bool:
+        """Do something, and tell that it is done even when the label file could not follow."""
+        try:
+            work()
+        finally:
+            self._bump()
+        return True
+
+    def _bump(self) -> None:
+        self._revision += 1
+        self.events.changed.emit()
+
+    def _computed(self) -> Patch | None:
+        """The patch of the open object, predicted here and now if it is not known."""
+        job = self.job()
+        if job is not None:
+            try:
+                self.finish(job.run())
+            except IsegError as error:
+                self.fail(job, error)
+                raise
+        return self.patch
+
+    def _needed_model(self) -> Model:
+        """The model; that of a reopened session is loaded now."""
+        if self._model is None:
+            name, inference = self._recorded
+            if not name:
+                raise InputError("No model is loaded; set one: session.model = load_model(name).")
+            from napari_iseg.weights.store import load_model
+
+            self.model = load_model(name).with_inference(**inference)
+        assert self._model is not None
+        return self._model

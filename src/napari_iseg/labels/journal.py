@@ -1,0 +1,144 @@
+"""The journal: an append-only file of JSON lines that is on disk before anything else happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_iseg.errors import InputError, SaveError
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line: its number (from 1, without gaps) and what it says."""
+
+    seq: int
+    body: dict[str, Any]
+
+
+class Journal:
+    """Appends records to a file, each flushed and synced to the disk before ``append`` returns.
+
+    A line is ``{"seq": n, "crc": "...", "body": {...}}``; the checksum covers number and body. A last line
+    without its newline or with a wrong checksum is what a crash leaves behind: it is dropped and ``note``
+    says so. Damage before the last line is refused, since every record builds on the ones before it.
+
+    Parameters
+    ----------
+    path : Path
+        Created when missing (its folder must exist); otherwise read and continued.
+
+    Raises
+    ------
+    InputError
+        When the file is damaged before its last line.
+    SaveError
+        When the file cannot be opened or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        content = path.read_bytes() if path.exists() else b""
+        self.records, good = parse(content, path)
+        self.note = ""
+        if good < len(content):
+            self.note = (
+                f"The last line of {path.name} was incomplete (a crash while writing it) and was dropped."
+            )
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+            os.ftruncate(self._file, good)
+            os.lseek(self._file, good, os.SEEK_SET)
+            os.fsync(self._file)
+        except OSError as error:
+            raise SaveError(f"The journal {path} cannot be written: {error.strerror or error}.") from error
+        self._size = good
+        self._last = self.records[-1].seq if self.records else 0
+
+    @property
+    def last(self) -> int:
+        """The number of the last record; 0 when there is none."""
+        return self._last
+
+    def append(self, body: Mapping[str, Any]) -> int:
+        """Write one record and sync it; returns its number.
+
+        Raises
+        ------
+        SaveError
+            When the disk is full or another program has written to the file; the file is then as it was
+            before.
+        """
+        if os.fstat(self._file).st_size != self._size:
+            raise SaveError(
+                f"{self.path} was changed by another program; close it there and open the session again."
+            )
+        seq = self._last + 1
+        line = encode(seq, body)
+        try:
+            _write_all(self._file, line)
+            os.fsync(self._file)
+        except OSError as error:
+            os.ftruncate(self._file, self._size)
+            os.lseek(self._file, self._size, os.SEEK_SET)
+            raise SaveError(
+                f"The journal {self.path} could not be written ({error.strerror or error}); free some space "
+                "and repeat the last action, which was not done."
+            ) from error
+        self._size += len(line)
+        self._last = seq
+        return seq
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def encode(seq: int, body: Mapping[str, Any]) -> bytes:
+    """The line of a record."""
+    text = json.dumps(body, separators=(",", ":"), allow_nan=False)
+    crc = zlib.crc32(f"{seq}:{text}".encode())
+    return f'{{"seq":{seq},"crc":"{crc:08x}","body":{text}}}\n'.encode()
+
+
+def parse(content: bytes, path: Path) -> tuple[list[Record], int]:
+    """Records of a journal's bytes, and how many bytes of it are whole records."""
+    records: list[Record] = []
+    good = 0
+    while good < len(content):
+        end = content.find(b"\n", good) + 1
+        record = _decode(content[good:end], len(records) + 1) if end else None
+        if record is None:
+            if not end or end == len(content):
+                break
+            raise InputError(
+                f"{path} is damaged at line {len(records) + 1}; keep a copy of it and delete the lines from "
+                "there on to open what precedes them."
+            )
+        records.append(record)
+        good = end
+    return records, good
+
+
+def _decode(line: bytes, expected: int) -> Record | None:
+    """The record of a line, or None when it is not whole or not the expected one."""
+    try:
+        fields = json.loads(line)
+        record = Record(fields["seq"], fields["body"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return record if record.seq == expected and encode(record.seq, record.body) == line else None
+
+
+def _write_all(file: int, data: bytes) -> None:
+    """Write every byte: a full disk may take a part of a line without an error."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]

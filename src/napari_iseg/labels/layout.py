@@ -1,0 +1,106 @@
+"""A label pyramid as a zarr group: making one, opening one, syncing its files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+import zarr.errors
+import zarr.storage
+
+from napari_iseg.errors import InputError
+from napari_iseg.labels.metadata import Space, ome_attributes, ome_axes, space_of
+from napari_iseg.labels.pyramid import level_shapes
+from napari_iseg.prompts import Window
+
+CHUNK = 512
+NOTES = "napari-iseg"  # our own group attribute
+
+
+def create(
+    path: Path | None, shape: tuple[int, ...], chunks: int | Sequence[int] | None, space: Space
+) -> tuple[Any, list[Any]]:
+    """A group with empty arrays for every level. On disk it is made under a temporary name and renamed."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    side = chunks if isinstance(chunks, int) else CHUNK
+    whole = (
+        tuple(chunks)
+        if chunks is not None and not isinstance(chunks, int)
+        else (1,) * (len(shape) - 2) + (side, side)
+    )
+    if len(whole) != len(shape) or min(whole) < 1:
+        raise InputError(f"chunks must be one size or {len(shape)} sizes, all larger than 0; got {chunks}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new") if path is not None else None
+    group = zarr.open_group(
+        temporary if temporary is not None else zarr.storage.MemoryStore(), mode="w", zarr_format=3
+    )
+    sizes = level_shapes(shape[-2], shape[-1])
+    for level, size in enumerate(sizes):
+        level_shape = (*shape[:-2], *size)
+        group.create_array(
+            str(level),
+            shape=level_shape,
+            dtype="uint32",
+            chunks=tuple(min(c, n) for c, n in zip(whole, level_shape, strict=True)),
+            fill_value=0,
+            dimension_names=[axis["name"] for axis in ome_axes(space)],
+        )
+    name = path.name.removesuffix(".zarr").removesuffix(".ome") if path is not None else "labels"
+    group.attrs.update(ome_attributes(space, len(sizes), name))
+    if path is not None and temporary is not None:
+        temporary.rename(path)
+        group = zarr.open_group(path, mode="r+")
+    return group, [group[str(level)] for level in range(len(sizes))]
+
+
+def sync(file: Path) -> None:
+    """Make sure a file's content survives a power cut; a chunk that became empty has no file."""
+    if file.is_file():
+        handle = os.open(file, os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def open_pyramid(path: Path) -> tuple[Any, list[Any], Space, int]:
+    """Group, levels, space and next label of an existing label store; InputError when it is not one."""
+    try:
+        group: Any = zarr.open_group(path, mode="r+")
+        attributes: dict[str, Any] = dict(group.attrs)
+        space = space_of(attributes)
+        names = [data["path"] for data in attributes["ome"]["multiscales"][0]["datasets"]]
+        levels = [group[name] for name in names]
+        shapes = [tuple(level.shape[-2:]) for level in levels]
+        fits = levels[0].dtype == np.uint32 and shapes == level_shapes(*shapes[0])
+        following = int(attributes.get(NOTES, {}).get("next_label", 1))
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, zarr.errors.BaseZarrError) as error:
+        raise InputError(f"{path} is not an OME-Zarr 0.5 group of labels ({error}).") from error
+    if not fits:
+        raise InputError(f"{path} is not a label store: its arrays must be uint32 and halve per level.")
+    return group, levels, space, following
+
+
+def existing_chunks(path: Path, level: Any) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """First and last+1 index per axis of every chunk of level 0 that has a file, i.e. may hold labels."""
+    base = path / "0" / "c"
+    for file in sorted(base.rglob("*")):
+        parts = file.relative_to(base).parts
+        if len(parts) == len(level.chunks) and file.is_file() and all(part.isdigit() for part in parts):
+            starts = tuple(int(part) * size for part, size in zip(parts, level.chunks, strict=True))
+            ends = (min(s + c, n) for s, c, n in zip(starts, level.chunks, level.shape, strict=True))
+            yield starts, tuple(ends)
+
+
+def sync_chunks(path: Path, level: int, array: Any, plane: tuple[int, ...], window: Window) -> None:
+    """Make sure that the chunks of a window survive a power cut."""
+    *lead, rows, cols = array.chunks
+    first = [str(index // size) for index, size in zip(plane, lead, strict=True)]
+    for row in range(window.top // rows, -(-window.bottom // rows)):
+        for col in range(window.left // cols, -(-window.right // cols)):
+            sync(path.joinpath(str(level), "c", *first, str(row), str(col)))

@@ -1,0 +1,295 @@
+"""LabelStore: the committed objects of an image of any size, in memory or as OME-Zarr 0.5 on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_iseg.errors import InputError, SaveError
+from napari_iseg.labels.layout import NOTES, create, existing_chunks, open_pyramid, sync, sync_chunks
+from napari_iseg.labels.metadata import Space
+from napari_iseg.labels.pyramid import level_parts
+from napari_iseg.labels.regions import Mask, Region, part_of, tiles_of
+from napari_iseg.prompts import Prompts, Window
+
+Plane = tuple[int, ...]
+Labels = NDArray[np.uint32]
+HIGHEST = 2**32 - 1
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where an object was written, and the prompts it came from: enough to erase it without a search."""
+
+    plane: Plane
+    window: Window
+    prompts: Prompts = field(default_factory=Prompts)
+
+
+class LabelStore:
+    """uint32 labels of an nD image, read and written by windows of a plane; 0 is background.
+
+    Nothing here ever holds more than a tile of 1024 x 1024 pixels, whatever the size of the array or the
+    object.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (plane axes..., rows, cols).
+    path : Path, optional
+        Folder of a new OME-Zarr 0.5 group. Without it the store lives in memory (compressed, only where there
+        are objects).
+    chunks : int or tuple of int, optional
+        Side of a chunk in the plane, or the whole chunk shape; 512 by default.
+    scale, translate, axes, units : sequences with one entry per axis, optional
+        Units per pixel, position of the first pixel's centre, names ("z", "y", "x") and units ("micrometer").
+
+    Raises
+    ------
+    InputError
+        For a shape without rows and columns, metadata of another length, or a path that exists (use
+        ``LabelStore.open``).
+    SaveError
+        When the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        path: str | Path | None = None,
+        chunks: int | Sequence[int] | None = None,
+        scale: Sequence[float] | None = None,
+        translate: Sequence[float] | None = None,
+        axes: Sequence[str] | None = None,
+        units: Sequence[object] | None = None,
+    ) -> None:
+        sizes = tuple(int(size) for size in shape)
+        if len(sizes) < 2 or min(sizes) < 1:
+            raise InputError(
+                f"Labels need at least rows and columns, all larger than 0; got the shape {sizes}."
+            )
+        space = Space.make(len(sizes), axes, scale, translate, units)
+        where = Path(path) if path is not None else None
+        if where is not None and where.exists():
+            raise InputError(f"{where} exists already; open it with LabelStore.open or choose another name.")
+        if where is not None and len(sizes) > 5:
+            raise InputError(
+                f"OME-Zarr holds at most 5 axes, these labels have {len(sizes)}; keep them in memory."
+            )
+        self._setup(where, space, self._saving(where, lambda: create(where, sizes, chunks, space)))
+
+    @classmethod
+    def open(cls, path: str | Path) -> LabelStore:
+        """The store in an existing OME-Zarr group of labels; raises InputError when it is not one."""
+        where = Path(path)
+        group, levels, space, following = open_pyramid(where)
+        store = cls.__new__(cls)
+        store._setup(where, space, (group, levels))
+        store._next = following
+        store._searched = False
+        return store
+
+    def _setup(self, path: Path | None, space: Space, made: tuple[Any, list[Any]]) -> None:
+        self.path = path
+        self.space = space
+        self._group, self._levels = made
+        self._traces: dict[int, tuple[Trace, ...]] = {}
+        self._next = 1
+        self._searched = True  # False: opened from disk, and nobody has told where its objects are
+        self._unsynced: set[tuple[int, Plane, Window]] = set()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(plane axes..., rows, cols)."""
+        return tuple(int(size) for size in self._levels[0].shape)
+
+    @property
+    def levels(self) -> list[Any]:
+        """The pyramid as zarr arrays, level 0 first: what a viewer shows as a multiscale layer."""
+        return list(self._levels)
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The numbers of all objects, ascending."""
+        self._search()
+        return tuple(sorted(self._traces))
+
+    def next_label(self) -> int:
+        """The smallest number above every number ever used in this store; it never goes back."""
+        self._search()
+        return self._next
+
+    def traces_of(self, label: int) -> tuple[Trace, ...]:
+        """Where an object lies; empty for an unknown one."""
+        if label not in self._traces:
+            self._search()
+        return self._traces.get(label, ())
+
+    def prompts_of(self, label: int) -> tuple[Prompts, ...]:
+        """The prompts of an object, one entry per plane it was committed in."""
+        return tuple(trace.prompts for trace in self.traces_of(label))
+
+    def read(self, plane: Plane = (), window: Window | None = None) -> Labels:
+        """(rows, cols) uint32 of a window of a plane, level-0 pixels; the whole plane without a window."""
+        window = self._checked(plane, window)
+        values: Labels = np.asarray(self._levels[0][(*plane, *window.slices)], dtype=np.uint32)
+        return values
+
+    def write(
+        self,
+        label: int,
+        plane: Plane,
+        window: Window,
+        mask: Mask,
+        *,
+        overwrite: bool = False,
+        prompts: Prompts | None = None,
+    ) -> int:
+        """Give the pixels of ``mask`` (rows, cols of ``window``, bool) to an object.
+
+        Pixels that another object holds stay with it, as whoever committed first expects; with ``overwrite``
+        they go to this one. Returns how many pixels another object held, i.e. were not given, or with
+        ``overwrite`` were taken.
+
+        Raises
+        ------
+        InputError
+            For a label outside 1 to 2^32 - 1, or a window or mask that does not fit.
+        SaveError
+            When the disk is full; call again after freeing space (writing the same pixels twice changes
+            nothing).
+        """
+        label = checked_label(label)
+        window = self._checked(plane, window)
+        if mask.shape != window.shape:
+            raise InputError(f"The mask has the shape {mask.shape} but its window is {window.shape}.")
+        contested = 0
+        for tile in tiles_of(window):
+            wanted = np.asarray(mask[part_of(tile, window)], dtype=bool)
+            if not wanted.any():
+                continue
+            values = self.read(plane, tile)
+            held = wanted & (values != 0) & (values != label)
+            contested += int(np.count_nonzero(held))
+            values[wanted if overwrite else wanted & ~held] = label
+            self._put(plane, tile, values)
+        known = self._traces.get(label, ())
+        self.remember(label, (*known, Trace(plane, window, prompts or Prompts())))
+        return contested
+
+    def erase(self, label: int) -> int:
+        """Set an object's pixels to 0, looking only where it was written; returns their number."""
+        erased = 0
+        for trace in self.traces_of(label):
+            for tile in tiles_of(trace.window):
+                values = self.read(trace.plane, tile)
+                mine = values == label
+                if mine.any():
+                    erased += int(np.count_nonzero(mine))
+                    values[mine] = 0
+                    self._put(trace.plane, tile, values)
+        self._traces.pop(label, None)
+        return erased
+
+    def paint(self, plane: Plane, region: Region, value: int) -> None:
+        """Set exactly the pixels of ``region`` to ``value``; the caller keeps the traces."""
+        for window, mask in region.masks():
+            values = self.read(plane, window)
+            values[mask] = value
+            self._put(plane, window, values)
+
+    def remember(self, label: int, traces: Iterable[Trace]) -> None:
+        """State where an object lies now; no traces: it is gone (its number is not used again)."""
+        found = tuple(traces)
+        if found:
+            self._traces[label] = found
+        else:
+            self._traces.pop(label, None)
+        self._next = max(self._next, label + 1)
+
+    def reserve(self, next_label: int) -> None:
+        """Numbers below ``next_label`` are used up."""
+        self._next = max(self._next, next_label)
+
+    def trust_traces(self) -> None:
+        """The caller has told every object by ``remember``: no search will be made."""
+        self._searched = True
+
+    def flush(self) -> None:
+        """Sync what was written to the disk, and note the next label; does nothing in memory."""
+        if self.path is None:
+            return
+        self._saving(self.path, self._flush)
+
+    def _flush(self) -> None:
+        assert self.path is not None
+        self._group.attrs[NOTES] = {"next_label": self._next}
+        for level, plane, window in self._unsynced:
+            sync_chunks(self.path, level, self._levels[level], plane, window)
+        sync(self.path / "zarr.json")
+        self._unsynced.clear()
+
+    def _put(self, plane: Plane, window: Window, values: Labels) -> None:
+        """Write a tile and what it means for the coarser levels."""
+
+        def put() -> None:
+            self._levels[0][(*plane, *window.slices)] = values
+            for level, part, coarse in level_parts(window, values, len(self._levels)):
+                self._levels[level][(*plane, *part.slices)] = coarse
+
+        self._saving(self.path, put)
+        if self.path is not None:
+            self._unsynced.add((0, plane, window))
+            self._unsynced.update(
+                (lv, plane, part) for lv, part, _ in level_parts(window, values, len(self._levels))
+            )
+
+    def _checked(self, plane: Plane, window: Window | None) -> Window:
+        *lead, rows, cols = self.shape
+        if len(plane) != len(lead) or any(not 0 <= i < size for i, size in zip(plane, lead, strict=True)):
+            raise InputError(f"The plane {tuple(plane)} is not in labels of the shape {self.shape}.")
+        if window is None:
+            return Window(0, 0, rows, cols)
+        if not (0 <= window.top <= window.bottom <= rows and 0 <= window.left <= window.right <= cols):
+            raise InputError(f"The window {window} is not inside a plane of {rows} x {cols} pixels.")
+        return window
+
+    def _search(self) -> None:
+        """Find the objects of a store opened from disk, once, chunk by chunk where chunks exist."""
+        if self._searched or self.path is None:
+            return
+        self._searched = True
+        found: dict[int, list[Trace]] = {}
+        for first, end in existing_chunks(self.path, self._levels[0]):
+            window = Window(first[-2], first[-1], end[-2], end[-1])
+            for plane in product(*map(range, first[:-2], end[:-2])):
+                for label in np.unique(self.read(plane, window)):
+                    if label:
+                        found.setdefault(int(label), []).append(Trace(plane, window))
+        for label, traces in found.items():
+            self.remember(label, (*self._traces.get(label, ()), *traces))
+
+    def _saving(self, path: Path | None, work: Callable[[], _T]) -> _T:
+        """Run ``work`` and turn a failing disk into a SaveError."""
+        try:
+            return work()
+        except OSError as error:
+            raise SaveError(
+                f"The labels in {path} could not be written ({error.strerror or error}); "
+                "free some space and try again."
+            ) from error
+
+
+def checked_label(label: int) -> int:
+    """A label that fits into uint32, or InputError."""
+    if isinstance(label, bool) or int(label) != label or not 1 <= label <= HIGHEST:
+        raise InputError(f"A label is a whole number from 1 to {HIGHEST}, got {label!r}.")
+    return int(label)
