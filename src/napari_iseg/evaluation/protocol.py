@@ -139,4 +139,4 @@ def as_method(model: Model | ClickMethod | str | Path) -> ClickMethod:
         return ModelMethod(load_model(str(model)))
     if hasattr(model, "start") and hasattr(model, "click"):
         return cast(ClickMethod, model)
-    return ModelMethod(cast("Model", model))
+    return ModelMethod(model)

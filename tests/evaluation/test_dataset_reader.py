@@ -1,0 +1,181 @@
+import zipfile
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_iseg.errors import InputError
+from napari_iseg.evaluation.datasets import concatenate, open_dataset
+from napari_iseg.evaluation.splits import split_items
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Five images with two instances each; the image is a JPEG, the labels a PNG."""
+    root = tmp_path / "cells"
+    (root / "images").mkdir(parents=True)
+    (root / "labels").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a_001", "b_004", "c_010", "d_020", "e_033"):
+        labels = np.zeros((40, 50), np.uint16)
+        labels[2:12, 3:13] = 1
+        labels[20:35, 20:40] = 300
+        labels[0, 0] = 7  # too small for a target
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(
+            root / "images" / f"{name}.jpg"
+        )
+        Image.fromarray(labels).save(root / "labels" / f"{name}.png")
+    (root / "index.csv").write_text("name\n")
+    return root
+
+
+def zipped(folder, prefix=""):
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*.*")):
+            archive.write(file, prefix + str(file.relative_to(folder)))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "zip with an outer folder"])
+def test_folder_and_zip_read_alike(folder, kind):
+    path = {"folder": folder, "zip": zipped(folder), "zip with an outer folder": zipped(folder, "cells/")}[
+        kind
+    ]
+    dataset = open_dataset(path)
+    assert (dataset.name, dataset.kind, len(dataset)) == ("cells", "instances", 5)
+    item = dataset[1]
+    assert item.name == "b_004"
+    assert item.image().shape == (40, 50, 3)
+    assert item.image().dtype == np.uint8
+    assert item.labels()[30, 30] == 300
+    assert list(dataset.objects())[:3] == [(0, 1), (0, 300), (1, 1)]
+    assert np.count_nonzero(item.truth(300)) == 300
+
+
+def test_eight_bit_labels_are_classes_unless_told_otherwise(tmp_path):
+    for part, value in (("images", 90), ("labels", 2)):
+        (tmp_path / part).mkdir()
+        Image.fromarray(np.full((20, 20), value, np.uint8)).save(tmp_path / part / "x.png")
+    assert open_dataset(tmp_path).kind == "semantic"
+    assert open_dataset(tmp_path, kind="instances").kind == "instances"
+    ignoring = open_dataset(tmp_path, ignore=2)
+    assert list(ignoring.objects()) == []
+    assert (ignoring[0].truth(1) == -1).all()
+
+
+def test_palette_labels_are_indices_not_colours(tmp_path):
+    labels = np.zeros((20, 20), np.uint8)
+    labels[:, 10:] = 1
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+        picture = Image.fromarray(labels, "P")
+        picture.putpalette([0, 0, 0, 200, 100, 50])
+        picture.save(tmp_path / part / "x.png")
+    item = open_dataset(tmp_path)[0]
+    assert item.ids(50) == [1]
+    assert item.image()[0, 15].tolist() == [200, 100, 50]
+
+
+@pytest.fixture
+def volume(tmp_path):
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 255, (12, 20, 30), dtype=np.uint8)
+    labels = np.zeros(image.shape, np.uint16)
+    labels[:, 2:10, 2:12] = 5
+    labels[:, 2:10, 16:28] = 5  # one body that crosses the slice twice
+    tifffile.imwrite(tmp_path / "em_image.tif", image, compression="zlib")
+    tifffile.imwrite(tmp_path / "em_labels.tif", labels, compression="zlib")
+    return tmp_path / "em_image.tif", image, labels
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_volume_is_sliced_along_any_axis(volume, axis):
+    path, image, labels = volume
+    dataset = open_dataset(path, axis=axis, components=False)
+    assert len(dataset) == image.shape[axis]
+    np.testing.assert_array_equal(dataset[7].image(), image.take(7, axis))
+    np.testing.assert_array_equal(dataset[7].labels(), labels.take(7, axis))
+
+
+def test_parts_of_a_body_in_a_slice_are_objects_of_their_own(volume):
+    assert len(list(open_dataset(volume[0]).subset([3]).objects())) == 2
+    assert len(list(open_dataset(volume[0], components=False).subset([3]).objects())) == 1
+
+
+def test_pair_with_bands_first_comes_out_bands_last(tmp_path):
+    tifffile.imwrite(tmp_path / "scene.tif", np.zeros((5, 30, 40), np.int16), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "scene_labels.tif", np.ones((30, 40), np.uint16))
+    dataset = open_dataset(tmp_path / "scene.tif")
+    assert dataset[0].image().shape == (30, 40, 5)
+    train, held_out = dataset.split(0.25)
+    assert (train[0].labels().shape, held_out[0].labels().shape) == ((30, 28), (30, 10))
+    assert held_out[0].image().shape == (30, 10, 5)
+
+
+def test_split_keeps_slices_in_a_block_with_a_gap(volume):
+    train, held_out = open_dataset(volume[0]).split(0.25, seed=3)
+    inside = sorted(i.position for i in held_out)
+    assert len(inside) == 3
+    assert inside == list(range(inside[0], inside[0] + 3))
+    assert min(abs(t.position - v) for t in train for v in inside) == 2
+
+
+def test_split_is_fixed_by_name_and_seed(folder):
+    dataset = open_dataset(folder)
+    train, held_out = dataset.split(0.4)
+    assert (len(train), len(held_out)) == (3, 2)
+    assert {i.name for i in train}.isdisjoint(i.name for i in held_out)
+    again = open_dataset(zipped(folder)).split(0.4)
+    assert [i.name for i in again[1]] == [i.name for i in held_out]
+    splits = {tuple(i.name for i in dataset.split(0.4, seed=s)[1]) for s in range(8)}
+    assert len(splits) > 1
+
+
+def test_names_that_differ_in_the_last_number_stay_together():
+    names = [f"{specimen}_{i}" for specimen in "abcdefgh" for i in range(3)]
+    train, held_out = split_items([(n, "", None) for n in names], 0.25)
+    assert {names[i][0] for i in train}.isdisjoint(names[i][0] for i in held_out)
+    assert len(held_out) == 6
+
+
+def test_one_series_of_numbers_keeps_only_followers_together():
+    numbers = [3, 4, 9, 20, 21, 22, 40, 55, 71]
+    train, held_out = split_items([(f"road_{n:03d}", "", None) for n in numbers], 0.3)
+    assert held_out
+    assert len(train) + len(held_out) == len(numbers)
+    assert not any(abs(numbers[i] - numbers[j]) == 1 for i in train for j in held_out)
+
+
+def test_unbroken_series_is_split_like_a_volume():
+    train, held_out = split_items([(f"frame{n}", "", None) for n in range(100)], 0.2)
+    assert held_out == list(range(held_out[0], held_out[0] + 20))
+    assert min(abs(i - j) for i in train for j in held_out) == 6
+
+
+def test_concatenated_volumes_give_one_block_each(volume):
+    path, image, labels = volume
+    tifffile.imwrite(path.with_name("two_image.tif"), image)
+    tifffile.imwrite(path.with_name("two_labels.tif"), labels)
+    both = concatenate("both", [open_dataset(path), open_dataset(path.with_name("two_image.tif"))])
+    _, held_out = both.split(0.25)
+    assert sorted(i.group for i in held_out) == ["em"] * 3 + ["two"] * 3
+
+
+def test_refusals_name_what_is_missing(folder, tmp_path):
+    with pytest.raises(InputError, match="no data set at"):
+        open_dataset(tmp_path / "nowhere")
+    (folder / "labels" / "c_010.png").unlink()
+    with pytest.raises(InputError, match="c_010 has no labels"):
+        open_dataset(folder)
+    with pytest.raises(InputError, match="images/ and labels/"):
+        open_dataset(tmp_path)
+    tifffile.imwrite(tmp_path / "alone_image.tif", np.zeros((4, 4), np.uint8))
+    with pytest.raises(InputError, match=r"alone_labels\.tif is missing"):
+        open_dataset(tmp_path / "alone_image.tif")
+    (tmp_path / "broken.zip").write_bytes(b"not a zip")
+    with pytest.raises(InputError, match="readable zip"):
+        open_dataset(tmp_path / "broken.zip")
+    with pytest.raises(InputError, match="between 0 and 1"):
+        split_items([], 1.5)
