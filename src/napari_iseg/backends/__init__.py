@@ -24,6 +24,9 @@ class _Backends(Mapping[str, "Backend"]):
         module, attribute = self._homes[name].split(":")
         return cast("Backend", getattr(import_module(module), attribute)())
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._homes  # the inherited test would import the backend
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._homes)
 
