@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_iseg.cli.common import errors, print_json
 from napari_iseg.errors import InputError
 
 if TYPE_CHECKING:
     from napari_iseg.evaluation.datasets import Dataset
     from napari_iseg.evaluation.methods import ClickMethod
     from napari_iseg.evaluation.metrics import Report
-
-_BASELINES = ("random-walker",)
 
 
 def evaluate(
@@ -29,7 +27,8 @@ def evaluate(
         ),
     ],
     baseline: Annotated[
-        list[str] | None, typer.Option(help="Also evaluate a method without learning: random-walker.")
+        list[str] | None,
+        typer.Option(help="Also evaluate a method without learning: random-walker, or random-walker:BETA."),
     ] = None,
     max_clicks: Annotated[int, typer.Option(min=1, help="Clicks per object at most.")] = 20,
     max_objects: Annotated[
@@ -78,11 +77,11 @@ def evaluate(
     files = write_report(reports, out) if out is not None else []
     if as_json:
         summary = [finite({k: v for k, v in r.to_dict().items() if k != "objects"}) for r in reports]
-        typer.echo(json.dumps({"reports": summary, "files": [str(f) for f in files]}, indent=1))
+        print_json({"reports": summary, "files": files})
         return
-    typer.echo(table(reports))
+    print(table(reports))
     for file in files:
-        typer.echo(f"wrote {file}")
+        print(f"wrote {file}")
 
 
 def _open(path: Path, split: str, axis: int, min_area: int, seed: int) -> Dataset:
@@ -97,9 +96,13 @@ def _open(path: Path, split: str, axis: int, min_area: int, seed: int) -> Datase
 def _baseline(name: str) -> ClickMethod:
     from napari_iseg.evaluation.baselines import RandomWalker
 
-    if name not in _BASELINES:
-        raise InputError(f"Unknown baseline {name!r}; available: {', '.join(_BASELINES)}.")
-    return RandomWalker()
+    kind, _, beta = name.partition(":")
+    if kind != "random-walker":
+        raise InputError(f"Unknown baseline {kind!r}; available: random-walker, random-walker:BETA.")
+    try:
+        return RandomWalker(float(beta)) if beta else RandomWalker()
+    except ValueError:
+        raise InputError(f"The beta of --baseline {name} is no number; write random-walker:130.") from None
 
 
 def _inference(refine: int | None, adaptive: bool, refine_clicks: str | None) -> dict[str, Any]:
@@ -117,14 +120,13 @@ def _inference(refine: int | None, adaptive: bool, refine_clicks: str | None) ->
 
 
 def _run(methods: list[ClickMethod], data: list[Dataset], max_clicks: int, **options: Any) -> list[Report]:
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from napari_iseg.evaluation.protocol import evaluate as run
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     reports = []
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=errors, disable=not errors.is_terminal) as bars:
         for dataset in data:
             for method in methods:
                 bar = bars.add_task(f"{dataset.name}, {method.name}", total=None)

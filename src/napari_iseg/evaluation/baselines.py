@@ -13,6 +13,7 @@ from napari_iseg.evaluation.methods import as_source
 from napari_iseg.prompts import Click, Window
 
 BACKGROUND, OBJECT = 1, 2
+BETA = 2000.0
 
 
 class RandomWalker:
@@ -23,15 +24,16 @@ class RandomWalker:
 
     Parameters
     ----------
-    beta : penalty on intensity steps; scikit-image's default is 130
+    beta : penalty on intensity steps. A bar should be a fair one: the default did best of 30, 130 (scikit-image's
+        own), 500, 2000 and 10000 on a few nuclei (mean IoU after one click 0.67, with 130 it was 0.32)
     radius : radius of the seeds, pixels; 5 is that of the disks which click models draw
     mode : solver; "bf" (direct) is fastest up to about a megapixel, "cg_j" needs less memory
     """
 
-    name = "random-walker"
     threshold = 0.5
 
-    def __init__(self, beta: float = 130.0, radius: int = 5, mode: str = "bf") -> None:
+    def __init__(self, beta: float = BETA, radius: int = 5, mode: str = "bf") -> None:
+        self.name = "random-walker" if beta == BETA else f"random-walker-{beta:g}"
         self.beta = beta
         self.radius = radius
         self.mode = mode
