@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_iseg.backends.cards import ModelCard, card_table
+from napari_iseg.backends.cards import ModelCard, card_table, write_card
 from napari_iseg.cli.common import console, errors, print_json
 from napari_iseg.errors import InputError
 from napari_iseg.weights.store import Store, how_to_get
@@ -21,6 +22,7 @@ app = typer.Typer(
     help="List, fetch, import and check models.", no_args_is_help=True, rich_markup_mode="markdown"
 )
 
+UNKNOWN = "unknown"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Half = Annotated[bool, typer.Option("--half", help="Store 16-bit numbers: half the size.")]
 
@@ -116,7 +118,12 @@ def import_(
     from napari_iseg.weights.importer import ImportOptions, import_file
 
     options = ImportOptions(name, licence, licence_url, backend, variant, half, overwrite)
-    _report(import_file(file, Store(), options), as_json)
+    card = import_file(file, Store(), options)
+    if card.licence == UNKNOWN and card.folder is not None and _someone_sits_here():
+        stated = typer.prompt("Licence of these weights", default=UNKNOWN, err=True)
+        card = replace(card, licence=stated)
+        write_card(card, card.folder)
+    _report(card, as_json)
 
 
 @app.command(epilog="Example: `napari-iseg models verify --all`")
@@ -174,9 +181,13 @@ def _size(count: int) -> str:
 
 def _asker() -> Callable[[str], bool] | None:
     """A question on the terminal, None where nobody sits."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not _someone_sits_here():
         return None
     return lambda text: typer.confirm(f"{text} Do you accept it?", default=False, err=True)
+
+
+def _someone_sits_here() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _bar_maker() -> Callable[[str], Bar]:

@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 import pooch
 import requests
+import urllib3
 
 from napari_iseg.errors import FetchError
 
@@ -100,7 +101,7 @@ class _Resuming:
         while True:
             try:
                 complete = self._attempt(url)
-            except requests.RequestException as error:
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 complete, reason = False, _reason(error)
             else:
                 reason = "the connection was closed too early"
@@ -158,9 +159,10 @@ class _Resuming:
             bar.reset(total)
             bar.update(start)
         with self._part.open("r+b" if start else "wb") as stream:
-            stream.seek(start)
-            stream.truncate()
-            for chunk in answer.iter_content(2**18):
+            if start:
+                stream.seek(start)
+                stream.truncate()
+            for chunk in _chunks(answer):
                 stream.write(chunk)
                 if total is not None and stream.tell() > total:
                     raise FetchError(
@@ -220,6 +222,13 @@ def _check_scheme(url: str, scheme: str) -> None:
         raise FetchError(f"Weights are fetched over https only, and {url} is not such an address.")
 
 
+def _chunks(answer: requests.Response) -> Iterator[bytes]:
+    """Data as it comes in: `iter_content` would lose what came before a drop inside a chunk."""
+    read = getattr(answer.raw, "read1", answer.raw.read)  # urllib3 below 2.1 has no read1
+    while chunk := read(2**16):
+        yield chunk
+
+
 def _range_start(answer: requests.Response) -> int:
     """First byte of a partial answer, -1 when the server does not say."""
     text = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
@@ -232,12 +241,12 @@ def _full_size(answer: requests.Response) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _reason(error: requests.RequestException) -> str:
-    if isinstance(error, requests.Timeout):
+def _reason(error: Exception) -> str:
+    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
         return "the server sent nothing for too long"
     if isinstance(error, requests.exceptions.SSLError):
         return "the server's certificate could not be verified"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+    if isinstance(error, urllib3.exceptions.ProtocolError):
         return "the connection dropped"
     return "the server could not be reached"
 

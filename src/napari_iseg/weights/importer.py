@@ -13,7 +13,14 @@ from napari_iseg.backends.cards import CARD_FILE, ModelCard, read_card, write_ca
 from napari_iseg.errors import CheckpointError, InputError, SaveError
 from napari_iseg.weights.checkpoint import Checkpoint, open_checkpoint
 from napari_iseg.weights.loading import check_fit
-from napari_iseg.weights.recognise import claimed, described, identify, same_variant, variant_name
+from napari_iseg.weights.recognise import (
+    check_demand,
+    claimed,
+    described,
+    identify,
+    same_variant,
+    variant_name,
+)
 from napari_iseg.weights.safetensors_writer import write_safetensors
 from napari_iseg.weights.store import Store
 from napari_iseg.weights.verify import sha256_of
@@ -61,8 +68,8 @@ def import_file(
     options = options or ImportOptions()
     base = base or _card_beside(path) or _published_card(path, store, options.name)
     name = options.name or (base.name if base else _name_from(path))
-    _check_name(name, store, options.overwrite)
     with open_checkpoint(path) as file:
+        _check_name(name, store, options.overwrite)
         found, names = _recognise(file, base, options)
         if base is not None and not same_variant(base.backend, base.variant, found):
             raise CheckpointError(
@@ -80,6 +87,7 @@ def _recognise(file: Checkpoint, base: ModelCard | None, options: ImportOptions)
     else:
         known = claimed(file.metadata)
     if known is not None:
+        check_demand(known[0], options.backend, options.variant)
         check_fit(*known, file.shapes)
         return known
     return identify(file.shapes, file.hints, backend=options.backend, variant=options.variant), "published"

@@ -32,16 +32,28 @@ def identify(
     InputError, ModelNotFoundError
         A demand that no known network could meet.
     """
-    _check_demand(backend, variant)
-    wanted = " ".join(part for part in (backend, variant) if part)
+    _check_known(backend, variant)
     found = backends.recognise(shapes, hints)
     if found is None:
-        raise CheckpointError(_unknown(shapes, wanted))
+        raise CheckpointError(_unknown(shapes, _demand(backend, variant)))
+    check_demand(found, backend, variant)
+    return found
+
+
+def check_demand(found: Recognition, backend: str | None, variant: str | None) -> None:
+    """Refuse a network that is not of the backend and variant asked for (None: any).
+
+    Raises
+    ------
+    CheckpointError
+        With what was recognised and what was expected; InputError, ModelNotFoundError for an unknown demand.
+    """
+    _check_known(backend, variant)
     if backend not in (None, found.backend) or (variant and not same_variant(found.backend, variant, found)):
         raise CheckpointError(
-            f"The file was recognised as {found.label}, but {wanted} was expected; leave that option out."
+            f"The file was recognised as {found.label}, but {_demand(backend, variant)} was expected; "
+            "leave that option out."
         )
-    return found
 
 
 def claimed(metadata: Mapping[str, str]) -> tuple[Recognition, str] | None:
@@ -95,7 +107,11 @@ def variant_name(found: Recognition) -> str | None:
     return next((name for name in known if same_variant(found.backend, name, found)), None)
 
 
-def _check_demand(backend: str | None, variant: str | None) -> None:
+def _demand(backend: str | None, variant: str | None) -> str:
+    return " ".join(part for part in (backend, variant) if part)
+
+
+def _check_known(backend: str | None, variant: str | None) -> None:
     methods = [backends.get(backend)] if backend is not None else list(backends.BACKENDS.values())
     known = [name for method in methods for name in method.variants]
     if variant is not None and variant not in known:

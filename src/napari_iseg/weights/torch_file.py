@@ -211,6 +211,8 @@ def _open_legacy(stream: IO[bytes], size: int) -> TorchFile:
     seen: dict[str, StorageRef] = {}
 
     def persistent(identity: Any) -> Any:
+        if isinstance(identity, tuple) and len(identity) > 1 and identity[0] == "module":
+            return identity[1]  # a class, with its source code behind it, which is left alone
         value = _persistent(identity)
         return seen.setdefault(value.key, value)
 

@@ -1,0 +1,209 @@
+"""Import: recognised from contents, rewritten, refused with what is nearest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from published_form import SIZES, published_state
+from safetensors.torch import load_file, save_file
+
+from napari_iseg.backends.cards import ModelCard, read_card, write_card
+from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError, SaveError
+from napari_iseg.weights import safetensors_writer
+from napari_iseg.weights.importer import ImportOptions, import_file
+from napari_iseg.weights.store import load_model
+from napari_iseg.weights.verify import sha256_of, verify
+
+
+def small_input():
+    torch.manual_seed(3)
+    return (
+        torch.rand(1, 3, 224, 224),
+        torch.zeros(1, 1, 224, 224),
+        torch.tensor([[[50.0, 60.0, 0], [-1, -1, -1]]]),
+    )
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_a_published_file_becomes_a_model_with_the_same_answers(save_published, store, zipped):
+    path = save_published("My Weights.pth", _use_new_zipfile_serialization=zipped)
+    card = import_file(path, store, ImportOptions(licence="MIT"))
+    assert (card.name, card.backend, card.licence, card.names) == (
+        "my-weights",
+        "cfr-icl",
+        "MIT",
+        "published",
+    )
+    assert dict(card.variant) == SIZES
+    assert store.find("my-weights") == card == read_card(store.user_folder / "my-weights")
+    assert card.sha256 == sha256_of(card.weights_path)
+    assert card.size_bytes == card.weights_path.stat().st_size
+
+    stored = load_file(card.weights_path)
+    assert all(torch.equal(stored[key], value) for key, value in published_state().items())
+    imported = load_model("my-weights", device="cpu", store=store)
+    direct = load_model(path, device="cpu", store=store)
+    assert torch.equal(imported.logits(*small_input()), direct.logits(*small_input()))
+    assert verify(card).ok
+
+
+def test_half_precision_halves_the_file_and_hardly_changes_the_answer(save_published, store):
+    path = save_published()
+    whole = import_file(path, store, ImportOptions(name="whole"))
+    half = import_file(path, store, ImportOptions(name="half", half=True))
+    assert half.size_bytes < 0.6 * whole.size_bytes
+    answers = [load_model(n, device="cpu", store=store).logits(*small_input()) for n in ("whole", "half")]
+    assert 0 < (answers[0] - answers[1]).abs().max() < 0.02
+
+
+def test_a_bare_state_dict_is_recognised_from_shapes_alone(tmp_path, store):
+    path = tmp_path / "bare.pt"
+    torch.save({f"module.{key}": value for key, value in published_state().items()}, path)
+    card = import_file(path, store)
+    assert {**card.variant, "num_heads": 2} == SIZES
+
+
+def test_an_own_safetensors_file_describes_itself(save_published, store, tmp_path):
+    card = import_file(save_published(), store)
+    copy = tmp_path / "moved.safetensors"
+    copy.write_bytes(card.weights_path.read_bytes())
+    assert dict(import_file(copy, store).variant) == SIZES
+    assert load_model(copy, device="cpu", store=store).card.variant == SIZES
+
+
+def test_a_file_beside_its_card_keeps_the_card(tmp_path, store):
+    from napari_iseg import backends
+
+    folder = tmp_path / "trained"
+    net = backends.build("cfr-icl", SIZES)
+    folder.mkdir()
+    save_file(net.state_dict(), folder / "best.safetensors")
+    write_card(
+        ModelCard("trained", "cfr-icl", SIZES, title="Mine", licence="CC0", weights="best.safetensors"),
+        folder,
+    )
+    card = import_file(folder / "best.safetensors", store)
+    assert (card.name, card.title, card.licence, card.names) == ("trained", "Mine", "CC0", "own")
+    assert load_model(folder, device="cpu").card.title == "Mine"
+
+    state = net.state_dict()
+    state["surplus"] = torch.zeros(1)
+    save_file(state, folder / "best.safetensors")
+    with pytest.raises(CheckpointError, match="unexpected surplus"):
+        import_file(folder / "best.safetensors", store, ImportOptions(name="other"))
+
+
+def test_foreign_weights_are_refused_with_the_nearest_network_and_first_differences(tmp_path, store):
+    state = published_state()
+    state["backbone.blocks.0.gamma"] = torch.zeros(16)
+    del state["neck.down_16.0.bias"]
+    path = tmp_path / "foreign.pth"
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match="nearest is CFR-ICL") as caught:
+        import_file(path, store)
+    assert "missing neck.down_16.0.bias" in str(caught.value)
+    assert "unexpected backbone.blocks.0.gamma" in str(caught.value)
+    assert not store.user_folder.exists()
+
+
+def test_another_network_than_demanded_is_refused_with_both(save_published, store):
+    path = save_published()
+    with pytest.raises(
+        CheckpointError, match=r"recognised as CFR-ICL plain ViT, 4 blocks .* vit-b was expected"
+    ):
+        import_file(path, store, ImportOptions(variant="vit-b"))
+    with pytest.raises(InputError, match="no variant 'vit-z'"):
+        import_file(path, store, ImportOptions(variant="vit-z"))
+    with pytest.raises(ModelNotFoundError, match="no backend"):
+        import_file(path, store, ImportOptions(backend="cfr"))
+    assert import_file(path, store, ImportOptions(backend="cfr-icl")).name == "published"
+
+
+def test_a_shipped_card_without_weights_lends_its_words(save_published, store):
+    write_card(
+        ModelCard(
+            "known",
+            "cfr-icl",
+            SIZES,
+            title="Known",
+            licence="MIT",
+            manual_url="https://example.org",
+            weights="published.safetensors",
+        ),
+        store.shipped / "known",
+    )
+    with pytest.raises(
+        ModelNotFoundError, match=r"https://example.org and run .*import published.pth --name known"
+    ):
+        load_model("known", store=store)
+    card = import_file(save_published(), store)  # found by the published file's name
+    assert (card.name, card.title, card.licence) == ("known", "Known", "MIT")
+    assert store.find("known").is_local
+
+    other = replace(card, name="other", variant={**SIZES, "depth": 8}, weights="x.safetensors")
+    write_card(other, store.shipped / "other")
+    with pytest.raises(CheckpointError, match="but the model other is"):
+        import_file(save_published(), store, ImportOptions(name="other"))
+
+
+def test_names_are_checked_and_never_taken_over_silently(save_published, store):
+    path = save_published()
+    with pytest.raises(InputError, match="cannot be a model's name"):
+        import_file(path, store, ImportOptions(name="../up"))
+    card = import_file(path, store, ImportOptions(name="mine"))
+    with pytest.raises(InputError, match="already"):
+        import_file(path, store, ImportOptions(name="mine"))
+    again = import_file(path, store, ImportOptions(name="mine", overwrite=True, half=True))
+    assert again.size_bytes < card.size_bytes
+    write_card(replace(card, name="starter"), store.shipped / "starter")
+    (store.shipped / "starter" / card.weights).write_bytes(b"x")
+    with pytest.raises(InputError, match="ships with"):
+        import_file(path, store, ImportOptions(name="starter", overwrite=True))
+
+
+def test_a_full_disk_leaves_nothing_behind(save_published, store, monkeypatch):
+    path = save_published()
+
+    def full(*_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(safetensors_writer.struct, "pack", full)
+    with pytest.raises(SaveError, match="No space left"):
+        import_file(path, store)
+    assert list(store.user_folder.iterdir()) == []
+
+
+def test_the_streamed_writer_agrees_with_the_library(tmp_path):
+    torch.manual_seed(0)
+    kinds = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+    state = {kind: (torch.rand(3, 5) * 7).to(getattr(torch, kind)) for kind in kinds}
+    state |= {"scalar": torch.tensor(1.5), "empty": torch.empty(0, 2)}
+    path = tmp_path / "a.safetensors"
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    dtypes = {key: str(value.dtype).removeprefix("torch.") for key, value in state.items()}
+    safetensors_writer.write_safetensors(path, shapes, dtypes, state.__getitem__, {"note": "ü"})
+    back = load_file(path)
+    assert all(
+        torch.equal(back[key], value) and back[key].dtype == value.dtype for key, value in state.items()
+    )
+    header = path.read_bytes()
+    assert json.loads(header[8 : 8 + int.from_bytes(header[:8], "little")])["__metadata__"] == {"note": "ü"}
+
+
+def test_verify_names_what_is_wrong(save_published, store):
+    card = import_file(save_published(), store)
+    path: Path = card.weights_path
+    whole = path.read_bytes()
+    first = published_state()["neck.down_16.0.weight"].numpy().tobytes()[:4]
+    path.write_bytes(whole.replace(first, b"\x00\x00\xc0\x7f", 1))  # a NaN
+    problems = " ".join(verify(card).problems)
+    assert "changed or damaged" in problems
+    assert "NaN" in problems
+    path.write_bytes(whole[:-100])
+    assert any("cut off" in problem for problem in verify(card).problems)
+    path.unlink()
+    assert verify(card).problems == ("the weights file model.safetensors is not there",)

@@ -1,0 +1,85 @@
+"""Where models are found, and that finding them loads no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from napari_iseg.backends.cards import ModelCard, write_card
+from napari_iseg.errors import ModelNotFoundError
+from napari_iseg.weights.store import Store, load_model
+
+
+def card(name: str, **more) -> ModelCard:
+    return ModelCard(name, "cfr-icl", more.pop("variant", "vit-b"), **more)
+
+
+def put(folder, model: ModelCard, weights: bool) -> None:
+    write_card(model, folder / model.name)
+    if weights:
+        (folder / model.name / model.weights).write_bytes(b"x")
+
+
+def test_published_cards_ship_with_the_package(tmp_path):
+    cards = {c.name: c for c in Store(tmp_path).list_models()}
+    assert len(cards["cfr-icl-cocolvis-vit-h"].files) == 3
+    published = [c for c in cards.values() if c.names == "published"]
+    assert len(published) >= 8
+    for model in published:
+        assert not model.is_local
+        assert model.licence
+        assert model.licence_url.startswith("https://")
+        assert bool(model.files) != bool(model.manual_url)
+    assert Store(tmp_path).problems() == []
+
+
+def test_the_home_folder_follows_the_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_ISEG_HOME", str(tmp_path / "there"))
+    assert Store().user_folder == tmp_path / "there" / "models"
+    assert Store(tmp_path / "given").home == tmp_path / "given"
+
+
+def test_a_miss_names_the_nearest_and_the_list_command(store):
+    put(store.shipped, card("cfr-icl-starter"), weights=True)
+    with pytest.raises(ModelNotFoundError, match=r"did you mean cfr-icl-starter\?.*napari-iseg models list"):
+        store.find("cfr-icl-startr")
+    with pytest.raises(ModelNotFoundError, match="did you mean cfr-icl-starter"):
+        load_model("CFR-ICL-Starter", store=store)
+    with pytest.raises(ModelNotFoundError, match="none has a name like it"):
+        store.find("zzzz")
+
+
+def test_a_user_card_completes_a_published_one_and_never_hides_a_shipped_one(store):
+    put(store.shipped, card("published"), weights=False)
+    put(store.shipped, card("starter", title="shipped"), weights=True)
+    put(store.shipped, card("taken"), weights=False)
+    put(store.user_folder, card("published"), weights=True)
+    put(store.user_folder, card("starter", title="mine"), weights=True)
+    put(store.user_folder, card("taken", variant="vit-h"), weights=True)
+    assert store.find("published").is_local
+    assert store.find("starter").title == "shipped"
+    assert store.find("starter@user").title == "mine"
+    assert not store.find("taken").is_local
+    assert store.find("taken@user").variant == "vit-h"
+
+
+def test_a_damaged_card_is_reported_and_hides_no_other(store):
+    put(store.user_folder, card("good"), weights=True)
+    (store.user_folder / "bad").mkdir()
+    (store.user_folder / "bad" / "card.toml").write_text("name = ")
+    put(store.user_folder, card("renamed"), weights=True)
+    (store.user_folder / "renamed").rename(store.user_folder / "elsewhere")
+    assert [c.name for c in store.list_models()] == ["good"]
+    assert len(store.problems()) == 2
+
+
+def test_listing_and_finding_load_no_torch(tmp_path):
+    code = (
+        "import sys, napari_iseg as iseg; from napari_iseg.weights.store import Store; "
+        f"Store({str(tmp_path)!r}).find('cfr-icl-cocolvis-vit-h'); assert iseg.list_models(); "
+        "import napari_iseg.cli.models; assert 'torch' not in sys.modules, 'torch was loaded'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
