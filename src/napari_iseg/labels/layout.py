@@ -22,7 +22,7 @@ NOTES = "napari-iseg"  # our own group attribute
 
 
 def create(
-    path: Path | None, shape: tuple[int, ...], chunks: int | Sequence[int] | None, space: Space
+    path: Path | None, shape: tuple[int, ...], chunks: int | Sequence[int] | None, space: Space, name: str
 ) -> tuple[Any, list[Any]]:
     """A group with empty arrays for every level. On disk it is made under a temporary name and renamed."""
     if path is not None:
@@ -50,7 +50,6 @@ def create(
             fill_value=0,
             dimension_names=[axis["name"] for axis in ome_axes(space)],
         )
-    name = path.name.removesuffix(".zarr").removesuffix(".ome") if path is not None else "labels"
     group.attrs.update(ome_attributes(space, len(sizes), name))
     if path is not None and temporary is not None:
         temporary.rename(path)

@@ -50,6 +50,8 @@ class LabelStore:
         Side of a chunk in the plane, or the whole chunk shape; 512 by default.
     scale, translate, axes, units : sequences with one entry per axis, optional
         Units per pixel, position of the first pixel's centre, names ("z", "y", "x") and units ("micrometer").
+    name : str, optional
+        Of the label image, for the metadata.
 
     Raises
     ------
@@ -70,6 +72,7 @@ class LabelStore:
         translate: Sequence[float] | None = None,
         axes: Sequence[str] | None = None,
         units: Sequence[object] | None = None,
+        name: str = "labels",
     ) -> None:
         sizes = tuple(int(size) for size in shape)
         if len(sizes) < 2 or min(sizes) < 1:
@@ -84,7 +87,7 @@ class LabelStore:
             raise InputError(
                 f"OME-Zarr holds at most 5 axes, these labels have {len(sizes)}; keep them in memory."
             )
-        self._setup(where, space, self._saving(where, lambda: create(where, sizes, chunks, space)))
+        self._setup(where, space, self._saving(where, lambda: create(where, sizes, chunks, space, name)))
 
     @classmethod
     def open(cls, path: str | Path) -> LabelStore:
@@ -180,7 +183,7 @@ class LabelStore:
             held = wanted & (values != 0) & (values != label)
             contested += int(np.count_nonzero(held))
             values[wanted if overwrite else wanted & ~held] = label
-            self._put(plane, tile, values)
+            self.put(plane, tile, values)
         known = self._traces.get(label, ())
         self.remember(label, (*known, Trace(plane, window, prompts or Prompts())))
         return contested
@@ -195,7 +198,7 @@ class LabelStore:
                 if mine.any():
                     erased += int(np.count_nonzero(mine))
                     values[mine] = 0
-                    self._put(trace.plane, tile, values)
+                    self.put(trace.plane, tile, values)
         self._traces.pop(label, None)
         return erased
 
@@ -204,7 +207,7 @@ class LabelStore:
         for window, mask in region.masks():
             values = self.read(plane, window)
             values[mask] = value
-            self._put(plane, window, values)
+            self.put(plane, window, values)
 
     def remember(self, label: int, traces: Iterable[Trace]) -> None:
         """State where an object lies now; no traces: it is gone (its number is not used again)."""
@@ -237,8 +240,8 @@ class LabelStore:
         sync(self.path / "zarr.json")
         self._unsynced.clear()
 
-    def _put(self, plane: Plane, window: Window, values: Labels) -> None:
-        """Write a tile and what it means for the coarser levels."""
+    def put(self, plane: Plane, window: Window, values: Labels) -> None:
+        """Write the values of a window, (rows, cols) uint32, in all levels; the caller keeps the traces."""
 
         def put() -> None:
             self._levels[0][(*plane, *window.slices)] = values

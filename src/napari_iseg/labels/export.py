@@ -1,0 +1,167 @@
+"""Labels as files for other programs: TIFF for Fiji, GeoTIFF for QGIS, OME-Zarr, PNG.
+
+Everything is written plane by plane or tile by tile under a temporary name and then renamed, so that a full
+disk or a crash leaves what was there before.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_iseg.errors import InputError, IsegError, SaveError
+from napari_iseg.labels.export_tiff import geo_reference, write_geotiff, write_tiff
+from napari_iseg.labels.layout import open_pyramid
+from napari_iseg.labels.reading import occupied_tiles
+from napari_iseg.labels.store import LabelStore
+
+_LARGEST_PNG = 2**26  # pixels; a picture format has no tiles
+
+
+def export_labels(
+    labels: LabelStore,
+    path: str | Path,
+    *,
+    like: str | Path | None = None,
+    crs: Any = None,
+    transform: Any = None,
+) -> Path:
+    """Write all labels to a file; the suffix says which kind.
+
+    =======================
+    =================================================================================== .tif, .tiff
+     ImageJ TIFF (uint16, scale and unit for Fiji) where it fits, else tiled OME-TIFF;
+                            a tiled GeoTIFF when there is a CRS or transform
+    .ome.tif, .ome.tiff     OME-TIFF, tiled and compressed, with physical sizes
+    .zarr                   OME-Zarr 0.5 pyramid with scale, translation, axes and units
+    .png                    16-bit grey picture, 2-D only, at most 65535 objects
+    =======================
+    ===================================================================================
+
+    Parameters
+    ----------
+    labels : LabelStore
+    path : Path
+        An existing file or label group of that name is replaced, once the new one is complete.
+    like : Path, optional
+        The image: when it is a GeoTIFF, its CRS and transform are taken.
+    crs, transform : optional
+        Anything rasterio takes, e.g. "EPSG:25832" and an ``affine.Affine``; override those of ``like``.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    InputError
+        For an unknown suffix, labels that the format cannot hold, or a name that belongs to something else.
+    SaveError
+        When the file cannot be written; what was there before is untouched.
+    """
+    target = Path(path)
+    name = target.name.lower()
+    kind = next((suffix for suffix in _WRITERS if name.endswith(suffix)), None)
+    if kind is None:
+        raise InputError(
+            f"Labels cannot be saved as {target.name!r}; valid endings are {', '.join(_WRITERS)}."
+        )
+    if like is not None and target.exists() and Path(like).exists() and target.samefile(like):
+        raise InputError(f"{target} is the image itself; choose another name for the labels.")
+    geo = geo_reference(Path(like) if like is not None else None, crs, transform)
+    write = _WRITERS[kind]
+    if geo is not None and kind in (".tif", ".tiff"):
+        if len(labels.shape) > 2:
+            raise InputError(
+                "A GeoTIFF of labels holds one plane; save the stack as .zarr or leave the CRS out."
+            )
+        _replace(target, lambda temporary: write_geotiff(labels, temporary, geo))
+    elif kind == ".zarr":
+        _replace_group(labels, target)
+    else:
+        _replace(target, lambda temporary: write(labels, temporary))
+    return target
+
+
+def _replace(target: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` make a temporary file beside ``target``, then put it in place."""
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except IsegError:
+        temporary.unlink(missing_ok=True)
+        raise
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise SaveError(
+            f"{target} could not be written ({error.strerror or error}); free some space or "
+            "choose another folder."
+        ) from error
+
+
+def _replace_group(labels: LabelStore, target: Path) -> None:
+    """Write a label group under a temporary name, then put it in place of an earlier one."""
+    if target.exists():
+        if labels.path is not None and target.samefile(labels.path):
+            raise InputError(f"{target} is where these labels live; choose another name for the copy.")
+        try:
+            open_pyramid(target)
+        except InputError as error:
+            raise InputError(f"{target} exists and holds no labels; choose another name.") from error
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        copy = LabelStore(labels.shape, path=temporary, name=_stem(target), **labels.space.to_record())
+        for plane, tile in occupied_tiles(labels):
+            copy.put(plane, tile, labels.read(plane, tile))
+        copy.reserve(labels.next_label())
+        copy.flush()
+        if target.exists():
+            target.rename(old)
+        temporary.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise SaveError(
+            f"{target} could not be written ({error.strerror or error}); free some space or "
+            "choose another folder."
+        ) from error
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".zarr").removesuffix(".ome")
+
+
+def _write_png(labels: LabelStore, path: Path) -> None:
+    rows, cols = labels.shape[-2:]
+    if len(labels.shape) > 2 or rows * cols > _LARGEST_PNG or labels.next_label() - 1 > 65535:
+        raise InputError(
+            f"A PNG holds one plane of at most {_LARGEST_PNG} pixels and 65535 objects; save these labels "
+            "as .tif or .zarr."
+        )
+    from PIL import Image
+
+    Image.fromarray(labels.read().astype(np.uint16)).save(path, format="PNG")
+
+
+_WRITERS: Mapping[str, Callable[[LabelStore, Path], None]] = {
+    ".ome.tif": lambda labels, path: write_tiff(labels, path, ome=True),
+    ".ome.tiff": lambda labels, path: write_tiff(labels, path, ome=True),
+    ".tif": lambda labels, path: write_tiff(labels, path, ome=False),
+    ".tiff": lambda labels, path: write_tiff(labels, path, ome=False),
+    ".zarr": _replace_group,
+    ".png": _write_png,
+}

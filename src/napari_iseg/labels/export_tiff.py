@@ -1,0 +1,195 @@
+"""Labels as TIFF: ImageJ, OME and GeoTIFF, streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_iseg.errors import InputError
+from napari_iseg.labels.metadata import ome_axes
+from napari_iseg.labels.reading import occupied_tiles
+from napari_iseg.labels.store import LabelStore
+from napari_iseg.prompts import Window
+
+_TILE = 512
+_IMAGEJ_PLANE = 2**24  # pixels: larger planes are not held in memory but written in tiles
+_IMAGEJ_FILE = 2**31  # bytes that a classic TIFF safely holds
+_IMAGEJ_UNITS = {"micrometer": "um", "nanometer": "nm", "millimeter": "mm", "centimeter": "cm", "meter": "m"}
+_OME_UNITS = {
+    "micrometer": "µm",
+    "nanometer": "nm",
+    "millimeter": "mm",
+    "centimeter": "cm",
+    "meter": "m",
+    "second": "s",
+    "millisecond": "ms",
+    "minute": "min",
+    "hour": "h",
+}
+_GEO_KEYS = 34735  # the tag that makes a TIFF a GeoTIFF
+_TRANSFORM_TAGS = (33550, 34264)
+
+
+@dataclass(frozen=True, slots=True)
+class GeoReference:
+    """Where the pixels of a plane lie on the Earth, as rasterio describes it."""
+
+    crs: Any
+    transform: Any
+
+
+def geo_reference(like: Path | None, crs: Any, transform: Any) -> GeoReference | None:
+    """CRS and transform as given, or else those of the GeoTIFF ``like``; None without any.
+
+    Raises InputError when there are some but rasterio is not installed.
+    """
+    if crs is not None or transform is not None:
+        _rasterio()
+    if like is None or not _is_geotiff(like):
+        return GeoReference(crs, transform) if crs is not None or transform is not None else None
+    with _rasterio().open(like) as source:
+        return GeoReference(
+            crs if crs is not None else source.crs, transform if transform is not None else source.transform
+        )
+
+
+def _is_geotiff(path: Path) -> bool:
+    if not path.is_file() or path.suffix.lower() not in (".tif", ".tiff"):
+        return False
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            tags = tiff.pages.first.tags
+            return _GEO_KEYS in tags or any(tag in tags for tag in _TRANSFORM_TAGS)
+    except (tifffile.TiffFileError, OSError):
+        return False
+
+
+def _rasterio() -> Any:
+    try:
+        import rasterio
+    except ImportError as error:
+        raise InputError(
+            'Writing labels with map coordinates needs rasterio: pip install "napari-iseg[geo]".'
+        ) from error
+    return rasterio
+
+
+def write_geotiff(labels: LabelStore, path: Path, geo: GeoReference) -> None:
+    """A tiled, compressed uint32 GeoTIFF of a 2-D store; tiles without labels are not looked at."""
+    rasterio = _rasterio()
+    rows, cols = labels.shape
+    place = {"transform": geo.transform} if geo.transform is not None else {}
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=rows,
+        width=cols,
+        count=1,
+        dtype="uint32",
+        crs=geo.crs,
+        compress="deflate",
+        tiled=True,
+        blockxsize=_TILE,
+        blockysize=_TILE,
+        sparse_ok=True,
+        BIGTIFF="IF_SAFER",
+        **place,
+    ) as target:
+        for plane, window in occupied_tiles(labels):
+            span = rasterio.windows.Window(window.left, window.top, window.width, window.height)
+            target.write(labels.read(plane, window), 1, window=span)
+
+
+def write_tiff(labels: LabelStore, path: Path, *, ome: bool) -> None:
+    """ImageJ TIFF where it can hold the labels and ``ome`` is not asked for; OME-TIFF otherwise."""
+    highest = labels.next_label() - 1
+    *lead, rows, cols = labels.shape
+    count = int(np.prod(lead, dtype=np.int64))
+    fits = rows * cols <= _IMAGEJ_PLANE and count * rows * cols * 2 < _IMAGEJ_FILE and len(lead) <= 3
+    if not ome and fits and highest <= 65535:
+        _write_imagej(labels, path)
+    else:
+        _write_ome(labels, path, np.dtype(np.uint16 if highest <= 65535 else np.uint32))
+
+
+def _letters(labels: LabelStore) -> list[str]:
+    """One TIFF axis letter per axis of the store, all different."""
+    names = {"time": "T", "channel": "C"}
+    letters = [names.get(axis["type"], axis["name"][:1].upper()) for axis in ome_axes(labels.space)]
+    order = "TCZYX"[-len(letters) :] if len(letters) != 4 else "TZYX"
+    valid = len(set(letters)) == len(letters) and set(letters) <= set("TZCYX") and letters[-2:] == ["Y", "X"]
+    return letters if valid else list(order)
+
+
+def _write_imagej(labels: LabelStore, path: Path) -> None:
+    letters, space = _letters(labels), labels.space
+    lead = [axis for axis in "TZC" if axis in letters[:-2]]
+    sizes = [labels.shape[letters.index(axis)] for axis in lead]
+    scale = dict(zip(letters, space.scale, strict=True))
+    units = dict(zip(letters, space.units, strict=True))
+    metadata: dict[str, Any] = {"axes": "".join([*lead, "Y", "X"])}
+    if units["X"] is not None:
+        metadata["unit"] = _IMAGEJ_UNITS.get(units["X"], units["X"])
+    if "Z" in scale:
+        metadata["spacing"] = scale["Z"]
+    if "T" in scale and units["T"] in ("second", None):
+        metadata["finterval"] = scale["T"]
+
+    def pages() -> Iterator[NDArray[np.uint16]]:
+        for index in product(*map(range, sizes)):
+            at = dict(zip(lead, index, strict=True))
+            yield labels.read(tuple(at[letter] for letter in letters[:-2])).astype(np.uint16)
+
+    shape = (*sizes, *labels.shape[-2:])
+    resolution = (1 / scale["X"], 1 / scale["Y"])
+    with tifffile.TiffWriter(path, imagej=True) as tiff:
+        if lead:
+            tiff.write(pages(), shape=shape, dtype=np.uint16, resolution=resolution, metadata=metadata)
+        else:
+            tiff.write(next(pages()), resolution=resolution, metadata=metadata)
+
+
+def _write_ome(labels: LabelStore, path: Path, dtype: np.dtype[Any]) -> None:
+    if len(labels.shape) > 5:
+        raise InputError(f"OME-TIFF holds at most 5 axes, these labels have {len(labels.shape)}.")
+    letters, space = _letters(labels), labels.space
+    metadata: dict[str, Any] = {"axes": "".join(letters)}
+    for letter, scale, unit in zip(letters, space.scale, space.units, strict=True):
+        key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
+        if letter != "C" and unit is not None:
+            metadata |= {key: scale, f"{key}Unit": _OME_UNITS.get(unit, unit)}
+    size = np.prod(labels.shape, dtype=np.int64) * dtype.itemsize
+    with tifffile.TiffWriter(path, ome=True, bigtiff=bool(size >= _IMAGEJ_FILE)) as tiff:
+        tiff.write(
+            _tiles(labels, dtype),
+            shape=labels.shape,
+            dtype=dtype,
+            tile=(_TILE, _TILE),
+            compression="zlib",
+            photometric="minisblack",
+            metadata=metadata,
+        )
+
+
+def _tiles(labels: LabelStore, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    """Every tile of every plane, in the order of a TIFF; the empty ones without asking the store."""
+    *lead, rows, cols = labels.shape
+    known = {(plane, window.top, window.left): window for plane, window in occupied_tiles(labels, _TILE)}
+    empty = np.zeros((_TILE, _TILE), dtype)
+    for plane in product(*map(range, lead)):
+        for top, left in product(range(0, rows, _TILE), range(0, cols, _TILE)):
+            window: Window | None = known.get((plane, top, left))
+            if window is None:
+                yield empty
+                continue
+            tile = empty.copy()
+            tile[: window.height, : window.width] = labels.read(plane, window)
+            yield tile

@@ -1,0 +1,207 @@
+"""LabelStore: windows in, windows out, in any size, and nothing of another object is lost."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_iseg.errors import InputError, SaveError
+from napari_iseg.labels.regions import Region, tiles_of
+from napari_iseg.labels.store import LabelStore
+from napari_iseg.prompts import Click, Prompts, Window
+
+SQUARE = np.ones((10, 10), bool)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+@pytest.mark.parametrize("shape", [(64, 80), (3, 64, 80), (2, 3, 1300, 700)])
+def test_what_is_written_is_read_in_all_levels(tmp_path, shape, on_disk):
+    store = LabelStore(shape, path=tmp_path / "l.zarr" if on_disk else None)
+    plane, window = (1,) * (len(shape) - 2), Window(21, 33, 31, 43)
+    mask = np.random.default_rng(0).random((10, 10)) > 0.5
+    assert store.write(7, plane, window, mask) == 0
+    truth = np.zeros(shape, np.uint32)
+    truth[plane][window.slices][mask] = 7
+    for level, array in enumerate(store.levels):
+        np.testing.assert_array_equal(array[:], truth[..., :: 2**level, :: 2**level])
+    np.testing.assert_array_equal(store.read(plane, Window(20, 30, 40, 50)), truth[plane][20:40, 30:50])
+    assert max(store.levels[-1].shape[-2:]) <= 512
+
+
+def test_earlier_objects_keep_their_pixels_unless_told(tmp_path):
+    store = LabelStore((40, 40))
+    store.write(1, (), Window(0, 0, 10, 10), SQUARE)
+    assert store.write(2, (), Window(5, 5, 15, 15), SQUARE) == 25
+    assert (store.read()[5:10, 5:10] == 1).all()
+    assert store.write(2, (), Window(5, 5, 15, 15), SQUARE, overwrite=True) == 25
+    assert (store.read()[5:15, 5:15] == 2).all()
+    assert (store.read() == 1).sum() == 75
+
+
+def test_erase_looks_only_where_the_object_was_written():
+    store = LabelStore((3, 600, 600))
+    store.write(1, (0,), Window(0, 0, 10, 10), SQUARE)
+    store.write(1, (2,), Window(500, 500, 510, 510), SQUARE)
+    store.write(2, (0,), Window(5, 5, 15, 15), SQUARE)
+    read, seen = store.read, []
+    store.read = lambda plane, window: seen.append((plane, window)) or read(plane, window)
+    assert store.erase(1) == 200
+    del store.read
+    assert seen == [((0,), Window(0, 0, 10, 10)), ((2,), Window(500, 500, 510, 510))]
+    assert (store.read((0,)) == 2).sum() == 75
+    assert not store.read((2,)).any()
+    assert not store.levels[-1][2].any()
+    assert store.erase(1) == 0
+
+
+def test_labels_are_never_given_twice(tmp_path):
+    store = LabelStore((40, 40), path=tmp_path / "l.zarr")
+    store.write(5, (), Window(0, 0, 10, 10), SQUARE)
+    assert store.next_label() == 6
+    store.erase(5)
+    assert store.next_label() == 6
+    store.flush()
+    assert LabelStore.open(tmp_path / "l.zarr").next_label() == 6
+
+
+def test_prompts_are_kept_with_the_object():
+    store = LabelStore((40, 40))
+    prompts = Prompts((Click(3, 4), Click(20, 20, False)))
+    store.write(1, (), Window(0, 0, 10, 10), SQUARE, prompts=prompts)
+    assert store.prompts_of(1) == (prompts,)
+    assert store.prompts_of(2) == ()
+
+
+def test_a_store_opened_from_disk_finds_its_objects(tmp_path):
+    store = LabelStore((2, 700, 700), path=tmp_path / "l.zarr")
+    store.write(3, (1,), Window(507, 100, 517, 110), SQUARE)
+    again = LabelStore.open(tmp_path / "l.zarr")
+    assert again.labels == (3,)
+    assert again.next_label() == 4
+    assert again.erase(3) == 100
+    assert not zarr.open_array(tmp_path / "l.zarr" / "0")[:].any()
+
+
+def test_metadata_is_valid_ome_zarr(tmp_path):
+    models = pytest.importorskip("ome_zarr_models.v05.image")
+    store = LabelStore(
+        (2, 1200, 600),
+        path=tmp_path / "l.zarr",
+        scale=(2, 0.5, 0.5),
+        translate=(0, 10, 20),
+        axes=("z", "y", "x"),
+        units=("um", "µm", "micrometer"),
+    )
+    image = models.Image.from_zarr(zarr.open_group(tmp_path / "l.zarr", mode="r"))
+    multiscale = image.ome_attributes.multiscales[0]
+    assert [(axis.name, axis.unit) for axis in multiscale.axes] == [(name, "micrometer") for name in "zyx"]
+    scale, shift = multiscale.datasets[1].coordinateTransformations
+    assert list(scale.scale) == [2, 1, 1]
+    assert list(shift.translation) == [0, 10.25, 20.25]  # centre of the 2 x 2 block
+    assert LabelStore.open(tmp_path / "l.zarr").space == store.space
+
+
+def test_ome_zarr_reads_the_store(tmp_path):
+    from ome_zarr.io import parse_url
+    from ome_zarr.reader import Reader
+
+    store = LabelStore((2, 1200, 600), path=tmp_path / "l.zarr")
+    store.write(9, (1,), Window(100, 100, 110, 110), SQUARE)
+    node = next(iter(Reader(parse_url(tmp_path / "l.zarr"))()))
+    assert [level.shape for level in node.data] == [(2, 1200, 600), (2, 600, 300), (2, 300, 150)]
+    assert int((np.asarray(node.data[0]) == 9).sum()) == 100
+
+
+@pytest.mark.parametrize(
+    ("axes", "ndim"),
+    [(("-3", "-2", "-1"), 3), (("y", "x", "z"), 3), (("x", "x"), 2), (("z", "t", "y", "x"), 4)],
+)
+def test_axis_names_that_ome_zarr_forbids_are_replaced(tmp_path, axes, ndim):
+    models = pytest.importorskip("ome_zarr_models.v05.image")
+    LabelStore((4,) * ndim, path=tmp_path / "l.zarr", axes=axes)
+    models.Image.from_zarr(zarr.open_group(tmp_path / "l.zarr", mode="r"))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda s: s.write(0, (), Window(0, 0, 10, 10), SQUARE), "whole number from 1"),
+        (lambda s: s.write(2**32, (), Window(0, 0, 10, 10), SQUARE), "whole number from 1"),
+        (lambda s: s.write(1, (0,), Window(0, 0, 10, 10), SQUARE), "plane"),
+        (lambda s: s.write(1, (), Window(35, 0, 45, 10), SQUARE), "not inside"),
+        (lambda s: s.write(1, (), Window(0, 0, 5, 10), SQUARE), "shape"),
+        (lambda s: LabelStore((0, 5)), "larger than 0"),
+        (lambda s: LabelStore((5, 5), scale=(1, 2, 3)), "scale has 3 entries"),
+        (lambda s: LabelStore((5, 5), scale=(0, 1)), "positive"),
+    ],
+)
+def test_refusals_name_what_is_wrong(call, words):
+    with pytest.raises(InputError, match=words):
+        call(LabelStore((40, 40)))
+
+
+def test_foreign_and_existing_folders_are_refused(tmp_path):
+    zarr.save_array(tmp_path / "a.zarr", np.ones((4, 4)))
+    with pytest.raises(InputError, match="not an OME-Zarr"):
+        LabelStore.open(tmp_path / "a.zarr")
+    with pytest.raises(InputError, match=r"LabelStore\.open"):
+        LabelStore((4, 4), path=tmp_path / "a.zarr")
+
+
+def test_a_full_disk_is_a_save_error_and_repeating_completes_it(tmp_path, monkeypatch):
+    from zarr.storage import _local
+
+    store = LabelStore((40, 40), path=tmp_path / "l.zarr")
+    store.write(1, (), Window(0, 0, 10, 10), SQUARE)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_local, "_put", full)
+    with pytest.raises(SaveError, match="No space left"):
+        store.write(2, (), Window(20, 20, 30, 30), SQUARE)
+    monkeypatch.undo()
+    again = LabelStore.open(tmp_path / "l.zarr")
+    assert (again.read() == 1).sum() == 100
+    again.write(2, (), Window(20, 20, 30, 30), SQUARE)
+    assert (again.read() == 2).sum() == 100
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_memory_does_not_grow_with_the_plane(tmp_path, on_disk):
+    tracemalloc.start()
+    store = LabelStore((30_000, 30_000), path=tmp_path / "l.zarr" if on_disk else None)
+    store.write(1, (), Window(14_000, 14_000, 17_000, 17_000), np.ones((3000, 3000), bool))
+    store.write(2, (), Window(29_990, 29_990, 30_000, 30_000), SQUARE)
+    assert store.erase(1) == 9_000_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 64 * 2**20
+    assert store.read((), Window(29_980, 29_980, 30_000, 30_000)).sum() == 200
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_regions_pack_unpack_and_subtract_exactly(data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    window = Window(*(data.draw(st.integers(0, 40)) for _ in range(2)), 0, 0)
+    window = Window(window.top, window.left, window.top + 30, window.left + 50)
+    masks = [rng.random((30, 50)) > data.draw(st.sampled_from([0.0, 0.5, 0.99, 1.0])) for _ in range(2)]
+    first, second = (
+        Region.pack(
+            (w, m[w.top - window.top : w.bottom - window.top, w.left - window.left : w.right - window.left])
+            for w in tiles_of(window, 16)
+        )
+        for m in masks
+    )
+    for region, mask in ((first, masks[0]), (first.without(second), masks[0] & ~masks[1])):
+        plane = np.zeros((80, 100), bool)
+        for part, bits in Region.from_record(region.to_record()).masks():
+            plane[part.slices] |= bits
+        assert plane.sum() == mask.sum() == region.pixels
+        np.testing.assert_array_equal(plane[window.slices], mask)
