@@ -24,7 +24,7 @@ class RandomWalker:
 
     Parameters
     ----------
-    beta : penalty on intensity steps. A bar should be a fair one: the default did best of 30, 130 (scikit-image's
+    beta : penalty on intensity steps. A bar should be fair: the default did best of 30, 130 (scikit-image's
         own), 500, 2000 and 10000 on a few nuclei (mean IoU after one click 0.67, with 130 it was 0.32)
     radius : radius of the seeds, pixels; 5 is that of the disks which click models draw
     mode : solver; "bf" (direct) is fastest up to about a megapixel, "cg_j" needs less memory
