@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from napari_iseg.backends.base import ClickNet, Inference
 from napari_iseg.backends.cards import ModelCard
@@ -34,7 +33,6 @@ class BrightNet(ClickNet):
 
 @pytest.fixture
 def model():
-    torch.set_num_threads(1)
     return Model(
         ModelCard("bright", "cfr-icl", "vit-b"), BrightNet(), device="cpu", inference=Inference(size=(64, 64))
     )

@@ -22,7 +22,6 @@ def golden():
 
 @pytest.fixture(scope="module")
 def net(golden):
-    torch.set_num_threads(1)  # so small that threads only wait for each other
     sizes = json.loads(str(golden["config"]))
     variant = {
         "img_size": sizes["img"],
@@ -36,7 +35,10 @@ def net(golden):
     }
     net = backends.build("cfr-icl", variant)
     fill(net, json.loads(str(golden["gains"])))
-    return net.eval()  # the golden numbers are without dropout
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the network is so small that threads only wait for each other
+    yield net.eval()  # the golden numbers are without dropout
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("case", ["icl1", "icl3", "ritm2"])
