@@ -16,6 +16,8 @@ from napari_iseg.errors import InputError
 from napari_iseg.weights.store import Store, how_to_get
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from napari_iseg.weights.download import Bar
 
 app = typer.Typer(
@@ -35,20 +37,12 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List all models, shipped and your own."""
-    from rich.table import Table
-
     store = Store()
     cards = [card for card in store.list_models() if card.is_local or not here]
     if as_json:
         print_json([_described(card) for card in cards])
     else:
-        table = Table("name", "here", "size", "prompts", "licence", "good at", box=None, pad_edge=False)
-        for card in cards:
-            size, prompts = _size(card.size_bytes), ", ".join(card.prompts)
-            table.add_row(
-                card.name, "yes" if card.is_local else "no", size, prompts, card.licence, card.good_at
-            )
-        console.print(table)
+        console.print(_table(cards))
     for problem in store.problems():
         errors.print(problem, markup=False)
 
@@ -119,10 +113,9 @@ def import_(
 
     options = ImportOptions(name, licence, licence_url, backend, variant, half, overwrite)
     card = import_file(file, Store(), options)
-    if card.licence == UNKNOWN and card.folder is not None and _someone_sits_here():
-        stated = typer.prompt("Licence of these weights", default=UNKNOWN, err=True)
-        card = replace(card, licence=stated)
-        write_card(card, card.folder)
+    if card.licence == UNKNOWN and _someone_sits_here():
+        card = replace(card, licence=typer.prompt("Licence of these weights", default=UNKNOWN, err=True))
+        write_card(card, Store().user_folder / card.name)
     _report(card, as_json)
 
 
@@ -153,6 +146,21 @@ def verify(
             console.print(f"{verdict.name}: {'; '.join(verdict.problems) or 'ok'}", markup=False)
     if not all(verdict.ok for verdict in verdicts):
         raise typer.Exit(1)
+
+
+def _table(cards: list[ModelCard]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("name", "here", "size"):  # never shortened: they are what one copies
+        table.add_column(title, no_wrap=True, overflow="ignore", min_width=len(title))
+    table.add_column("licence")
+    table.add_column("good at")
+    for card in cards:
+        here = "yes" if card.is_local else "no"
+        table.add_row(*map(Text, (card.name, here, _size(card.size_bytes), card.licence, card.good_at)))
+    return table
 
 
 def _report(card: ModelCard, as_json: bool) -> None:

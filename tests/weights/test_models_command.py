@@ -1,0 +1,84 @@
+"""``napari-iseg models`` as a user and a script call it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from napari_iseg.cli import main
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capfd):
+    """``run(*arguments) -> (exit code, stdout, stderr)``, with an empty home folder."""
+    monkeypatch.setenv("NAPARI_ISEG_HOME", str(tmp_path / "home"))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        try:
+            main(["models", *map(str, arguments)])
+            code = 0
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        return (code, *capfd.readouterr())
+
+    return call
+
+
+def test_list_shows_whole_names_and_json(run):
+    code, out, _ = run("list")
+    assert code == 0
+    assert "simpleclick-cocolvis-vit-h" in out
+    code, out, _ = run("list", "--json")
+    cards = {card["name"]: card for card in json.loads(out)}
+    assert cards["cfr-icl-cocolvis-vit-h"]["is_local"] is False
+    assert run("list", "--here", "--json")[0] == 0
+
+
+def test_import_show_verify(run, save_published):
+    code, out, _ = run("import", save_published(), "--name", "mine", "--licence", "MIT", "--json")
+    assert code == 0
+    assert json.loads(out)["is_local"]
+    code, out, _ = run("show", "mine")
+    assert code == 0
+    assert "licence:      MIT" in out
+    assert run("verify", "mine")[:2] == (0, "mine: ok\n")
+    weights = json.loads(run("show", "mine", "--json")[1])["weights_path"]
+    with open(weights, "r+b") as stream:
+        stream.seek(-1, 2)
+        stream.write(b"\x7f")
+    code, out, _ = run("verify", "--all", "--json")
+    assert code == 1
+    damaged = [verdict for verdict in json.loads(out) if not verdict["ok"]]
+    assert [verdict["name"] for verdict in damaged] == ["mine"]
+
+
+def test_a_human_reader_gets_what_it_was_recognised_as(run, save_published):
+    code, out, _ = run("import", save_published())
+    assert code == 0
+    assert out.startswith("published: cfr-icl of own sizes, 0.2 MB, licence unknown\nweights: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("show", "cfr-icl-cocolvis-vit-x"), "did you mean cfr-icl-cocolvis-vit-h"),
+        (("fetch", "cfr-icl-cocolvis-vit-h"), "add --accept-licence"),
+        (("fetch", "simpleclick-sbd-vit-b", "--accept-licence"), "https://drive.google.com/"),
+        (("import", "nowhere.pth"), "cannot be read: No such file"),
+        (("verify",), "either the name of a model or --all"),
+        (("verify", "simpleclick-sbd-vit-b"), "are not on this machine"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(run, arguments, sentence):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["list", "show", "fetch", "import", "verify"])
+def test_every_command_has_an_example(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert f"Example: napari-iseg models {command}" in out
