@@ -87,14 +87,27 @@ def _batch(
         mask = torch.from_numpy(state.probability[rows, cols].copy())
         masks.append(_resized(mask[None, None], size))
         clicks = [click_in_window(click, window, size) for click in state.grid_clicks]
-        points.append(click_array(clicks))
-        mirrored.append(click_array([Click(c.row, size[1] - c.col - 1, c.positive) for c in clicks]))
+        points.append(_points(clicks))
+        mirrored.append(_points([Click(c.row, size[1] - c.col - 1, c.positive) for c in clicks]))
     stacked, masked = torch.cat(images), torch.cat(masks)
     if model.inference.flip:
         stacked = torch.cat([stacked, stacked.flip(3)])
         masked = torch.cat([masked, masked.flip(3)])
         points += mirrored
     return stacked, masked, torch.from_numpy(np.stack(points))
+
+
+def _points(clicks: Sequence[Click]) -> npt.NDArray[np.float64]:
+    """Clicks in the network layout (2N, 3), in double precision.
+
+    The published predictor hands doubles on, and its disks are hard-edged: a click at (57.6, 100.8) has a
+    pixel at exactly the radius, which single precision would lose.
+    """
+    points = click_array(clicks).astype(np.float64)
+    order = points[:, 2].astype(int)
+    exact = np.array([(click.row, click.col) for click in clicks], np.float64).reshape(-1, 2)
+    points[order >= 0, :2] = exact[order[order >= 0]]
+    return points
 
 
 def _unflipped(model: Model, logits: Tensor) -> Tensor:
