@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_iseg.interactive.session import Session
 
 STARTER = "cfr-icl-starter"
+LABEL_ENDINGS = (".tif", ".tiff", ".png", ".zarr")
 
 
 def segment(
@@ -183,11 +184,13 @@ def _click(text: str, option: str, example: str, *, positive: bool) -> Click:
     return Click(row, col, positive)
 
 
-def _check_outputs(image: Path, *outputs: Path | None) -> None:
+def _check_outputs(image: Path, output: Path, overlay: Path | None) -> None:
     """Refuse before any work what could not be written after it."""
-    for path in outputs:
+    for path, endings in ((output, LABEL_ENDINGS), (overlay, (".png",))):
         if path is None:
             continue
+        if path.suffix.lower() not in endings:
+            raise InputError(f"{path.name} must end in {', '.join(endings)}, which says how to write it.")
         if not path.parent.is_dir():
             raise SaveError(
                 f"The folder {path.parent} for {path.name} does not exist; create it or choose another one."

@@ -46,7 +46,7 @@ def _levels(series: Any) -> Any:
     """The levels of a series as zarr arrays that read windows; one array when there is one level."""
     import zarr
 
-    levels = [zarr.open_array(level.aszarr(), mode="r") for level in series.levels]
+    levels = [zarr.open_array(series.aszarr(level=k), mode="r") for k in range(len(series.levels))]
     return levels if len(levels) > 1 else levels[0]
 
 

@@ -1,0 +1,85 @@
+"""What holds for all commands: help, version, exit codes, and that looking costs nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from napari_iseg import __version__
+
+
+@pytest.mark.parametrize("command", ["demo", "segment", "models", "train", "evaluate"])
+def test_every_command_has_help_with_an_example(run, command):
+    ended = run(command, "--help")
+    assert ended.code == 0
+    if command != "models":
+        assert f"Example: napari-iseg {command}" in " ".join(ended.out.split())
+
+
+@pytest.mark.parametrize("command", ["list", "show", "fetch", "import", "verify"])
+def test_every_models_command_has_help_with_an_example(run, command):
+    ended = run("models", command, "--help")
+    assert ended.code == 0
+    assert f"napari-iseg models {command}" in " ".join(ended.out.split())
+
+
+def test_version(run):
+    ended = run("--version")
+    assert (ended.code, ended.out) == (0, f"napari-iseg {__version__}\n")
+
+
+def test_no_command_shows_help(run):
+    ended = run()
+    assert ended.code == 0
+    assert "segment" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["segmentt"], "No such command 'segmentt'"),
+        (["segment"], "--help` shows what is possible"),
+        (["segment", "x.tif", "--click", "1,2", "--threshold", "7"], "--threshold"),
+        (["segment", "no.tif", "--click", "1,2"], "There is no file no.tif"),
+        (["models", "show", "cfr-icl-cocolvis-vit-hh"], "did you mean cfr-icl-cocolvis-vit-h"),
+        (["demo", "--headless", "x", "--sample", "cels"], "did you mean 'cells'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(run, arguments, words):
+    ended = run(*arguments)
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1, "one line, so that a log stays readable"
+    assert ended.err.startswith("napari-iseg: ")
+    assert words in ended.err
+    assert ended.out == ""
+
+
+def test_an_unexpected_failure_is_one_line_and_exit_code_1(run, monkeypatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError("the disk\nis on fire")
+
+    monkeypatch.setattr("napari_iseg.cli.reading.open_image", broken)
+    ended = run("segment", "x.tif", "--click", "1,2")
+    assert ended.code == 1
+    assert "RuntimeError: the disk" in ended.err
+    assert "--debug" in ended.err
+    assert "Traceback" not in ended.err
+    with pytest.raises(RuntimeError, match="on fire"):
+        run("segment", "x.tif", "--click", "1,2", "--debug")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["models", "list", "--json"]])
+def test_looking_around_loads_neither_torch_nor_napari(arguments):
+    code = f"""
+import json, sys
+from napari_iseg.cli import main
+try:
+    main({arguments!r})
+finally:
+    print(json.dumps([name for name in ("torch", "napari", "qtpy") if name in sys.modules]), file=sys.stderr)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(ended.stderr.splitlines()[-1]) == []

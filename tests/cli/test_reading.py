@@ -1,0 +1,132 @@
+"""Image files of every kind: axes, colours, sizes, and the words for what is no image."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from PIL import Image
+
+from napari_iseg.cli import tiff
+from napari_iseg.cli.reading import open_image
+from napari_iseg.errors import InputError
+
+RNG = np.random.default_rng(3)
+
+
+def test_grey_png_and_colour_jpeg(tmp_path):
+    grey = RNG.integers(0, 255, (20, 30)).astype(np.uint8)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    opened = open_image(tmp_path / "grey.png")
+    np.testing.assert_array_equal(opened.image, grey)
+    assert (opened.axes, opened.rgb, opened.shape) == (("y", "x"), False, (20, 30))
+    Image.fromarray(np.stack([grey] * 3, -1)).save(tmp_path / "colour.jpg")
+    opened = open_image(tmp_path / "colour.jpg")
+    assert (opened.axes, opened.rgb, opened.shape) == (("y", "x"), True, (20, 30))
+
+
+def test_grey_with_transparency_is_grey(tmp_path):
+    grey = RNG.integers(0, 255, (20, 30, 2)).astype(np.uint8)
+    Image.fromarray(grey, "LA").save(tmp_path / "la.png")
+    opened = open_image(tmp_path / "la.png")
+    np.testing.assert_array_equal(opened.image, grey[..., 0])
+
+
+def test_imagej_stack_has_its_sizes(tmp_path):
+    stack = RNG.integers(0, 999, (4, 20, 30)).astype(np.uint16)
+    metadata = {"axes": "ZYX", "spacing": 2.5, "unit": "um"}
+    tifffile.imwrite(tmp_path / "s.tif", stack, imagej=True, resolution=(4, 2), metadata=metadata)
+    opened = open_image(tmp_path / "s.tif")
+    assert opened.axes == ("z", "y", "x")
+    assert opened.scale == (2.5, 0.5, 0.25)
+    assert opened.units == ("um", "um", "um")
+
+
+@pytest.mark.parametrize(("axes", "shape", "channel"), [("CYX", (5, 20, 30), 0), ("ZCYX", (4, 2, 20, 30), 1)])
+def test_channels_are_no_planes(tmp_path, axes, shape, channel):
+    tifffile.imwrite(tmp_path / "c.ome.tif", np.zeros(shape, np.uint16), ome=True, metadata={"axes": axes})
+    opened = open_image(tmp_path / "c.ome.tif")
+    assert opened.channel_axis == channel
+    assert opened.shape == tuple(size for axis, size in enumerate(shape) if axis != channel)
+
+
+def test_a_large_tiff_and_a_pyramid_are_read_by_windows(tmp_path, monkeypatch):
+    image = RNG.integers(0, 255, (256, 512)).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "p.ome.tif", ome=True) as writer:
+        writer.write(image, tile=(64, 64), subifds=1, metadata={"axes": "YX"})
+        writer.write(image[::2, ::2], tile=(64, 64), subfiletype=1)
+    opened = open_image(tmp_path / "p.ome.tif")
+    assert [level.shape for level in opened.image] == [(256, 512), (128, 256)]
+    np.testing.assert_array_equal(opened.image[0][100:110, 300:310], image[100:110, 300:310])
+    monkeypatch.setattr(tiff, "LAZY_BYTES", 1000)
+    tifffile.imwrite(tmp_path / "l.tif", image, tile=(64, 64))
+    opened = open_image(tmp_path / "l.tif")
+    assert isinstance(opened.image, zarr.Array)
+    np.testing.assert_array_equal(opened.image[7:9, :], image[7:9])
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_ome_zarr_with_channels_and_sizes(tmp_path, version):
+    path = tmp_path / "image.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=2 if version == "0.4" else 3)
+    for level in range(2):
+        group.create_array(str(level), shape=(3, 2, 40 >> level, 60 >> level), dtype="uint16")
+    axes = [{"name": "z", "type": "space", "unit": "micrometer"}, {"name": "c", "type": "channel"}]
+    axes += [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
+    datasets = [
+        {"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": [2.0, 1.0, 0.5, 0.25]}]}
+        for level in range(2)
+    ]
+    content = {"multiscales": [{"axes": axes, "datasets": datasets}]}
+    group.attrs.update(content if version == "0.4" else {"ome": {"version": "0.5", **content}})
+    opened = open_image(path)
+    assert (opened.axes, opened.scale, opened.channel_axis) == (("z", "y", "x"), (2.0, 0.5, 0.25), 1)
+    assert opened.shape == (3, 40, 60)
+    assert len(opened.image) == 2
+
+
+def test_a_plain_zarr_array(tmp_path):
+    zarr.save_array(tmp_path / "a.zarr", np.zeros((3, 20, 30), np.float32))
+    opened = open_image(tmp_path / "a.zarr")
+    assert (opened.shape, opened.rgb) == ((3, 20, 30), False)
+
+
+@pytest.mark.skipif(find_spec("imagecodecs") is not None, reason="imagecodecs is here, nothing is missing")
+def test_a_missing_codec_is_named(tmp_path):
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / "lzw.tif", compression="tiff_lzw")
+    with pytest.raises(InputError, match="pip install imagecodecs"):
+        open_image(tmp_path / "lzw.tif")
+
+
+def _text(path):
+    path.write_text("no image")
+
+
+def _group(path):
+    zarr.open_group(path, mode="w").create_group("inner")
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "words"),
+    [
+        ("gone.tif", lambda path: None, "There is no file"),
+        ("text.tif", _text, "could not be read as a TIFF"),
+        ("text.png", _text, "could not be read as an image"),
+        ("text.txt", _text, "could not be read as an image"),
+        ("folder", lambda path: path.mkdir(), "no zarr image"),
+        ("group.zarr", _group, "zarr group without an image; it holds inner"),
+        ("half.tif", lambda path: path.write_bytes(_whole_tiff(path)[:150]), "could not be read"),
+    ],
+)
+def test_what_is_no_image_is_refused(tmp_path, name, make, words):
+    make(tmp_path / name)
+    with pytest.raises(InputError, match=words):
+        open_image(tmp_path / name)
+
+
+def _whole_tiff(path):
+    tifffile.imwrite(path, np.zeros((20, 30), np.uint8))
+    return path.read_bytes()
