@@ -39,6 +39,7 @@ class Ledger:
         self.history = history
         self.labels = labels
         self.folder = folder
+        self.steps = 0  # how many times something was done, undone or redone
         self._painted = painted
         self._behind: deque[tuple[Step, bool]] = deque()  # recorded, but not yet in the label store
         self._unsynced = 0
@@ -66,6 +67,7 @@ class Ledger:
         self._follow(self.history.redo(), forward=True)
 
     def _follow(self, step: Step, *, forward: bool) -> None:
+        self.steps += 1
         if step.gone or step.come:
             self._behind.append((step, forward))
         self.catch_up()

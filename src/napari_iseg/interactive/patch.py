@@ -53,8 +53,7 @@ class Patch:
         cols = _between(window.left - self.window.left, window.width, self.scale, self.probability.shape[1])
         (low, high, weight), (left, right, share) = rows, cols
         across = self.probability[low] * (1 - weight)[:, None] + self.probability[high] * weight[:, None]
-        result: NDArray[np.float32] = across[:, left] * (1 - share) + across[:, right] * share
-        return result
+        return np.asarray(across[:, left] * (1 - share) + across[:, right] * share, np.float32)
 
     def tiles(self) -> Iterator[tuple[Window, NDArray[np.bool_]]]:
         """Full-resolution masks of the tiles that may hold the object; others are not looked at."""

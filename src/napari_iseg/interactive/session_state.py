@@ -196,11 +196,13 @@ class SessionState:
         self._then_bump(lambda: self._ledger.do(event))
 
     def _then_bump(self, work: Callable[[], None]) -> bool:
-        """Do something, and tell that it is done even when the label file could not follow."""
+        """Do something, and tell so if it was done, even when the label file could not follow."""
+        before = self._ledger.steps
         try:
             work()
         finally:
-            self._bump()
+            if self._ledger.steps != before:
+                self._bump()
         return True
 
     def _bump(self) -> None:
