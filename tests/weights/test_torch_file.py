@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import zipfile
 from collections import OrderedDict
 
@@ -130,6 +131,30 @@ def test_every_cut_is_a_checkpoint_error(tmp_path, zipped):
         cut.write_bytes(data[:end])
         with pytest.raises(CheckpointError):
             read(cut)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_random_damage_is_a_checkpoint_error_or_harmless(tmp_path, zipped):
+    path, damaged = tmp_path / "whole.pth", tmp_path / "damaged.pth"
+    torch.save({"w": torch.arange(6.0), "b": torch.ones(2)}, path, _use_new_zipfile_serialization=zipped)
+    data, rng, refused = path.read_bytes(), random.Random(7), 0
+    for _ in range(300):
+        content = bytearray(data)
+        for _ in range(rng.randint(1, 3)):
+            content[rng.randrange(len(content))] = rng.randrange(256)
+        damaged.write_bytes(bytes(content))
+        try:
+            read(damaged)
+        except CheckpointError:
+            refused += 1
+    assert refused > 30
+
+
+def test_a_text_that_claims_a_terabyte_takes_no_memory(tmp_path):
+    path = tmp_path / "claim.pth"
+    path.write_bytes(b"\x80\x04\x8d" + (2**40).to_bytes(8, "little") + b"abc.")
+    with pytest.raises(CheckpointError, match="breaks off"):
+        read(path)
 
 
 def test_a_flipped_bit_in_the_weights_is_noticed(simple):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from napari_iseg.errors import CheckpointError
 from napari_iseg.weights.safe_pickle import Stub
 from napari_iseg.weights.safetensors_writer import CODES
-from napari_iseg.weights.torch_file import TensorRef, TorchFile, open_torch_file
+from napari_iseg.weights.tensor_refs import TensorRef
+from napari_iseg.weights.torch_file import TorchFile, open_torch_file
 
 if TYPE_CHECKING:
     from torch import Tensor

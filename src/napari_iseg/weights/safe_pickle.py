@@ -11,7 +11,7 @@ import pickletools
 import struct
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, Protocol, cast
 
 from napari_iseg.errors import CheckpointError
 
@@ -49,16 +49,29 @@ class Stub:
     elements: list[Any] = field(default_factory=list)
 
 
+class Readable(Protocol):
+    """The part of a binary stream that reading a pickle needs."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most ``size`` bytes."""
+
+    def readline(self) -> bytes:
+        """Up to the next line break."""
+
+    def tell(self) -> int:
+        """The position."""
+
+
 Rebuild = Callable[[tuple[Any, ...]], Any]
 Persistent = Callable[[Any], Any]
 
 
-def read_pickle(stream: IO[bytes], rebuilders: dict[str, Rebuild], persistent: Persistent) -> Any:
+def read_pickle(stream: Readable, rebuilders: dict[str, Rebuild], persistent: Persistent) -> Any:
     """The value of the next pickle in ``stream``, which is left behind its end.
 
     Parameters
     ----------
-    stream : binary file
+    stream : binary stream
     rebuilders : dotted name -> function of the argument tuple, for the few globals that are understood
     persistent : turns a persistent id into a value
 
@@ -89,7 +102,7 @@ class _Machine:
         self._memo: dict[int, Any] = {}
         self._copied = 0
 
-    def run(self, stream: IO[bytes]) -> Any:
+    def run(self, stream: Readable) -> Any:
         for name, argument in _opcodes(stream):
             if name == "STOP":
                 return self._pop()
@@ -214,10 +227,10 @@ class _Machine:
             target.state = state
 
 
-def _opcodes(stream: IO[bytes]) -> Iterator[tuple[str, Any]]:
+def _opcodes(stream: Readable) -> Iterator[tuple[str, Any]]:
     """(name, argument) of each opcode, at most MAX_OPCODES."""
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(cast("IO[bytes]", stream))):
             if count > MAX_OPCODES:
                 raise CheckpointError(
                     "The file is not a usable checkpoint: its pickle is larger than any model's."

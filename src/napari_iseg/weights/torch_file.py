@@ -8,12 +8,12 @@ import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from napari_iseg.errors import CheckpointError
-from napari_iseg.weights.safe_pickle import Global, Rebuild, Stub, read_pickle
+from napari_iseg.errors import CheckpointError, IsegError
+from napari_iseg.weights.safe_pickle import read_pickle
+from napari_iseg.weights.tensor_refs import REBUILDERS, StorageRef, TensorRef, storage_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,38 +22,6 @@ MAX_PICKLE_BYTES = 64 * 2**20
 MAX_RECORDS = 200_000
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-_STORAGES = {
-    "DoubleStorage": ("float64", 8),
-    "FloatStorage": ("float32", 4),
-    "HalfStorage": ("float16", 2),
-    "BFloat16Storage": ("bfloat16", 2),
-    "LongStorage": ("int64", 8),
-    "IntStorage": ("int32", 4),
-    "ShortStorage": ("int16", 2),
-    "CharStorage": ("int8", 1),
-    "ByteStorage": ("uint8", 1),
-    "BoolStorage": ("bool", 1),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class StorageRef:
-    """A block of numbers in the file: its key, type ("float32") and count."""
-
-    key: str
-    dtype: str
-    itemsize: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class TensorRef:
-    """A tensor in the file, not read yet: a strided view of a storage, checked to lie inside it."""
-
-    storage: StorageRef
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
 
 
 class _Blocks(Protocol):
@@ -123,7 +91,16 @@ def open_torch_file(path: Path) -> Iterator[TorchFile]:
                     f"{path.name} is neither a torch.save nor a safetensors file; "
                     "give the checkpoint as its authors publish it."
                 )
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, struct.error) as error:
+        except IsegError:
+            raise
+        except (
+            zipfile.BadZipFile,
+            EOFError,
+            OSError,
+            NotImplementedError,
+            UnicodeError,
+            struct.error,
+        ) as error:
             raise CheckpointError(
                 f"{path.name} is damaged or cut off ({error}); download it again."
             ) from None
@@ -141,7 +118,7 @@ def _open_zip(archive: zipfile.ZipFile, size: int) -> TorchFile:
     if f"{root}byteorder" in records and blocks.bytes_of(f"{root}byteorder", 16).strip() != b"little":
         raise CheckpointError("The file was saved on a big-endian machine; save it again on a common one.")
     with _record(archive, records[pickles[0]], MAX_PICKLE_BYTES) as stream:
-        tree = read_pickle(stream, _REBUILDERS, _persistent)
+        tree = read_pickle(stream, REBUILDERS, storage_of)
         stream.read()  # to the end of the record: its checksum is compared there
     return TorchFile(tree, blocks, size)
 
@@ -207,27 +184,42 @@ class _LegacyBlocks:
         return bytearray(self._stream.read(storage.count * storage.itemsize))
 
 
+class _Head:
+    """A stream that never makes room for more than a pickle may hold, whatever length the pickle claims."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.tell = stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        return self._stream.read(MAX_PICKLE_BYTES if size < 0 else min(size, MAX_PICKLE_BYTES))
+
+    def readline(self) -> bytes:
+        return self._stream.readline(MAX_PICKLE_BYTES)
+
+
 def _open_legacy(stream: IO[bytes], size: int) -> TorchFile:
     seen: dict[str, StorageRef] = {}
 
     def persistent(identity: Any) -> Any:
         if isinstance(identity, tuple) and len(identity) > 1 and identity[0] == "module":
             return identity[1]  # a class, with its source code behind it, which is left alone
-        value = _persistent(identity)
+        value = storage_of(identity)
         return seen.setdefault(value.key, value)
 
+    head = _Head(stream)
     if (
-        read_pickle(stream, {}, persistent) != _LEGACY_MAGIC
-        or read_pickle(stream, {}, persistent) != _LEGACY_PROTOCOL
+        read_pickle(head, {}, persistent) != _LEGACY_MAGIC
+        or read_pickle(head, {}, persistent) != _LEGACY_PROTOCOL
     ):
         raise CheckpointError(
             "The file is a pickle but not one of torch.save; give the checkpoint as its authors publish it."
         )
-    system = read_pickle(stream, {}, persistent)
+    system = read_pickle(head, {}, persistent)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise CheckpointError("The file was saved on a big-endian machine; save it again on a common one.")
-    tree = read_pickle(stream, _REBUILDERS, persistent)
-    keys = read_pickle(stream, {}, persistent)
+    tree = read_pickle(head, REBUILDERS, persistent)
+    keys = read_pickle(head, {}, persistent)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise CheckpointError("The checkpoint is damaged: it does not list its blocks.")
     places = {}
@@ -240,67 +232,3 @@ def _open_legacy(stream: IO[bytes], size: int) -> TorchFile:
         places[key] = stream.tell()
         stream.seek(count * seen[key].itemsize, os.SEEK_CUR)
     return TorchFile(tree, _LegacyBlocks(stream, places), size)
-
-
-def _persistent(identity: Any) -> StorageRef:
-    """The storage that a persistent id of torch.save names: ("storage", type, key, device, count)."""
-    if (
-        isinstance(identity, tuple)
-        and len(identity) >= 5
-        and identity[0] == "storage"
-        and not any(identity[5:])
-    ):
-        kind, key, count = identity[1], identity[2], identity[4]
-        known = isinstance(kind, Global) and kind.module in ("torch", "torch.storage")
-        if known and kind.name == "UntypedStorage" and isinstance(key, str) and _natural(count):
-            return StorageRef(key, "uint8", 1, count)
-        if known and kind.name in _STORAGES and isinstance(key, str) and _natural(count):
-            return StorageRef(key, *_STORAGES[kind.name], count)
-    raise CheckpointError(
-        "The checkpoint refers to data in a form that is not known; save it as a plain state dict."
-    )
-
-
-def _natural(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**48
-
-
-def _tensor(args: tuple[Any, ...]) -> TensorRef:
-    """Arguments (storage, offset, shape, stride, ...) as a checked view."""
-    if len(args) < 4:
-        raise CheckpointError("The checkpoint is damaged: a tensor lacks its shape.")
-    storage, offset, shape, stride = args[:4]
-    numbers = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) <= 16
-    if not (isinstance(storage, StorageRef) and numbers and all(map(_natural, (offset, *shape, *stride)))):
-        raise CheckpointError("The checkpoint is damaged: a tensor has no valid shape, stride or offset.")
-    count = math.prod(shape)
-    last = offset + sum((side - 1) * step for side, step in zip(shape, stride, strict=True)) if count else 0
-    if count and (last >= storage.count or count > storage.count):
-        raise CheckpointError("The checkpoint is damaged: a tensor reaches beyond its data.")
-    return TensorRef(storage, offset, shape, stride)
-
-
-def _typed_tensor(args: tuple[Any, ...]) -> TensorRef:
-    """torch's third form, (storage of bytes, offset, shape, stride, grad, hooks, dtype)."""
-    names = dict(_STORAGES.values())
-    dtype = args[6] if len(args) > 6 else None
-    if not (isinstance(dtype, Global) and dtype.name in names and isinstance(args[0], StorageRef)):
-        raise CheckpointError("The checkpoint holds a tensor of a type that is not used for weights.")
-    size = names[dtype.name]
-    return _tensor(
-        (StorageRef(args[0].key, dtype.name, size, args[0].count * args[0].itemsize // size), *args[1:])
-    )
-
-
-def _first(args: tuple[Any, ...]) -> Any:
-    return args[0] if args else Stub("an empty parameter")
-
-
-_REBUILDERS: dict[str, Rebuild] = {
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_tensor_v3": _typed_tensor,
-    "torch._utils._rebuild_parameter": _first,
-    "torch._utils._rebuild_parameter_with_state": _first,
-    "torch.Size": _first,
-}
