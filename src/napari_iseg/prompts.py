@@ -63,7 +63,9 @@ class Window:
     def intersect(self, other: Window) -> Window:
         """The common part; empty (zero height or width) when there is none."""
         top, left = max(self.top, other.top), max(self.left, other.left)
-        return Window(top, left, max(top, min(self.bottom, other.bottom)), max(left, min(self.right, other.right)))
+        return Window(
+            top, left, max(top, min(self.bottom, other.bottom)), max(left, min(self.right, other.right))
+        )
 
     def union(self, other: Window) -> Window:
         """The smallest window that holds both."""
@@ -82,7 +84,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box prompt: two corners, (row0, col0) inclusive to (row1, col1) exclusive; corners may come in any order."""
+    """A box prompt: two corners, (row0, col0) inclusive to (row1, col1) exclusive; corners may come in
+    any order.
+    """
 
     row0: float
     col0: float
@@ -118,7 +122,10 @@ def click_array(clicks: Sequence[Click]) -> npt.NDArray[np.float32]:
         Rows (row, col, order); the first N rows are positive, the last N negative; unused rows are -1;
         N is the larger of the two counts and at least 1. ``order`` counts from 0 over all clicks.
     """
-    signs = [[(c.row, c.col, order) for order, c in enumerate(clicks) if c.positive is sign] for sign in (True, False)]
+    signs = [
+        [(c.row, c.col, order) for order, c in enumerate(clicks) if c.positive is sign]
+        for sign in (True, False)
+    ]
     count = max(1, *(len(rows) for rows in signs))
     array = np.full((2 * count, 3), -1.0, np.float32)
     for start, rows in zip((0, count), signs, strict=True):

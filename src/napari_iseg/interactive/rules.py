@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_iseg.errors import InputError
+from napari_iseg.interactive.scale_search import ScaleSearch
 from napari_iseg.interactive.zoom import WindowRule, ZoomIn
 
 if TYPE_CHECKING:
@@ -20,4 +21,13 @@ def window_rule(inference: Inference) -> WindowRule:
             keep_iou=inference.zoom_keep_iou,
             threshold=inference.zoom_threshold,
         )
-    raise InputError(f"Unknown window rule {inference.window!r}; use 'zoom-in'.")
+    if inference.window == "scale-search":
+        return ScaleSearch(
+            sides=inference.search_sides,
+            expand=inference.zoom_expand,
+            min_side=inference.zoom_min_side,
+            keep_iou=inference.zoom_keep_iou,
+            threshold=inference.threshold,
+            local_from=inference.local_from,
+        )
+    raise InputError(f"Unknown window rule {inference.window!r}; use 'zoom-in' or 'scale-search'.")

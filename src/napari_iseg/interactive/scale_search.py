@@ -1,7 +1,9 @@
 """Our window rule for small networks: find the object's scale at the first click, then look closely.
 
-At the first click nothing says how large the object is. The published rule shows the network the whole image; a small
-network trained on little data then sees a nucleus as three pixels. Here squares of several sides around the click are tried in
+At the first click nothing says how large the object is. The published rule shows the network the whole image;
+a small
+network trained on little data then sees a nucleus as three pixels. Here squares of several sides around the
+click are tried in
 one batch, and the network's own estimate of its IoU chooses. From then on the window follows the object.
 """
 
@@ -47,7 +49,9 @@ class ScaleSearch:
         if state.zoom is None:
             return self.search(state)
         wanted = self.wanted(state)
-        if wanted is None or (_holds(state.zoom, state.grid_clicks) and overlap(wanted, state.zoom) >= self.keep_iou):
+        if wanted is None or (
+            _holds(state.zoom, state.grid_clicks) and overlap(wanted, state.zoom) >= self.keep_iou
+        ):
             return (state.zoom,)
         return (wanted,)
 
@@ -65,7 +69,8 @@ class ScaleSearch:
     def wanted(self, state: State) -> Window | None:
         """The window around mask and positive clicks; None while there is neither."""
         mask = state.probability > self.threshold
-        rows, cols = list(np.flatnonzero(mask.any(1))), list(np.flatnonzero(mask.any(0)))
+        rows: list[float] = [*np.flatnonzero(mask.any(1))]
+        cols: list[float] = [*np.flatnonzero(mask.any(0))]
         for click in state.grid_clicks:
             if click.positive:
                 rows.append(click.row)
@@ -75,12 +80,16 @@ class ScaleSearch:
         spans = [(min(rows), max(rows)), (min(cols), max(cols))]
         # Nearly square: a thin object stretched to a square no longer looks like anything seen in training.
         longest = max(high - low + 1 for low, high in spans)
-        sides = tuple(round(max(self.expand * max(high - low + 1, 0.6 * longest), self.min_side)) for low, high in spans)
+        sides = tuple(
+            round(max(self.expand * max(high - low + 1, 0.6 * longest), self.min_side)) for low, high in spans
+        )
         middle = [(low + high) / 2 for low, high in spans]
         return _around(middle[0], middle[1], (sides[0], sides[1]), state.shape)
 
     def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
-        """The answer inside the window, the mask before outside of it; late clicks change only what they touch."""
+        """The answer inside the window, the mask before outside of it; late clicks change only what they
+        touch.
+        """
         merged = answer
         if state.zoom is not None:
             merged = state.probability.copy()
@@ -90,7 +99,9 @@ class ScaleSearch:
         return merged
 
     def _local(self, state: State, merged: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Keep changes that are connected to the newest click (FocalClick's progressive merge, arXiv 2204.02574)."""
+        """Keep changes that are connected to the newest click (FocalClick's progressive merge, arXiv
+        2204.02574).
+        """
         before = state.probability
         changed = (before > self.threshold) != (merged > self.threshold)
         click = state.grid_clicks[-1]

@@ -1,7 +1,9 @@
 """The starter network: a small U-Net with attention in its narrowest level, guided by click distances.
 
-Ours, not a published one; it takes the place of CFR-ICL's plain ViT where there is neither a GPU nor a large data set, and
-is trained and run by CFR-ICL's rules. What it gets beside the image is what a few thousand objects cannot teach: how far
+Ours, not a published one; it takes the place of CFR-ICL's plain ViT where there is neither a GPU nor a large
+data set, and
+is trained and run by CFR-ICL's rules. What it gets beside the image is what a few thousand objects cannot
+teach: how far
 each pixel is from the clicks in space, in colour, and along paths that do not cross edges.
 """
 
@@ -11,7 +13,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from timm.layers import Mlp
+from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
 from napari_iseg.backends.base import ClickNet
@@ -32,7 +34,8 @@ class Guidance(nn.Module):
         """(B, 12, H/2, W/2) for an image (B, 3, H, W) in [0, 1] and clicks (B, 2N, 3)."""
         size = (image.shape[-2] * image.shape[-1]) ** 0.5
         half = F.avg_pool2d(image.float(), 2)
-        # Distances are measured in units of the window's own contrast, else faint objects have no edges at all.
+        # Distances are measured in units of the window's own contrast, else faint objects have no
+        # edges at all.
         contrast = half.std((2, 3)).mean(1).clamp(min=0.02)[:, None, None, None]
         fine = half / contrast
         coarse = F.avg_pool2d(fine, 7, 1, 3, count_include_pad=False)
@@ -99,7 +102,8 @@ class AttentionBlock(nn.Module):
         mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(tokens.shape)
         tokens = tokens + self.project(mixed)
         tokens = tokens + self.mlp(self.norm2(tokens))
-        return tokens.transpose(1, 2).reshape(batch, channels, height, width)
+        result: Tensor = tokens.transpose(1, 2).reshape(batch, channels, height, width)
+        return result
 
 
 class ClickUNet(ClickNet):
@@ -129,17 +133,25 @@ class ClickUNet(ClickNet):
         for i in range(1, 4):
             self.down.append(
                 nn.Sequential(
-                    nn.Conv2d(widths[i - 1], widths[i], 3, stride=2, padding=1, bias=False), _norm(widths[i]), nn.ReLU(True)
+                    nn.Conv2d(widths[i - 1], widths[i], 3, stride=2, padding=1, bias=False),
+                    _norm(widths[i]),
+                    nn.ReLU(True),
                 )
             )
             if i < 3:
-                self.levels.append(nn.Sequential(*(ConvBlock(widths[i], widths[i]) for _ in range(depths[i]))))
+                self.levels.append(
+                    nn.Sequential(*(ConvBlock(widths[i], widths[i]) for _ in range(depths[i])))
+                )
             else:
-                self.levels.append(nn.Sequential(*(AttentionBlock(widths[i], widths[i] // 32) for _ in range(depths[i]))))
+                self.levels.append(
+                    nn.Sequential(*(AttentionBlock(widths[i], widths[i] // 32) for _ in range(depths[i])))
+                )
         self.lateral = nn.ModuleList(nn.Conv2d(widths[i + 1], widths[i], 1) for i in range(3))
         self.up = nn.ModuleList(ConvBlock(2 * widths[i], widths[i]) for i in range(3))
         self.out = nn.Conv2d(widths[0], 4, 3, padding=1)
-        self.quality = nn.Sequential(nn.Linear(widths[1] * 2 + widths[3], 64), nn.ReLU(True), nn.Linear(64, 1))
+        self.quality = nn.Sequential(
+            nn.Linear(widths[1] * 2 + widths[3], 64), nn.ReLU(True), nn.Linear(64, 1)
+        )
 
     def forward(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:
         """Mask logits, see `ClickNet`; any size, padded inside to a multiple of 16."""
@@ -163,7 +175,9 @@ class ClickUNet(ClickNet):
             prev_mask = F.pad(prev_mask, (0, right, 0, bottom))
         guidance = self.guidance(image, clicks)
         pixels = F.pixel_unshuffle(torch.cat([(image - 0.5) * 4, prev_mask * 2 - 1], 1), 2)
-        x = torch.cat([pixels, guidance.to(pixels.dtype) * 2 - 1], 1).contiguous(memory_format=torch.channels_last)
+        x = torch.cat([pixels, guidance.to(pixels.dtype) * 2 - 1], 1).contiguous(
+            memory_format=torch.channels_last
+        )
         x = self.stem(x)
         skips = []
         for down, level in zip(self.down, self.levels, strict=True):
@@ -179,10 +193,11 @@ class ClickUNet(ClickNet):
         return logits.float(), middle, deep
 
     def _quality(self, logits: Tensor, middle: Tensor, deep: Tensor) -> Tensor:
-        """Pools features inside and along the outline of the predicted mask: what tells a good mask from a bad one."""
-        inside = F.adaptive_avg_pool2d(logits.sigmoid(), middle.shape[-2:])
+        """Pools features inside and along the outline of the predicted mask: what tells a good mask from
+        a bad one.
+        """
+        inside = F.adaptive_avg_pool2d(logits.sigmoid(), (middle.shape[-2], middle.shape[-1]))
         edge = 4 * inside * (1 - inside)
-        pooled = [
-            (middle * weight).sum((2, 3)) / (weight.sum((2, 3)) + 1) for weight in (inside, edge)
-        ]
-        return self.quality(torch.cat([*pooled, deep.mean((2, 3))], 1).float())[:, 0]
+        pooled = [(middle * weight).sum((2, 3)) / (weight.sum((2, 3)) + 1) for weight in (inside, edge)]
+        quality: Tensor = self.quality(torch.cat([*pooled, deep.mean((2, 3))], 1).float())
+        return quality[:, 0]

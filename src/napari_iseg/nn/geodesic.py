@@ -1,6 +1,7 @@
 """How far a click reaches: Euclidean, geodesic and appearance distances as network inputs.
 
-The idea of feeding distances that respect image edges is DeepIGeoS's (arXiv 1707.00652), their exponential form
+The idea of feeding distances that respect image edges is DeepIGeoS's (arXiv 1707.00652), their exponential
+form
 MIDeepSeg's (arXiv 2104.12166). All of it is batched tensor code, so that it runs where the network runs.
 """
 
@@ -18,7 +19,8 @@ def euclidean(clicks: Tensor, height: int, width: int, stride: int) -> Tensor:
 
     Parameters
     ----------
-    clicks : (B, N, 3) rows (row, col, order) in input pixels; a row whose larger coordinate is negative is unused
+    clicks : (B, N, 3) rows (row, col, order) in input pixels; a row whose larger coordinate is below 0
+        is unused
     height, width : size of the result
     stride : input pixels per result pixel
 
@@ -63,7 +65,8 @@ def appearance(features: Tensor, clicks: Tensor, stride: int) -> Tensor:
 class GeodesicDistance(torch.nn.Module):
     """Length of the cheapest 8-connected path to a seed, where crossing an edge of the image costs.
 
-    A step of length l between two pixels whose features differ by f costs ``l * (spatial + f)``. Jacobi relaxation:
+    A step of length l between two pixels whose features differ by f costs ``l * (spatial + f)``. Jacobi
+    relaxation:
     after n sweeps every path of up to n steps has been seen, exact for seeds at most n pixels away.
     """
 
@@ -94,7 +97,9 @@ class GeodesicDistance(torch.nn.Module):
             length = (dr * dr + dc * dc) ** 0.5
             costs.append(length * (self.spatial + (features - shifted).square().sum(1, keepdim=True).sqrt()))
         cost = torch.stack(costs)  # (8, B, 1, h, w)
-        field = torch.full((batch, kinds, height + 2, width + 2), 2 * FAR, dtype=seeds.dtype, device=seeds.device)
+        field = torch.full(
+            (batch, kinds, height + 2, width + 2), 2 * FAR, dtype=seeds.dtype, device=seeds.device
+        )
         inner = field[..., 1:-1, 1:-1]
         inner.copy_(seeds)
         for _ in range(self.sweeps):

@@ -1,12 +1,14 @@
 """Pictures held in memory for training, and the square windows cut from them.
 
-Sets differ a thousandfold in how many objects they have, so a set is drawn first, by weight, then a picture, then an object.
+Sets differ a thousandfold in how many objects they have, so a set is drawn first, by weight, then a picture,
+then an object.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,7 +48,9 @@ def to_rgb8(image: npt.NDArray[np.generic]) -> UInt8:
     return np.ascontiguousarray(image[..., :3], dtype=np.uint8)
 
 
-def picture(image: npt.NDArray[np.generic], labels: npt.NDArray[np.integer], min_area: int = 40) -> Picture | None:
+def picture(
+    image: npt.NDArray[np.generic], labels: npt.NDArray[np.integer], min_area: int = 40
+) -> Picture | None:
     """A picture with its objects of at least ``min_area`` pixels; None when it has none."""
     labels32 = np.ascontiguousarray(labels, dtype=np.int32)
     areas = np.bincount(labels32.ravel())
@@ -72,7 +76,9 @@ class Bank:
         """Add one set; pictures without objects are left out."""
         kept = [p for p in pictures if p is not None]
         if not kept:
-            raise InputError(f"The training set {name!r} has no object of the minimum area; check its labels.")
+            raise InputError(
+                f"The training set {name!r} has no object of the minimum area; check its labels."
+            )
         self.names.append(name)
         self.sets.append(kept)
         self.weights.append(weight)
@@ -103,9 +109,16 @@ class Cut:
 
 
 def cut(
-    source: Picture, target: npt.NDArray[np.int64], centre: Sequence[float], side: float, size: int, rng: np.random.Generator
+    source: Picture,
+    target: npt.NDArray[np.int64],
+    centre: Sequence[float],
+    side: float,
+    size: int,
+    rng: np.random.Generator,
 ) -> Cut:
-    """Cut a window of about ``side`` pixels around ``centre``, shifted into the picture, resized, flipped and turned."""
+    """Cut a window of about ``side`` pixels around ``centre``, shifted into the picture, resized, flipped
+    and turned.
+    """
     height, width = source.labels.shape
     # Sides vary a little on their own, as crops of the zoom-in rule do (it does not keep the aspect ratio).
     sides = [min(extent, max(12, round(side * rng.uniform(0.85, 1.18)))) for extent in (height, width)]
@@ -119,20 +132,31 @@ def cut(
     view = np.s_[starts[0] : starts[0] + spans[0], starts[1] : starts[1] + spans[1]]
     outer = round(size * reach)
     shrink = max(spans) > outer
-    image = cv2.resize(source.image[view], (outer, outer), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
-    labels = cv2.resize(source.labels[view].astype(np.float32), (outer, outer), interpolation=cv2.INTER_NEAREST)
+    image: npt.NDArray[Any] = cv2.resize(
+        source.image[view], (outer, outer), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+    )
+    labels: npt.NDArray[Any] = cv2.resize(
+        source.labels[view].astype(np.float32), (outer, outer), interpolation=cv2.INTER_NEAREST
+    )
     if angle:
-        turn = cv2.getRotationMatrix2D((outer / 2 - 0.5, outer / 2 - 0.5), angle, 1.0)
+        turn: npt.NDArray[Any] = cv2.getRotationMatrix2D((outer / 2 - 0.5, outer / 2 - 0.5), angle, 1.0)
         turn[:, 2] -= (outer - size) / 2
-        image = cv2.warpAffine(image, turn, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        labels = cv2.warpAffine(labels, turn, (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
-    turns, mirror = rng.integers(4), rng.random() < 0.5
+        image = cv2.warpAffine(
+            image, turn, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        )
+        labels = cv2.warpAffine(
+            labels, turn, (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101
+        )
+    turns, mirror = int(rng.integers(4)), rng.random() < 0.5
     image, labels = np.rot90(image, turns), np.rot90(labels, turns)
     if mirror:
         image, labels = image[:, ::-1], labels[:, ::-1]
     scale = (outer / spans[0]) * (outer / spans[1])
     return Cut(
-        np.ascontiguousarray(image), np.ascontiguousarray(labels).astype(np.int32), int(target[0]), float(target[1] * scale)
+        np.ascontiguousarray(image),
+        np.ascontiguousarray(labels).astype(np.int32),
+        int(target[0]),
+        float(target[1] * scale),
     )
 
 
@@ -147,7 +171,8 @@ def point_inside(source: Picture, target: npt.NDArray[np.int64], rng: np.random.
 def draw_cut(source: Picture, size: int, rng: np.random.Generator, close: bool) -> Cut:
     """A random object in a random window.
 
-    ``close``: the window lies around the object, as after a first mask. Otherwise it lies around a pixel of the object and
+    ``close``: the window lies around the object, as after a first mask. Otherwise it lies around a pixel of
+    the object and
     has any scale, as when the first click is all that is known; the object may be far smaller or larger.
     """
     target = source.objects[rng.integers(len(source.objects))]

@@ -1,4 +1,6 @@
-"""The training loop: Lightning Fabric for devices and precision, checkpoints from which a run goes on exactly."""
+"""The training loop: Lightning Fabric for devices and precision, checkpoints from which a run goes on
+exactly.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +25,20 @@ from napari_iseg.training.bank import Bank
 from napari_iseg.training.iteration import icl_loss
 from napari_iseg.training.recipe import OptimRecipe, Recipe
 from napari_iseg.training.samples import SampleOptions, Samples
-from napari_iseg.training.synthetic import random_scene
 
 Validate = Callable[[ClickNet, int], dict[str, float]]
+
+
+def decay_start(optim: OptimRecipe) -> int:
+    """The step from which the learning rate falls."""
+    return optim.decay_from if optim.decay_from is not None else int(0.7 * optim.steps)
 
 
 def rate_at(step: int, optim: OptimRecipe) -> float:
     """Learning rate of a step: linear warm-up, constant, cosine to a hundredth."""
     if step < optim.warmup:
         return optim.rate * (step + 1) / optim.warmup
-    start = optim.decay_from if optim.decay_from is not None else int(0.7 * optim.steps)
+    start = decay_start(optim)
     if step <= start:
         return optim.rate
     done = min(1.0, (step - start) / max(1, optim.steps - start))
@@ -54,8 +60,10 @@ class Progress:
 class Trainer:
     """A run in a folder: ``last.ckpt`` (everything), ``best.ckpt`` (averaged weights), ``log.csv``.
 
-    A killed run that is started again in the same folder goes on from ``last.ckpt`` and ends with the same weights as
-    a run that was never killed: samples and clicks follow from (seed, step), not from how often the process started.
+    A killed run that is started again in the same folder goes on from ``last.ckpt`` and ends with the same
+    weights as
+    a run that was never killed: samples and clicks follow from (seed, step), not from how often the process
+    started.
     """
 
     def __init__(self, recipe: Recipe, bank: Bank, folder: Path, validate: Validate | None = None) -> None:
@@ -76,15 +84,22 @@ class Trainer:
             net.load_state_dict(load_model(self.recipe.start, device="cpu").net.state_dict())
         return net.to(memory_format=torch.channels_last)
 
-    def run(self, on_step: Callable[[Progress], None] = lambda progress: None) -> ClickNet:
+    def run(self, on_step: Callable[[Progress], object] | None = None) -> ClickNet:
         """Train to the recipe's last step and return the averaged network."""
         self.fabric.launch()
         net, average = self.build(), self.build().eval().requires_grad_(False)
         optimizer = torch.optim.AdamW(_groups(net, self.recipe.optim.weight_decay), lr=self.recipe.optim.rate)
         module, wrapped = self.fabric.setup(net, optimizer)
-        module.mark_forward_method("trained") if hasattr(net, "trained") else None
-        average = self.fabric.to_device(average)
-        state: dict[str, Any] = {"net": module, "optimizer": wrapped, "average": average, "step": 0, "best": float("inf")}
+        if hasattr(net, "trained"):
+            module.mark_forward_method("trained")
+        self.fabric.to_device(average)
+        state: dict[str, Any] = {
+            "net": module,
+            "optimizer": wrapped,
+            "average": average,
+            "step": 0,
+            "best": float("inf"),
+        }
         last = self.folder / "last.ckpt"
         if last.exists():
             self.fabric.load(last, state)
@@ -94,6 +109,8 @@ class Trainer:
             loss = self._step(module, wrapped, average, batch, step)
             state["step"] = step + 1
             scores = self._after(state)
+            if on_step is None:
+                continue
             on_step(
                 Progress(
                     step + 1,
@@ -106,12 +123,20 @@ class Trainer:
             )
         return average
 
-    def _step(self, module: Any, optimizer: Any, average: ClickNet, batch: dict[str, Tensor], step: int) -> float:
+    def _step(
+        self, module: Any, optimizer: Any, average: ClickNet, batch: dict[str, Tensor], step: int
+    ) -> float:
         recipe = self.recipe
         rng = np.random.default_rng((recipe.seed, step, self.fabric.global_rank + 1))
-        shared = np.random.default_rng((recipe.seed, step))  # equal on all devices: the same number of forwards
+        shared = np.random.default_rng(
+            (recipe.seed, step)
+        )  # equal on all devices: the same number of forwards
         forwards = int(shared.integers(1, recipe.loss.max_forwards + 1))
-        free = int(shared.integers(1, recipe.loss.free_forwards + 1)) if shared.random() < recipe.loss.free_share else 0
+        free = (
+            int(shared.integers(1, recipe.loss.free_forwards + 1))
+            if shared.random() < recipe.loss.free_share
+            else 0
+        )
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, recipe.optim)
         batch = {key: self.fabric.to_device(value) for key, value in batch.items()}
@@ -137,7 +162,10 @@ class Trainer:
             scores = self.validate(state["average"], step)
             if scores["noc"] < state["best"]:
                 state["best"] = scores["noc"]
-                self._save(self.folder / "best.ckpt", {"net": state["average"].state_dict(), "step": step, "scores": scores})
+                self._save(
+                    self.folder / "best.ckpt",
+                    {"net": state["average"].state_dict(), "step": step, "scores": scores},
+                )
         if step % recipe.keep_every == 0 or last_step:
             self._save(self.folder / "last.ckpt", state)
         return scores
@@ -151,18 +179,22 @@ class Trainer:
     def _batches(self, start: int) -> Iterator[dict[str, Tensor]]:
         recipe = self.recipe
         options = SampleOptions(**recipe.samples)
-        total = recipe.optim.steps * recipe.optim.batch * self.fabric.world_size
-        samples = Samples(self.bank, options, random_scene, recipe.seed, total)
-        first = start * recipe.optim.batch * self.fabric.world_size
+        per_step = recipe.optim.batch * self.fabric.world_size
+        total, first = recipe.optim.steps * per_step, start * per_step
+        samples = Samples(self.bank, options, recipe.seed, total, decay_start(recipe.optim) * per_step)
         mine = range(first + self.fabric.global_rank, total, self.fabric.world_size)
-        return ahead(samples, [mine[i : i + recipe.optim.batch] for i in range(0, len(mine), recipe.optim.batch)], recipe.workers)
+        return ahead(
+            samples,
+            [mine[i : i + recipe.optim.batch] for i in range(0, len(mine), recipe.optim.batch)],
+            recipe.workers,
+        )
 
 
 def ahead(samples: Samples, batches: Sequence[range], workers: int) -> Iterator[dict[str, Tensor]]:
     """Batches in order, made by threads a little ahead of their use.
 
-    Threads, not processes: making a sample is numpy and OpenCV, which let go of the interpreter, and the pictures need
-    not be copied. (Forked loader processes hang once OpenMP has run in the parent.)
+    Threads, not processes: making a sample is numpy and OpenCV, which let go of the interpreter, and the
+    pictures need not be copied. (Forked loader processes hang once OpenMP has run in the parent.)
     """
     with ThreadPoolExecutor(max(1, workers)) as pool:
         waiting: deque[list[Future[dict[str, Tensor]]]] = deque()

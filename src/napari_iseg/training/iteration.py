@@ -8,6 +8,7 @@ from torch import Tensor
 
 from napari_iseg.backends.base import ClickNet
 from napari_iseg.training.clicks import Draw, iterative_clicks
+from napari_iseg.training.iterative import icl_objective
 from napari_iseg.training.losses import normalised_focal_loss
 from napari_iseg.training.recipe import LossRecipe
 
@@ -15,12 +16,17 @@ Batch = dict[str, Tensor]
 
 
 def free_clicks(net: ClickNet, batch: Batch, count: int, draw: Draw) -> tuple[Tensor, Tensor]:
-    """``count`` forwards without gradient, each followed by a click: the previous mask (B, 1, H, W) and the clicks."""
+    """``count`` forwards without gradient, each followed by a click: the previous mask (B, 1, H, W) and
+    the clicks.
+    """
     clicks, previous = batch["clicks"], torch.zeros_like(batch["truth"])
+    training = net.training
+    net.eval()
     with torch.no_grad():
         for _ in range(count):
             previous = net(batch["image"], previous, clicks).sigmoid()
             clicks = iterative_clicks(previous, batch["truth"], clicks, draw)
+    net.train(training)
     return previous, clicks
 
 
@@ -31,25 +37,47 @@ def expected_iou(logits: Tensor, truth: Tensor, full_area: Tensor) -> Tensor:
     return common / (mask.sum((1, 2, 3)) + full_area - common).clamp(min=1)
 
 
-def icl_loss(net: ClickNet, batch: Batch, forwards: int, recipe: LossRecipe, draw: Draw, free: int = 0) -> Tensor:
-    """Sum over forwards i = 1..k of i times the normalised focal loss (CFR-ICL section 3.3; k = ``forwards``).
+def soft_dice(logits: Tensor, truth: Tensor) -> Tensor:
+    """One minus the Dice coefficient of the probabilities, (B,) in [0, 1]."""
+    probability = logits.sigmoid()
+    common = (probability * truth).sum((1, 2, 3))
+    return 1 - (2 * common + 1) / (probability.sum((1, 2, 3)) + truth.sum((1, 2, 3)) + 1)
 
-    Previous masks are detached, as published. A network with a quality head also learns the IoU of each of its masks,
-    a term of ours. Without ``recipe.icl`` only the last forward counts (plain iterative training).
+
+def icl_loss(
+    net: ClickNet, batch: Batch, forwards: int, recipe: LossRecipe, draw: Draw, free: int = 0
+) -> Tensor:
+    """The loss of one batch: ICL (or only the last forward without it), Dice and quality terms by the recipe.
+
+    A network with a quality head (``trained``) also learns the IoU of each of its masks; that term, the Dice
+    term and the free clicks are ours. ``free`` clicks are made without gradient first.
     """
-    previous, clicks = free_clicks(net, batch, free if recipe.icl else free + forwards - 1, draw)
-    total = batch["image"].new_zeros(())
-    trained = getattr(net, "trained", None)
-    for i in range(1, (forwards if recipe.icl else 1) + 1):
-        if trained is not None:
-            logits, quality = trained(batch["image"], previous, clicks)
-            target = expected_iou(logits, batch["truth"], batch["full_area"])
-            total = total + recipe.quality * F.binary_cross_entropy_with_logits(quality, target)
-        else:
-            logits = net(batch["image"], previous, clicks)
-        loss = normalised_focal_loss(logits, batch["truth"], alpha=recipe.alpha, gamma=recipe.gamma)
-        total = total + i * loss.mean()
-        previous = logits.detach().sigmoid()
-        if i < forwards:
-            clicks = iterative_clicks(previous, batch["truth"], clicks, draw)
-    return total
+    counted = forwards if recipe.icl else 1
+    previous, clicks = free_clicks(net, batch, free + forwards - counted, draw)
+    qualities: list[Tensor] = []
+
+    def answer(image: Tensor, previous: Tensor, clicks: Tensor) -> Tensor:
+        trained = getattr(net, "trained", None)
+        if trained is None:
+            logits: Tensor = net(image, previous, clicks)
+            return logits
+        logits, quality = trained(image, previous, clicks)
+        target = expected_iou(logits, batch["truth"], batch["full_area"])
+        qualities.append(F.binary_cross_entropy_with_logits(quality, target))
+        return logits
+
+    def criterion(logits: Tensor, truth: Tensor) -> Tensor:
+        loss = normalised_focal_loss(logits, truth, alpha=recipe.alpha, gamma=recipe.gamma)
+        return loss + recipe.dice * soft_dice(logits, truth) if recipe.dice else loss
+
+    objective = icl_objective(
+        answer,
+        batch["image"],
+        batch["truth"],
+        clicks,
+        forwards=counted,
+        add_click=lambda probability, truth, clicks: iterative_clicks(probability, truth, clicks, draw),
+        criterion=criterion,
+        previous=previous,
+    )
+    return objective.loss + recipe.quality * torch.stack(qualities).sum() if qualities else objective.loss

@@ -12,6 +12,7 @@ from napari_iseg.backends.base import ClickNet
 from napari_iseg.training.losses import normalised_focal_loss
 
 AddClick = Callable[[Tensor, Tensor, Tensor], Tensor]  # (probability, truth, clicks) -> clicks
+Answer = Callable[[Tensor, Tensor, Tensor], Tensor]  # (image, previous mask, clicks) -> logits, as a ClickNet
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (logits, truth) -> loss per sample
 
 
@@ -26,7 +27,7 @@ class Objective:
 
 
 def icl_objective(
-    net: ClickNet,
+    net: Answer,
     image: Tensor,
     truth: Tensor,
     clicks: Tensor,
@@ -35,6 +36,7 @@ def icl_objective(
     add_click: AddClick,
     criterion: Criterion = normalised_focal_loss,
     backward: Callable[[Tensor], object] | None = None,
+    previous: Tensor | None = None,
 ) -> Objective:
     """Iterative click loss: the sum over forwards i = 1..k of i times the loss, as in CFR-ICL's code.
 
@@ -54,7 +56,7 @@ def icl_objective(
     memory
         of one forward. The returned loss is then detached.
     """
-    previous = torch.zeros_like(image[:, :1])
+    previous = torch.zeros_like(image[:, :1]) if previous is None else previous
     total = image.new_zeros((), dtype=torch.float32)
     terms: list[Tensor] = []
     for i in range(1, forwards + 1):

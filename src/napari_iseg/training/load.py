@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 from skimage.measure import label
 
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.datasets import Dataset, open_dataset
 from napari_iseg.training.bank import Bank, Picture, picture
-from napari_iseg.training.recipe import DataRecipe, Recipe
+from napari_iseg.training.recipe import DataRecipe, Recipe, SceneRecipe
+from napari_iseg.training.synthetic import random_scene
 
 
 def open_sets(recipe: Recipe, data: Path | None) -> list[tuple[DataRecipe, Dataset, Dataset]]:
@@ -19,7 +21,7 @@ def open_sets(recipe: Recipe, data: Path | None) -> list[tuple[DataRecipe, Datas
 
     Parameters
     ----------
-    data : the folder the recipe's paths are relative to; default: the environment variable NAPARI_ISEG_DATA, or "."
+    data : the folder the recipe's paths are relative to; default: $NAPARI_ISEG_DATA, or "."
 
     Raises
     ------
@@ -31,7 +33,9 @@ def open_sets(recipe: Recipe, data: Path | None) -> list[tuple[DataRecipe, Datas
     for entry in recipe.data:
         path = root / entry.path
         if not path.exists():
-            raise InputError(f"The recipe's data set {entry.path!r} is not in {root}; give its folder with --data.")
+            raise InputError(
+                f"The recipe's data set {entry.path!r} is not in {root}; give its folder with --data."
+            )
         kind = entry.kind if entry.kind in ("instances", "semantic") else None
         whole = open_dataset(path, axis=entry.axis, kind=kind)  # type: ignore[arg-type]
         train, held_out = whole.split(recipe.validation.share, recipe.validation.seed)
@@ -40,15 +44,28 @@ def open_sets(recipe: Recipe, data: Path | None) -> list[tuple[DataRecipe, Datas
 
 
 def load_bank(
-    sets: list[tuple[DataRecipe, Dataset, Dataset]], on_set: Callable[[str, int], None] = lambda name, count: None
+    recipe: Recipe,
+    sets: list[tuple[DataRecipe, Dataset, Dataset]],
+    on_set: Callable[[str, int], object] | None = None,
 ) -> Bank:
-    """The training parts as pictures in memory; sets of one ``group`` share their weights' sum."""
+    """The training parts, and the recipe's made scenes, as pictures in memory."""
     bank = Bank()
     for entry, train, _ in sets:
         pictures = list(_pictures(train, entry.step))
         bank.add(train.name, pictures, entry.weight)
-        on_set(train.name, len(pictures))
+        if on_set is not None:
+            on_set(train.name, len(pictures))
+    if recipe.scenes.count:
+        bank.add("made scenes", _scenes(recipe.scenes, recipe.seed), recipe.scenes.weight)
+        if on_set is not None:
+            on_set("made scenes", recipe.scenes.count)
     return bank
+
+
+def _scenes(scenes: SceneRecipe, seed: int) -> Iterator[Picture | None]:
+    for index in range(scenes.count):
+        rng = np.random.default_rng((seed, 1, index))
+        yield picture(*random_scene(rng, scenes.size), min_area=60)
 
 
 def _pictures(dataset: Dataset, step: int) -> Iterator[Picture | None]:
@@ -58,5 +75,6 @@ def _pictures(dataset: Dataset, step: int) -> Iterator[Picture | None]:
         image, labels = item.image(), item.labels()
         yield picture(image, labels)
         if item.kind == "semantic":
-            # A class is one object in the evaluation; a person who clicks may as well mean one connected part of it.
+            # A class is one object in the evaluation; a person who clicks may as well mean one
+            # connected part of it.
             yield picture(image, label(labels, background=0, connectivity=2), min_area=120)

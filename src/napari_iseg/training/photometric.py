@@ -1,4 +1,6 @@
-"""Strong intensity augmentation: other microscopes, stains, cameras and satellites than those in the training folder."""
+"""Strong intensity augmentation: other microscopes, stains, cameras and satellites than those in the
+training folder.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,10 @@ Float = npt.NDArray[np.float32]
 
 
 def vary(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> Float:
-    """(S, S, 3) uint8 -> (S, S, 3) float32 in [0, 1] with random tone, colour, shading, blur, resolution and noise."""
-    x = image.astype(np.float32) / 255
+    """(S, S, 3) uint8 -> (S, S, 3) float32 in [0, 1] with random tone, colour, shading, blur, resolution
+    and noise.
+    """
+    x: Float = (image / np.float32(255)).astype(np.float32)
     if rng.random() < 0.3:
         x = _grey(x, rng)
     if rng.random() < 0.2:
@@ -28,7 +32,7 @@ def vary(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> Float:
     if rng.random() < 0.2:
         x = x * _shading(x.shape[0], rng)[..., None]
     if rng.random() < 0.15:
-        x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.5, 2.0))
+        x = _blurred(x, rng.uniform(0.5, 2.0))
     if rng.random() < 0.12:
         x = _coarser(x, rng)
     if rng.random() < 0.35:
@@ -37,33 +41,44 @@ def vary(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> Float:
 
 
 def _grey(x: Float, rng: np.random.Generator) -> Float:
-    """One channel three times, or the channel through a random smooth colour table (as fluorescence is often shown)."""
+    """One channel three times, or the channel through a random smooth colour table (as fluorescence is
+    often shown).
+    """
     share = rng.dirichlet((2, 3, 2)).astype(np.float32)
     grey = x @ share
     if rng.random() < 0.75:
         return np.repeat(grey[..., None], 3, axis=2)
     start, stop = rng.uniform(0, 1, (2, 3)).astype(np.float32)
-    return start + grey[..., None] * (stop - start)
+    coloured: Float = start + grey[..., None] * (stop - start)
+    return coloured
 
 
 def _shading(size: int, rng: np.random.Generator) -> Float:
     coarse = rng.uniform(0.5, 1.3, (3, 3)).astype(np.float32)
-    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    return _resized(coarse, size, cv2.INTER_CUBIC)
+
+
+def _blurred(x: Float, sigma: float) -> Float:
+    return np.asarray(cv2.GaussianBlur(x, (0, 0), sigma), np.float32)
+
+
+def _resized(x: Float, size: int, how: int) -> Float:
+    return np.asarray(cv2.resize(x, (size, size), interpolation=how), np.float32)
 
 
 def _coarser(x: Float, rng: np.random.Generator) -> Float:
     size = x.shape[0]
     small = max(8, round(size * rng.uniform(0.3, 0.8)))
-    x = cv2.resize(x, (small, small), interpolation=cv2.INTER_AREA)
-    return cv2.resize(x, (size, size), interpolation=cv2.INTER_LINEAR)
+    return _resized(_resized(x, small, cv2.INTER_AREA), size, cv2.INTER_LINEAR)
 
 
 def _noise(x: Float, rng: np.random.Generator) -> Float:
     strength = np.float32(np.exp(rng.uniform(np.log(0.01), np.log(0.12))))
     shape = x.shape if rng.random() < 0.4 else (*x.shape[:2], 1)
-    noise = rng.standard_normal(shape, dtype=np.float32)
+    noise: Float = rng.standard_normal(shape, dtype=np.float32)
     if rng.random() < 0.3:
-        noise = cv2.GaussianBlur(noise, (0, 0), 1.0).reshape(shape) * 3
+        noise = _blurred(noise, 1.0).reshape(shape) * 3
     if rng.random() < 0.3:  # shot noise grows with the signal
         noise = noise * np.sqrt(np.clip(x, 0, 1)) * 1.5
-    return x + strength * noise
+    noisy: Float = x + strength * noise
+    return noisy

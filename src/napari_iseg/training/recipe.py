@@ -15,21 +15,32 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DataRecipe:
-    """One training set: ``path`` under the data folder (zip, folder, or a volume's image file), its share of samples."""
+    """One training set: ``path`` under the data folder (zip, folder, or a volume's image file), its share
+    of samples.
+    """
 
     path: str
     weight: float = 1.0
     kind: str | None = None  # "instances" or "semantic"; None: by the dtype of the labels
     axis: int = 0
     step: int = 1  # of a volume, every step-th slice
-    group: str | None = None  # sets of one group are sampled as one
+
+
+@dataclass(frozen=True)
+class SceneRecipe:
+    """Made scenes of textured shapes, generated once at the start from the recipe's seed."""
+
+    count: int = 0
+    size: int = 288
+    weight: float = 0.15
 
 
 @dataclass(frozen=True)
 class OptimRecipe:
     """AdamW with warm-up, a constant rate, and a cosine fall from step ``decay_from`` to ``steps``.
 
-    The rate before ``decay_from`` does not depend on the later numbers, so a run may be made longer when it is resumed.
+    The rate before ``decay_from`` does not depend on the later numbers, so a run may be made longer when it
+    is resumed.
     """
 
     steps: int = 4000
@@ -39,7 +50,9 @@ class OptimRecipe:
     warmup: int = 200
     decay_from: int | None = None  # default: 70 % of the steps
     clip: float = 1.0
-    average: float = 0.998  # of the exponential moving average of weights, which is what is validated and exported
+    average: float = (
+        0.998  # of the exponential moving average of weights, which is what is validated and exported
+    )
     accumulate: int = 1
 
 
@@ -53,6 +66,7 @@ class LossRecipe:
     max_forwards: int = 3
     free_forwards: int = 4  # at most so many clicks are made without gradient first ...
     free_share: float = 0.3  # ... in this share of batches
+    dice: float = 0.0  # weight of a soft Dice term, ours: it keeps noisy outlines from ruling the loss
     quality: float = 0.1  # weight of the quality head's loss, for networks that have one
 
 
@@ -83,6 +97,7 @@ class Recipe:
     workers: int = 2
     keep_every: int = 200  # steps between checkpoints
     data: tuple[DataRecipe, ...] = ()
+    scenes: SceneRecipe = field(default_factory=SceneRecipe)
     samples: dict[str, Any] = field(default_factory=dict)
     optim: OptimRecipe = field(default_factory=OptimRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)
@@ -95,9 +110,12 @@ def _from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(table) - known)
     if unknown:
-        raise InputError(f"The recipe has an unknown entry {unknown[0]!r} in {where}; valid are {', '.join(sorted(known))}.")
+        valid = ", ".join(sorted(known))
+        raise InputError(f"The recipe has an unknown entry {unknown[0]!r} in {where}; valid are {valid}.")
     try:
-        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+        return kind(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+        )
     except TypeError as error:
         raise InputError(f"The recipe's {where} is incomplete: {error}.") from None
 
@@ -113,12 +131,16 @@ def read_recipe(path: Path) -> Recipe:
     try:
         table = tomllib.loads(path.read_text())
     except FileNotFoundError:
-        raise InputError(f"There is no recipe at {path}; recipes/ in the repository has some to copy.") from None
+        raise InputError(
+            f"There is no recipe at {path}; recipes/ in the repository has some to copy."
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"The recipe {path} is not valid TOML: {error}.") from None
     if not table.get("data"):
-        raise InputError(f"The recipe {path} names no training data; add at least one [[data]] table with a path.")
-    parts = {"optim": OptimRecipe, "loss": LossRecipe, "validation": ValidationRecipe}
+        raise InputError(
+            f"The recipe {path} names no training data; add at least one [[data]] table with a path."
+        )
+    parts = {"scenes": SceneRecipe, "optim": OptimRecipe, "loss": LossRecipe, "validation": ValidationRecipe}
     values = {key: value for key, value in table.items() if key not in parts and key != "data"}
     for key, kind in parts.items():
         if key in table:

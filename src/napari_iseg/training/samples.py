@@ -1,11 +1,11 @@
 """Training samples: a window with one target object, its first clicks, and what augmentation made of it.
 
-Sample ``i`` follows from (seed, i) alone, so a run that is resumed sees what a run that was never stopped sees.
+Sample ``i`` follows from (seed, i) alone, so a run that is resumed sees what a run that was never stopped
+sees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
@@ -16,11 +16,10 @@ from skimage.segmentation import felzenszwalb
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from napari_iseg.training.bank import Bank, Cut, draw_cut, picture
+from napari_iseg.training.bank import Bank, Cut, draw_cut
 from napari_iseg.training.clicks import ClickSampler
 from napari_iseg.training.photometric import vary
-
-Scene = Callable[[np.random.Generator, int], tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]]
+from napari_iseg.training.suem import suem
 
 
 @dataclass(frozen=True)
@@ -30,16 +29,16 @@ class SampleOptions:
     Parameters
     ----------
     size : side of the square window after resizing, pixels
+    late_size : the same while the learning rate falls; None keeps ``size``. Small windows first are cheap.
     close : share of windows that lie around the object instead of around the first click
-    synthetic : share of made scenes of textured shapes
     superpixels : share of samples whose object is a superpixel or a union of neighbouring ones
     suem : probability that a sample goes through the published SUEM stages
     centred : share of first clicks near the middle of the object, where people and the evaluation click
     """
 
     size: int = 160
+    late_size: int | None = None
     close: float = 0.55
-    synthetic: float = 0.15
     superpixels: float = 0.06
     suem: float = 0.25
     centred: float = 0.6
@@ -49,16 +48,19 @@ class SampleOptions:
 class Samples(Dataset[dict[str, Tensor]]):
     """An endless set of samples, by index.
 
-    Each item holds ``image`` (3, S, S) float32 in [0, 1], ``truth`` (1, S, S) float32, ``clicks`` (2N, 3) float32 and
-    ``full_area`` () float32: the area of the whole object in pixels of the window, also where the window cuts it.
+    Each item holds ``image`` (3, S, S) float32 in [0, 1], ``truth`` (1, S, S) float32, ``clicks`` (2N, 3)
+    float32 and ``full_area`` () float32: the area of the whole object in pixels of the window, also where
+    the window cuts it.
     """
 
-    def __init__(self, bank: Bank, options: SampleOptions, scene: Scene, seed: int, length: int) -> None:
+    def __init__(
+        self, bank: Bank, options: SampleOptions, seed: int, length: int, late_from: int | None = None
+    ) -> None:
         self.bank = bank
         self.options = options
-        self.scene = scene
         self.seed = seed
         self.length = length
+        self.late_from = length if late_from is None else late_from
 
     def __len__(self) -> int:
         return self.length
@@ -67,34 +69,26 @@ class Samples(Dataset[dict[str, Tensor]]):
         if index >= self.length:
             raise IndexError(index)
         rng = np.random.default_rng((self.seed, index))
+        late = index >= self.late_from and self.options.late_size is not None
+        size = (self.options.late_size if late else None) or self.options.size
         for _ in range(20):
             close = rng.random() < self.options.close
-            made = self._cut(rng, close)
+            made = self._cut(size, rng, close)
             masks = made.labels == made.target
             if np.count_nonzero(masks) >= 12:
                 return self._finish(made, close, rng)
         raise RuntimeError("Twenty windows in a row held no object; check the training labels.")
 
-    def _cut(self, rng: np.random.Generator, close: bool) -> Cut:
-        size = self.options.size
-        draw = rng.random()
-        if draw < self.options.synthetic:
-            source = None
-            while source is None:
-                source = picture(*self.scene(rng, int(rng.integers(200, 320))), min_area=60)
-            return draw_cut(source, size, rng, close)
+    def _cut(self, size: int, rng: np.random.Generator, close: bool) -> Cut:
         made = draw_cut(self.bank.draw(rng), size, rng, close)
-        if draw < self.options.synthetic + self.options.superpixels:
-            return _superpixel(made, rng)
-        return made
+        return _superpixel(made, rng) if rng.random() < self.options.superpixels else made
 
     def _finish(self, made: Cut, close: bool, rng: np.random.Generator) -> dict[str, Tensor]:
         image, target = made.image, made.labels == made.target
         full_area = made.full_area
         others: npt.NDArray[np.bool_] | None = (made.labels > 0) & ~target
         if rng.random() < self.options.suem:
-            from napari_iseg.training.suem import suem
-            image, target = suem(image, target, lambda: self._extra(rng), rng)
+            image, target = suem(image, target, lambda: self._extra(len(target), rng), rng)
             full_area, others = float(np.count_nonzero(target)), None
         clicks = self._clicks(target, others, close, rng)
         return {
@@ -104,13 +98,19 @@ class Samples(Dataset[dict[str, Tensor]]):
             "full_area": torch.tensor(max(full_area, np.count_nonzero(target)), dtype=torch.float32),
         }
 
-    def _extra(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    def _extra(
+        self, size: int, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """Another picture's window with one object, for SUEM."""
-        made = draw_cut(self.bank.draw(rng), self.options.size, rng, rng.random() < 0.5)
+        made = draw_cut(self.bank.draw(rng), size, rng, rng.random() < 0.5)
         return made.image, made.labels == made.target
 
     def _clicks(
-        self, target: npt.NDArray[np.bool_], others: npt.NDArray[np.bool_] | None, close: bool, rng: np.random.Generator
+        self,
+        target: npt.NDArray[np.bool_],
+        others: npt.NDArray[np.bool_] | None,
+        close: bool,
+        rng: np.random.Generator,
     ) -> npt.NDArray[np.float32]:
         sampler = self.options.clicks
         if close and rng.random() < 0.6:

@@ -1,0 +1,69 @@
+"""``napari-iseg train``: train a model by a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_iseg.cli.common import console, errors, print_json
+
+
+def train(
+    recipe: Annotated[
+        Path, typer.Argument(help="A recipe (TOML); recipes/ in the repository has some to copy.")
+    ],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data sets; default: $NAPARI_ISEG_DATA, or here.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/NAME.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Train so many steps instead of the recipe's.")
+    ] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="Number of GPUs.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Train a model by a recipe. Started again after a stop, it goes on from its last checkpoint.
+
+    Example: napari-iseg train recipes/cfr-icl-starter.toml --data ~/data --out runs/starter
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from napari_iseg.training.fit import Progress as Step
+    from napari_iseg.training.recipe import read_recipe
+    from napari_iseg.training.run import train as run
+
+    plan = read_recipe(recipe)
+    if steps is not None:
+        plan = replace(plan, optim=replace(plan.optim, steps=steps))
+    if devices is not None:
+        plan = replace(plan, devices=devices)
+    folder = out or Path("runs") / plan.name
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=errors) as bars:
+        task = bars.add_task(plan.name, total=plan.optim.steps)
+
+        def show(step: Step) -> None:
+            bars.update(task, completed=step.step, description=f"{plan.name}  loss {step.loss:.3f}")
+            if step.scores:
+                bars.console.print(
+                    f"step {step.step}: NoC@85 {step.scores['noc']:.2f}, IoU {step.scores['iou']:.3f}"
+                )
+
+        card = run(
+            plan,
+            folder,
+            data,
+            on_step=show,
+            on_set=lambda name, n: bars.console.print(f"{name}: {n} pictures"),
+        )
+    if as_json:
+        print_json(
+            {"model": card.name, "folder": card.folder, "log": folder / "log.csv", "sha256": card.sha256}
+        )
+    else:
+        console.print(
+            f"{card.title}: {card.folder}; import it with `napari-iseg models import {card.folder}`"
+        )

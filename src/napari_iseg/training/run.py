@@ -1,0 +1,75 @@
+"""A whole training run, as the command line and other programs call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from napari_iseg.backends.cards import ModelCard
+from napari_iseg.errors import InputError
+from napari_iseg.training.export import checkpoint_state, export, plot_curves
+from napari_iseg.training.fit import Log, Progress, Trainer
+from napari_iseg.training.load import load_bank, open_sets
+from napari_iseg.training.recipe import Recipe
+from napari_iseg.training.validation import NocValidator
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    data: Path | None = None,
+    *,
+    on_step: Callable[[Progress], object] | None = None,
+    on_set: Callable[[str, int], object] | None = None,
+) -> ModelCard:
+    """Train by a recipe, or go on with a run that was stopped, and export its best checkpoint.
+
+    Parameters
+    ----------
+    out : the run's folder: checkpoints, ``log.csv``, ``curves.png``, and the model in ``out / recipe.name``
+    data : the folder the recipe's data paths are relative to
+    on_step : told after each step
+    on_set : told the name and number of pictures of each loaded set
+
+    Raises
+    ------
+    InputError
+        When data are missing or the run's folder holds a run of another recipe.
+    """
+    sets = open_sets(recipe, data)
+    _same_recipe(recipe, out)
+    bank = load_bank(recipe, sets, on_set)
+    trainer = Trainer(recipe, bank, out, NocValidator(recipe, [held_out for _, _, held_out in sets]))
+    log: Log | None = None
+    last = Progress(0, recipe.optim.steps, float("nan"), 0.0, 0.0, {})
+
+    def record(progress: Progress) -> None:
+        nonlocal log, last
+        if log is None:
+            log = Log(out / "log.csv", progress.step - 1)
+        log.add(progress)
+        last = progress
+        if on_step is not None:
+            on_step(progress)
+
+    trainer.run(record)
+    best = out / "best.ckpt"
+    source = best if best.exists() else out / "last.ckpt"
+    plot_curves(out / "log.csv", out / "curves.png")
+    return export(
+        recipe,
+        checkpoint_state(source),
+        out / recipe.name,
+        {"steps": recipe.optim.steps, "seconds": last.seconds},
+    )
+
+
+def _same_recipe(recipe: Recipe, out: Path) -> None:
+    """Refuse to mix two recipes in one folder; a longer run or other validation is no other recipe."""
+    mark = out / "recipe.txt"
+    same = (recipe.name, recipe.backend, recipe.variant, recipe.seed, recipe.optim.batch, recipe.samples)
+    text = f"{same}\n"
+    if mark.exists() and mark.read_text() != text:
+        raise InputError(f"The folder {out} holds a run of another recipe; give another --out or remove it.")
+    out.mkdir(parents=True, exist_ok=True)
+    mark.write_text(text)

@@ -1,0 +1,55 @@
+"""NoC during training: the click protocol on a few objects of each set's held-out pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from napari_iseg import backends
+from napari_iseg.backends.base import ClickNet
+from napari_iseg.backends.cards import ModelCard
+from napari_iseg.backends.model import Model
+from napari_iseg.evaluation.datasets import Dataset
+from napari_iseg.evaluation.protocol import evaluate
+from napari_iseg.training.recipe import Recipe
+
+
+class NocValidator:
+    """Mean over sets of NoC@85 and of the IoU after the last click."""
+
+    def __init__(self, recipe: Recipe, sets: Sequence[Dataset]) -> None:
+        wanted = recipe.validation.sets
+        self.recipe = recipe
+        self.sets = [data for data in sets if not wanted or data.name in wanted]
+
+    def __call__(self, net: ClickNet, step: int) -> dict[str, float]:
+        """Scores of ``net``: ``noc`` and ``iou``."""
+        del step
+        recipe = self.recipe
+        card = ModelCard(recipe.name, recipe.backend, recipe.variant, inference=recipe.inference)
+        options = backends.get(recipe.backend).inference_for(recipe.variant).with_options(**recipe.inference)
+        device = next(net.parameters()).device
+        training = net.training
+        model = Model(card, net.eval(), device=str(device)).with_inference(
+            **{name: getattr(options, name) for name in recipe.inference}
+        )
+        reports = [
+            evaluate(
+                model,
+                data,
+                recipe.validation.max_clicks,
+                max_objects=recipe.validation.objects,
+                max_objects_per_image=4,
+                seed=recipe.validation.seed,
+            )
+            for data in self.sets
+            if next(data.objects(), None) is not None
+        ]
+        net.train(training)
+        torch.set_grad_enabled(True)
+        return {
+            "noc": float(np.mean([report.noc(0.85) for report in reports])),
+            "iou": float(np.mean([report.curve()[-1] for report in reports])),
+        }

@@ -1,0 +1,68 @@
+"""Our window rule: several scales for the first click, then close around the object."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_iseg.interactive.scale_search import ScaleSearch
+from napari_iseg.interactive.state import State
+from napari_iseg.prompts import Click, Window
+
+RULE = ScaleSearch((32, 64, 512), expand=1.5, min_side=24, keep_iou=0.7, threshold=0.5)
+
+
+def state(
+    shape: tuple[int, int], *clicks: Click, mask: Window | None = None, zoom: Window | None = None
+) -> State:
+    probability = np.zeros(shape, np.float32)
+    if mask is not None:
+        probability[mask.slices] = 1.0
+    return State(Window.of_shape(shape), 1, probability, zoom, tuple(clicks))
+
+
+def test_the_first_click_tries_squares_around_it_shifted_into_the_image() -> None:
+    windows = RULE.windows(state((200, 300), Click(5, 150)))
+    assert windows == (Window(0, 134, 32, 166), Window(0, 118, 64, 182), Window(0, 0, 200, 300))
+
+
+def test_scales_that_come_to_the_same_window_are_tried_once() -> None:
+    assert RULE.windows(state((20, 20), Click(5, 5))) == (Window(0, 0, 20, 20),)
+
+
+def test_later_windows_follow_mask_and_positive_clicks() -> None:
+    zoom = Window(0, 0, 200, 200)
+    later = state((200, 200), Click(50, 50), Click(99, 59), mask=Window(40, 40, 60, 60), zoom=zoom)
+    (window,) = RULE.windows(later)
+    assert window.contains(99, 59)
+    assert window.contains(40, 40)
+    assert window.height == 90
+    assert window.width == 54  # at least 0.6 of the longer side
+
+
+def test_a_window_that_still_fits_is_kept() -> None:
+    zoom = Window(35, 35, 65, 65)
+    assert RULE.windows(state((200, 200), Click(50, 50), mask=Window(41, 40, 60, 60), zoom=zoom)) == (zoom,)
+
+
+def test_outside_the_window_the_mask_before_stays() -> None:
+    zoom = Window(0, 0, 50, 50)
+    before = state((100, 100), Click(10, 10), mask=Window(80, 80, 90, 90), zoom=zoom)
+    answer = np.zeros((100, 100), np.float32)
+    answer[5:15, 5:15] = 0.9
+    merged = RULE.merge(before, answer, zoom)
+    assert merged[85, 85] == 1.0
+    assert merged[10, 10] == np.float32(0.9)
+
+
+def test_local_merge_takes_only_changes_at_the_new_click() -> None:
+    rule = ScaleSearch((32,), 1.5, 24, 0.7, 0.5, local_from=2)
+    zoom = Window(0, 0, 100, 100)
+    before = state((100, 100), Click(10, 10), Click(40, 40), mask=Window(5, 5, 15, 15), zoom=zoom)
+    answer = before.probability.copy()
+    answer[35:45, 35:45] = 0.9  # where the click is
+    answer[70:80, 70:80] = 0.9  # elsewhere
+    answer[5:10, 5:10] = 0.1  # elsewhere
+    merged = rule.merge(before, answer, zoom)
+    assert merged[40, 40] == np.float32(0.9)
+    assert merged[75, 75] == 0.0
+    assert merged[7, 7] == 1.0

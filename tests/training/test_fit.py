@@ -1,0 +1,134 @@
+"""Training goes on exactly where a killed run stopped, and a sample follows from its index alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_iseg.errors import InputError
+from napari_iseg.training.bank import Bank, draw_cut, picture
+from napari_iseg.training.fit import Progress, Trainer, rate_at
+from napari_iseg.training.iteration import expected_iou
+from napari_iseg.training.recipe import LossRecipe, OptimRecipe, Recipe, read_recipe
+from napari_iseg.training.samples import SampleOptions, Samples
+from napari_iseg.training.synthetic import random_scene
+
+TINY = {"trunk": "conv", "widths": [16, 16, 16, 32], "depths": [1, 1, 1, 1], "sweeps": 4}
+
+
+class Killed(Exception):
+    """Stands for a power cut."""
+
+
+@pytest.fixture(scope="module")
+def bank() -> Bank:
+    made = Bank()
+    scenes = [picture(*random_scene(np.random.default_rng(i), 96)) for i in range(4)]
+    made.add("scenes", scenes, 1.0)
+    return made
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return Recipe(
+        "tiny",
+        variant=TINY,
+        keep_every=2,
+        workers=1,
+        samples={"size": 32, "late_size": 48},
+        optim=OptimRecipe(steps=6, batch=2, rate=1e-3, warmup=2, decay_from=4),
+        loss=LossRecipe(dice=1.0, free_share=1.0, free_forwards=1),
+    )
+
+
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_never_killed(
+    bank: Bank, recipe: Recipe, tmp_path: Path
+) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.step == 3:
+            raise Killed
+
+    whole = Trainer(recipe, bank, tmp_path / "whole").run()
+    with pytest.raises(Killed):
+        Trainer(recipe, bank, tmp_path / "killed").run(stop)
+    steps: list[int] = []
+    resumed = Trainer(recipe, bank, tmp_path / "killed").run(lambda progress: steps.append(progress.step))
+    assert steps == [3, 4, 5, 6]  # the last checkpoint was written after step 2
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
+
+
+def test_training_changes_the_network_and_keeps_the_best_by_validation(
+    bank: Bank, recipe: Recipe, tmp_path: Path
+) -> None:
+    scores = iter([5.0, 3.0, 4.0])
+    recipe = replace(recipe, validation=replace(recipe.validation, every=2))
+    trainer = Trainer(recipe, bank, tmp_path, lambda net, step: {"noc": next(scores), "iou": 0.5})
+    trained = trainer.run()
+    before = trainer.build().state_dict()
+    assert any(not torch.equal(before[key], value) for key, value in trained.state_dict().items())
+    best = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    assert (best["step"], best["scores"]["noc"]) == (4, 3.0)
+
+
+def test_samples_follow_from_their_index(bank: Bank) -> None:
+    options = SampleOptions(size=32, suem=1.0, superpixels=0.5)
+    one, other = (Samples(bank, options, 7, 50) for _ in range(2))
+    other[3]
+    for key, value in one[11].items():
+        assert torch.equal(value, other[11][key]), key
+    assert one[11]["truth"].sum() > 0
+    assert one[11]["image"].min() >= 0
+    assert one[11]["image"].max() <= 1
+
+
+def test_the_first_click_lies_on_the_object(bank: Bank) -> None:
+    samples = Samples(bank, SampleOptions(size=32, suem=0.0, close=0.0), 1, 40)
+    for i in range(40):
+        row, col, _ = samples[i]["clicks"][0].int().tolist()
+        assert samples[i]["truth"][0, row, col] == 1
+
+
+def test_a_window_that_cuts_the_object_knows_its_whole_area() -> None:
+    labels = np.zeros((100, 100), np.int32)
+    labels[10:90, 10:90] = 1
+    source = picture(np.zeros((100, 100), np.uint8), labels)
+    assert source is not None
+    rng = np.random.default_rng(0)
+    areas = [draw_cut(source, 32, rng, close=False) for _ in range(20)]
+    assert all(cut.full_area >= np.count_nonzero(cut.labels == 1) * 0.8 for cut in areas)
+    logits = torch.full((1, 1, 4, 4), 9.0)
+    truth = torch.ones(1, 1, 4, 4)
+    assert expected_iou(logits, truth, torch.tensor([64.0])).item() == pytest.approx(0.25)
+
+
+def test_the_rate_warms_up_stays_and_falls() -> None:
+    optim = OptimRecipe(steps=100, rate=1.0, warmup=10, decay_from=60)
+    rates = [rate_at(step, optim) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert set(rates[10:61]) == {1.0}
+    assert all(a > b for a, b in pairwise(rates[60:]))
+    assert rates[-1] == pytest.approx(0.01)
+
+
+def test_a_recipe_names_its_mistakes(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    with pytest.raises(InputError, match="no recipe at"):
+        read_recipe(file)
+    file.write_text('name = "x"\n')
+    with pytest.raises(InputError, match=r"\[\[data\]\]"):
+        read_recipe(file)
+    file.write_text('name = "x"\n[optim]\nsteeps = 3\n[[data]]\npath = "a.zip"\n')
+    with pytest.raises(InputError, match=r"'steeps'.*steps"):
+        read_recipe(file)
+
+
+def test_the_recipes_in_the_repository_can_be_read() -> None:
+    folder = Path(__file__).parents[2] / "recipes"
+    found = [read_recipe(path) for path in sorted(folder.glob("*.toml"))]
+    assert any(recipe.name == "cfr-icl-starter" for recipe in found)
