@@ -1,4 +1,4 @@
-"""The CFR-ICL network against the published code's numbers; ISEG_PARITY may name the folder of the full files."""
+"""The CFR-ICL network against the published code's numbers; ISEG_PARITY may name the full files' folder."""
 
 import os
 from pathlib import Path

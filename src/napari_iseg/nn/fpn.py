@@ -27,7 +27,7 @@ class MapNorm(nn.GroupNorm):
         last = input.permute(0, 2, 3, 1)
         rows = last.flatten(1)
         normal = F.layer_norm(rows, rows.shape[1:], eps=self.eps).view(last.shape).permute(0, 3, 1, 2)
-        return torch.addcmul(self.bias[:, None, None], normal, self.weight[:, None, None])
+        return (normal * self.weight[:, None, None]).add_(self.bias[:, None, None])
 
 
 class SimplePyramid(nn.Module):

@@ -1,0 +1,179 @@
+"""ViT-B at 448 on two threads: our network against the same one written plainly, in one process, in turns.
+
+    python benchmarks/vit_attention.py [--repeats 5] [--threads 2] [--json FILE]
+
+"Plain" is the network as it is described: softmax attention as matrix products, windows cut and joined
+around each block's attention, every level of the head resized before the maps are concatenated and mixed. It
+uses the same weights and must give the same logits. A third forward, ours with only the attention replaced,
+shows how much of the gain is the fused attention and how much the rest.
+
+Wall time decides; processor time is given beside it because it suffers less from other programs' load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_iseg import backends
+from napari_iseg.backends.cfr_icl import CfrIclNet
+from napari_iseg.nn import plain_vit
+from napari_iseg.nn.clicks import click_disks
+from napari_iseg.nn.plain_vit import Attention, Block
+
+BAR = 0.8
+Inputs = tuple[Tensor, Tensor, Tensor]
+
+
+def softmax_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """(B, heads, N, D) three times -> (B, heads, N, D)."""
+    weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+    return weights.softmax(-1) @ value
+
+
+def plain_attention(attn: Attention, x: Tensor) -> Tensor:
+    batch, count, dim = x.shape
+    qkv = attn.qkv(x).reshape(batch, count, 3, attn.heads, dim // attn.heads).permute(2, 0, 3, 1, 4)
+    mixed = softmax_attention(*qkv.unbind(0))
+    out: Tensor = attn.proj(mixed.transpose(1, 2).reshape(batch, count, dim))
+    return out
+
+
+def plain_block(block: Block, x: Tensor, windows: tuple[int, int] | None) -> Tensor:
+    """One block on (B, rows, cols, C); ``windows`` None for a global one."""
+    batch, rows, cols, dim = x.shape
+    normal = block.norm1(x)
+    if windows is None:
+        mixed = plain_attention(block.attn, normal.view(batch, rows * cols, dim)).view(x.shape)
+    else:
+        down, across = windows
+        high, wide = rows // down, cols // across
+        cut = normal.view(batch, down, high, across, wide, dim).transpose(2, 3).reshape(-1, high * wide, dim)
+        mixed = plain_attention(block.attn, cut).view(batch, down, across, high, wide, dim)
+        mixed = mixed.transpose(2, 3).reshape(x.shape)
+    x = x + mixed
+    out: Tensor = x + block.mlp.fc2(F.gelu(block.mlp.fc1(block.norm2(x))))
+    return out
+
+
+def plain_pyramid(net: CfrIclNet, x: Tensor) -> list[Tensor]:
+    """The neck layer by layer, with torch's own group norm."""
+    levels = []
+    for stage in (net.neck.down_4, net.neck.down_8, net.neck.down_16, net.neck.down_32):
+        y = x
+        for layer in stage:
+            y = nn.GroupNorm.forward(layer, y) if isinstance(layer, nn.GroupNorm) else layer(y)
+        levels.append(y)
+    return levels
+
+
+def plain_forward(net: CfrIclNet, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:
+    height, width = image.shape[-2:]
+    vit = net.backbone
+    mean, std = image.new_tensor(((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))[..., None, None]
+    prompts = net.patch_embed_coords.proj(torch.cat([prev_mask, click_disks(clicks, height, width)], 1))
+    x = (vit.patch_embed.proj((image - mean) / std) + prompts).permute(0, 2, 3, 1).contiguous()
+    grid = (x.shape[1], x.shape[2])
+    x = x + vit.pos_embed[:, 1:].view(1, *grid, -1)
+    for i, block in enumerate(vit.blocks):
+        x = plain_block(block, x, None if (i + 1) % vit.group == 0 else vit.windows(grid))
+    levels = plain_pyramid(net, x.permute(0, 3, 1, 2).contiguous())
+    levels = [F.relu(conv.conv(level)) for conv, level in zip(net.head.convs, levels, strict=True)]
+    size = levels[0].shape[-2:]
+    levels = [F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in levels]
+    logits = net.head.conv_seg(F.relu(net.head.fusion_conv.conv(torch.cat(levels, 1))))
+    return F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=True)
+
+
+@contextmanager
+def without_fused_attention() -> Iterator[None]:
+    """Our network with softmax attention in place of the fused one, and nothing else changed."""
+    fused, plain_vit.F.scaled_dot_product_attention = F.scaled_dot_product_attention, softmax_attention
+    try:
+        yield
+    finally:
+        plain_vit.F.scaled_dot_product_attention = fused
+
+
+def in_turns(
+    forwards: dict[str, Callable[[], Tensor]], repeats: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Wall and processor seconds of each forward, in turns so that other load hits all alike."""
+    wall: dict[str, list[float]] = {name: [] for name in forwards}
+    processor: dict[str, list[float]] = {name: [] for name in forwards}
+    for _ in range(repeats):
+        for name, forward in forwards.items():
+            start, used = time.perf_counter(), time.process_time()
+            forward()
+            wall[name].append(time.perf_counter() - start)
+            processor[name].append(time.process_time() - used)
+    return wall, processor
+
+
+def networks() -> tuple[CfrIclNet, CfrIclNet]:
+    """Two networks of equal weights: convolutions laid out as in `Model`, and as torch does by default."""
+    torch.manual_seed(0)
+    plain = backends.build("cfr-icl", "vit-b").eval()
+    ours = backends.build("cfr-icl", "vit-b").eval()
+    assert isinstance(plain, CfrIclNet)
+    assert isinstance(ours, CfrIclNet)
+    ours.load_state_dict(plain.state_dict())
+    return ours.to(memory_format=torch.channels_last), plain
+
+
+def measure(repeats: int) -> dict[str, float]:
+    ours, plain = networks()
+    ours.prepare(448, 448)
+    clicks = torch.tensor([[[150.0, 180.5, 0], [300, 200, 2], [60.25, 300, 1], [-1, -1, -1]]])
+    inputs = (torch.rand(1, 3, 448, 448), torch.zeros(1, 1, 448, 448), clicks)
+
+    def swapped() -> Tensor:
+        with without_fused_attention():
+            out: Tensor = ours(*inputs)
+            return out
+
+    forwards: dict[str, Callable[[], Tensor]] = {
+        "ours": lambda: ours(*inputs),
+        "ours_with_softmax": swapped,
+        "plain": lambda: plain_forward(plain, *inputs),
+    }
+    with torch.inference_mode():
+        logits = {name: forward() for name, forward in forwards.items()}  # the first run also warms up
+        wall, processor = in_turns(forwards, repeats)
+    result = {f"{name}_s": statistics.median(values) for name, values in wall.items()}
+    result |= {f"{name}_cpu_s": statistics.median(values) for name, values in processor.items()}
+    result["ratio"] = result["ours_s"] / result["plain_s"]
+    result["cpu_ratio"] = result["ours_cpu_s"] / result["plain_cpu_s"]
+    differences = [float((logits["ours"] - other).abs().max()) for other in logits.values()]
+    result["largest_difference_in_std"] = max(differences) / float(logits["ours"].std())
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    result = measure(options.repeats)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    for name, value in result.items():
+        print(f"{name:26} {value:.3g}")
+    print(f"bar: ratio at most {BAR}: {'met' if result['ratio'] <= BAR else 'MISSED'}")
+
+
+if __name__ == "__main__":
+    main()
