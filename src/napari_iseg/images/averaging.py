@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 
 def averaged(
@@ -14,8 +15,7 @@ def averaged(
     Parameters
     ----------
     row_edges, col_edges : (n + 1,) increasing float64
-        Borders of the cells in pixels of ``pixels`` (0 is the upper border of the first pixel); fractions
-        weigh.
+        Borders of the cells in pixels of ``pixels``; 0 is the upper border of the first one, fractions weigh.
 
     Returns
     -------
@@ -30,17 +30,21 @@ def _along(
     size = pixels.shape[axis]
     if len(edges) == size + 1 and np.array_equal(edges, np.arange(size + 1)):
         return pixels
-    edges = np.clip(edges, 0, size)
     moved = np.moveaxis(pixels, axis, 0)
-    # The integral up to each edge: whole pixels from a running sum, and the fraction of the pixel it cuts.
-    total = np.zeros((size + 1, *moved.shape[1:]), np.float64)
-    np.cumsum(moved, axis=0, dtype=np.float64, out=total[1:])
-    whole = np.minimum(edges.astype(np.int64), size - 1)
-    fraction = (edges - whole).reshape(-1, *[1] * (moved.ndim - 1))
-    integral = total[whole] + fraction * moved[whole]
-    widths = np.diff(edges).reshape(-1, *[1] * (moved.ndim - 1))
+    means = _weights(edges, size) @ moved.reshape(size, -1)
+    return np.moveaxis(means.reshape(-1, *moved.shape[1:]), 0, axis)
+
+
+def _weights(edges: npt.NDArray[np.float64], size: int) -> sparse.csr_array:
+    """(cells, pixels) float32: how much of each pixel each cell holds; rows sum to 1."""
     # A pyramid level may have lost the last fraction of a pixel: cells beyond its end take its last pixel.
-    means = np.where(
-        widths > 0, np.diff(integral, axis=0) / np.where(widths > 0, widths, 1), moved[whole[:-1]]
-    )
-    return np.moveaxis(np.asarray(means, np.float32), 0, axis)
+    start = np.minimum(edges[:-1], size - 1)
+    stop = np.maximum(np.minimum(edges[1:], size), np.nextafter(start, np.inf))
+    first = np.floor(start).astype(np.int64)
+    reach = int((np.ceil(stop) - first).max())
+    pixel = first[:, None] + np.arange(reach)
+    inside = np.minimum(stop[:, None], pixel + 1) - np.maximum(start[:, None], pixel)
+    weight = np.maximum(inside, 0) / (stop - start)[:, None]
+    cell, held = np.nonzero(weight)
+    values = weight[cell, held].astype(np.float32)
+    return sparse.csr_array((values, (cell, pixel[cell, held])), shape=(len(start), size))
