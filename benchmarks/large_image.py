@@ -128,7 +128,8 @@ def main() -> int:
             failed |= large > 1.3 * small or growth > 300
             print(
                 f"{name:9s} crop {small:6.0f} ms  large {large:6.0f} ms  ratio {large / small:.2f} "
-                f"(bar 1.3); processor {small_cpu:.0f} and {large_cpu:.0f} ms; growth {growth:.0f} MB (bar 300)",
+                f"(bar 1.3); processor {small_cpu:.0f} and {large_cpu:.0f} ms; "
+                f"growth {growth:.0f} MB (bar 300)",
                 flush=True,
             )
     return int(failed)
