@@ -14,6 +14,7 @@ from napari_iseg.errors import InputError
 from napari_iseg.training.bank import Bank, draw_cut, picture
 from napari_iseg.training.fit import Progress, Trainer, rate_at
 from napari_iseg.training.iteration import expected_iou
+from napari_iseg.training.published import PublishedSamples, Rule
 from napari_iseg.training.recipe import LossRecipe, OptimRecipe, Recipe, read_recipe
 from napari_iseg.training.samples import SampleOptions, Samples
 from napari_iseg.training.synthetic import random_scene
@@ -132,3 +133,25 @@ def test_the_recipes_in_the_repository_can_be_read() -> None:
     folder = Path(__file__).parents[2] / "recipes"
     found = [read_recipe(path) for path in sorted(folder.glob("*.toml"))]
     assert any(recipe.name == "cfr-icl-starter" for recipe in found)
+
+
+@pytest.mark.parametrize("rule", ["cocolvis", "sbd"])
+def test_published_samples_have_clicks_on_their_objects(bank: Bank, rule: Rule) -> None:
+    one, other = (PublishedSamples(bank, rule, 3, 30, size=128, max_clicks=4) for _ in range(2))
+    other[1]
+    for i in range(12):
+        sample = one[i]
+        assert torch.equal(sample["image"], other[i]["image"])
+        for row, col, order in sample["clicks"][:4].int().tolist():
+            assert order == -1 or sample["truth"][0, row, col] == 1
+        for row, col, order in sample["clicks"][4:].int().tolist():
+            assert order == -1 or sample["truth"][0, row, col] == 0
+
+
+def test_an_unknown_sampling_is_refused_with_the_valid_ones(
+    bank: Bank, recipe: Recipe, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="'windows', 'cocolvis' or 'sbd'"):
+        Trainer(replace(recipe, sampling="cocolvi"), bank, tmp_path).run()
+    with pytest.raises(InputError, match="shuem"):
+        Trainer(replace(recipe, samples={"shuem": 1}), bank, tmp_path).run()

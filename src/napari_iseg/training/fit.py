@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import Dataset, default_collate
 
 from napari_iseg import backends
 from napari_iseg.backends.base import ClickNet
+from napari_iseg.errors import InputError
 from napari_iseg.training.bank import Bank
 from napari_iseg.training.iteration import icl_loss
+from napari_iseg.training.published import PublishedSamples, Rule
 from napari_iseg.training.recipe import OptimRecipe, Recipe
 from napari_iseg.training.samples import SampleOptions, Samples
 
@@ -176,12 +178,25 @@ class Trainer:
         if self.fabric.is_global_zero:
             part.replace(path)
 
+    def _samples(self, total: int, late_from: int) -> Dataset[dict[str, Tensor]]:
+        recipe = self.recipe
+        try:
+            if recipe.sampling in ("cocolvis", "sbd"):
+                rule: Rule = "sbd" if recipe.sampling == "sbd" else "cocolvis"
+                return PublishedSamples(self.bank, rule, recipe.seed, total, **recipe.samples)
+            if recipe.sampling == "windows":
+                return Samples(self.bank, SampleOptions(**recipe.samples), recipe.seed, total, late_from)
+        except TypeError as error:
+            raise InputError(
+                f"The recipe's [samples] do not fit sampling = {recipe.sampling!r}: {error}."
+            ) from None
+        raise InputError(f"Unknown sampling {recipe.sampling!r}; use 'windows', 'cocolvis' or 'sbd'.")
+
     def _batches(self, start: int) -> Iterator[dict[str, Tensor]]:
         recipe = self.recipe
-        options = SampleOptions(**recipe.samples)
         per_step = recipe.optim.batch * self.fabric.world_size
         total, first = recipe.optim.steps * per_step, start * per_step
-        samples = Samples(self.bank, options, recipe.seed, total, decay_start(recipe.optim) * per_step)
+        samples = self._samples(total, decay_start(recipe.optim) * per_step)
         mine = range(first + self.fabric.global_rank, total, self.fabric.world_size)
         return ahead(
             samples,
@@ -190,7 +205,9 @@ class Trainer:
         )
 
 
-def ahead(samples: Samples, batches: Sequence[range], workers: int) -> Iterator[dict[str, Tensor]]:
+def ahead(
+    samples: Dataset[dict[str, Tensor]], batches: Sequence[range], workers: int
+) -> Iterator[dict[str, Tensor]]:
     """Batches in order, made by threads a little ahead of their use.
 
     Threads, not processes: making a sample is numpy and OpenCV, which let go of the interpreter, and the

@@ -98,7 +98,8 @@ class Recipe:
     keep_every: int = 200  # steps between checkpoints
     data: tuple[DataRecipe, ...] = ()
     scenes: SceneRecipe = field(default_factory=SceneRecipe)
-    samples: dict[str, Any] = field(default_factory=dict)
+    sampling: str = "windows"  # ours, see samples.py; or "cocolvis" / "sbd", published, see published.py
+    samples: dict[str, Any] = field(default_factory=dict)  # options of that
     optim: OptimRecipe = field(default_factory=OptimRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)
     validation: ValidationRecipe = field(default_factory=ValidationRecipe)

@@ -1,0 +1,76 @@
+"""The validation table of a click model: every set of a recipe, pictures that were never trained on.
+
+    python benchmarks/starter.py recipes/cfr-icl-starter.toml --data FOLDER --out results [--model NAME]
+        [--objects 20] [--baseline] [--refine N]
+
+Each set's report is written as soon as it is there; sets that have one are not run again, so the run may be stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from napari_iseg.evaluation.baselines import RandomWalker
+from napari_iseg.evaluation.datasets import Dataset, concatenate
+from napari_iseg.evaluation.methods import ClickMethod, ModelMethod
+from napari_iseg.evaluation.protocol import evaluate
+from napari_iseg.training.load import open_sets
+from napari_iseg.training.recipe import read_recipe
+from napari_iseg.weights.store import load_model
+
+
+def validation_sets(recipe: Path, data: Path) -> list[Dataset]:
+    """Held-out parts; parts of one source (two zips of nuclei, three patients) are one set."""
+    joined: dict[str, list[Dataset]] = {}
+    for _, _, held_out in open_sets(read_recipe(recipe), data):
+        joined.setdefault("_".join(held_out.name.split("_")[:2]), []).append(held_out)
+    return [concatenate(name, parts) for name, parts in joined.items()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", default="cfr-icl-starter")
+    parser.add_argument("--objects", type=int, default=20)
+    parser.add_argument("--per-image", type=int, default=4)
+    parser.add_argument("--baseline", action="store_true", help="the random walker instead of a model, instance sets")
+    parser.add_argument("--refine", type=int, help="refinement passes instead of the model's own")
+    parser.add_argument("--sets", nargs="*", help="only these sets")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    method: ClickMethod
+    if options.baseline:
+        method = RandomWalker()
+    else:
+        model = load_model(options.model)
+        if options.refine is not None:
+            model = model.with_inference(refine_steps=options.refine)
+        method = ModelMethod(model)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for data in validation_sets(options.recipe, options.data):
+        target = options.out / f"{data.name}.json"
+        if target.exists() or (options.sets and data.name not in options.sets):
+            continue
+        if options.baseline and data.kind == "semantic":
+            continue
+        report = evaluate(method, data, 20, max_objects=options.objects, max_objects_per_image=options.per_image)
+        target.write_text(json.dumps({"kind": data.kind, "drop": report.largest_drop(), **report.to_dict()}))
+        print(
+            f"{data.name:20s} {len(report.objects):3d} objects  NoC@80/85/90 "
+            f"{report.noc(0.8):5.2f} {report.noc(0.85):5.2f} {report.noc(0.9):5.2f}  IoU@1/3/5/10 "
+            + " ".join(f"{report.iou_at(k):.3f}" for k in (1, 3, 5, 10))
+            + f"  failures@85 {report.failures(0.85)}  drop {report.largest_drop():.3f}"
+            f"  {report.prediction_seconds_per_click:.3f} s/click",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

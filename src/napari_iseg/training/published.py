@@ -1,0 +1,106 @@
+"""Samples as CFR-ICL's training scripts draw them: whole pictures augmented to one size, then objects and
+clicks.
+
+Follows the published sampling of objects (unions with probability 0.15, few empty samples), clicks and SUEM.
+Our own
+`samples.Samples` cuts windows around objects instead.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+from types import MappingProxyType
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from napari_iseg.training.augment import published_augmentation
+from napari_iseg.training.bank import Bank
+from napari_iseg.training.clicks import ClickSampler
+from napari_iseg.training.suem import suem
+
+Rule = Literal["cocolvis", "sbd"]
+Masks = list[npt.NDArray[np.bool_]]
+
+_MIN_AREA: Final = MappingProxyType({"cocolvis": 1000, "sbd": 20})
+_KEEP_EMPTY: Final = MappingProxyType({"cocolvis": 0.05, "sbd": 0.01})
+_TRIES = 50
+
+
+class PublishedSamples(Dataset[dict[str, Tensor]]):
+    """An endless set of samples by index, with the entries of `samples.Samples`.
+
+    Parameters
+    ----------
+    rule : "cocolvis" or "sbd", the two published recipes
+    size : side of the samples, pixels; 448 in the published training
+    max_clicks : of each sign; 24 for ViT-B and 12 for ViT-H
+    with_suem : whether samples go through the SUEM stages
+    """
+
+    def __init__(
+        self,
+        bank: Bank,
+        rule: Rule,
+        seed: int,
+        length: int,
+        *,
+        size: int = 448,
+        max_clicks: int = 24,
+        with_suem: bool = True,
+    ) -> None:
+        self.bank = bank
+        self.rule = rule
+        self.seed = seed
+        self.length = length
+        self.clicks = ClickSampler(max_clicks=max_clicks)
+        self.with_suem = with_suem
+        self._augment = published_augmentation(rule, size)
+        self._lock = Lock()  # torchvision draws from torch's one generator
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        if index >= self.length:
+            raise IndexError(index)
+        rng = np.random.default_rng((self.seed, index))
+        image, objects = self._draw(rng, rng.random() < _KEEP_EMPTY[self.rule])
+        empty = np.zeros(image.shape[:2], np.bool_)
+        chosen = self.clicks.choose_objects(len(objects), rng) if objects else []
+        targets = [objects[i] for i in chosen]
+        rest = [mask for i, mask in enumerate(objects) if i not in chosen]
+        others = np.logical_or.reduce(rest) if rest else None
+        truth = np.logical_or.reduce(targets) if targets else empty
+        if self.with_suem and targets:
+            image, edited = suem(image, truth, lambda: self._extra(rng), rng)
+            if edited is not truth:
+                targets, truth, others = [edited], edited, None
+        clicks = self.clicks.sample(targets, others if targets else empty, rng)
+        return {
+            "image": torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1).contiguous(),
+            "truth": torch.from_numpy(truth.astype(np.float32))[None],
+            "clicks": torch.from_numpy(clicks),
+            "full_area": torch.tensor(float(np.count_nonzero(truth))),
+        }
+
+    def _draw(self, rng: np.random.Generator, empty_will_do: bool) -> tuple[npt.NDArray[np.uint8], Masks]:
+        """An augmented picture and the masks of its objects that are large enough."""
+        for _ in range(_TRIES):
+            source = self.bank.draw(rng)
+            with self._lock:
+                image, labels = self._augment(source.image, source.labels, int(rng.integers(2**31)))
+            areas = np.bincount(labels.ravel())
+            areas[0] = 0
+            masks = [labels == label for label in np.flatnonzero(areas >= _MIN_AREA[self.rule])]
+            if masks or empty_will_do:
+                return image, masks
+        raise RuntimeError(f"{_TRIES} pictures in a row held no object of {_MIN_AREA[self.rule]} pixels.")
+
+    def _extra(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        image, masks = self._draw(rng, empty_will_do=False)
+        return image, masks[int(rng.integers(len(masks)))]
