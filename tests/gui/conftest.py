@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-HAS_DISPLAY = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform in ("win32", "darwin")
+from .fakes import FakeLoader
+
+HAS_DISPLAY = sys.platform in ("win32", "darwin") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
+
+if HAS_DISPLAY:
+    from napari_iseg.widgets.click_dock import ClickDock
+    from napari_iseg.widgets.preferences import Preferences
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -20,3 +28,56 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if here in item.path.parents:
             item.add_marker(skip)
+
+
+class Bench:
+    """A viewer with the dock, and short ways to use it."""
+
+    def __init__(self, viewer: Any, qtbot: Any, folder: Path) -> None:
+        self.viewer, self.qtbot, self.folder = viewer, qtbot, folder
+        self.loader = FakeLoader()
+        self.dock: ClickDock | None = None
+
+    def open(self, **preferences: Any) -> ClickDock:
+        """The dock, in the window."""
+        settings = {"preload": False, "autosave_folder": self.folder} | preferences
+        self.dock = ClickDock(self.viewer, loader=self.loader, preferences=Preferences(**settings))
+        self.viewer.window.add_dock_widget(self.dock, name="Click segmentation")
+        return self.dock
+
+    @property
+    def editor(self) -> Any:
+        """That of the chosen image."""
+        assert self.dock is not None
+        return self.dock.controller.editor
+
+    def click(self, point: Any, positive: bool = True) -> None:
+        """A click at a data position of the chosen image, answered before this returns."""
+        assert self.dock is not None
+        self.dock.controller.click_world(self.dock.controller.image.data_to_world(point), positive)
+        self.settle()
+
+    def do(self, name: str) -> None:
+        """An action, finished before this returns."""
+        assert self.dock is not None
+        self.dock.controller.perform(name)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until everything asked for is done."""
+        assert self.dock is not None
+        controller = self.dock.controller
+        self.qtbot.waitUntil(
+            lambda: not controller.worker.busy and (controller.editor is None or controller.editor.settled),
+            timeout=20_000,
+        )
+
+
+@pytest.fixture
+def bench(make_napari_viewer: Any, qtbot: Any, tmp_path: Path) -> Iterator[Bench]:
+    """A bench; its dock is shut down at the end and must leave no thread."""
+    made = Bench(make_napari_viewer(), qtbot, tmp_path / "sessions")
+    yield made
+    if made.dock is not None:
+        made.dock.shut_down()
+        assert made.dock.controller.worker.join(10), "the worker thread did not end"

@@ -40,7 +40,7 @@ class DiskNet(ClickNet):
         self.error: Exception | None = None
 
     def forward(self, image: torch.Tensor, prev_mask: torch.Tensor, clicks: torch.Tensor) -> torch.Tensor:
-        """Logits +4 inside, -4 outside."""
+        """Logits from 4 inside to -4 outside, 0 at the radius."""
         self.threads.add(threading.get_ident())
         if self.error is not None:
             raise self.error
@@ -48,12 +48,13 @@ class DiskNet(ClickNet):
         rows = torch.arange(image.shape[2])[None, :, None]
         cols = torch.arange(image.shape[3])[None, None, :]
         half = clicks.shape[1] // 2
-        inside = torch.zeros(image.shape[0], image.shape[2], image.shape[3], dtype=torch.bool)
+        logits = torch.full((image.shape[0], image.shape[2], image.shape[3]), -4.0)
         for index in range(2 * half):
             row, col, order = (clicks[:, index, axis][:, None, None] for axis in range(3))
-            disk = ((rows - row) ** 2 + (cols - col) ** 2 <= RADIUS**2) & (order >= 0)
-            inside = inside | disk if index < half else inside & ~disk
-        return (inside.float() * 8 - 4)[:, None]
+            depth = RADIUS - ((rows - row) ** 2 + (cols - col) ** 2).sqrt()
+            depth = torch.where(order >= 0, depth, -RADIUS)
+            logits = logits.maximum(depth.clamp(-4, 4)) if index < half else logits.where(depth < 0, -4.0)
+        return logits[:, None]
 
 
 class LocalCard(ModelCard):
@@ -85,7 +86,9 @@ class FakeLoader:
         if self.error is not None:
             raise self.error
         if getattr(key, "device", "auto") == "cuda":
-            raise DeviceError("The device 'cuda' was asked for but no such GPU was found here; use device='cpu' or 'auto'.")
+            raise DeviceError(
+                "The device 'cuda' was asked for but no such GPU was found here; use device='cpu' or 'auto'."
+            )
         inference = Inference(threshold=0.5, flip=False, size=SIZE)
         return Model(CARD, self.net, device="cpu", precision="float32", inference=inference)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from napari_iseg.errors import InputError, IsegError
 from napari_iseg.prompts import Click
@@ -13,41 +13,20 @@ from napari_iseg.widgets import guidance, scene
 from napari_iseg.widgets.editor import Editor
 from napari_iseg.widgets.hands import Hands
 from napari_iseg.widgets.layers import ClickLayers
+from napari_iseg.widgets.model_choice import ModelChoice
 from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
 from napari_iseg.widgets.options import Options
 from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.reports import report, warn
 from napari_iseg.widgets.sessions import SessionPlan
+from napari_iseg.widgets.view import DockView
 from napari_iseg.widgets.worker import Worker
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Layer
 
-
-class DockView(Protocol):
-    """What the controller tells the dock; it never asks it anything."""
-
-    def set_status(self, text: str) -> None:
-        """The line that says what to do next."""
-
-    def set_activity(self, text: str) -> None:
-        """What is going on; empty when nothing is."""
-
-    def set_positive(self, positive: bool) -> None:
-        """Whether plain clicks are foreground clicks."""
-
-    def set_possible(self, possible: dict[str, bool]) -> None:
-        """Which actions make sense now."""
-
-    def set_label(self, label: int) -> None:
-        """The label that the next commit writes."""
-
-    def set_options(self, options: Options) -> None:
-        """The options in use."""
-
-    def ask_for_file(self, suggestion: str, then: Callable[[Path], None]) -> None:
-        """Ask where to save, without blocking; call ``then`` with the answer."""
+    from napari_iseg.interactive.session import Session
 
 
 class ClickController:
@@ -75,14 +54,13 @@ class ClickController:
         self.image: Image | None = None
         self.editor: Editor | None = None
         self.positive = True
-        self.key: ModelKey | None = None
-        self.options = Options()
-        self._options_chosen = False  # by the user, so that a model's own do not replace them
+        self.choice = ModelChoice(loader)
         self._armed = ""  # "pick" or "delete": what the next click in the image means
         self._with_probability = False
+        self._news = ""  # what the last command has to say; shown until the next one
         self._editors: dict[tuple[Image, PlaneAxes], Editor] = {}
         self._autosave = autosave
-        self._hands = Hands(self.click_world, self._key_pressed, view.set_status, modifier)
+        self._hands = Hands(self.click_world, self._key_pressed, self._say, modifier)
         self._closed = self._switching = self._loading = False
         viewer.dims.events.order.connect(self._follow_dims)
         viewer.dims.events.ndisplay.connect(self._follow_dims)
@@ -90,11 +68,12 @@ class ClickController:
         viewer.dims.events.point.connect(self._follow_plane)
         viewer.layers.events.removed.connect(self._layer_removed)
 
-    # -- what the dock calls -------------------------------------------------------------------------------------
+    # -- what the dock calls --
 
     def choose_image(self, image: Image | None) -> None:
         """Work on another image; the objects of the one before are kept."""
-        if image is self.image and (image is None or self._has_layers()):
+        if image is self.image:
+            self._ensure_points()
             return
         if self.image is not None:
             for event in self._placement_events(self.image):
@@ -107,20 +86,16 @@ class ClickController:
 
     def choose_model(self, key: ModelKey, options: Options) -> None:
         """Answer with another model, started with ``options`` (its card's)."""
-        if key == self.key:
-            return
-        if self.key is None or key.name != self.key.name:
-            self.options, self._options_chosen = options, False
-            self.view.set_options(options)
-        self.key = key
-        self._renew_model(f"Loading the model {key.name}")
+        if self.choice.choose(key, options):
+            self.view.set_options(self.choice.options)
+            self._renew_model(f"Loading the model {key.name}")
 
     def choose_options(self, options: Options) -> None:
         """Run the model differently; the current object is computed anew."""
-        if options == self.options:
+        before = self.choice.options
+        if options == before:
             return
-        before, self.options = self.options, options
-        self._options_chosen = True
+        self.choice.choose_options(options)
         if replace(before, threshold=options.threshold) != options:
             self._renew_model("Computing")
         for editor in self._editors.values():
@@ -137,7 +112,8 @@ class ClickController:
         self.view.set_positive(positive)
 
     def perform(self, name: str, *, at_cursor: bool = False) -> None:
-        """Carry out an action of the table; ``at_cursor``: pick and delete act where the mouse is, at once."""
+        """Carry out an action of the table; ``at_cursor``: pick and delete act where the mouse is, now."""
+        self._news = ""
         if name == "toggle_sign":
             self.choose_sign(not self.positive)
             return
@@ -159,7 +135,7 @@ class ClickController:
             if editor.clicks:
                 editor.commit()
             else:
-                self.view.set_status("There is nothing to commit; click on an object first.")
+                self._say("There is nothing to commit; click on an object first.")
         elif name == "save":
             self._save(editor)
         elif name in ("undo", "redo", "reset"):
@@ -179,9 +155,9 @@ class ClickController:
 
     def preload(self) -> None:
         """Load the model before the first click; should that fail, the first click will say why."""
-        if self.key is not None and not self.worker.busy:
+        if self.choice.key is not None and not self.worker.busy:
             self._loading = True
-            self.worker.submit_task(lambda _cancelled: self._load(), self._preloaded, self._preloaded)
+            self.worker.submit_task(lambda _cancelled: self.choice.load(), self._preloaded, self._preloaded)
             self._update()
 
     def _preloaded(self, _outcome: Any) -> None:
@@ -213,10 +189,11 @@ class ClickController:
         self.worker.close()
         self.image = self.editor = None
 
-    # -- clicks --------------------------------------------------------------------------------------------------
+    # -- clicks --
 
     def click_world(self, position: Sequence[float], plain: bool) -> None:
-        """A click of the canvas at a world position; ``plain``: without the modifier and with the left button."""
+        """A click in the canvas at a world position; ``plain``: left button and no modifier."""
+        self._news = ""
         if self._armed:
             name, self._armed = self._armed, ""
             self._on_object(name, position)
@@ -225,12 +202,12 @@ class ClickController:
         if editor is None:
             warn(self._hint())
             return
-        if self.key is None:
+        if self.choice.key is None:
             warn(guidance.NO_MODEL)
             return
         where = scene.locate(editor.layers.image, editor.layers.axes, position)
         if where is None:
-            self.view.set_status("That was outside the image; click on it.")
+            self._say("That was outside the image; click on it.")
             return
         plane, row, col = where
         view = scene.visible_window(editor.layers.image, editor.layers.axes)
@@ -243,19 +220,18 @@ class ClickController:
         """Reopen or delete the committed object at a world position."""
         editor = self.editor
         if editor is None or editor.session is None:
-            self.view.set_status("Nothing is committed yet.")
+            self._say("Nothing is committed yet.")
             return
         where = scene.locate(editor.layers.image, editor.layers.axes, position)
         label = 0 if where is None else editor.label_at(*where)
         if label == 0:
-            self._update()
-            self.view.set_status("There is no committed object; point at one.")
+            self._say("There is no committed object; point at one.")
         elif name == "delete":
             editor.delete(label)
         else:
             editor.reopen(label)
 
-    # -- keeping up with the viewer ------------------------------------------------------------------------------
+    # -- keeping up with the viewer --
 
     def _follow_dims(self, _event: Any = None) -> None:
         """Take the editor of the present image and displayed axes, or none."""
@@ -268,7 +244,7 @@ class ClickController:
             except InputError:
                 axes = None  # _hint says why
             wanted = None if axes is None or self.image is None else self._editor_of(self.image, axes)
-            if wanted is not self.editor or (wanted is not None and not self._has_layers()):
+            if wanted is not self.editor:  # layers that the user deleted are not brought back here
                 self._leave()
                 self._enter(wanted)
         finally:
@@ -287,7 +263,7 @@ class ClickController:
         if (image, axes) not in self._editors:
             plan = SessionPlan.of(image, axes, self._autosave)
             editor = Editor(
-                ClickLayers(self.viewer, image, axes), self.worker, lambda: plan.open(self._load())
+                ClickLayers(self.viewer, image, axes), self.worker, lambda: plan.open(self.choice.load())
             )
             editor.quiet = self._hands.quiet
             editor.changed.connect(self._update)
@@ -317,8 +293,10 @@ class ClickController:
 
     def _ensure_points(self) -> None:
         """Bring the clicks layer back if the user deleted it."""
-        if not self._has_layers():
-            self._follow_dims()
+        editor = self.editor
+        if editor is not None and not self._has_layers():
+            self._leave()
+            self._enter(editor)
 
     def _layer_removed(self, event: Any) -> None:
         layer = event.value
@@ -342,41 +320,48 @@ class ClickController:
         events = image.events
         return events.scale, events.translate, events.rotate, events.shear, events.affine
 
-    # -- the rest ------------------------------------------------------------------------------------------------
-
-    def _load(self) -> Any:
-        """The chosen model with the chosen options; in the worker."""
-        if self.key is None:
-            raise InputError("No model is chosen; choose one in the dock.")
-        model = self.loader.load(self.key)
-        return model.with_inference(**self.options.as_inference()) if self._options_chosen else model
+    # -- the rest --
 
     def _renew_model(self, text: str) -> None:
         for editor in self._editors.values():
-            editor.use_model(self._load, text)
+            editor.use_model(self.choice.load, text)
         self._update()
 
     def _save(self, editor: Editor) -> None:
-        from napari_iseg.widgets.writers import save_store
-
         image = editor.layers.image
+        like = image.source.path if image.source is not None else None
+
+        def write(session: Session, path: Path) -> Path:
+            from napari_iseg.labels.export import export_labels
+
+            return export_labels(session.labels, path, like=like)
 
         def save(path: Path) -> None:
             editor.run_on_session(
                 f"Saving {path.name}",
-                lambda session: save_store(session.labels, path),
-                lambda _: self.view.set_status(f"Saved {path}."),
+                lambda session: write(session, path),
+                lambda saved: self._tell(f"Saved {saved}."),
             )
 
         self.view.ask_for_file(f"{image.name}_labels.tif", save)
 
+    def _say(self, sentence: str) -> None:
+        self._tell(sentence)
+        self._update()
+
+    def _tell(self, sentence: str) -> None:
+        """Keep a sentence in the status line until the next command."""
+        self._news = sentence
+
     def _failed(self, error: Exception) -> None:
         report(error)
-        if isinstance(error, IsegError):
-            self.view.set_status(str(error))
+        self._tell(str(error) if isinstance(error, IsegError) else f"That failed: {error}")
+        usable = self.choice.fall_back(error)
+        if usable is not None:
+            self.view.set_model(usable.name, usable.device)
 
     def _hint(self) -> str:
-        if self.key is None:
+        if self.choice.key is None:
             return guidance.NO_MODEL
         if self.image is None:
             return "Open an image (File > Open Sample > napari-iseg has some), then choose it above."
@@ -394,11 +379,16 @@ class ClickController:
         editor = self.editor
         session = None if editor is None else editor.session
         activity = "" if editor is None else editor.activity
+        if editor is not None and editor.last_commit is not None:
+            label, kept = editor.last_commit
+            editor.last_commit = None
+            self._tell(guidance.after_commit(label, kept))
         self.view.set_activity(activity or ("Loading the model" if self._loading else ""))
         if session is not None and editor is not None and not editor.busy_with_task:
-            if not self._options_chosen and Options.of_model(session.model) != self.options:
-                self.options = Options.of_model(session.model)
-                self.view.set_options(self.options)
+            if session.model is not None and self.choice.adopt(session.model):
+                self.view.set_options(self.choice.options)
             self.view.set_label(session.object_id)
         self.view.set_possible(guidance.possible(editor))
-        self.view.set_status(self._hint() if editor is None else guidance.next_step(editor, self._armed))
+        self.view.set_status(
+            self._hint() if editor is None else self._news or guidance.next_step(editor, self._armed)
+        )

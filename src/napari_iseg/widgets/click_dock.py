@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -77,7 +77,7 @@ class ClickDock(QWidget):
         if self._preferences.preload:
             self._preload_timer.start(PRELOAD_AFTER)
 
-    # -- what the controller calls (DockView) --------------------------------------------------------------------
+    # -- what the controller calls (DockView) --
 
     def set_status(self, text: str) -> None:
         """Show the line that says what to do next."""
@@ -107,6 +107,11 @@ class ClickDock(QWidget):
         """Show the options in use."""
         self.options.set_options(options)
 
+    def set_model(self, name: str, device: str) -> None:
+        """Show the model in use."""
+        self.models.set_chosen(name)
+        self.device.setCurrentText(device)
+
     def ask_for_file(self, suggestion: str, then: Callable[[Path], None]) -> None:
         """Ask where to save; the window stays usable."""
         dialog = QFileDialog(self, "Save labels", suggestion, "TIFF (*.tif *.tiff);;OME-Zarr (*.zarr)")
@@ -116,7 +121,23 @@ class ClickDock(QWidget):
         dialog.fileSelected.connect(lambda chosen: then(Path(chosen)))
         dialog.open()
 
-    # -- Qt ------------------------------------------------------------------------------------------------------
+    # -- Qt --
+
+    def use_model(self, name: str | None, device: str | None = None) -> bool:
+        """Choose a model by name or checkpoint file (None: the one that is chosen); whether it is on this machine."""
+        known = [card.name for card in self.models.local_cards]
+        if name is not None and name not in known and Path(name).is_file():
+            self.models.add_file(Path(name))
+        elif name is not None and name not in known:
+            return False
+        if name is not None:
+            self.models.set_chosen(str(Path(name)) if name not in known else name)
+        if device is not None:
+            if self.device.findText(device) < 0:
+                self.device.addItem(device)
+            self.device.setCurrentText(device)
+        self._choose_model()
+        return self.models.card is not None
 
     def event(self, event: Any) -> bool:
         """napari closes a dock by taking its widget out of it: that is when we let go of the viewer."""
@@ -125,6 +146,10 @@ class ClickDock(QWidget):
                 self.shut_down()
             self._docked = self.parent() is not None
         return bool(super().event(event))
+
+    def sizeHint(self) -> QSize:
+        """Narrow, so that the picture keeps the room."""
+        return QSize(330, 640)
 
     def closeEvent(self, event: Any) -> None:
         """Let go of the viewer when closed as a window of its own."""
@@ -140,7 +165,7 @@ class ClickDock(QWidget):
             event.disconnect(self._list_images)
         self.controller.close()
 
-    # -- building ------------------------------------------------------------------------------------------------
+    # -- building --
 
     def _make_widgets(self) -> None:
         self.image_combo = QComboBox()
@@ -156,14 +181,18 @@ class ClickDock(QWidget):
         self.actions = ActionButtons(self._preferences.background_modifier)
         self.label = QSpinBox()
         self.label.setRange(1, 2**31 - 1)
-        self.label.setToolTip("The label that the next commit writes: the next free one unless you change it.")
+        self.label.setToolTip(
+            "The label that the next commit writes: the next free one unless you change it."
+        )
         self.activity = QLabel()
         self.activity.setToolTip("What is being computed in the background.")
         self.progress = QProgressBar()
         self.progress.setRange(0, 1)
         self.progress.setTextVisible(False)
         self.progress.setMaximumHeight(8)
-        self.progress.setToolTip("Moves while something is computed in the background; the window stays usable.")
+        self.progress.setToolTip(
+            "Moves while something is computed in the background; the window stays usable."
+        )
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("Give up the running computation; the click stays and can be undone.")
         self.stop_button.setEnabled(False)
@@ -219,7 +248,7 @@ class ClickDock(QWidget):
         self._viewer.layers.events.inserted.connect(self._list_images)
         self._viewer.layers.events.removed.connect(self._list_images)
 
-    # -- lists ---------------------------------------------------------------------------------------------------
+    # -- lists --
 
     def _list_models(self) -> None:
         from napari_iseg.weights.store import how_to_get

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QStandardItemModel
@@ -24,13 +24,17 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledDoubleSlider
 from superqt.utils import qdebounced
 
+from napari_iseg.backends.cards import ModelCard
 from napari_iseg.widgets.actions import ACTIONS, action
 from napari_iseg.widgets.options import Options
 
-if TYPE_CHECKING:
-    from napari_iseg.backends.cards import ModelCard
-
-BUTTONS = (("undo", "redo"), ("commit", "reset"), ("next_label", "pick"), ("probability", "delete"), ("save",))
+BUTTONS = (
+    ("undo", "redo"),
+    ("commit", "reset"),
+    ("next_label", "pick"),
+    ("probability", "delete"),
+    ("save",),
+)
 
 
 def small_label(text: str = "") -> QLabel:
@@ -75,6 +79,26 @@ class ModelBox(QWidget):
         index = self.combo.currentIndex()
         return self._cards[index] if 0 <= index < len(self._cards) else None
 
+    @property
+    def local_cards(self) -> list[ModelCard]:
+        """Those whose weights are on this machine."""
+        return [card for card in self._cards if card.is_local]
+
+    def add_file(self, path: Path) -> None:
+        """Add a checkpoint file without a card to the list; it is recognised when it is loaded."""
+        size = path.stat().st_size if path.is_file() else 0
+        card = ModelCard(
+            name=str(path),
+            backend="",
+            variant="",
+            title=path.name,
+            weights=path.name,
+            size_bytes=size,
+            folder=path.parent,
+        )
+        self._cards.append(card)
+        self.combo.addItem(card.title)
+
     def set_cards(self, cards: Sequence[ModelCard], how_to_get: Sequence[str]) -> None:
         """Fill the list; the first card that is here becomes the chosen one (without a signal)."""
         self._cards = list(cards)
@@ -91,6 +115,13 @@ class ModelBox(QWidget):
         self.combo.setCurrentIndex(local[0] if local else -1)
         self._describe()
 
+    def set_chosen(self, name: str) -> None:
+        """Choose a model without a signal."""
+        names = [card.name for card in self._cards]
+        if name in names:
+            self.combo.setCurrentIndex(names.index(name))
+            self._describe()
+
     def _activated(self, _index: int) -> None:
         self._describe()
         if self.card is not None:
@@ -102,7 +133,9 @@ class ModelBox(QWidget):
             self.about.setText("No model is on this machine.")
             return
         licence = f'<a href="{card.licence_url}">{card.licence}</a>' if card.licence_url else card.licence
-        size = f"{card.size_bytes / 1e6:.0f} MB" if card.size_bytes >= 1e6 else f"{card.size_bytes / 1e6:.1f} MB"
+        size = (
+            f"{card.size_bytes / 1e6:.0f} MB" if card.size_bytes >= 1e6 else f"{card.size_bytes / 1e6:.1f} MB"
+        )
         facts = " · ".join(part for part in (licence, size) if part)
         self.about.setText("<br>".join(part for part in (facts, card.good_at) if part))
         self.about.setToolTip(card.description or card.name)
@@ -123,14 +156,18 @@ class OptionsBox(QWidget):
         super().__init__()
         self.steps = QSpinBox()
         self.steps.setRange(0, 4)
-        self.steps.setToolTip("Cascade-forward refinement: extra passes that polish the answer to a click. 0 is fastest.")
+        self.steps.setToolTip(
+            "Cascade-forward refinement: extra passes that polish the answer to a click. 0 is fastest."
+        )
         self.adaptive = QCheckBox("stop early")
         self.adaptive.setToolTip("Stop refining as soon as the mask hardly changes any more.")
         self.threshold = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
         self.threshold.setRange(0.05, 0.95)
         self.threshold.setSingleStep(0.01)
         self.threshold.setDecimals(2)
-        self.threshold.setToolTip("How sure the model must be that a pixel belongs to the object. Lower gives larger objects.")
+        self.threshold.setToolTip(
+            "How sure the model must be that a pixel belongs to the object. Lower gives larger objects."
+        )
         self.flip = QCheckBox("average with mirrored image")
         self.flip.setToolTip("Ask the model twice, once mirrored: a little better, half as fast.")
         row = QHBoxLayout()
@@ -152,7 +189,10 @@ class OptionsBox(QWidget):
     def options(self) -> Options:
         """What is set now."""
         return Options(
-            round(self.threshold.value(), 2), self.steps.value(), self.adaptive.isChecked(), self.flip.isChecked()
+            round(self.threshold.value(), 2),
+            self.steps.value(),
+            self.adaptive.isChecked(),
+            self.flip.isChecked(),
         )
 
     def set_options(self, options: Options) -> None:
@@ -197,8 +237,12 @@ class ActionButtons(QWidget):
         key = modifier.replace("Control", "Ctrl")
         self.foreground = QRadioButton("● Foreground")
         self.background = QRadioButton("✕ Background")
-        self.foreground.setToolTip(f"A click says: this belongs to the object. Key: X. {key}+click or a right click says the opposite.")
-        self.background.setToolTip(f"A click says: this does not belong. Key: X. {key}+click or a right click says the opposite.")
+        self.foreground.setToolTip(
+            f"A click says: this belongs to the object. Key: X. {key}+click or a right click says the opposite."
+        )
+        self.background.setToolTip(
+            f"A click says: this does not belong. Key: X. {key}+click or a right click says the opposite."
+        )
         self.foreground.setChecked(True)
         self._signs = QButtonGroup(self)
         signs = QHBoxLayout()

@@ -54,14 +54,18 @@ class Editor:
         self.pending: list[tuple[Plane, Click]] = []  # clicks whose turn has not come
         self.seconds: float | None = None  # from the last click to its mask
         self.with_probability = False
-        self.quiet: Callable[[], AbstractContextManager[Any]] = nullcontext  # wraps our own edits of the clicks
+        self.quiet: Callable[[], AbstractContextManager[Any]] = (
+            nullcontext  # wraps our own edits of the clicks
+        )
         self._worker, self._open_session = worker, open_session
         self._later: deque[Step] = deque()
         self._task = ""  # what the worker does that the session must not be touched meanwhile
         self._predicting = False
         self._clicked_at = 0.0
-        self._labels_changed = False
-        self.last_commit: tuple[int, int] | None = None  # label, and how many pixels stayed with other objects
+        self._labels_changed = self._closed = False
+        self.last_commit: tuple[int, int] | None = (
+            None  # label, and how many pixels stayed with other objects
+        )
 
     @property
     def activity(self) -> str:
@@ -87,7 +91,6 @@ class Editor:
     def click(self, plane: Plane, click: Click, view: Window | None) -> None:
         """Add a click; it shows at once and is answered as soon as possible."""
         self.pending.append((plane, click))
-        self._show_clicks()
 
         def run() -> None:
             self.pending.pop(0)
@@ -187,6 +190,7 @@ class Editor:
         """Let go of everything; the committed labels' layer stays in the viewer. The session's files are closed in the
         worker; work is recorded before it takes effect, so that nothing is lost should that fail.
         """
+        self._closed = True
         self._later.clear()
         self.pending.clear()
         self.changed.disconnect()
@@ -205,22 +209,32 @@ class Editor:
     def show(self) -> None:
         """Bring all layers to the session's state."""
         self._show_clicks()
-        session = self.session
-        if session is None or self._task or self.layers.points is None:
-            return
+        if self.session is not None and not self._task and self.layers.points is not None:
+            self._show_labels(self.session)
+            self._show_patch(self.session)
+        self.changed.emit()
+
+    def _show_clicks(self) -> None:
+        if self.layers.points is not None and not (self._task and self.session is not None):
+            with self.quiet():
+                self.layers.show_clicks(self.clicks)
+
+    def _show_labels(self, session: Session) -> None:
         if self._labels_changed:
             self._labels_changed = False
             self.layers.show_committed(session.labels.levels)
+
+    def _show_patch(self, session: Session) -> None:
         patch = session.patch
-        if patch is None:
-            if not self._predicting:  # else the mask before the last click stays until the next one comes
-                self.layers.hide_current()
-                self.layers.hide_probability()
-            return
-        self.layers.show_current(self._plane(), patch.window, patch.scale, patch.mask)
-        if self.with_probability:
+        if patch is not None:
+            self.layers.show_current(self._plane(), patch.window, patch.scale, patch.mask)
+        elif (
+            not self._predicting
+        ):  # while predicting, the mask before the last click stays until the next one comes
+            self.layers.clear_current()
+        if patch is not None and self.with_probability:
             self.layers.show_probability(self._plane(), patch.window, patch.scale, patch.probability)
-        else:
+        elif patch is None and not self._predicting or not self.with_probability:
             self.layers.hide_probability()
 
     @property
@@ -230,13 +244,6 @@ class Editor:
 
     def _plane(self) -> Plane:
         return tuple(self._session.plane or ())
-
-    def _show_clicks(self) -> None:
-        if not self._task or self.session is None:
-            if self.layers.points is not None:
-                with self.quiet():
-                    self.layers.show_clicks(self.clicks)
-        self.changed.emit()
 
     def _do(self, run: Callable[[], None], *, settled: bool = False) -> None:
         self._later.append(Step(run, settled))
@@ -274,6 +281,7 @@ class Editor:
             self._now(step)
         else:
             self._worker.cancel_newest()
+            self._predicting = False
             self._slow(text, step, self._then_predict)
 
     def _then_predict(self, _result: Any) -> None:
@@ -294,12 +302,16 @@ class Editor:
             self._worker.submit_newest(job.run, self._answered, self._not_answered)
 
     def _answered(self, result: Any) -> None:
+        if self._closed:
+            return
         self._predicting = False
         if self._session.finish(result):
             self.seconds = time.perf_counter() - self._clicked_at
         self._advance()
 
     def _not_answered(self, error: Exception) -> None:
+        if self._closed:
+            return
         self._predicting = False
         self._give_up(error)
 
@@ -307,12 +319,16 @@ class Editor:
         """Run ``work`` in the worker while the session is left alone, then ``then`` with its result."""
 
         def done(result: Any) -> None:
+            if self._closed:
+                return
             self._task = ""
             if then is not None:
                 then(result)
             self._advance()
 
         def failed(error: Exception) -> None:
+            if self._closed:
+                return
             self._task = ""
             self._give_up(error)
 

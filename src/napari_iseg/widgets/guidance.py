@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from napari_iseg.widgets.editor import Editor
 
-NO_MODEL = "No model is on this machine; fetch one with `napari-iseg models fetch NAME`, then open this dock again."
+NO_MODEL = (
+    "No model is on this machine; fetch one with `napari-iseg models fetch NAME`, then open this dock again."
+)
 
 
 def possible(editor: Editor | None) -> dict[str, bool]:
@@ -42,3 +44,10 @@ def next_step(editor: Editor, armed: str) -> str:
     if editor.seconds is None:
         return "There is no answer to these clicks yet; click again, or undo."
     return f"Answered in {editor.seconds:.2f} s. Correct with more clicks, or commit (Enter)."
+
+
+def after_commit(label: int, kept: int) -> str:
+    """What became of a commit; ``kept`` pixels belong to objects that were committed before."""
+    if kept == 0:
+        return f"Committed as label {label}. Click on the next object."
+    return f"Committed as label {label}; {kept} pixels stayed with objects committed before. Click on the next one."

@@ -119,10 +119,10 @@ class ClickLayers:
         else:
             _replace(self.probability, data, placed)
 
-    def hide_current(self) -> None:
-        """Take the current object's layer away."""
-        self._remove(self.current)
-        self.current = None
+    def clear_current(self) -> None:
+        """Show no current object; its layer stays, so that the list does not flicker."""
+        if self.current is not None and self.current in self.viewer.layers and self.current.data.any():
+            self.current.data = np.zeros((1,) * self.axes.ndim, np.uint8)
 
     def hide_probability(self) -> None:
         """Take the probability's layer away."""
@@ -159,9 +159,9 @@ class ClickLayers:
     def remove(self) -> None:
         """Take away the clicks, the current object and the probability; committed labels stay as the user's result."""
         self.hide_probability()
-        self.hide_current()
+        self._remove(self.current)
         self._remove(self.points)
-        self.points = None
+        self.current = self.points = None
 
     def _new_current(self, data: npt.NDArray[np.uint8], placed: dict[str, Any]) -> Labels:
         from napari.layers import Labels
@@ -185,7 +185,7 @@ class ClickLayers:
         import dask.array as da
 
         order = (*self.axes.leading, self.axes.rows, self.axes.cols)
-        return da.from_array(level, name=False).transpose(np.argsort(order))
+        return da.from_array(level, name=False).transpose(tuple(int(axis) for axis in np.argsort(order)))
 
     def _insert_below(self, upper: Layer | None, layer: Layer) -> None:
         """Add ``layer`` under ``upper`` without changing what the user has selected."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
     from napari_iseg.weights.store import Store
 
+STARTER = "cfr-icl-starter"  # ships with the package
+
 
 @dataclass(frozen=True)
 class ModelKey:
@@ -38,8 +40,9 @@ class ModelLoader:
         self._last: tuple[ModelKey, Model] | None = None
 
     def cards(self) -> list[ModelCard]:
-        """All models that are known, those on this machine first."""
-        return sorted(self._store().list_models(), key=lambda card: (not card.is_local, card.name))
+        """All models that are known: the starter first, then those on this machine, then the others."""
+        cards = self._store().list_models()
+        return sorted(cards, key=lambda card: (not card.is_local, card.name != STARTER, card.name))
 
     def load(self, key: ModelKey) -> Model:
         """The model ready to answer; slow, for the worker.

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-CLICK_DISTANCE = 5.0  # canvas pixels; beyond it a press and release is a drag, as in napari's own point adding
+CLICK_DISTANCE = (
+    5.0  # canvas pixels; beyond it a press and release is a drag, as in napari's own point adding
+)
 LEFT, RIGHT = 1, 2
 
 OnClick = Callable[[Sequence[float], bool], None]

@@ -25,9 +25,13 @@ def shown_axes(viewer: napari.Viewer, image: Image) -> PlaneAxes:
         In 3D display, and when the viewer shows an axis that the image does not have.
     """
     if viewer.dims.ndisplay != 2:
-        raise InputError("Clicking works on planes: switch the viewer back to 2D (the cube button, or Ctrl+Y).")
+        raise InputError(
+            "Clicking works on planes: switch the viewer back to 2D (the cube button, or Ctrl+Y)."
+        )
     if image.ndim < 2:
-        raise InputError(f"The layer {image.name!r} has one axis only; choose an image with rows and columns.")
+        raise InputError(
+            f"The layer {image.name!r} has one axis only; choose an image with rows and columns."
+        )
     extra = viewer.dims.ndim - image.ndim  # a layer's axes are the viewer's last ones
     rows, cols = sorted(axis - extra for axis in viewer.dims.displayed)
     if rows < 0:
@@ -44,7 +48,9 @@ def image_shape(image: Image) -> tuple[int, ...]:
     return shape[:-1] if image.rgb else shape
 
 
-def locate(image: Image, axes: PlaneAxes, position: Sequence[float]) -> tuple[tuple[int, ...], float, float] | None:
+def locate(
+    image: Image, axes: PlaneAxes, position: Sequence[float]
+) -> tuple[tuple[int, ...], float, float] | None:
     """A world position as (plane, row, col) in data pixels of level 0; None when it is outside the image."""
     point = np.asarray(image.world_to_data(position), float)
     shape = np.asarray(image_shape(image))

@@ -51,7 +51,9 @@ class SessionPlan:
             "translate": [float(image.translate[axis]) for axis in order],
             "units": [str(image.units[axis]) for axis in order],
         }
-        if not any(str(label).startswith("-") for label in image.axis_labels):  # napari's names for unnamed axes
+        if not any(
+            str(label).startswith("-") for label in image.axis_labels
+        ):  # napari's names for unnamed axes
             space["axes"] = [str(image.axis_labels[axis]) for axis in order]
         data = list(image.data) if image.multiscale else image.data
         return cls(image.name, data, bool(image.rgb), axes, space, autosave)

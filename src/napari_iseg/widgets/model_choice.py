@@ -1,0 +1,78 @@
+"""Which model answers, and how it is run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_iseg.errors import CheckpointError, DeviceError, ModelNotFoundError
+from napari_iseg.widgets.guidance import NO_MODEL
+from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
+from napari_iseg.widgets.options import Options
+
+if TYPE_CHECKING:
+    from napari_iseg.backends.model import Model
+
+
+class ModelChoice:
+    """The user's choice of a model and its options.
+
+    Parameters
+    ----------
+    loader : loads models
+
+    Attributes
+    ----------
+    key : the chosen model; None when there is none on this machine
+    options : how it is run
+    """
+
+    def __init__(self, loader: ModelLoader) -> None:
+        self.key: ModelKey | None = None
+        self.options = Options()
+        self._loader = loader
+        self._options_chosen = False  # by the user, so that a model's own do not replace them
+        self._working: ModelKey | None = None  # loaded last
+
+    def choose(self, key: ModelKey, options: Options) -> bool:
+        """Take another model, with its card's ``options`` if it is not the same on another device; whether it is new."""
+        if key == self.key:
+            return False
+        if self.key is None or key.name != self.key.name:
+            self.options, self._options_chosen = options, False
+        self.key = key
+        return True
+
+    def choose_options(self, options: Options) -> None:
+        """Take other options."""
+        self.options, self._options_chosen = options, True
+
+    def adopt(self, model: Model) -> bool:
+        """Take a loaded model's own options unless the user chose some; whether they differ from those before."""
+        own = Options.of_model(model)
+        if self._options_chosen or own == self.options:
+            return False
+        self.options = own
+        return True
+
+    def load(self) -> Model:
+        """The model with its options; slow, for the worker.
+
+        Raises
+        ------
+        IsegError
+            There is none, or it cannot be loaded.
+        """
+        key = self.key
+        if key is None:
+            raise ModelNotFoundError(NO_MODEL)
+        model = self._loader.load(key)
+        self._working = key
+        return model.with_inference(**self.options.as_inference()) if self._options_chosen else model
+
+    def fall_back(self, error: Exception) -> ModelKey | None:
+        """After ``error``: the model that a session still has, if the chosen one could not be loaded."""
+        failed = isinstance(error, DeviceError | CheckpointError | ModelNotFoundError)
+        if not failed or self._working is None or self._working == self.key:
+            return None
+        self.key = self._working
+        return self.key

@@ -1,0 +1,37 @@
+"""What the controller tells the dock; it never asks it anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from napari_iseg.widgets.options import Options
+
+
+class DockView(Protocol):
+    """The dock as the controller sees it; tests may put a stand-in in its place."""
+
+    def set_status(self, text: str) -> None:
+        """The line that says what to do next."""
+
+    def set_activity(self, text: str) -> None:
+        """What is going on; empty when nothing is."""
+
+    def set_positive(self, positive: bool) -> None:
+        """Whether plain clicks are foreground clicks."""
+
+    def set_possible(self, possible: dict[str, bool]) -> None:
+        """Which actions make sense now."""
+
+    def set_label(self, label: int) -> None:
+        """The label that the next commit writes."""
+
+    def set_options(self, options: Options) -> None:
+        """The options in use."""
+
+    def set_model(self, name: str, device: str) -> None:
+        """The model in use."""
+
+    def ask_for_file(self, suggestion: str, then: Callable[[Path], None]) -> None:
+        """Ask where to save, without blocking; call ``then`` with the answer."""

@@ -1,0 +1,264 @@
+"""Clicking: the object appears where it is, is corrected, committed, reopened and deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.utils._test_utils import read_only_mouse_event
+from napari.utils.interactions import mouse_press_callbacks, mouse_release_callbacks
+
+IMAGE = np.random.default_rng(0).integers(0, 255, (128, 128), dtype=np.uint8)
+
+
+def centre_of(mask: np.ndarray) -> np.ndarray:
+    return np.argwhere(mask).mean(0)
+
+
+def committed(editor: Any) -> np.ndarray:
+    return editor.session.labels.read(editor.session.plane)
+
+
+def press_and_release(
+    layer: Any, position: Any, button: int = 1, modifiers: Any = (), moved: float = 0.0
+) -> None:
+    kinds = {"position": position, "button": button, "modifiers": list(modifiers)}
+    mouse_press_callbacks(
+        layer, read_only_mouse_event(type="mouse_press", pos=np.array([50.0, 50.0]), **kinds)
+    )
+    released = np.array([50.0 + moved, 50.0])
+    mouse_release_callbacks(layer, read_only_mouse_event(type="mouse_release", pos=released, **kinds))
+
+
+def test_a_click_is_answered_beside_the_image(bench):
+    image = bench.viewer.add_image(IMAGE)
+    bench.open()
+    bench.click((40, 70))
+    names = [layer.name for layer in bench.viewer.layers]
+    assert names == [image.name, f"{image.name} current object", f"{image.name} clicks"]
+    np.testing.assert_allclose(centre_of(bench.editor.session.mask), (40, 70), atol=1)
+    np.testing.assert_array_equal(bench.editor.layers.current.data, bench.editor.session.mask)
+    assert bench.editor.layers.points.data.tolist() == [[40, 70]]
+    assert "Answered in" in bench.dock.status.text()
+
+
+def test_mouse_buttons_and_modifier_give_the_sign(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    points = bench.editor.layers.points
+    for button, modifiers in ((1, ()), (1, ["Control"]), (2, ()), (1, ["Alt"]), (3, ())):
+        press_and_release(points, (60.0, 60.0), button, modifiers)
+        bench.settle()
+    assert [click.positive for click in bench.editor.session.clicks] == [True, False, False]
+    assert [str(symbol) for symbol in points.symbol] == ["disc", "x", "x"]
+    assert not np.allclose(points.face_color[0], points.face_color[1])
+
+
+def test_a_drag_is_no_click_and_a_tremble_is(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    press_and_release(bench.editor.layers.points, (60.0, 60.0), moved=20)
+    assert bench.editor.clicks == []
+    press_and_release(bench.editor.layers.points, (60.0, 60.0), moved=3)
+    bench.settle()
+    assert len(bench.editor.session.clicks) == 1
+
+
+def test_the_sign_switch_turns_plain_clicks_and_back(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.click((60, 60))
+    bench.do("toggle_sign")
+    assert dock.actions.background.isChecked()
+    bench.click((60, 80))
+    bench.click((60, 40), positive=False)  # the modifier is the opposite of the switch
+    assert [click.positive for click in bench.editor.session.clicks] == [True, False, True]
+    dock.actions.foreground.click()
+    assert dock.controller.positive
+
+
+def test_undo_redo_and_reset_follow_exactly(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    bench.click((60, 60))
+    one = bench.editor.layers.current.data.copy()
+    bench.click((60, 75), positive=False)
+    two = bench.editor.layers.current.data.copy()
+    assert two.sum() < one.sum()
+    bench.do("undo")
+    np.testing.assert_array_equal(bench.editor.layers.current.data, one)
+    bench.do("redo")
+    np.testing.assert_array_equal(bench.editor.layers.current.data, two)
+    bench.do("reset")
+    assert not bench.editor.layers.current.data.any()
+    assert len(bench.editor.layers.points.data) == 0
+    bench.do("undo")
+    np.testing.assert_array_equal(bench.editor.layers.current.data, two)
+
+
+def test_commit_reopen_and_delete(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.click((40, 40))
+    first = bench.editor.session.mask
+    bench.do("commit")
+    assert dock.label.value() == 2
+    bench.click((90, 90))
+    bench.do("commit")
+    np.testing.assert_array_equal(committed(bench.editor) == 1, first)
+    layer = bench.editor.layers.committed
+    assert not layer.editable
+    np.testing.assert_array_equal(np.asarray(layer.data), committed(bench.editor))
+
+    bench.do("pick")
+    assert "reopen" in dock.status.text()
+    bench.click((40, 40))
+    assert [(click.row, click.col) for click in bench.editor.session.clicks] == [(40, 40)]
+    assert dock.label.value() == 1
+    assert not (committed(bench.editor) == 1).any()
+    bench.click((40, 50))
+    bench.do("commit")
+    assert (committed(bench.editor) == 1).sum() > first.sum()
+
+    bench.do("delete")
+    bench.click((90, 90))
+    assert set(np.unique(committed(bench.editor))) == {0, 1}
+    bench.do("undo")
+    assert set(np.unique(committed(bench.editor))) == {0, 1, 2}
+
+
+def test_a_commit_waits_for_the_answer_and_later_clicks_for_the_commit(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.loader.net.seconds = 0.1
+    for step in (lambda: click(40), lambda: dock.controller.perform("commit"), lambda: click(90)):
+        step_click = step
+        click = lambda at: dock.controller.click_world((float(at), float(at)), True)  # noqa: E731
+        step_click()
+    bench.settle()
+    assert committed(bench.editor)[40, 40] == 1
+    assert [(c.row, c.col) for c in bench.editor.session.clicks] == [(90, 90)]
+
+
+def test_the_label_can_be_chosen(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.click((40, 40))
+    dock.label.setValue(7)
+    bench.settle()
+    bench.do("commit")
+    assert committed(bench.editor)[40, 40] == 7
+    bench.click((90, 90))
+    dock.label.setValue(7)
+    bench.settle()
+    bench.do("next_label")
+    assert dock.label.value() == 8
+    bench.do("commit")
+    assert committed(bench.editor)[90, 90] == 8
+
+
+def test_points_moved_and_removed_with_naparis_tools_are_replayed(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    bench.click((60, 60))
+    bench.click((60, 75), positive=False)
+    points = bench.editor.layers.points
+    points.selected_data = {1}
+    points.remove_selected()
+    bench.settle()
+    assert len(bench.editor.session.clicks) == 1
+    moved = points.data.copy()
+    moved[0] = (30, 90)
+    points.data = moved
+    bench.settle()
+    np.testing.assert_allclose(centre_of(bench.editor.session.mask), (30, 90), atol=1)
+    bench.do("undo")
+    assert points.data.tolist() == [[60, 60]]
+    points.add((80, 20))
+    bench.settle()
+    assert [(c.row, c.col) for c in bench.editor.session.clicks] == [(60, 60), (80, 20)]
+
+
+def test_a_point_dragged_outside_comes_back(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    bench.click((60, 60))
+    points = bench.editor.layers.points
+    points.data = np.array([[-30.0, 60.0]])
+    bench.settle()
+    assert points.data.tolist() == [[60, 60]]
+
+
+@pytest.mark.parametrize("point", [(-2.0, 5.0), (5.0, 128.0), (500.0, 500.0)])
+def test_a_click_outside_only_gives_a_hint(bench, point):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.click(point)
+    assert bench.editor.clicks == []
+    assert "outside" in dock.status.text()
+
+
+def test_probability_on_demand(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    bench.click((60, 60))
+    bench.do("probability")
+    layer = bench.editor.layers.probability
+    np.testing.assert_array_equal(layer.data, bench.editor.session.patch.probability)
+    assert bench.viewer.layers.selection.active is bench.editor.layers.points
+    bench.do("probability")
+    assert layer not in bench.viewer.layers
+
+
+def test_threshold_changes_the_mask_without_asking_the_model(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.click((60, 60))
+    before, calls = bench.editor.layers.current.data.sum(), bench.loader.loads
+    dock.options.threshold.setValue(0.95)
+    bench.qtbot.waitUntil(lambda: dock.controller.choice.options.threshold == 0.95)
+    bench.settle()
+    assert bench.editor.session.threshold == 0.95
+    assert bench.editor.layers.current.data.sum() < before
+    assert bench.loader.loads == calls
+
+
+def test_refinement_and_flip_reach_the_model(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.click((60, 60))
+    dock.options.steps.setValue(3)
+    dock.options.flip.setChecked(True)
+    dock.options.adaptive.setChecked(True)
+    bench.qtbot.waitUntil(lambda: dock.controller.choice.options.flip)
+    bench.settle()
+    inference = bench.editor.session.model.inference
+    assert (inference.refine_steps, inference.flip, inference.refine_adaptive) == (3, True, True)
+    assert bench.editor.session.patch is not None
+
+
+def test_keys_are_bound_on_our_layers_only(bench):
+    image = bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.click((60, 60))
+    points, current = bench.editor.layers.points, bench.editor.layers.current
+
+    def press(layer: Any, key: str) -> None:
+        from app_model.types import KeyBinding
+
+        layer.keymap[KeyBinding.from_str(key.replace("Control", "Ctrl").replace("-", "+"))](layer)
+        bench.settle()
+
+    press(points, "Control-Z")
+    assert bench.editor.session.clicks == ()
+    press(points, "Control-Shift-Z")
+    press(current, "X")
+    assert not dock.controller.positive
+    press(points, "Enter")
+    assert committed(bench.editor).any()
+    bench.viewer.cursor.position = (60, 60)
+    press(bench.editor.layers.committed, "O")
+    assert len(bench.editor.session.clicks) == 1
+    assert not image.keymap
+    assert not bench.viewer.keymap

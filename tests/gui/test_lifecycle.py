@@ -1,0 +1,329 @@
+"""What stays responsive, what is left behind, what is said when things go wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QTimer
+
+from napari_iseg.errors import ModelNotFoundError
+
+IMAGE = np.random.default_rng(2).integers(0, 255, (256, 256), dtype=np.uint8)
+
+
+class Heartbeat:
+    """Measures how long the GUI thread was ever held, also on a machine that is too busy to be punctual.
+
+    Beside the GUI's timer a thread ticks every 10 ms. Where a beat is late, the time that counts is what that thread
+    ticked meanwhile (the GUI was blocked while others could run) or the CPU time the GUI thread itself used.
+    """
+
+    TICK = 0.01
+
+    def __init__(self) -> None:
+        self.held: list[float] = []
+        self._ticks = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._tick)
+        self._thread.start()
+        self._last = self._now()
+        self._timer = QTimer()
+        self._timer.timeout.connect(self._beat)
+        self._timer.start(5)
+
+    def _tick(self) -> None:
+        while not self._stop.wait(self.TICK):
+            self._ticks += 1
+
+    def _now(self) -> tuple[float, float, float]:
+        return time.perf_counter(), self._ticks * self.TICK, time.thread_time()
+
+    def _beat(self) -> None:
+        now = self._now()
+        wall, ticked, used = (after - before for after, before in zip(now, self._last, strict=True))
+        self.held.append(max(min(wall, ticked), used))
+        self._last = now
+
+    def stop(self) -> float:
+        """The longest time in seconds."""
+        self._timer.stop()
+        self._stop.set()
+        self._thread.join()
+        return max(self.held)
+
+
+def said() -> list[str]:
+    return [notification.message for notification in notification_manager.records]
+
+
+@pytest.fixture(autouse=True)
+def _quiet_records():
+    notification_manager.records.clear()
+    yield
+    notification_manager.records.clear()
+
+
+def test_the_window_is_never_held_while_a_slow_model_works(bench):
+    image = bench.viewer.add_image(IMAGE)
+    bench.loader.seconds = 0.5
+    bench.loader.net.seconds = 0.3
+    dock = bench.open()
+    bench.qtbot.wait(200)
+    controller, heartbeat = dock.controller, Heartbeat()
+    for at in (60, 90, 120):
+        controller.click_world(image.data_to_world((at, at)), True)
+        bench.qtbot.wait(150)
+        assert dock.activity.text() in ("Loading the model…", "Computing…")
+        assert len(bench.editor.layers.points.data) >= 1
+    bench.settle()
+    assert heartbeat.stop() < 0.1
+    assert len(bench.editor.session.clicks) == 3
+    assert bench.editor.session.patch is not None
+    assert threading.get_ident() not in bench.loader.net.threads
+
+
+def test_the_newest_click_wins(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    bench.click((60, 60))
+    bench.loader.net.seconds = 0.2
+    passes: list[int] = []
+    forward = bench.loader.net.forward
+    bench.loader.net.forward = lambda *given: (
+        passes.append(int((given[2][0, :, 2] >= 0).sum())),
+        forward(*given),
+    )[1]
+    finished = []
+    bench.editor.session.events.changed.connect(
+        lambda: finished.append(bench.editor.session.patch is not None)
+    )
+    for at in (80, 100, 120, 140):
+        bench.dock.controller.click_world((at, at), True)
+    bench.settle()
+    assert passes == [2, 2, 3, 4, 5]  # the answer to two clicks was superseded; then one pass per click
+    assert bench.editor.layers.current.data[140, 140] == 1
+
+
+def test_stop_gives_the_computation_up_and_undo_goes_on(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.click((60, 60))
+    bench.loader.net.seconds = 0.4
+    dock.controller.click_world((120, 120), True)
+    assert dock.stop_button.isEnabled()
+    dock.stop_button.click()
+    bench.settle()
+    assert bench.editor.session.patch is None
+    bench.do("undo")
+    assert bench.editor.session.patch is not None
+
+
+def test_closing_the_dock_leaves_only_the_results(bench):
+    viewer = bench.viewer
+    image = viewer.add_image(IMAGE)
+    before = {name: len(getattr(viewer.layers.events, name).callbacks) for name in ("removed", "inserted")}
+    points = len(viewer.dims.events.point.callbacks)
+    dock = bench.open()
+    bench.click((60, 60))
+    bench.do("commit")
+    bench.click((120, 120))
+    worker = dock.controller.worker
+    viewer.window.remove_dock_widget(dock)
+    assert [layer.name for layer in viewer.layers] == [image.name, f"{image.name} objects"]
+    assert worker.join(5)
+    assert not [thread for thread in threading.enumerate() if "napari-iseg" in thread.name]
+    assert not viewer.layers[1].keymap
+    assert {n: len(getattr(viewer.layers.events, n).callbacks) for n in ("removed", "inserted")} == before
+    assert len(viewer.dims.events.point.callbacks) == points
+    viewer.layers.remove(image)
+
+
+def test_closing_while_loading_ends_quietly(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.loader.seconds = 0.5
+    dock = bench.open()
+    dock.controller.click_world((60, 60), True)
+    bench.qtbot.wait(50)
+    bench.viewer.window.remove_dock_widget(dock)
+    assert dock.controller.worker.join(5)
+    assert said() == []
+
+
+def test_removing_the_image_ends_its_work_and_another_can_be_clicked(bench):
+    first = bench.viewer.add_image(IMAGE, name="first")
+    dock = bench.open()
+    bench.click((60, 60))
+    bench.viewer.layers.remove(first)
+    assert [layer.name for layer in bench.viewer.layers] == []
+    assert "Open an image" in dock.status.text()
+    bench.do("commit")
+    bench.viewer.add_image(IMAGE, name="second")
+    bench.click((90, 90))
+    assert bench.editor.session.patch is not None
+
+
+def test_switching_images_keeps_the_work_on_each(bench):
+    images = [bench.viewer.add_image(IMAGE, name=name) for name in ("first", "second")]
+    dock = bench.open()
+    dock.controller.choose_image(images[0])
+    bench.click((60, 60))
+    dock.controller.choose_image(images[1])
+    assert bench.editor.clicks == []
+    bench.click((90, 90))
+    dock.controller.choose_image(images[0])
+    bench.settle()
+    assert bench.editor.layers.points.data.tolist() == [[60, 60]]
+    assert bench.editor.layers.current.data[60, 60] == 1
+    assert [layer.name for layer in bench.viewer.layers] == [
+        "first",
+        "second",
+        "first current object",
+        "first clicks",
+    ]
+
+
+def test_two_viewers_do_not_know_of_each_other(bench, make_napari_viewer, qtbot, tmp_path):
+    from .conftest import Bench
+
+    other = Bench(make_napari_viewer(), qtbot, tmp_path / "other")
+    for each in (bench, other):
+        each.viewer.add_image(IMAGE)
+        each.open()
+    bench.click((60, 60))
+    other.click((120, 120))
+    assert [(c.row, c.col) for c in bench.editor.session.clicks] == [(60, 60)]
+    assert [(c.row, c.col) for c in other.editor.session.clicks] == [(120, 120)]
+    other.dock.shut_down()
+    bench.click((90, 90))
+    assert len(bench.editor.session.clicks) == 2
+
+
+def test_deleted_clicks_layer_comes_back(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    bench.click((60, 60))
+    bench.viewer.layers.remove(bench.editor.layers.points)
+    bench.do("undo")
+    assert bench.editor.layers.points in bench.viewer.layers
+
+
+def test_a_model_that_cannot_be_loaded_says_so_and_can_be_tried_again(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.loader.error = ModelNotFoundError("The weights of disks are not on this machine; fetch them.")
+    bench.click((60, 60))
+    assert said() == ["The weights of disks are not on this machine; fetch them."]
+    assert dock.status.text() == said()[0]
+    assert bench.editor.clicks == []
+    bench.loader.error = None
+    bench.click((60, 60))
+    assert bench.editor.session.patch is not None
+
+
+def test_a_missing_device_falls_back_to_the_one_that_works(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.click((60, 60))
+    dock.device.setCurrentText("cuda")
+    dock.device.activated.emit(dock.device.currentIndex())
+    bench.settle()
+    assert "no such GPU" in said()[-1]
+    assert dock.device.currentText() == "auto"
+    bench.click((90, 90))
+    assert bench.editor.layers.current.data[90, 90] == 1
+
+
+def test_an_unexpected_error_is_reported_with_its_traceback(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    bench.click((60, 60))
+    bench.loader.net.error = RuntimeError("out of something")
+    bench.click((90, 90))
+    notification = notification_manager.records[-1]
+    assert isinstance(notification.exception, RuntimeError)
+    bench.loader.net.error = None
+    bench.do("undo")
+    assert bench.editor.session.patch is not None
+
+
+def test_nothing_to_click_on_is_said_in_words(bench):
+    dock = bench.open()
+    assert "Open an image" in dock.status.text()
+    for name, button in dock.actions.buttons.items():
+        assert not button.isEnabled(), name
+
+
+def test_saving_writes_the_labels(bench, monkeypatch, tmp_path):
+    import tifffile
+
+    bench.viewer.add_image(IMAGE, scale=(0.5, 0.5), units=("um", "um"))
+    dock = bench.open()
+    bench.click((60, 60))
+    bench.do("commit")
+    target = tmp_path / "labels.tif"
+    monkeypatch.setattr(dock, "ask_for_file", lambda _suggestion, then: then(target))
+    bench.do("save")
+    np.testing.assert_array_equal(tifffile.imread(target), bench.editor.session.labels.read())
+    assert str(target) in dock.status.text()
+
+
+def test_models_not_here_are_grey_and_say_how_to_get_them(bench):
+    dock = bench.open()
+    item = dock.models.combo.model().item(1)
+    assert not item.isEnabled()
+    assert "https://example.org/weights" in item.toolTip()
+    assert "BSD-3-Clause" in dock.models.about.text()
+    assert "2 MB" in dock.models.about.text()
+    assert "disks around clicks" in dock.models.about.text()
+
+
+def test_the_model_is_loaded_ahead_of_the_first_click(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open(preload=True)
+    bench.qtbot.waitUntil(lambda: bench.loader.loads == 1, timeout=5000)
+    bench.settle()
+    assert bench.editor.session is None
+
+
+def test_everything_has_a_tooltip(bench):
+    from qtpy.QtWidgets import QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox
+
+    dock = bench.open()
+    controls = [
+        *dock.image_combo.parent().findChildren(QAbstractButton),
+        *dock.findChildren(QComboBox),
+        dock.label,
+        dock.options.steps,
+        dock.options.threshold,
+    ]
+    kinds = (QAbstractButton, QComboBox, QAbstractSpinBox, QAbstractSlider)
+    named = [control for control in controls if isinstance(control, kinds) and control.parent() is not None]
+    bare = [
+        control
+        for control in named
+        if not control.toolTip() and "toggle" not in control.metaObject().className()
+    ]
+    assert [
+        control.text() for control in bare if hasattr(control, "text") and control.text() != "Mouse and keys"
+    ] == []
+
+
+def test_the_dock_opens_fast_and_without_torch():
+    code = (
+        "import sys, time, napari; from qtpy.QtWidgets import QApplication; v = napari.Viewer(show=False);"
+        "import napari_iseg.widgets.click_dock as m; from napari_iseg.widgets.preferences import Preferences;"
+        "t = time.perf_counter(); d = m.ClickDock(v, preferences=Preferences(preload=False));"
+        "s = time.perf_counter() - t; assert 'torch' not in sys.modules; print('seconds', s);"
+        "d.shut_down(); v.close()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split("seconds")[1]) < 0.5
