@@ -424,6 +424,24 @@ def test_a_session_comes_back_with_its_undo_history(tmp_path):
     assert reopened(tmp_path / "t", STACK).clicks == (Click(5, 5),)
 
 
+def test_numbers_from_numpy_are_recorded(tmp_path):
+    session = fake_session(STACK, journal=tmp_path / "s")
+    one = np.int64(1)
+    session.click(np.array([1, 20, 20]), np.bool_(True), view=Window(*np.array([0, 0, 40, 41])))
+    session.click((22, 22))
+    session.move_click(one, np.array([1, 25.5, 22], np.float32))
+    session.remove_click(np.int64(0))
+    session.commit(one)
+    session.reopen(one)
+    session.commit(np.uint32(1))
+    expected = session.labels.read((1,))
+    session.delete(one)
+    again = reopened(tmp_path / "s", STACK)
+    again.undo()
+    np.testing.assert_array_equal(again.labels.read((1,)), expected)
+    assert expected.any()
+
+
 def test_the_session_folder_is_checked(tmp_path):
     fake_session(journal=tmp_path / "s").close()
     with pytest.raises(InputError, match="already holds a session"):

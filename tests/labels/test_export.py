@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import tifffile
@@ -121,6 +123,14 @@ def test_geotiff_takes_crs_and_transform_of_the_image(tmp_path):
         np.testing.assert_array_equal(source.read(1), truth)
     with pytest.raises(InputError, match="the image itself"):
         export_labels(store, scene, like=scene)
+
+
+def test_without_rasterio_map_coordinates_are_refused_not_lost(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    with pytest.raises(InputError, match=r"napari-iseg\[geo\]"):
+        export_labels(LabelStore((5, 5)), tmp_path / "labels.tif", crs="EPSG:25832")
+    with pytest.raises(InputError, match="Only a GeoTIFF"):
+        export_labels(LabelStore((5, 5)), tmp_path / "labels.png", crs="EPSG:25832")
 
 
 def test_unknown_suffix_lists_the_valid_ones(tmp_path):

@@ -92,24 +92,25 @@ class Event:
     taken: tuple[tuple[int, Region], ...] = ()
 
     def to_record(self) -> dict[str, Any]:
-        """The event as JSON values; floats keep all their digits."""
-        record: dict[str, Any] = {"kind": self.kind, "plane": list(self.plane)}
+        """The event as JSON values; floats keep all their digits. Numbers may come from numpy."""
+        record: dict[str, Any] = {"kind": self.kind, "plane": [int(i) for i in self.plane]}
         if self.before != self.plane:
-            record["before"] = list(self.before)
+            record["before"] = [int(i) for i in self.before]
         if self.click is not None:
             record["click"] = [self.click.row, self.click.col, int(self.click.positive)]
         if self.view is not None:
-            record["view"] = [self.view.top, self.view.left, self.view.bottom, self.view.right]
+            view = self.view
+            record["view"] = [int(v) for v in (view.top, view.left, view.bottom, view.right)]
         if self.box is not None:
             record["box"] = [self.box.row0, self.box.col0, self.box.row1, self.box.col1]
         if self.index is not None:
-            record["index"] = self.index
+            record["index"] = int(self.index)
         if self.label is not None:
-            record["label"] = self.label
+            record["label"] = int(self.label)
         if self.region is not None:
             record["region"] = self.region.to_record()
         if self.taken:
-            record["taken"] = [[label, region.to_record()] for label, region in self.taken]
+            record["taken"] = [[int(label), region.to_record()] for label, region in self.taken]
         return record
 
     @classmethod

@@ -219,7 +219,7 @@ class Session(SessionState):
 
     def delete(self, label: int) -> None:
         """Take a committed object out of ``labels``, in all planes."""
-        self._do(Event("delete", self.plane, self.plane, label=label))
+        self._do(Event("delete", self.plane, self.plane, label=int(label)))
 
     def reopen(self, label: int) -> None:
         """Take a committed object out of ``labels`` and go on with its clicks; ``commit`` puts it back as it

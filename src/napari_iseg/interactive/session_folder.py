@@ -106,9 +106,18 @@ class SessionFolder:
                 _paint(store, [entry for entry in replayed.painted if entry[0] > applied])
             except SaveError:
                 raise
-            except (InputError, OSError, ValueError, RuntimeError, KeyError, zarr.errors.BaseZarrError):
+            except (
+                InputError,
+                OSError,
+                ValueError,
+                RuntimeError,
+                KeyError,
+                zarr.errors.BaseZarrError,
+            ) as error:
                 if not is_ours:
-                    raise
+                    raise InputError(
+                        f"The labels of this session at {where} are damaged ({error})."
+                    ) from error
                 store = None
         if store is None:
             if not is_ours:

@@ -74,9 +74,12 @@ def export_labels(
         )
     if like is not None and target.exists() and Path(like).exists() and target.samefile(like):
         raise InputError(f"{target} is the image itself; choose another name for the labels.")
-    geo = geo_reference(Path(like) if like is not None else None, crs, transform)
+    plain_tiff = kind in (".tif", ".tiff")
+    if not plain_tiff and (crs is not None or transform is not None):
+        raise InputError(f"Only a GeoTIFF holds map coordinates; save {target.name!r} as .tif.")
+    geo = geo_reference(Path(like) if like is not None else None, crs, transform) if plain_tiff else None
     write = _WRITERS[kind]
-    if geo is not None and kind in (".tif", ".tiff"):
+    if geo is not None:
         if len(labels.shape) > 2:
             raise InputError(
                 "A GeoTIFF of labels holds one plane; save the stack as .zarr or leave the CRS out."

@@ -55,6 +55,7 @@ class Journal:
             os.ftruncate(self._file, good)
             os.lseek(self._file, good, os.SEEK_SET)
             os.fsync(self._file)
+            _sync_folder(path.parent)
         except OSError as error:
             raise SaveError(f"The journal {path} cannot be written: {error.strerror or error}.") from error
         self._size = good
@@ -135,6 +136,16 @@ def _decode(line: bytes, expected: int) -> Record | None:
     except (ValueError, KeyError, TypeError):
         return None
     return record if record.seq == expected and encode(record.seq, record.body) == line else None
+
+
+def _sync_folder(path: Path) -> None:
+    """Make sure that a new file's name survives a power cut (Windows cannot open folders, and needs not)."""
+    if os.name == "posix":
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _write_all(file: int, data: bytes) -> None:

@@ -106,10 +106,9 @@ class Region:
 
     def to_record(self) -> list[list[Any]]:
         """The region as JSON values: [top, left, bottom, right, base64 of the bits] per tile."""
-        return [
-            [t.window.top, t.window.left, t.window.bottom, t.window.right, base64.b64encode(t.bits).decode()]
-            for t in self.tiles
-        ]
+        edges = [(t.window.top, t.window.left, t.window.bottom, t.window.right) for t in self.tiles]
+        texts = [base64.b64encode(t.bits).decode() for t in self.tiles]
+        return [[*map(int, row), text] for row, text in zip(edges, texts, strict=True)]
 
     @classmethod
     def from_record(cls, record: list[list[Any]]) -> Region:
