@@ -92,6 +92,7 @@ def test_pixel_size_goes_from_image_to_mask(run, squares, tmp_path):
         (["--click", "30,40", "--background", "a,b"], "--background 30,40"),
         (["--click", "nan,40"], "finite"),
         (["--click", "7,62", "--background", "7,62"], "select nothing"),
+        (["--each", "--click", "30,40", "--click", "31,41"], "lies on objects before it"),
         (["--click", "30,40", "-o", "nowhere/mask.tif"], "does not exist"),
         (["--click", "30,40", "-o", "mask.jpg"], ".tif"),
         (["--click", "30,40", "--overlay", "look.tif"], ".png"),

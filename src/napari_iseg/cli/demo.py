@@ -110,7 +110,7 @@ def run_headless(folder: Path, name: str, model: str, device: str) -> dict[str, 
     session.plane = tuple(size // 2 for size in picture.labels.shape[:-2])
     truth = picture.labels[session.plane]
     clicks = central_clicks(truth, OBJECTS)
-    found = run_clicks(session, [[click] for click in clicks])
+    found = run_clicks(session, [[click] for click in clicks], overwrite=True)
     for record, click in zip(found, clicks, strict=True):
         record["iou"] = _iou(session.labels.read(session.plane) == record["label"], truth, click)
     _write_sample(folder / "image.tif", picture)

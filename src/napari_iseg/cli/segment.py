@@ -129,8 +129,12 @@ def open_session(opened: Opened, bands: str | None = None) -> Session:
     return Session(opened.image, labels=store, **channel)
 
 
-def run_clicks(session: Session, objects: Sequence[Sequence[Click]]) -> list[dict[str, Any]]:
+def run_clicks(
+    session: Session, objects: Sequence[Sequence[Click]], *, overwrite: bool = False
+) -> list[dict[str, Any]]:
     """Click and commit one object after the other; what is known of each, ready for JSON.
+
+    Where objects meet, pixels stay with the one that came first, or with ``overwrite`` go to the later one.
 
     Raises
     ------
@@ -153,7 +157,7 @@ def run_clicks(session: Session, objects: Sequence[Sequence[Click]]) -> list[dic
                 raise InputError(
                     f"The clicks of the object at {here} select nothing; move them or add another --click."
                 )
-            label = session.commit()
+            label = _commit(session, clicks[0], overwrite)
             placed = [(c.row, c.col, c.positive) for c in clicks]
             record = {"label": label, **_extent(session, label), "clicks": placed}
             found.append(record | {"seconds": round(perf_counter() - start, 3)})
@@ -170,6 +174,17 @@ def write_results(session: Session, opened: Opened, output: Path, overlay: Path 
         prompts = [p for label in session.labels.labels for p in session.labels.prompts_of(label)]
         clicks = [click for prompt in prompts for click in prompt.clicks]
         write_png(overlay, draw(session.source, session.labels, session.plane, clicks))
+
+
+def _commit(session: Session, click: Click, overwrite: bool) -> int:
+    """Commit the open object, and say it in the command line's words when nothing of it is left."""
+    try:
+        return session.commit(overwrite=overwrite)
+    except InputError as error:
+        where = f"{click.row:g},{click.col:g}"
+        raise InputError(
+            f"The object at {where} lies on objects before it; give its --click first."
+        ) from error
 
 
 def _objects(clicks: Sequence[str], background: Sequence[str], *, each: bool) -> list[list[Click]]:

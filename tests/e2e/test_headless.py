@@ -1,0 +1,137 @@
+"""The starter weights from the command line and from Python: headless = library, and it finds objects."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+import napari_iseg as iseg
+from napari_iseg.cli import main
+from napari_iseg.samples import sample, sample_folder
+
+STARTER = "cfr-icl-starter"
+HAS_DISPLAY = sys.platform in ("win32", "darwin") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """``command("segment", path, ...)`` as typed at a prompt; answers with its JSON."""
+
+    def run(*arguments: object) -> Any:
+        capfd.readouterr()
+        main([*map(str, arguments), "--json"])
+        return json.loads(capfd.readouterr().out)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return iseg.load_model(STARTER, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "plane", "clicks"),
+    [
+        ("cells", (), [(109, 164, True), (112, 160, True), (105, 206, False)]),
+        ("organelles", (8,), [(61, 84, True), (61, 139, False)]),
+        ("aerial", (), [(195, 340, True)]),
+    ],
+)
+def test_command_line_and_session_give_the_same_bits(command, tmp_path, model, name, plane, clicks):
+    options = [
+        word for row, col, on in clicks for word in ("--click" if on else "--background", f"{row},{col}")
+    ]
+    if plane:
+        options += ["--plane", ",".join(map(str, plane))]
+    out = tmp_path / "labels.tif"
+    found = command("segment", sample_folder() / f"{name}.tif", *options, "-o", out, "--device", "cpu")
+    picture = sample(name)
+    session = iseg.Session(picture.image, model, rgb=picture.rgb)
+    for row, col, on in clicks:
+        mask = session.click((*plane, row, col), on)
+    assert mask.any()
+    label = session.commit()
+    assert found["objects"][0]["label"] == label == 1
+    assert found["objects"][0]["area"] == int(mask.sum())
+    written = tifffile.imread(out)
+    np.testing.assert_array_equal(written[plane], session.labels.read(plane))
+    np.testing.assert_array_equal(written[plane] == 1, mask)
+    assert written.shape == picture.labels.shape
+
+
+def test_the_headless_demo_finds_nuclei(command, tmp_path):
+    found = command("demo", "--headless", tmp_path, "--device", "cpu")
+    overlaps = [record["iou"] for record in found["objects"]]
+    assert np.mean(overlaps) > 0.7, overlaps
+    labels = tifffile.imread(tmp_path / "labels.tif")
+    truth = sample("cells").labels
+    for record in found["objects"]:
+        (row, col, _) = record["clicks"][0]
+        true = truth == truth[int(row), int(col)]
+        mine = labels == record["label"]
+        assert (mine & true).sum() / (mine | true).sum() == pytest.approx(record["iou"], abs=1e-4)
+
+
+def test_the_same_demo_twice_is_the_same(command, tmp_path):
+    for folder in ("one", "two"):
+        command("demo", "--headless", tmp_path / folder, "--device", "cpu")
+    one, two = (tifffile.imread(tmp_path / folder / "labels.tif") for folder in ("one", "two"))
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.skipif(
+    not HAS_DISPLAY, reason="needs a display: run under xvfb-run -a -s '-screen 0 1280x1024x24'"
+)
+def test_the_demo_opens_a_window_with_one_object(tmp_path):
+    script = tmp_path / "demo.py"
+    script.write_text(_WATCHED_DEMO)
+    ended = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads(ended.stdout.strip().splitlines()[-1])
+    assert report["docks"] == ["Click segmentation"]
+    assert report["object_pixels"] > 50
+
+
+_WATCHED_DEMO = """
+import json, time
+import napari, numpy as np
+from qtpy.QtWidgets import QApplication
+from napari_iseg.cli import main
+
+def watched(**_):
+    viewer, end = napari.current_viewer(), time.monotonic() + 180
+    pixels = 0
+    while not pixels and time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.02)
+        labels = [layer for layer in viewer.layers if type(layer).__name__ == "Labels"]
+        masks = [layer.data for layer in labels if not layer.multiscale]
+        pixels = max((int(np.count_nonzero(mask)) for mask in masks), default=0)
+    print(json.dumps({"docks": list(viewer.window.dock_widgets), "object_pixels": pixels}))
+    viewer.close()
+
+napari.run = watched
+main(["demo", "--device", "cpu"])
+"""
+
+
+def test_paths_with_blanks_and_letters_of_other_alphabets(command, tmp_path):
+    folder = tmp_path / "mit Leerraum é 細胞"
+    folder.mkdir()
+    image = folder / "bild é.tif"
+    tifffile.imwrite(image, sample("cells").image)
+    out = folder / "maske 細.tif"
+    command("segment", image, "--click", "109,164", "-o", out, "--device", "cpu")
+    assert Path(out).is_file()
