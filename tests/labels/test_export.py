@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -159,3 +160,18 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
         export_labels(store, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["labels.tif", "labels.zarr"])
+def test_exports_of_large_planes_are_streamed(tmp_path, name):
+    store = LabelStore((30_000, 2048))
+    store.write(1, (), Window(20_000, 500, 20_100, 600), np.ones((100, 100), bool))
+    tracemalloc.start()
+    path = export_labels(store, tmp_path / name)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40 * 2**20  # a third of the plane in 16 bits
+    if name.endswith(".zarr"):
+        assert (LabelStore.open(path).read((), Window(19_990, 490, 20_110, 610)) == 1).sum() == 10_000
+    else:
+        assert tifffile.imread(path).sum() == 10_000
