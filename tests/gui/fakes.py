@@ -1,4 +1,4 @@
-"""Stand-ins for tests of the dock: a network that draws disks around clicks, and a loader that hands it out."""
+"""Stand-ins for tests of the dock: a network that draws disks, and a loader that hands it out."""
 
 from __future__ import annotations
 

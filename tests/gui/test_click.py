@@ -132,10 +132,9 @@ def test_a_commit_waits_for_the_answer_and_later_clicks_for_the_commit(bench):
     bench.viewer.add_image(IMAGE)
     dock = bench.open()
     bench.loader.net.seconds = 0.1
-    for step in (lambda: click(40), lambda: dock.controller.perform("commit"), lambda: click(90)):
-        step_click = step
-        click = lambda at: dock.controller.click_world((float(at), float(at)), True)  # noqa: E731
-        step_click()
+    dock.controller.click_world((40.0, 40.0), True)
+    dock.controller.perform("commit")
+    dock.controller.click_world((90.0, 90.0), True)
     bench.settle()
     assert committed(bench.editor)[40, 40] == 1
     assert [(c.row, c.col) for c in bench.editor.session.clicks] == [(90, 90)]

@@ -23,7 +23,9 @@ def _fake_models(monkeypatch, tmp_path):
 def test_the_demo_has_one_object_clicked(make_napari_viewer, qtbot, name):
     picture = sample(name)
     viewer = launch.open_demo(picture, viewer=make_napari_viewer(), block=False)
-    (dock,) = (widget.findChild(click_dock.ClickDock) for widget in viewer.window.dock_widgets.values())
+    (dock,) = [
+        widget for widget in viewer.window.dock_widgets.values() if isinstance(widget, click_dock.ClickDock)
+    ]
     controller = dock.controller
     qtbot.waitUntil(lambda: controller.editor.settled and not controller.worker.busy, timeout=30_000)
     (click,) = controller.editor.session.clicks

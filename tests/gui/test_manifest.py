@@ -18,7 +18,8 @@ def test_commands_are_imported_without_torch():
     code = (
         "import sys; from importlib import import_module\n"
         f"for name in {[str(name) for name in names]!r}:\n"
-        "    module, attribute = name.split(':'); assert callable(getattr(import_module(module), attribute)), name\n"
+        "    module, attribute = name.split(':')\n"
+        "    assert callable(getattr(import_module(module), attribute)), name\n"
         "assert 'torch' not in sys.modules, 'torch was imported'"
     )
     done = subprocess.run(

@@ -12,7 +12,7 @@ from napari_iseg.prompts import Click
 from napari_iseg.widgets import guidance, scene
 from napari_iseg.widgets.editor import Editor
 from napari_iseg.widgets.hands import Hands
-from napari_iseg.widgets.layers import ClickLayers
+from napari_iseg.widgets.layers import ClickLayers, warm_up
 from napari_iseg.widgets.model_choice import ModelChoice
 from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
 from napari_iseg.widgets.options import Options
@@ -157,8 +157,13 @@ class ClickController:
         """Load the model before the first click; should that fail, the first click will say why."""
         if self.choice.key is not None and not self.worker.busy:
             self._loading = True
-            self.worker.submit_task(lambda _cancelled: self.choice.load(), self._preloaded, self._preloaded)
+            self.worker.submit_task(lambda _cancelled: self._load(), self._preloaded, self._preloaded)
             self._update()
+
+    def _load(self) -> Any:
+        """The model; in the worker."""
+        warm_up()
+        return self.choice.load()
 
     def _preloaded(self, _outcome: Any) -> None:
         self._loading = False
@@ -263,7 +268,7 @@ class ClickController:
         if (image, axes) not in self._editors:
             plan = SessionPlan.of(image, axes, self._autosave)
             editor = Editor(
-                ClickLayers(self.viewer, image, axes), self.worker, lambda: plan.open(self.choice.load())
+                ClickLayers(self.viewer, image, axes), self.worker, lambda: plan.open(self._load())
             )
             editor.quiet = self._hands.quiet
             editor.changed.connect(self._update)

@@ -124,7 +124,7 @@ class ClickDock(QWidget):
     # -- Qt --
 
     def use_model(self, name: str | None, device: str | None = None) -> bool:
-        """Choose a model by name or checkpoint file (None: the one that is chosen); whether it is on this machine."""
+        """Choose a model by name or checkpoint file; None: the present one. Whether it is here."""
         known = [card.name for card in self.models.local_cards]
         if name is not None and name not in known and Path(name).is_file():
             self.models.add_file(Path(name))

@@ -238,10 +238,10 @@ class ActionButtons(QWidget):
         self.foreground = QRadioButton("● Foreground")
         self.background = QRadioButton("✕ Background")
         self.foreground.setToolTip(
-            f"A click says: this belongs to the object. Key: X. {key}+click or a right click says the opposite."
+            f"A click says: this belongs to the object. Key: X. {key}+click or a right click: the opposite."
         )
         self.background.setToolTip(
-            f"A click says: this does not belong. Key: X. {key}+click or a right click says the opposite."
+            f"A click says: this does not belong. Key: X. {key}+click or a right click: the opposite."
         )
         self.foreground.setChecked(True)
         self._signs = QButtonGroup(self)

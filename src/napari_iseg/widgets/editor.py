@@ -1,7 +1,8 @@
-"""The objects of one image: carries clicks and commands to a session, slow parts in the worker, and shows the outcome.
+"""The objects of one image: carries clicks and commands to a session and shows the outcome.
 
-Commands run strictly in the order given. A prediction runs beside them and is replaced by a newer one; a command that
-changes the session where the worker also needs it (commit, reopen, ...) holds back those after it until it is done.
+Commands run strictly in the order given. A prediction runs beside them in the worker and is replaced by a
+newer one; a command that is slow itself (commit, reopen, ...) runs there too and holds back those after it
+until it is done, since a session is for one thread at a time.
 """
 
 from __future__ import annotations
@@ -128,11 +129,10 @@ class Editor:
         """The viewer shows another plane: its open object becomes the current one."""
 
         def run() -> None:
-            if plane != self._plane():
-                self._session.plane = plane
-                self._predict()
+            self._session.plane = plane
+            self._predict()
 
-        if self.session is not None:
+        if self.session is not None and (self._later or plane != self._plane()):
             self._do(run)
 
     def commit(self) -> None:
@@ -187,8 +187,10 @@ class Editor:
         self.layers.remove()
 
     def close(self) -> None:
-        """Let go of everything; the committed labels' layer stays in the viewer. The session's files are closed in the
-        worker; work is recorded before it takes effect, so that nothing is lost should that fail.
+        """Let go of everything; the committed labels' layer stays in the viewer.
+
+        The session's files are closed in the worker; work is recorded before it takes effect, so that
+        nothing is lost should that fail.
         """
         self._closed = True
         self._later.clear()
@@ -209,13 +211,13 @@ class Editor:
     def show(self) -> None:
         """Bring all layers to the session's state."""
         self._show_clicks()
-        if self.session is not None and not self._task and self.layers.points is not None:
+        if self.session is not None and not self._task and self.layers.are_shown:
             self._show_labels(self.session)
             self._show_patch(self.session)
         self.changed.emit()
 
     def _show_clicks(self) -> None:
-        if self.layers.points is not None and not (self._task and self.session is not None):
+        if self.layers.are_shown and not (self._task and self.session is not None):
             with self.quiet():
                 self.layers.show_clicks(self.clicks)
 
@@ -234,7 +236,7 @@ class Editor:
             self.layers.clear_current()
         if patch is not None and self.with_probability:
             self.layers.show_probability(self._plane(), patch.window, patch.scale, patch.probability)
-        elif patch is None and not self._predicting or not self.with_probability:
+        elif not (self.with_probability and self._predicting):
             self.layers.hide_probability()
 
     @property
@@ -276,7 +278,7 @@ class Editor:
         self.last_commit = (label, kept)
 
     def _step_in_history(self, text: str, step: Callable[[], Any]) -> None:
-        """Undo or redo: at once while only clicks can be concerned, in the worker when labels may be written."""
+        """Undo or redo: at once while only clicks are concerned, in the worker when labels may be written."""
         if self.layers.committed is None:
             self._now(step)
         else:

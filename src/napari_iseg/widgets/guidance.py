@@ -50,4 +50,4 @@ def after_commit(label: int, kept: int) -> str:
     """What became of a commit; ``kept`` pixels belong to objects that were committed before."""
     if kept == 0:
         return f"Committed as label {label}. Click on the next object."
-    return f"Committed as label {label}; {kept} pixels stayed with objects committed before. Click on the next one."
+    return f"Committed as label {label}; {kept} pixels stayed with earlier objects. Click on the next one."

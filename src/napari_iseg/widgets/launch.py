@@ -31,7 +31,7 @@ def open_demo(
     sample : the picture, or the name of one
     model : name of a model on this machine, or a checkpoint file; default: the starter model
     device : "auto", "cpu", "cuda" or "mps"; default: as set in napari's preferences
-    point : where to click, in data pixels; default: the middle of an object of the sample's true labels, or of the picture
+    point : where to click, in data pixels; default: an object of the sample's true labels, or the middle
     viewer : default: a new one
     block : run napari's event loop and return when the window is closed
 

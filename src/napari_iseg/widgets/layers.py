@@ -1,7 +1,8 @@
-"""The layers beside an image: its clicks, the current object, what was committed, and the probability on demand.
+"""The layers beside an image: its clicks, the current object, the committed ones, the probability on demand.
 
-One big editable labels layer does not scale in napari, so the object being made is a small layer that covers the window
-that is worked on, and the committed objects are a read-only (multiscale) layer over the label store's arrays.
+One big editable labels layer does not scale in napari, so the object being made is a small layer that covers
+the window that is worked on, and the committed objects are a read-only (multiscale) layer over the arrays of
+the label store.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from napari_iseg.widgets.placement import Placement, PlaneAxes
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels, Layer, Points
+    from napari.utils.colormaps import DirectLabelColormap
 
 FOREGROUND, BACKGROUND = "#22dd55", "#ff3b30"
 OBJECT_COLOR = "#ffd60a"
@@ -47,6 +49,11 @@ class ClickLayers:
         """The layers that exist and are in the viewer, bottom first."""
         layers = (self.committed, self.probability, self.current, self.points)
         return tuple(layer for layer in layers if layer is not None and layer in self.viewer.layers)
+
+    @property
+    def are_shown(self) -> bool:
+        """Whether the clicks layer is in the viewer; without it nothing is shown."""
+        return self.points is not None and self.points in self.viewer.layers
 
     def add_points(self) -> Points:
         """Add the clicks layer on top and make it the active one."""
@@ -89,7 +96,7 @@ class ClickLayers:
     def show_current(
         self, plane: Sequence[int], window: Window, step: int, mask: npt.NDArray[np.bool_]
     ) -> None:
-        """Show the mask (rows, cols) bool of ``window`` on ``plane``; its pixels are ``step`` image pixels wide."""
+        """Show the mask (rows, cols) bool of ``window`` on ``plane``; its pixels are ``step`` wide."""
         data = self.axes.expand(mask.astype(np.uint8))
         placed = Placement.of(self.image).part(self.axes, plane, window, step)
         if self.current is None or self.current not in self.viewer.layers:
@@ -157,7 +164,7 @@ class ClickLayers:
                 _place(layer, placed)
 
     def remove(self) -> None:
-        """Take away the clicks, the current object and the probability; committed labels stay as the user's result."""
+        """Take away clicks, current object and probability; committed labels stay as the user's result."""
         self.hide_probability()
         self._remove(self.current)
         self._remove(self.points)
@@ -165,14 +172,12 @@ class ClickLayers:
 
     def _new_current(self, data: npt.NDArray[np.uint8], placed: dict[str, Any]) -> Labels:
         from napari.layers import Labels
-        from napari.utils.colormaps import DirectLabelColormap
 
-        colors = {None: "transparent", 0: "transparent", 1: OBJECT_COLOR}
         layer = Labels(
             data,
             name=f"{self.image.name} current object",
             opacity=0.45,
-            colormap=DirectLabelColormap(color_dict=colors),
+            colormap=_object_colors(),
             **placed,
         )
         layer.editable = False
@@ -206,6 +211,23 @@ class ClickLayers:
         yield
         if active is not None and active in self.viewer.layers:
             self.viewer.layers.selection.active = active
+
+
+def warm_up() -> None:
+    """Have napari compile its colour mapping of labels, which takes half a second at the first labels layer.
+
+    Meant for the worker: the layers made here never meet a viewer.
+    """
+    from napari.layers import Labels
+
+    Labels(np.ones((2, 2), np.uint8), colormap=_object_colors())
+    Labels(np.ones((2, 2), np.uint32))
+
+
+def _object_colors() -> DirectLabelColormap:
+    from napari.utils.colormaps import DirectLabelColormap
+
+    return DirectLabelColormap(color_dict={None: "transparent", 0: "transparent", 1: OBJECT_COLOR})
 
 
 def _place(layer: Layer, placed: dict[str, Any]) -> None:

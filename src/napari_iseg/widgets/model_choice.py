@@ -34,7 +34,7 @@ class ModelChoice:
         self._working: ModelKey | None = None  # loaded last
 
     def choose(self, key: ModelKey, options: Options) -> bool:
-        """Take another model, with its card's ``options`` if it is not the same on another device; whether it is new."""
+        """Take another model, with its card's ``options`` unless only the device differs; is it new?"""
         if key == self.key:
             return False
         if self.key is None or key.name != self.key.name:
@@ -47,7 +47,7 @@ class ModelChoice:
         self.options, self._options_chosen = options, True
 
     def adopt(self, model: Model) -> bool:
-        """Take a loaded model's own options unless the user chose some; whether they differ from those before."""
+        """Take a loaded model's own options unless the user chose some; whether they are new."""
         own = Options.of_model(model)
         if self._options_chosen or own == self.options:
             return False

@@ -70,9 +70,10 @@ class ModelLoader:
 def preload_torch() -> None:
     """Let the system's loader map torch's libraries without holding Python's lock.
 
-    ``import torch`` keeps the lock for a quarter of a second while its largest library is mapped and initialised,
-    which would freeze the window although it happens in the worker. A foreign call releases the lock; the import
-    that follows finds the library in place. Only a speed-up: where it cannot be done nothing is lost.
+    ``import torch`` keeps the lock for a quarter of a second while its largest library is mapped and
+    initialised, which would freeze the window although it happens in the worker. A foreign call releases the
+    lock; the import that follows finds the library in place. Where that cannot be done
+    nothing is lost but smoothness.
     """
     if "torch" in sys.modules or sys.platform == "win32":  # torch itself uses a foreign call on Windows
         return

@@ -96,8 +96,8 @@ class Placement:
     def part(self, axes: PlaneAxes, plane: Sequence[int], window: Window, step: int) -> dict[str, Any]:
         """Keywords of a layer that covers ``window`` of one plane with pixels ``step`` times as large.
 
-        napari maps data x to affine(R S diag(scale) x + translate). A patch pixel i covers image pixels
-        i * step to (i + 1) * step - 1 from the window's corner on, so its centre lies at corner + i * step + (step - 1) / 2.
+        napari maps data x to affine(R S diag(scale) x + translate). A patch pixel i covers ``step`` image
+        pixels from corner + i * step on, so its centre lies at corner + i * step + (step - 1) / 2.
         """
         from napari.utils.transforms import Affine
 

@@ -37,13 +37,13 @@ class Preferences:
 
     @classmethod
     def read(cls) -> Preferences:
-        """The stored settings; the defaults where napari knows no manifest of ours or has no plugin settings."""
+        """The stored settings; the defaults where napari has no plugin settings or no manifest of ours."""
         try:
             from napari.settings import get_plugin_settings
 
             stored = get_plugin_settings("napari-iseg")
         except (ImportError, KeyError, ValueError, AttributeError):
-            # napari before 0.9 has no plugin settings, and a source tree that is not installed has no manifest
+            # napari before 0.9 has no plugin settings; a source tree that is not installed has no manifest
             return cls()
         return cls(
             device=stored.computing.device,

@@ -1,4 +1,4 @@
-"""Questions about the viewer: which images there are, what plane is shown, where a click landed, what is visible."""
+"""Questions about the viewer: what plane is shown, where a click landed, what is visible."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def shown_axes(viewer: napari.Viewer, image: Image) -> PlaneAxes:
     rows, cols = sorted(axis - extra for axis in viewer.dims.displayed)
     if rows < 0:
         raise InputError(
-            f"The layer {image.name!r} lacks an axis that is displayed; roll or transpose the axes back until its "
-            "rows and columns show."
+            f"The layer {image.name!r} lacks an axis that is displayed; roll or transpose the axes back "
+            "until its rows and columns show."
         )
     return PlaneAxes(image.ndim, rows, cols)
 

@@ -29,7 +29,7 @@ class SessionPlan:
     data : array or list of levels, finest first
     rgb : whether its last axis is colour
     axes : the plane that is clicked in
-    space : keywords of the label store: shape, scale, translate, axes, units in the order leading axes, rows, cols
+    space : keywords of the label store (shape, scale, ...), in the order leading axes, rows, cols
     autosave : the folder of the journals, None for none
     """
 

@@ -1,8 +1,8 @@
 """One background thread per dock: the newest prediction wins, other tasks run one after the other.
 
-The thread is started when there is work and ends by itself after a while without, so that a dock at rest holds none.
-Functions get ``cancelled()`` and are expected to look at it between steps. Their results are delivered in the GUI
-thread; the result of work that was superseded or cancelled is dropped.
+The thread is started when there is work and ends by itself after a while without, so that a dock at rest
+holds none. Functions get ``cancelled()`` and are expected to look at it between steps. Their results are
+delivered in the GUI thread; the result of work that was superseded or cancelled is dropped.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Worker(QObject):
             self._settle(waiting)
 
     def close(self) -> None:
-        """Stop predicting, deliver nothing any more, and let the thread end after the tasks. Cannot be undone."""
+        """Stop predicting, deliver nothing more, and let the thread end after the tasks; cannot be undone."""
         with self._condition:
             self._closed = True
             if self._running is not None:
