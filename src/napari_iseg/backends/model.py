@@ -103,7 +103,9 @@ class Model:
                 self._prepared.add(size)
             try:
                 image = image.to(self.device, torch.float32, memory_format=torch.channels_last)
-                return call(image, *(t.to(self.device, torch.float32) for t in (prev_mask, clicks)))
+                # Clicks stay exact: a pixel may lie right on a disk's radius (Apple's GPUs lack float64).
+                exact = torch.float32 if self.device.type == "mps" else torch.float64
+                return call(image, prev_mask.to(self.device, torch.float32), clicks.to(self.device, exact))
             except torch.cuda.OutOfMemoryError:
                 raise DeviceError(
                     f"The memory of {self.device} was too small for this prediction; close what else "

@@ -46,14 +46,20 @@ class ScaleSearch:
 
     def windows(self, state: State) -> Sequence[Window]:
         """Squares of all sides for the first pass, later one window."""
-        if state.zoom is None:
+        if self._first(state):
             return self.search(state)
         wanted = self.wanted(state)
+        if state.zoom is None:  # the area has grown
+            return (wanted or Window.of_shape(state.shape),)
         if wanted is None or (
             _holds(state.zoom, state.grid_clicks) and overlap(wanted, state.zoom) >= self.keep_iou
         ):
             return (state.zoom,)
         return (wanted,)
+
+    def _first(self, state: State) -> bool:
+        """Whether nothing is known of the object yet."""
+        return state.zoom is None and not (state.probability > self.threshold).any()
 
     def search(self, state: State) -> tuple[Window, ...]:
         """Squares around the newest click, smallest first, each once."""
@@ -91,7 +97,7 @@ class ScaleSearch:
         touch.
         """
         merged = answer
-        if state.zoom is not None:
+        if not self._first(state):
             merged = state.probability.copy()
             merged[window.slices] = answer[window.slices]
         if self.local_from and len(state.clicks) >= self.local_from:

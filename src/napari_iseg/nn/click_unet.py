@@ -165,7 +165,7 @@ class ClickUNet(ClickNet):
     def trained(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor]:
         """As `scored`, with the quality as a logit, for its loss."""
         logits, middle, deep = self._features(image, prev_mask, clicks)
-        return logits, self._quality(logits.detach(), middle.detach(), deep.detach())
+        return logits, self._quality(logits.detach(), middle, deep)
 
     def _features(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         height, width = image.shape[-2:]

@@ -22,12 +22,13 @@ def click_disks(clicks: Tensor, height: int, width: int, radius: float = PUBLISH
     -------
     (B, 2, height, width) float32 of 0 and 1: positive clicks, negative clicks
     """
-    signed = clicks.float().view(clicks.shape[0], 2, -1, clicks.shape[2])
+    signed = clicks.view(clicks.shape[0], 2, -1, clicks.shape[2])
     unused = signed[..., :2].amax(-1) < 0
     rows = torch.arange(height, device=clicks.device, dtype=torch.float32)
     cols = torch.arange(width, device=clicks.device, dtype=torch.float32)
-    row_squared = (rows - signed[..., 0:1]).square().masked_fill(unused[..., None], float("inf"))
-    col_squared = (cols - signed[..., 1:2]).square()
+    # Differences in the clicks' own precision: a pixel may lie exactly on the radius.
+    row_squared = (rows - signed[..., 0:1]).float().square().masked_fill(unused[..., None], float("inf"))
+    col_squared = (cols - signed[..., 1:2]).float().square()
     # One click at a time: the maps stay in the cache, and memory does not grow with the number of clicks.
     nearest = torch.full((clicks.shape[0], 2, height, width), float("inf"), device=clicks.device)
     for i in range(signed.shape[2]):

@@ -11,31 +11,31 @@ import numpy.typing as npt
 Float = npt.NDArray[np.float32]
 
 
-def vary(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> Float:
+def vary(image: npt.NDArray[np.uint8], rng: np.random.Generator, often: float = 1.0) -> Float:
     """(S, S, 3) uint8 -> (S, S, 3) float32 in [0, 1] with random tone, colour, shading, blur, resolution
     and noise.
     """
     x: Float = (image / np.float32(255)).astype(np.float32)
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 * often:
         x = _grey(x, rng)
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 * often:
         x = 1 - x
-    if rng.random() < 0.1:
+    if rng.random() < 0.1 * often:
         x = x[..., rng.permutation(3)]
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 * often:
         x = x ** np.float32(np.exp(rng.normal(0, 0.35)))
-    if rng.random() < 0.7:
+    if rng.random() < 0.7 * often:
         middle = x.mean((0, 1), keepdims=True)
         x = (x - middle) * np.float32(rng.uniform(0.35, 1.5)) + middle + np.float32(rng.uniform(-0.2, 0.2))
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 * often:
         x = x * rng.uniform(0.8, 1.2, 3).astype(np.float32) + rng.uniform(-0.08, 0.08, 3).astype(np.float32)
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 * often:
         x = x * _shading(x.shape[0], rng)[..., None]
-    if rng.random() < 0.15:
+    if rng.random() < 0.15 * often:
         x = _blurred(x, rng.uniform(0.5, 2.0))
-    if rng.random() < 0.12:
+    if rng.random() < 0.12 * often:
         x = _coarser(x, rng)
-    if rng.random() < 0.35:
+    if rng.random() < 0.35 * often:
         x = _noise(x, rng)
     return np.ascontiguousarray(np.clip(x, 0, 1), dtype=np.float32)
 

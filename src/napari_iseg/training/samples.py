@@ -33,6 +33,7 @@ class SampleOptions:
     close : share of windows that lie around the object instead of around the first click
     superpixels : share of samples whose object is a superpixel or a union of neighbouring ones
     suem : probability that a sample goes through the published SUEM stages
+    vary : factor on how often each intensity augmentation is applied, at most 1
     centred : share of first clicks near the middle of the object, where people and the evaluation click
     """
 
@@ -41,6 +42,7 @@ class SampleOptions:
     close: float = 0.55
     superpixels: float = 0.06
     suem: float = 0.25
+    vary: float = 1.0
     centred: float = 0.6
     clicks: ClickSampler = field(default_factory=lambda: ClickSampler(max_clicks=12))
 
@@ -92,7 +94,7 @@ class Samples(Dataset[dict[str, Tensor]]):
             full_area, others = float(np.count_nonzero(target)), None
         clicks = self._clicks(target, others, close, rng)
         return {
-            "image": torch.from_numpy(vary(image, rng)).permute(2, 0, 1).contiguous(),
+            "image": torch.from_numpy(vary(image, rng, self.options.vary)).permute(2, 0, 1).contiguous(),
             "truth": torch.from_numpy(target.astype(np.float32))[None],
             "clicks": torch.from_numpy(clicks),
             "full_area": torch.tensor(max(full_area, np.count_nonzero(target)), dtype=torch.float32),

@@ -1,0 +1,108 @@
+"""A whole run from the command line: data, training, validation, curves, a model that loads and answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skimage.io import imsave
+
+from napari_iseg import Session, load_model
+from napari_iseg.cli import main
+from napari_iseg.training.synthetic import random_scene
+
+RECIPE = """
+name = "tiny"
+title = "Tiny"
+workers = 1
+keep_every = 2
+
+[variant]
+trunk = "conv"
+widths = [16, 16, 16, 32]
+depths = [1, 1, 1, 1]
+sweeps = 4
+
+[samples]
+size = 32
+
+[optim]
+steps = 4
+batch = 2
+warmup = 1
+
+[validation]
+every = 2
+objects = 2
+max_clicks = 2
+share = 0.25
+
+[scenes]
+count = 2
+size = 96
+
+[inference]
+window = "scale-search"
+size = [32, 32]
+flip = false
+search_sides = [32, 64]
+
+[[data]]
+path = "made"
+kind = "instances"
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    for name in ("images", "labels"):
+        (root / "made" / name).mkdir(parents=True)
+    for i, word in enumerate(("oak", "elm", "ash", "fir", "yew", "box", "bay", "fig")):
+        image, labels = random_scene(np.random.default_rng(i), 80)
+        imsave(root / "made" / "images" / f"{word}.png", image, check_contrast=False)
+        imsave(root / "made" / "labels" / f"{word}.png", labels.astype(np.uint16), check_contrast=False)
+    return root
+
+
+def test_train_writes_a_model_that_answers_clicks(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(RECIPE)
+    out = tmp_path / "run"
+    arguments = ["train", str(recipe), "--data", str(data), "--out", str(out), "--json"]
+    main(arguments)
+    answer = json.loads(capsys.readouterr().out)
+    assert Path(answer["folder"]) == out / "tiny"
+    assert (out / "curves.png").stat().st_size > 1000
+    rows = (out / "log.csv").read_text().splitlines()
+    assert len(rows) == 5
+    assert rows[2].split(",")[4]  # validation after step 2
+    model = load_model(out / "tiny")
+    assert model.card.training["steps"] == 4
+    mask = Session(np.random.default_rng(0).random((50, 60)), model).click((20, 30))
+    assert mask.shape == (50, 60)
+
+
+def test_a_folder_with_another_run_is_refused(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(RECIPE)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.txt").write_text("another\n")
+    arguments = ["train", str(recipe), "--data", str(data), "--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "another recipe" in capsys.readouterr().err
+
+
+def test_missing_data_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(RECIPE)
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", str(recipe), "--data", str(tmp_path), "--out", str(tmp_path / "run")])
+    assert "'made' is not in" in capsys.readouterr().err
