@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
+from napari_iseg.interactive.passes import mean_of_windows
 from napari_iseg.interactive.scale_search import ScaleSearch
 from napari_iseg.interactive.state import State
 from napari_iseg.prompts import Click, Window
@@ -66,3 +68,31 @@ def test_local_merge_takes_only_changes_at_the_new_click() -> None:
     assert merged[40, 40] == np.float32(0.9)
     assert merged[75, 75] == 0.0
     assert merged[7, 7] == 1.0
+
+
+def test_the_first_click_takes_the_stable_answer_later_ones_the_mean() -> None:
+    answers = np.stack([np.full((8, 8), 0.6), np.full((8, 8), 0.9)]).astype(np.float32)
+    scores = np.array([0.9, 0.8], np.float32)
+    assert RULE.weights(state((50, 50), Click(5, 5)), answers, scores).tolist() == [0, 1]
+    later = state((50, 50), Click(5, 5), mask=Window(0, 0, 9, 9), zoom=Window(0, 0, 24, 24))
+    weights = RULE.weights(later, answers, scores)
+    assert weights.argmax() == 0
+    assert np.ptp(weights) < 0.02
+
+
+def test_windows_are_averaged_where_they_overlap() -> None:
+    answers = torch.stack([torch.full((4, 4), 1.0), torch.full((4, 4), 0.5)])
+    windows = [Window(2, 2, 6, 6), Window(0, 0, 8, 8)]
+    mean = mean_of_windows(answers, windows, np.ones(2, np.float32), (10, 10))
+    assert mean[3, 3] == np.float32(0.75)
+    assert mean[0, 0] == np.float32(0.5)
+    assert mean[9, 9] == 0
+
+
+def test_wider_windows_go_with_the_later_ones() -> None:
+    rule = ScaleSearch((32,), 1.5, 24, 0.7, 0.5, widen=(1.5, 100.0))
+    zoom = Window(35, 35, 65, 65)
+    windows = rule.windows(state((200, 200), Click(50, 50), mask=Window(41, 40, 60, 60), zoom=zoom))
+    assert windows[0] == zoom
+    assert windows[1].shape == (45, 45)
+    assert windows[2] == Window(0, 0, 200, 200)

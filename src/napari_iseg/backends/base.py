@@ -77,10 +77,12 @@ class Inference:
         1  # refine the first n clicks (published code: 1; the paper's text: every click, None)
     )
     refine_pixels: int = 20
-    search_sides: tuple[int, ...] = ()  # scale-search: window sides tried for the first click, in pixels
-    local_from: int = (
-        0  # scale-search: from this click on, only changes that touch the new click count; 0 = never
-    )
+    # Ours, for "scale-search": sides of the windows tried for the first click, in pixels; later windows
+    # are averaged
+    # with ones so much wider; from which click on only changes that touch the new click count (0 = never).
+    search_sides: tuple[int, ...] = ()
+    search_widen: tuple[float, ...] = ()
+    local_from: int = 0
 
     def with_options(self, **options: Any) -> Inference:
         """A copy with some fields replaced; unknown names are refused with the list of valid ones."""

@@ -32,15 +32,18 @@ def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> Sta
     image : (3, rows, cols) float32 in [0, 1], the area grid of ``state``
     """
     windows = rule.windows(state)
-    best, answer = 0, None
     if len(windows) == 1:
-        answer = ask(model, image, state, windows)[0]
-    else:
-        answers, scores = ask_scored(model, image, state, windows)
-        best = int(scores.argmax())
-        answer = answers[best]
-    pasted = paste(answer, windows[best], state.shape)
-    return replace(state, probability=rule.merge(state, pasted, windows[best]), zoom=windows[best])
+        answer = paste(ask(model, image, state, windows)[0], windows[0], state.shape)
+        return replace(state, probability=rule.merge(state, answer, windows[0]), zoom=windows[0])
+    answers, scores = ask_scored(model, image, state, windows)
+    weights = rule.weights(state, answers.numpy(), scores)
+    used = [k for k in range(len(windows)) if weights[k] > 0]
+    answer = mean_of_windows(answers[used], [windows[k] for k in used], weights[used], state.shape)
+    whole = windows[used[0]]
+    for k in used[1:]:
+        whole = whole.union(windows[k])
+    zoom = windows[int(weights.argmax())]
+    return replace(state, probability=rule.merge(state, answer, whole), zoom=zoom)
 
 
 def ask(model: Model, image: Tensor, state: State, windows: Sequence[Window]) -> Tensor:
@@ -63,6 +66,18 @@ def paste(answer: Tensor, window: Window, shape: tuple[int, int]) -> npt.NDArray
     full = np.zeros(shape, np.float32)
     full[window.slices] = _resized(answer[None, None], window.shape)[0, 0].numpy()
     return full
+
+
+def mean_of_windows(
+    answers: Tensor, windows: Sequence[Window], weights: npt.NDArray[np.float32], shape: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    """Weighted mean of several windows' answers, at each pixel over the windows that hold it; else zero."""
+    total, cover = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for answer, window, weight in zip(answers, windows, weights, strict=True):
+        resized = _resized(answer[None, None], window.shape)[0, 0].numpy()
+        total[window.slices] += np.float32(weight) * resized
+        cover[window.slices] += np.float32(weight)
+    return np.divide(total, cover, out=total, where=cover > 0)
 
 
 def click_in_window(click: Click, window: Window, size: tuple[int, int]) -> Click:

@@ -28,6 +28,7 @@ def window_rule(inference: Inference) -> WindowRule:
             min_side=inference.zoom_min_side,
             keep_iou=inference.zoom_keep_iou,
             threshold=inference.threshold,
+            widen=inference.search_widen,
             local_from=inference.local_from,
         )
     raise InputError(f"Unknown window rule {inference.window!r}; use 'zoom-in' or 'scale-search'.")

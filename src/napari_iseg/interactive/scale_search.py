@@ -34,6 +34,7 @@ class ScaleSearch:
     min_side : smallest window side afterwards
     keep_iou : the present window is kept while it overlaps the wanted one so far
     threshold : of the mask
+    widen : after the first click, wider windows whose answers are averaged with the window's own
     local_from : from this click on only changes connected to the new click are taken over; 0 = never
     """
 
@@ -42,6 +43,7 @@ class ScaleSearch:
     min_side: int
     keep_iou: float
     threshold: float
+    widen: tuple[float, ...] = ()
     local_from: int = 0
 
     def windows(self, state: State) -> Sequence[Window]:
@@ -50,12 +52,39 @@ class ScaleSearch:
             return self.search(state)
         wanted = self.wanted(state)
         if state.zoom is None:  # the area has grown
-            return (wanted or Window.of_shape(state.shape),)
+            return self._nested(wanted or Window.of_shape(state.shape), state.shape)
         if wanted is None or (
             _holds(state.zoom, state.grid_clicks) and overlap(wanted, state.zoom) >= self.keep_iou
         ):
-            return (state.zoom,)
-        return (wanted,)
+            return self._nested(state.zoom, state.shape)
+        return self._nested(wanted, state.shape)
+
+    def _nested(self, window: Window, shape: tuple[int, int]) -> tuple[Window, ...]:
+        """The window and wider ones around it, whose answers are averaged."""
+        row, col = (window.top + window.bottom - 1) / 2, (window.left + window.right - 1) / 2
+        found = [window]
+        for factor in self.widen:
+            sides = (round(window.height * factor), round(window.width * factor))
+            wider = _around(row, col, sides, shape)
+            if wider not in found:
+                found.append(wider)
+        return tuple(found)
+
+    def weights(
+        self, state: State, answers: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """One scale at the first click: the one with the best and most stable mask; later all alike.
+
+        Stability is SAM's: the IoU of the masks at a higher and a lower threshold (arXiv 2304.02643, B.4).
+        """
+        if not self._first(state):
+            # The first window, around the object, stays the one to come back to.
+            return np.array([1.01] + [1.0] * (len(scores) - 1), np.float32)
+        high = np.count_nonzero(answers > 0.65, axis=(1, 2))
+        low = np.count_nonzero(answers > 0.35, axis=(1, 2))
+        chosen = np.zeros(len(scores), np.float32)
+        chosen[int(np.argmax(scores * high / np.maximum(low, 1)))] = 1
+        return chosen
 
     def _first(self, state: State) -> bool:
         """Whether nothing is known of the object yet."""

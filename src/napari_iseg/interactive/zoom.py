@@ -19,8 +19,17 @@ class WindowRule(Protocol):
     def windows(self, state: State) -> Sequence[Window]:
         """Windows to try for the next pass, in area-grid pixels, each at least 1 x 1 and inside the grid.
 
-        ``state`` holds the newest click and the probability and window of the pass before. Of several
-        windows the one with the best ``ClickNet.scored`` wins; they run in one batch.
+        ``state`` holds the newest click and the probability and window of the pass before. Several windows
+        run in one batch and are mixed by their ``weights``.
+        """
+
+    def weights(
+        self, state: State, answers: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """How much each of several windows counts, (K,) float32, at least one above zero.
+
+        ``answers`` are the probabilities (K, H, W) at the network's size, ``scores`` (K,) are
+        ``ClickNet.scored``.
         """
 
     def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
@@ -55,6 +64,13 @@ class ZoomIn:
         ):
             return (candidate,)
         return (present,)
+
+    def weights(
+        self, state: State, answers: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """The published rule has one window."""
+        del state, answers
+        return np.ones_like(scores)
 
     def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
         """The answer as it is: the published map is zero outside the crop."""
