@@ -59,27 +59,36 @@ class ClickNet(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """How a click model is run; the defaults are the published evaluation settings of CFR-ICL."""
+    """How a click model is run; the defaults are the published evaluation settings of CFR-ICL.
+
+    Parameters
+    ----------
+    threshold : a pixel is object where the probability is larger
+    flip : average the logits with those of the mirrored window
+    size : (rows, cols) that every window is resized to
+    window : "zoom-in", the published rule, or "scale-search", ours, see `interactive.scale_search`
+    zoom_expand, zoom_min_side, zoom_keep_iou, zoom_threshold : of the window around the object: its side by
+        the object's, its least side in pixels, from which overlap on it is kept, and the mask's threshold
+    refine_steps : CFR-n: extra passes per refined click
+    refine_adaptive : A-CFR: stop once at most ``refine_pixels`` pixels change
+    refine_clicks : refine the first n clicks (published code: 1); None refines every click, as the paper says
+    search_sides : scale-search: sides of the windows tried for the first click, in pixels
+    search_widen : scale-search: later windows are averaged with ones so much wider
+    local_from : scale-search: from this click on only changes that touch the new click count; 0 is never
+    """
 
     threshold: float = 0.49
     flip: bool = True
-    size: tuple[int, int] = (448, 448)  # what every window is resized to, (rows, cols)
-    window: str = (
-        "zoom-in"  # "zoom-in": the published rule; "scale-search": ours, see interactive/scale_search.py
-    )
+    size: tuple[int, int] = (448, 448)
+    window: str = "zoom-in"
     zoom_expand: float = 1.4
     zoom_min_side: int = 200
     zoom_keep_iou: float = 0.5
     zoom_threshold: float = 0.5
-    refine_steps: int = 0  # CFR-n: extra passes per refined click
-    refine_adaptive: bool = False  # A-CFR: stop once at most refine_pixels pixels change
-    refine_clicks: int | None = (
-        1  # refine the first n clicks (published code: 1; the paper's text: every click, None)
-    )
+    refine_steps: int = 0
+    refine_adaptive: bool = False
+    refine_clicks: int | None = 1
     refine_pixels: int = 20
-    # Ours, for "scale-search": sides of the windows tried for the first click, in pixels; later windows
-    # are averaged
-    # with ones so much wider; from which click on only changes that touch the new click count (0 = never).
     search_sides: tuple[int, ...] = ()
     search_widen: tuple[float, ...] = ()
     local_from: int = 0
