@@ -167,6 +167,8 @@ class ClickController:
 
     def _preloaded(self, _outcome: Any) -> None:
         self._loading = False
+        if self.editor is not None and self.editor.layers.are_shown:
+            self.editor.layers.add_current()
         self._update()
 
     @property
@@ -292,14 +294,10 @@ class ClickController:
         self._hands.detach()
         editor.suspend()
 
-    def _has_layers(self) -> bool:
-        points = None if self.editor is None else self.editor.layers.points
-        return points is not None and points in self.viewer.layers
-
     def _ensure_points(self) -> None:
         """Bring the clicks layer back if the user deleted it."""
         editor = self.editor
-        if editor is not None and not self._has_layers():
+        if editor is not None and not self.editor.layers.are_shown:
             self._leave()
             self._enter(editor)
 

@@ -269,6 +269,8 @@ class Editor:
         self.session = session
         session.events.labels_changed.connect(self._note_labels)
         session.events.committed.connect(self._note_commit)
+        if self.layers.are_shown:
+            self.layers.add_current()
 
     def _note_labels(self, *_where: Any) -> None:
         """Called in whichever thread writes labels; they are shown when its task is done."""

@@ -93,17 +93,31 @@ class ClickLayers:
             points.size = MARKER_PIXELS
         points.refresh()
 
+    def add_current(self) -> Labels:
+        """The layer of the current object, added empty where it is missing.
+
+        Adding a layer costs napari many milliseconds, so it is done before the first answer is there.
+        """
+        if self.current is None or self.current not in self.viewer.layers:
+            from napari.layers import Labels
+
+            self.current = Labels(
+                np.zeros((1,) * self.axes.ndim, np.uint8),
+                name=f"{self.image.name} current object",
+                opacity=0.45,
+                colormap=_object_colors(),
+                **Placement.of(self.image).whole(),
+            )
+            self.current.editable = False
+            self._insert_below(self.points, self.current)
+        return self.current
+
     def show_current(
         self, plane: Sequence[int], window: Window, step: int, mask: npt.NDArray[np.bool_]
     ) -> None:
         """Show the mask (rows, cols) bool of ``window`` on ``plane``; its pixels are ``step`` wide."""
-        data = self.axes.expand(mask.astype(np.uint8))
-        placed = Placement.of(self.image).part(self.axes, plane, window, step)
-        if self.current is None or self.current not in self.viewer.layers:
-            self.current = self._new_current(data, placed)
-            self._insert_below(self.points, self.current)
-        else:
-            _replace(self.current, data, placed)
+        current = self.add_current()
+        _replace(current, self.axes.expand(mask.astype(np.uint8)), self._part(plane, window, step))
 
     def show_probability(
         self, plane: Sequence[int], window: Window, step: int, probability: npt.NDArray[np.float32]
@@ -112,7 +126,7 @@ class ClickLayers:
         from napari.layers import Image
 
         data = self.axes.expand(np.asarray(probability, np.float32))
-        placed = Placement.of(self.image).part(self.axes, plane, window, step)
+        placed = self._part(plane, window, step)
         if self.probability is None or self.probability not in self.viewer.layers:
             self.probability = Image(
                 data,
@@ -170,18 +184,8 @@ class ClickLayers:
         self._remove(self.points)
         self.current = self.points = None
 
-    def _new_current(self, data: npt.NDArray[np.uint8], placed: dict[str, Any]) -> Labels:
-        from napari.layers import Labels
-
-        layer = Labels(
-            data,
-            name=f"{self.image.name} current object",
-            opacity=0.45,
-            colormap=_object_colors(),
-            **placed,
-        )
-        layer.editable = False
-        return layer
+    def _part(self, plane: Sequence[int], window: Window, step: int) -> dict[str, Any]:
+        return Placement.of(self.image).part(self.axes, plane, window, step)
 
     def _in_image_order(self, level: Any) -> Any:
         """A label array with axes leading + plane, lazily brought into the image's order."""

@@ -33,17 +33,19 @@ class Request:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of a request."""
+
+    request: Request
+    result: Any
+    error: Exception | None
+
+
 class Worker(QObject):
-    """Runs requests one at a time beside the GUI.
+    """Runs requests one at a time beside the GUI."""
 
-    Signals
-    -------
-    busy_changed(bool)
-        Emitted in the GUI thread when work begins and when nothing is left to do.
-    """
-
-    busy_changed = Signal(bool)
-    _finished = Signal(object, object, object)  # request, result, error
+    _finished = Signal(object)  # one Outcome: PySide6 loses references to None when it carries it
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -84,7 +86,7 @@ class Worker(QObject):
             if request.newest_wins:  # also one whose outcome is on its way here
                 request.stop.set()
         if waiting is not None:
-            self._settle(waiting)
+            self._open.discard(waiting)
 
     def close(self) -> None:
         """Stop predicting, deliver nothing more, and let the thread end after the tasks; cannot be undone."""
@@ -115,8 +117,6 @@ class Worker(QObject):
                 self._thread.start()
             self._condition.notify_all()
         self._open.add(request)
-        if len(self._open) == 1:
-            self.busy_changed.emit(True)
 
     def _next(self) -> Request | None:
         """The next request, or None when the thread shall end; tasks go before predictions."""
@@ -151,21 +151,17 @@ class Worker(QObject):
                 if self._closed:
                     continue
                 # emitted under the lock: close() cannot come between the look and the emission
-                self._finished.emit(request, result, error)
+                self._finished.emit(Outcome(request, result, error))
 
-    def _deliver(self, request: Request, result: Any, error: Exception | None) -> None:
+    def _deliver(self, outcome: Outcome) -> None:
         if self._closed:
             return
+        request = outcome.request
         try:
             if not request.stop.is_set():
-                if error is None:
-                    request.done(result)
+                if outcome.error is None:
+                    request.done(outcome.result)
                 else:
-                    request.failed(error)
+                    request.failed(outcome.error)
         finally:
-            self._settle(request)
-
-    def _settle(self, request: Request) -> None:
-        self._open.discard(request)
-        if not self._open:
-            self.busy_changed.emit(False)
+            self._open.discard(request)
