@@ -69,8 +69,8 @@ def test_why_there_is_no_window(monkeypatch):
 
 def test_with_a_display_the_window_is_asked_for_what_was_said(run, monkeypatch):
     asked = {}
-    fake = SimpleNamespace(run_demo=lambda name, **options: asked.update(name=name, **options))
-    monkeypatch.setitem(sys.modules, "napari_iseg.widgets.run_demo", fake)
+    fake = SimpleNamespace(open_demo=lambda name, **options: asked.update(name=name, **options))
+    monkeypatch.setitem(sys.modules, "napari_iseg.widgets.launch", fake)
     monkeypatch.setattr(demo, "why_no_window", lambda: None)
     assert run("demo", "--sample", "aerial", "--device", "cpu", "-m", "some").code == 0
     assert asked == {"name": "aerial", "model": "some", "device": "cpu"}

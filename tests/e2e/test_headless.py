@@ -96,7 +96,7 @@ def test_the_demo_opens_a_window_with_one_object(tmp_path):
     script = tmp_path / "demo.py"
     script.write_text(_WATCHED_DEMO)
     ended = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=280, check=False
     )
     assert ended.returncode == 0, ended.stderr
     report = json.loads(ended.stdout.strip().splitlines()[-1])
@@ -110,8 +110,10 @@ import napari, numpy as np
 from qtpy.QtWidgets import QApplication
 from napari_iseg.cli import main
 
+opened = []
+
 def watched(**_):
-    viewer, end = napari.current_viewer(), time.monotonic() + 180
+    viewer, end = opened[0], time.monotonic() + 180
     pixels = 0
     while not pixels and time.monotonic() < end:
         QApplication.processEvents()
@@ -122,7 +124,11 @@ def watched(**_):
     print(json.dumps({"docks": list(viewer.window.dock_widgets), "object_pixels": pixels}))
     viewer.close()
 
-napari.run = watched
+def remembered(make=napari.Viewer, **options):
+    opened.append(make(**options))
+    return opened[0]
+
+napari.Viewer, napari.run = remembered, watched
 main(["demo", "--device", "cpu"])
 """
 

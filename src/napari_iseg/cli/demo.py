@@ -45,9 +45,9 @@ def demo(
     """
     reason = None if headless is not None else why_no_window()
     if headless is None and reason is None:
-        from napari_iseg.widgets.run_demo import run_demo
+        from napari_iseg.widgets.launch import open_demo
 
-        run_demo(sample, model=model, device=device)
+        open_demo(sample, model=model, device=device)
         return
     if reason and not as_json:
         console.print(f"{reason}, so the demo works without a window.")
