@@ -260,6 +260,7 @@ class ActionButtons(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(signs)
+        layout.addWidget(small_label(f"{key}+click or right click: the opposite"))
         layout.addLayout(grid)
         self.foreground.toggled.connect(self.sign_chosen)
 

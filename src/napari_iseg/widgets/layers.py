@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FOREGROUND, BACKGROUND = "#22dd55", "#ff3b30"
 OBJECT_COLOR = "#ffd60a"
-MARKER_PIXELS = 13.0  # on the screen, whatever the zoom
+MARKER_PIXELS = 8.0  # on the screen, whatever the zoom; the border that napari adds doubles it
 
 
 class ClickLayers:
@@ -65,8 +65,6 @@ class ClickLayers:
             name=f"{self.image.name} clicks",
             size=MARKER_PIXELS,
             canvas_size_limits=(MARKER_PIXELS, MARKER_PIXELS),
-            border_color="white",
-            border_width=0.12,
             **Placement.of(self.image).whole(),
         )
         self.points = points
@@ -89,7 +87,8 @@ class ClickLayers:
         points.data = np.asarray(data).reshape(-1, self.axes.ndim)
         if positive:
             points.symbol = ["disc" if sign else "x" for sign in positive]
-            points.face_color = [FOREGROUND if sign else BACKGROUND for sign in positive]
+            colors = [FOREGROUND if sign else BACKGROUND for sign in positive]
+            points.face_color = points.border_color = colors  # a wide border comes with a limited size
             points.size = MARKER_PIXELS
         points.refresh()
 
@@ -131,9 +130,9 @@ class ClickLayers:
             self.probability = Image(
                 data,
                 name=f"{self.image.name} probability",
-                colormap="viridis",
+                colormap="inferno",
                 contrast_limits=(0, 1),
-                opacity=0.6,
+                blending="additive",  # where the probability is 0 the picture stays as it is
                 **placed,
             )
             self._insert_below(self.current or self.points, self.probability)

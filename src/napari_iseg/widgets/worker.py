@@ -45,7 +45,7 @@ class Outcome:
 class Worker(QObject):
     """Runs requests one at a time beside the GUI."""
 
-    _finished = Signal(object)  # one Outcome: PySide6 loses references to None when it carries it
+    _finished = Signal(object)  # an Outcome
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
