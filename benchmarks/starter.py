@@ -3,7 +3,8 @@
     python benchmarks/starter.py recipes/cfr-icl-starter.toml --data FOLDER --out results [--model NAME]
         [--objects 20] [--baseline] [--refine N]
 
-Each set's report is written as soon as it is there; sets that have one are not run again, so the run may be stopped.
+Each set's report is written as soon as it is there; sets that have one are not run again, so the run may
+be stopped.
 """
 
 from __future__ import annotations
@@ -32,14 +33,15 @@ def validation_sets(recipe: Path, data: Path) -> list[Dataset]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="cfr-icl-starter")
     parser.add_argument("--objects", type=int, default=20)
     parser.add_argument("--per-image", type=int, default=4)
-    parser.add_argument("--baseline", action="store_true", help="the random walker instead of a model, instance sets")
+    parser.add_argument("--baseline", action="store_true", help="the random walker, on instance sets")
     parser.add_argument("--refine", type=int, help="refinement passes instead of the model's own")
     parser.add_argument("--sets", nargs="*", help="only these sets")
     parser.add_argument("--threads", type=int, default=2)
@@ -60,7 +62,8 @@ def main() -> None:
             continue
         if options.baseline and data.kind == "semantic":
             continue
-        report = evaluate(method, data, 20, max_objects=options.objects, max_objects_per_image=options.per_image)
+        few = {"max_objects": options.objects, "max_objects_per_image": options.per_image}
+        report = evaluate(method, data, 20, **few)
         target.write_text(json.dumps({"kind": data.kind, "drop": report.largest_drop(), **report.to_dict()}))
         print(
             f"{data.name:20s} {len(report.objects):3d} objects  NoC@80/85/90 "

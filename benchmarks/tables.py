@@ -2,7 +2,8 @@
 
     python benchmarks/tables.py results/starter [results/random-walker ...]
 
-One folder: all figures per set. Several: NoC@85 and IoU at some clicks side by side, over the sets that all have.
+One folder: all figures per set. Several: NoC@85 and IoU after five clicks side by side, over the sets that all
+have.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def row(name: str, values: list[str]) -> str:
 
 
 def detailed(results: dict[str, dict[str, Any]]) -> list[str]:
-    head = ["set", "objects", "NoC@80", "NoC@85", "NoC@90", *(f"IoU@{k}" for k in SHOWN), "failures@85", "largest fall", "ms"]
+    head = ["set", "objects", "NoC@80", "NoC@85", "NoC@90", *(f"IoU@{k}" for k in SHOWN)]
+    head += ["failures@85", "largest fall", "ms"]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for kind in ("instances", "semantic"):
         chosen = {name: r for name, r in results.items() if r["kind"] == kind}
@@ -56,7 +58,9 @@ def compared(folders: list[Path]) -> list[str]:
     common = [name for name in results[0] if all(name in r for r in results)]
     head = ["set"] + [f"{what}, {folder.name}" for what in ("NoC@85", "IoU@5") for folder in folders]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    numbers = [[noc(r[name], 0.85) for r in results] + [r[name]["curve"][4] for r in results] for name in common]
+    numbers = [
+        [noc(r[name], 0.85) for r in results] + [r[name]["curve"][4] for r in results] for name in common
+    ]
     count = len(folders)
     for name, figures in [*zip(common, numbers, strict=True), ("**mean**", list(np.mean(numbers, 0)))]:
         lines.append(row(name, [f"{v:.2f}" for v in figures[:count]] + [f"{v:.3f}" for v in figures[count:]]))

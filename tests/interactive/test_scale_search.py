@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from napari_iseg.interactive.passes import mean_of_windows
@@ -56,18 +57,24 @@ def test_outside_the_window_the_mask_before_stays() -> None:
     assert merged[10, 10] == np.float32(0.9)
 
 
-def test_local_merge_takes_only_changes_at_the_new_click() -> None:
-    rule = ScaleSearch((32,), 1.5, 24, 0.7, 0.5, local_from=2)
+def test_a_shallow_correction_changes_its_surroundings_only() -> None:
+    rule = ScaleSearch((32,), 1.5, 24, 0.7, 0.5, reach=3.0, elsewhere=0.25)
+    zoom = Window(0, 0, 100, 100)
+    # one pixel outside of a mask of radius about 34: an error of the outline
+    before = state((100, 100), Click(50, 50), Click(50, 80), mask=Window(20, 20, 80, 80), zoom=zoom)
+    merged = rule.merge(before, np.full((100, 100), 0.8, np.float32), zoom)
+    assert merged[50, 80] == np.float32(0.8)
+    assert merged[50, 82] == np.float32(0.8)
+    assert merged[5, 5] == pytest.approx(0.2)
+    assert merged[50, 30] == pytest.approx(0.95)
+
+
+def test_a_deep_correction_may_change_everything() -> None:
+    rule = ScaleSearch((32,), 1.5, 24, 0.7, 0.5, reach=3.0)
     zoom = Window(0, 0, 100, 100)
     before = state((100, 100), Click(10, 10), Click(40, 40), mask=Window(5, 5, 15, 15), zoom=zoom)
-    answer = before.probability.copy()
-    answer[35:45, 35:45] = 0.9  # where the click is
-    answer[70:80, 70:80] = 0.9  # elsewhere
-    answer[5:10, 5:10] = 0.1  # elsewhere
-    merged = rule.merge(before, answer, zoom)
-    assert merged[40, 40] == np.float32(0.9)
-    assert merged[75, 75] == 0.0
-    assert merged[7, 7] == 1.0
+    answer = np.full((100, 100), 0.8, np.float32)
+    np.testing.assert_allclose(rule.merge(before, answer, zoom), answer)
 
 
 def test_the_first_click_takes_the_stable_answer_later_ones_the_mean() -> None:

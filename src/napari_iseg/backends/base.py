@@ -74,7 +74,9 @@ class Inference:
     refine_clicks : refine the first n clicks (published code: 1); None refines every click, as the paper says
     search_sides : scale-search: sides of the windows tried for the first click, in pixels
     search_widen : scale-search: later windows are averaged with ones so much wider
-    local_from : scale-search: from this click on only changes that touch the new click count; 0 is never
+    search_reach : scale-search: a later click changes what lies within so many times its depth in the error;
+        0 is everything
+    search_elsewhere : scale-search: share of the answer that is taken over beyond that reach
     """
 
     threshold: float = 0.49
@@ -91,7 +93,8 @@ class Inference:
     refine_pixels: int = 20
     search_sides: tuple[int, ...] = ()
     search_widen: tuple[float, ...] = ()
-    local_from: int = 0
+    search_reach: float = 0.0
+    search_elsewhere: float = 0.0
 
     def with_options(self, **options: Any) -> Inference:
         """A copy with some fields replaced; unknown names are refused with the list of valid ones."""

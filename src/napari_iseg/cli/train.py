@@ -65,5 +65,5 @@ def train(
         )
     else:
         console.print(
-            f"{card.title}: {card.folder}; use it by that path, as in `napari-iseg segment IMAGE --model {card.folder}`"
+            f"{card.title}: use it by its folder, as in `napari-iseg segment --model {card.folder}`"
         )

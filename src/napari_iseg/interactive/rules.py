@@ -29,6 +29,7 @@ def window_rule(inference: Inference) -> WindowRule:
             keep_iou=inference.zoom_keep_iou,
             threshold=inference.threshold,
             widen=inference.search_widen,
-            local_from=inference.local_from,
+            reach=inference.search_reach,
+            elsewhere=inference.search_elsewhere,
         )
     raise InputError(f"Unknown window rule {inference.window!r}; use 'zoom-in' or 'scale-search'.")

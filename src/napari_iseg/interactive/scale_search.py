@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage as ndi
 
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.zoom import overlap
 from napari_iseg.prompts import Click, Window
 
+_SHALLOW = 0.2  # an error less deep than this share of the object's radius is one of its outline
 _WHOLE = 1.6  # a square this much larger than the image's shorter side becomes the whole image
 
 
@@ -35,7 +35,8 @@ class ScaleSearch:
     keep_iou : the present window is kept while it overlaps the wanted one so far
     threshold : of the mask
     widen : after the first click, wider windows whose answers are averaged with the window's own
-    local_from : from this click on only changes connected to the new click are taken over; 0 = never
+    reach : a later click changes what lies within so many times its depth in the error; 0 = everything
+    elsewhere : share of the answer that is taken over beyond the reach
     """
 
     sides: tuple[int, ...]
@@ -44,7 +45,8 @@ class ScaleSearch:
     keep_iou: float
     threshold: float
     widen: tuple[float, ...] = ()
-    local_from: int = 0
+    reach: float = 0.0
+    elsewhere: float = 0.0
 
     def windows(self, state: State) -> Sequence[Window]:
         """Squares of all sides for the first pass, later one window."""
@@ -122,30 +124,31 @@ class ScaleSearch:
         return _around(middle[0], middle[1], (sides[0], sides[1]), state.shape)
 
     def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
-        """The answer inside the window, the mask before outside of it; late clicks change only what they
-        touch.
-        """
-        merged = answer
-        if not self._first(state):
-            merged = state.probability.copy()
-            merged[window.slices] = answer[window.slices]
-        if self.local_from and len(state.clicks) >= self.local_from:
-            merged = self._local(state, merged)
+        """The answer inside the window and within the reach of the newest click, else the mask before."""
+        if self._first(state):
+            return answer
+        before = state.probability
+        merged = before.copy()
+        share = self._share(state, window) if self.reach and len(state.clicks) > 1 else np.float32(1)
+        merged[window.slices] += share * (answer[window.slices] - before[window.slices])
         return merged
 
-    def _local(self, state: State, merged: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Keep changes that are connected to the newest click (FocalClick's progressive merge, arXiv
-        2204.02574).
+    def _share(self, state: State, window: Window) -> npt.NDArray[np.float32]:
+        """How much of the answer each pixel of ``window`` takes over: 1 near the newest click, less far off.
+
+        A click that lies d pixels deep in what it says is wrong speaks of an error about that large;
+        elsewhere the mask was good enough not to be clicked, and the answer is averaged with it.
         """
-        before = state.probability
-        changed = (before > self.threshold) != (merged > self.threshold)
         click = state.grid_clicks[-1]
-        row, col = round(click.row), round(click.col)
-        near = np.s_[max(0, row - 2) : row + 3, max(0, col - 2) : col + 3]
-        parts, _ = ndi.label(changed, np.ones((3, 3)))
-        touched = np.unique(parts[near])
-        keep = np.isin(parts, touched[touched > 0])
-        return np.where(changed & ~keep, before, merged)
+        rows, cols = np.arange(state.shape[0]) - click.row, np.arange(state.shape[1]) - click.col
+        rows, cols = rows[window.top : window.bottom], cols[window.left : window.right]
+        distance = np.hypot(rows[:, None], cols[None]).astype(np.float32)
+        mask = state.probability[window.slices] > self.threshold
+        other = distance[mask == click.positive]
+        depth = max(1.0, float(other.min())) if other.size else float("inf")
+        if depth > _SHALLOW * np.sqrt(np.count_nonzero(mask) / np.pi):
+            return np.ones_like(distance)  # the mask as a whole is in question, not its outline
+        return np.clip(3 - 2 * distance / (self.reach * depth), self.elsewhere, 1).astype(np.float32)
 
 
 def _holds(window: Window, clicks: Sequence[Click]) -> bool:

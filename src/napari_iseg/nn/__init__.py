@@ -1,0 +1,1 @@
+"""Networks: torch modules and nothing else, no files, no viewer."""

@@ -1,0 +1,1 @@
+"""Training: data, samples, losses and the loop that fits a model by a recipe."""
