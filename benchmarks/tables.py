@@ -2,8 +2,8 @@
 
     python benchmarks/tables.py results/starter [results/random-walker ...]
 
-One folder: all figures per set. Several: NoC@85 and IoU after five clicks side by side, over the sets that all
-have.
+One folder: all figures per set. Several: NoC@85 and IoU after five clicks side by side, over the sets that
+all have.
 """
 
 from __future__ import annotations

@@ -148,7 +148,8 @@ class ScaleSearch:
         depth = max(1.0, float(other.min())) if other.size else float("inf")
         if depth > _SHALLOW * np.sqrt(np.count_nonzero(mask) / np.pi):
             return np.ones_like(distance)  # the mask as a whole is in question, not its outline
-        return np.clip(3 - 2 * distance / (self.reach * depth), self.elsewhere, 1).astype(np.float32)
+        share = np.clip(3 - 2 * distance / (self.reach * depth), self.elsewhere, 1)
+        return np.asarray(share, np.float32)
 
 
 def _holds(window: Window, clicks: Sequence[Click]) -> bool:
