@@ -71,7 +71,8 @@ class Inference:
         the object's, its least side in pixels, from which overlap on it is kept, and the mask's threshold
     refine_steps : CFR-n: extra passes per refined click
     refine_adaptive : A-CFR: stop once at most ``refine_pixels`` pixels change
-    refine_clicks : refine the first n clicks (published code: 1); None refines every click, as the paper says
+    refine_clicks : refine the first n clicks (published code: 1); None (in a card "all")
+        refines every click, as the paper says
     search_sides : scale-search: sides of the windows tried for the first click, in pixels
     search_widen : scale-search: later windows are averaged with ones so much wider
     search_reach : scale-search: a later click changes what lies within so many times its depth in the error;
@@ -105,6 +106,8 @@ class Inference:
                 f"Unknown inference option {unknown[0]!r}; valid are {', '.join(sorted(known))}."
             )
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+        if plain.get("refine_clicks") == "all":  # TOML has no None
+            plain["refine_clicks"] = None
         return replace(self, **plain)
 
 

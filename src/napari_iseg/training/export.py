@@ -46,6 +46,10 @@ def export(
         half=True,
     )
     backend = backends.get(recipe.backend)
+    data = [
+        {"set": entry.path, "weight": entry.weight, "licence": entry.licence or "not stated"}
+        for entry in recipe.data
+    ]
     entries = {
         "good_at": backend.good_at,
         "title": recipe.title or recipe.name,
@@ -66,6 +70,7 @@ def export(
             "seed": recipe.seed,
             "optim": asdict(recipe.optim),
             "loss": asdict(recipe.loss),
+            "data": data,
         },
         folder=folder,
         **entries,

@@ -24,6 +24,7 @@ class DataRecipe:
     kind: str | None = None  # "instances" or "semantic"; None: by the dtype of the labels
     axis: int = 0
     step: int = 1  # of a volume, every step-th slice
+    licence: str = ""  # goes onto the model's card
 
 
 @dataclass(frozen=True)
