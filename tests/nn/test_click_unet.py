@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -81,3 +84,15 @@ def test_a_constant_image_is_no_trouble() -> None:
     with torch.no_grad():
         logits = net(torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 32), clicks((3, 3)))
     assert logits.isfinite().all()
+
+
+def test_a_click_loads_neither_timm_nor_triton() -> None:
+    """Triton's LLVM beside Mesa's crashes a viewer that draws in software."""
+    code = (
+        "import sys, numpy as np, napari_iseg as iseg\n"
+        "session = iseg.Session(np.zeros((40, 40)), iseg.load_model('cfr-icl-starter', device='cpu'))\n"
+        "session.click((5, 5))\n"
+        "print([name for name in ('timm', 'torchvision', 'triton', 'torch._dynamo') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

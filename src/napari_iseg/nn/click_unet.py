@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
 from napari_iseg.backends.base import ClickNet
@@ -77,6 +76,25 @@ class ConvBlock(nn.Module):
         y = F.relu(self.norm1(self.conv1(x)), inplace=True)
         y = self.norm2(self.conv2(y))
         return F.relu(y + self.skip(x), inplace=True)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with GELU between them.
+
+    Not timm's: importing timm loads torchvision and Triton, whose LLVM crashes a process that has already
+    drawn with Mesa's
+    software OpenGL, as a viewer without a graphics card has.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, hidden)
+        self.fc2 = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., channels) -> same."""
+        result: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return result
 
 
 class AttentionBlock(nn.Module):
