@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -94,11 +95,21 @@ def test_a_plain_zarr_array(tmp_path):
     assert (opened.shape, opened.rgb) == ((3, 20, 30), False)
 
 
-@pytest.mark.skipif(find_spec("imagecodecs") is not None, reason="imagecodecs is here, nothing is missing")
 def test_a_missing_codec_is_named(tmp_path):
     Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / "lzw.tif", compression="tiff_lzw")
-    with pytest.raises(InputError, match="pip install imagecodecs"):
-        open_image(tmp_path / "lzw.tif")
+    code = (
+        "import sys\n"
+        "sys.modules['imagecodecs'] = None  # as if it were not installed\n"
+        "from napari_iseg.cli.reading import open_image\n"
+        "from napari_iseg.errors import InputError\n"
+        "try:\n"
+        "    open_image(sys.argv[1])\n"
+        "except InputError as error:\n"
+        "    print(error)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "lzw.tif")]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "pip install imagecodecs" in result.stdout
 
 
 def _text(path):
