@@ -98,12 +98,12 @@ def test_a_plain_zarr_array(tmp_path):
 def test_a_missing_codec_is_named(tmp_path):
     Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / "lzw.tif", compression="tiff_lzw")
     code = (
-        "import sys\n"
+        "import sys\nfrom pathlib import Path\n"
         "sys.modules['imagecodecs'] = None  # as if it were not installed\n"
         "from napari_iseg.cli.reading import open_image\n"
         "from napari_iseg.errors import InputError\n"
         "try:\n"
-        "    open_image(sys.argv[1])\n"
+        "    open_image(Path(sys.argv[1]))\n"
         "except InputError as error:\n"
         "    print(error)"
     )
