@@ -48,11 +48,11 @@ def evaluate(
     dataset : an opened data set, or the path of one
     max_clicks : clicks per object at most
     max_objects_per_image, max_objects : evaluate a random part only, spread over the images; the same for
-    all methods seed : of that choice
+        all methods
+    seed : of that choice
     target_iou : where an object is finished, at least 0.8
     stop_at_target : False makes all ``max_clicks`` clicks, for a curve without the published convention that
-    a
-        finished object keeps its IoU
+        a finished object keeps its IoU
     on_progress : called with (objects done, objects in all)
     scale_bounds : bounds between the bins of relative object side, ascending, in (0, 1)
 

@@ -33,15 +33,11 @@ def export_labels(
 ) -> Path:
     """Write all labels to a file; the suffix says which kind.
 
-    =======================
-    =================================================================================== .tif, .tiff
-     ImageJ TIFF (uint16, scale and unit for Fiji) where it fits, else tiled OME-TIFF;
-                            a tiled GeoTIFF when there is a CRS or transform
-    .ome.tif, .ome.tiff     OME-TIFF, tiled and compressed, with physical sizes
-    .zarr                   OME-Zarr 0.5 pyramid with scale, translation, axes and units
-    .png                    16-bit grey picture, 2-D only, at most 65535 objects
-    =======================
-    ===================================================================================
+    * ``.tif``, ``.tiff``: ImageJ TIFF (uint16, scale and unit for Fiji) where it fits, else tiled OME-TIFF; a
+      tiled GeoTIFF when there is a CRS or transform
+    * ``.ome.tif``, ``.ome.tiff``: OME-TIFF, tiled and compressed, with physical sizes
+    * ``.zarr``: OME-Zarr 0.5 pyramid with scale, translation, axes and units
+    * ``.png``: 16-bit grey picture, 2-D only, at most 65535 objects
 
     Parameters
     ----------

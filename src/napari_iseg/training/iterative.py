@@ -53,8 +53,8 @@ def icl_objective(
     add_click : places the next click of each sample, see `clicks.iterative_clicks`
     criterion : loss per sample, averaged over the batch
     backward : back-propagates each weighted term at once, which frees its graph: the same gradients with the
-    memory
-        of one forward. The returned loss is then detached.
+        memory of one forward. The returned loss is then detached.
+    previous : (B, 1, H, W) probabilities to start from; default: zeros
     """
     previous = torch.zeros_like(image[:, :1]) if previous is None else previous
     total = image.new_zeros((), dtype=torch.float32)
