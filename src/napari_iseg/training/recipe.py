@@ -54,7 +54,6 @@ class OptimRecipe:
     average: float = (
         0.998  # of the exponential moving average of weights, which is what is validated and exported
     )
-    accumulate: int = 1
 
 
 @dataclass(frozen=True)
