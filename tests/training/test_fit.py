@@ -12,12 +12,14 @@ import torch
 
 from napari_iseg.errors import InputError
 from napari_iseg.training.bank import Bank, draw_cut, picture
-from napari_iseg.training.fit import Progress, Trainer, rate_at
+from napari_iseg.training.fit import Trainer, rate_at
 from napari_iseg.training.iteration import expected_iou
+from napari_iseg.training.log import Log, Progress, read_log
 from napari_iseg.training.published import PublishedSamples, Rule
 from napari_iseg.training.recipe import LossRecipe, OptimRecipe, Recipe, read_recipe
 from napari_iseg.training.samples import SampleOptions, Samples
 from napari_iseg.training.synthetic import random_scene
+from napari_iseg.training.task import task_for
 
 TINY = {"trunk": "conv", "widths": [16, 16, 16, 32], "depths": [1, 1, 1, 1], "sweeps": 4}
 
@@ -69,12 +71,48 @@ def test_training_changes_the_network_and_keeps_the_best_by_validation(
 ) -> None:
     scores = iter([5.0, 3.0, 4.0])
     recipe = replace(recipe, validation=replace(recipe.validation, every=2))
-    trainer = Trainer(recipe, bank, tmp_path, lambda net, step: {"noc": next(scores), "iou": 0.5})
+    trainer = Trainer(recipe, bank, tmp_path, lambda net, step: {"score": next(scores), "iou": 0.5})
     trained = trainer.run()
     before = trainer.build().state_dict()
     assert any(not torch.equal(before[key], value) for key, value in trained.state_dict().items())
     best = torch.load(tmp_path / "best.ckpt", weights_only=True)
-    assert (best["step"], best["scores"]["noc"]) == (4, 3.0)
+    assert (best["step"], best["scores"]["score"]) == (4, 3.0)
+
+
+def test_terms_and_scores_become_columns_as_they_appear_and_rows_past_the_resume_step_go(
+    tmp_path: Path,
+) -> None:
+    log = Log(tmp_path / "log.csv", 0)
+    log.add(Progress(1, 3, 0.5, 1e-3, 0.1, {}, {"focal": 0.25}))
+    log.add(Progress(2, 3, 0.4, 1e-3, 0.2, {"score": 7.0}, {"focal": 0.2, "dice": 0.1}))
+    log.add(Progress(3, 3, 0.3, 1e-3, 0.3, {}, {"focal": 0.1}))
+    Log(tmp_path / "log.csv", 2).add(Progress(3, 3, 0.35, 1e-3, 0.3, {}, {"focal": 0.15}))
+    names, rows = read_log(tmp_path / "log.csv")
+    assert names == ["step", "loss", "rate", "seconds", "loss_focal", "loss_dice", "score"]
+    assert [row["loss_focal"] for row in rows] == ["0.25", "0.2", "0.15"]
+    assert [row["score"] for row in rows] == ["", "7.0", ""]
+
+
+def test_a_term_that_is_switched_off_is_neither_learned_nor_logged(
+    bank: Bank, recipe: Recipe, tmp_path: Path
+) -> None:
+    seen: dict[str, dict[str, float]] = {}
+    recipe = replace(recipe, optim=replace(recipe.optim, steps=1))
+    for name, terms in (("with", {}), ("without", {"dice": 0.0, "quality": 0.0})):
+        part = replace(recipe, loss=replace(recipe.loss, terms=terms))
+        Trainer(part, bank, tmp_path / name).run(lambda p, name=name: seen.update({name: p.terms}))
+    assert set(seen["with"]) == {"focal", "dice", "quality"}
+    assert "dice" not in seen["without"]
+    assert seen["with"]["focal"] == seen["without"]["focal"]
+    with pytest.raises(InputError, match=r"'dise'.*focal, dice, quality"):
+        Trainer(
+            replace(recipe, loss=replace(recipe.loss, terms={"dise": 1.0})), bank, tmp_path / "typo"
+        ).run()
+
+
+def test_a_backend_that_cannot_be_trained_is_refused_with_those_that_can() -> None:
+    with pytest.raises(InputError, match=r"'nothing' cannot be trained.*cfr-icl"):
+        task_for("nothing")
 
 
 def test_samples_follow_from_their_index(bank: Bank) -> None:

@@ -11,6 +11,7 @@ from skimage.io import imsave
 
 from napari_iseg import Session, load_model
 from napari_iseg.cli import main
+from napari_iseg.training.log import read_log
 from napari_iseg.training.synthetic import random_scene
 
 RECIPE = """
@@ -78,9 +79,10 @@ def test_train_writes_a_model_that_answers_clicks(
     answer = json.loads(capsys.readouterr().out)
     assert Path(answer["folder"]) == out / "tiny"
     assert (out / "curves.png").stat().st_size > 1000
-    rows = (out / "log.csv").read_text().splitlines()
-    assert len(rows) == 5
-    assert rows[2].split(",")[4]  # validation after step 2
+    names, rows = read_log(out / "log.csv")
+    assert len(rows) == 4
+    assert {"loss_focal", "loss_quality", "score", "noc", "iou"} < set(names)
+    assert float(rows[1]["noc"]) == float(rows[1]["score"])  # validation after step 2
     model = load_model(out / "tiny")
     assert model.card.training["steps"] == 4
     mask = Session(np.random.default_rng(0).random((50, 60)), model).click((20, 30))

@@ -31,7 +31,7 @@ def train(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from napari_iseg.training.fit import Progress as Step
+    from napari_iseg.training.log import Progress as Step
     from napari_iseg.training.recipe import read_recipe
     from napari_iseg.training.run import train as run
 
@@ -48,9 +48,8 @@ def train(
         def show(step: Step) -> None:
             bars.update(task, completed=step.step, description=f"{plan.name}  loss {step.loss:.3f}")
             if step.scores:
-                bars.console.print(
-                    f"step {step.step}: NoC@85 {step.scores['noc']:.2f}, IoU {step.scores['iou']:.3f}"
-                )
+                shown = ", ".join(f"{name} {value:.3f}" for name, value in step.scores.items())
+                bars.console.print(f"step {step.step}: {shown}")
 
         card = run(
             plan,

@@ -135,6 +135,7 @@ class ClickUNet(ClickNet):
     """
 
     divisor = 16
+    training_methods = ("trained",)
 
     def __init__(
         self,

@@ -4,7 +4,6 @@ picture.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from napari_iseg import backends
 from napari_iseg.backends.cards import ModelCard, write_card
+from napari_iseg.training.log import TERM, read_log
 from napari_iseg.training.recipe import Recipe
 from napari_iseg.weights.safetensors_writer import write_safetensors
 
@@ -87,27 +87,44 @@ def checkpoint_state(path: Path) -> dict[str, Tensor]:
 
 
 def plot_curves(log: Path, target: Path) -> None:
-    """``log.csv`` as a PNG: loss (smoothed) and validation NoC@85 over steps."""
+    """``log.csv`` as a PNG: loss, its unweighted terms (smoothed) and the validation score over steps."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    with log.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    names, rows = read_log(log)
     if not rows:
         return
-    steps, losses = [int(r["step"]) for r in rows], [float(r["loss"]) for r in rows]
-    scored = [(int(r["step"]), float(r["noc"])) for r in rows if r["noc"]]
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    axes.plot(steps, _smooth(losses), color="tab:blue")
-    axes.set(xlabel="step", ylabel="training loss per forward")
-    if scored:
+    terms = [name for name in names if name.startswith(TERM)]
+    figure, panels = plt.subplots(1, 2 if terms else 1, figsize=(11 if terms else 7, 4), layout="constrained")
+    axes = panels[0] if terms else panels
+    _draw(axes, rows, "loss", "training loss per forward")
+    # An older log has no column "score"; there it is the NoC.
+    scored = _column(rows, "score" if "score" in names else "noc")
+    if scored[0]:
         other = axes.twinx()
-        other.plot(*zip(*scored, strict=True), "o-", color="tab:orange")
-        other.set_ylabel("validation NoC@85 (orange)")
+        other.plot(*scored, "o-", color="tab:orange")
+        other.set_ylabel("validation score, NoC@85 of click models (orange)")
+    for name in terms:
+        _draw(panels[1], rows, name, name.removeprefix(TERM))
+    if terms:
+        panels[1].set(xlabel="step", ylabel="unweighted terms", yscale="log")
+        panels[1].legend()
     figure.savefig(target, dpi=120)
     plt.close(figure)
+
+
+def _draw(axes: Any, rows: list[dict[str, str]], name: str, label: str) -> None:
+    steps, values = _column(rows, name)
+    axes.plot(steps, _smooth(values), label=label)
+    axes.set(xlabel="step", ylabel=label)
+
+
+def _column(rows: list[dict[str, str]], name: str) -> tuple[list[int], list[float]]:
+    """Steps and values of the rows that have one."""
+    found = [(int(row["step"]), float(row[name])) for row in rows if row.get(name)]
+    return [step for step, _ in found], [value for _, value in found]
 
 
 def _smooth(values: list[float], memory: float = 0.95) -> list[float]:

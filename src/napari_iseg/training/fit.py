@@ -4,31 +4,23 @@ exactly.
 
 from __future__ import annotations
 
-import csv
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
-from napari_iseg import backends
-from napari_iseg.backends.base import ClickNet
-from napari_iseg.errors import InputError
 from napari_iseg.training.bank import Bank
-from napari_iseg.training.iteration import icl_loss
-from napari_iseg.training.published import PublishedSamples, Rule
+from napari_iseg.training.log import Progress
 from napari_iseg.training.recipe import OptimRecipe, Recipe
-from napari_iseg.training.samples import SampleOptions, Samples
-
-Validate = Callable[[ClickNet, int], dict[str, float]]
+from napari_iseg.training.task import Task, Validate, task_for
 
 
 def decay_start(optim: OptimRecipe) -> int:
@@ -47,53 +39,48 @@ def rate_at(step: int, optim: OptimRecipe) -> float:
     return optim.rate * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * done))))
 
 
-@dataclass
-class Progress:
-    """What a caller is told after each step."""
-
-    step: int
-    steps: int
-    loss: float
-    rate: float
-    seconds: float
-    scores: dict[str, float]
-
-
 class Trainer:
     """A run in a folder: ``last.ckpt`` (everything), ``best.ckpt`` (averaged weights), ``log.csv``.
 
     A killed run that is started again in the same folder goes on from ``last.ckpt`` and ends with the same
-    weights as
-    a run that was never killed: samples and clicks follow from (seed, step), not from how often the process
-    started.
+    weights as a run that was never killed: samples and clicks follow from (seed, step), not from how often
+    the process started.
+
+    Parameters
+    ----------
+    validate : scores of the averaged network; the lowest ``score`` decides ``best.ckpt``
+    task : how the recipe's backend is trained; default: the one `task_for` knows
     """
 
-    def __init__(self, recipe: Recipe, bank: Bank, folder: Path, validate: Validate | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        bank: Bank,
+        folder: Path,
+        validate: Validate | None = None,
+        task: Task | None = None,
+    ) -> None:
         self.recipe = recipe
+        self.task = task or task_for(recipe.backend)
         self.bank = bank
         self.folder = folder
         self.validate = validate
         self.fabric = Fabric(accelerator="auto", devices=recipe.devices, precision=recipe.precision)  # type: ignore[arg-type]
         folder.mkdir(parents=True, exist_ok=True)
 
-    def build(self) -> ClickNet:
+    def build(self) -> nn.Module:
         """The network with seeded random weights (or the recipe's start)."""
         torch.manual_seed(self.recipe.seed)
-        net = backends.build(self.recipe.backend, self.recipe.variant)
-        if self.recipe.start:
-            from napari_iseg.weights.store import load_model
+        return self.task.build(self.recipe).to(memory_format=torch.channels_last)
 
-            net.load_state_dict(load_model(self.recipe.start, device="cpu").net.state_dict())
-        return net.to(memory_format=torch.channels_last)
-
-    def run(self, on_step: Callable[[Progress], object] | None = None) -> ClickNet:
+    def run(self, on_step: Callable[[Progress], object] | None = None) -> nn.Module:
         """Train to the recipe's last step and return the averaged network."""
         self.fabric.launch()
         net, average = self.build(), self.build().eval().requires_grad_(False)
         optimizer = torch.optim.AdamW(_groups(net, self.recipe.optim.weight_decay), lr=self.recipe.optim.rate)
         module, wrapped = self.fabric.setup(net, optimizer)
-        if hasattr(net, "trained"):
-            module.mark_forward_method("trained")
+        for name in getattr(net, "training_methods", ()):
+            module.mark_forward_method(name)
         self.fabric.to_device(average)
         state: dict[str, Any] = {
             "net": module,
@@ -108,7 +95,7 @@ class Trainer:
         started = time.perf_counter()
         for batch in self._batches(state["step"]):
             step = state["step"]
-            loss = self._step(module, wrapped, average, batch, step)
+            loss, terms = self._step(module, wrapped, average, batch, step)
             state["step"] = step + 1
             scores = self._after(state)
             if on_step is None:
@@ -121,30 +108,23 @@ class Trainer:
                     rate_at(step, self.recipe.optim),
                     time.perf_counter() - started,
                     scores,
+                    terms,
                 )
             )
         return average
 
     def _step(
-        self, module: Any, optimizer: Any, average: ClickNet, batch: dict[str, Tensor], step: int
-    ) -> float:
+        self, module: Any, optimizer: Any, average: nn.Module, batch: dict[str, Tensor], step: int
+    ) -> tuple[float, dict[str, float]]:
         recipe = self.recipe
         rng = np.random.default_rng((recipe.seed, step, self.fabric.global_rank + 1))
-        shared = np.random.default_rng(
-            (recipe.seed, step)
-        )  # equal on all devices: the same number of forwards
-        forwards = int(shared.integers(1, recipe.loss.max_forwards + 1))
-        free = (
-            int(shared.integers(1, recipe.loss.free_forwards + 1))
-            if shared.random() < recipe.loss.free_share
-            else 0
-        )
+        forwards_rng = np.random.default_rng((recipe.seed, step))
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, recipe.optim)
         batch = {key: self.fabric.to_device(value) for key, value in batch.items()}
         module.train()
-        loss = icl_loss(module, batch, forwards, recipe.loss, lambda n: int(rng.integers(n)), free)
-        self.fabric.backward(loss)
+        made = self.task.loss(module, batch, recipe, forwards_rng, lambda n: int(rng.integers(n)))
+        self.fabric.backward(made.total)
         self.fabric.clip_gradients(module, optimizer, max_norm=recipe.optim.clip)
         optimizer.step()
         optimizer.zero_grad()
@@ -153,7 +133,7 @@ class Trainer:
         with torch.no_grad():
             for kept, new in zip(average.state_dict().values(), module.state_dict().values(), strict=True):
                 kept.lerp_(new, 1 - memory) if kept.is_floating_point() else kept.copy_(new)
-        return float(loss.detach()) / (forwards * (forwards + 1) / 2)
+        return float(made.total.detach()) / made.weight, made.terms
 
     def _after(self, state: dict[str, Any]) -> dict[str, float]:
         """Validation and checkpoints that fall due after this step."""
@@ -162,8 +142,8 @@ class Trainer:
         scores: dict[str, float] = {}
         if self.validate is not None and (step % recipe.validation.every == 0 or last_step):
             scores = self.validate(state["average"], step)
-            if scores["noc"] < state["best"]:
-                state["best"] = scores["noc"]
+            if scores["score"] < state["best"]:
+                state["best"] = scores["score"]
                 self._save(
                     self.folder / "best.ckpt",
                     {"net": state["average"].state_dict(), "step": step, "scores": scores},
@@ -178,25 +158,11 @@ class Trainer:
         if self.fabric.is_global_zero:
             part.replace(path)
 
-    def _samples(self, total: int, late_from: int) -> Dataset[dict[str, Tensor]]:
-        recipe = self.recipe
-        try:
-            if recipe.sampling in ("cocolvis", "sbd"):
-                rule: Rule = "sbd" if recipe.sampling == "sbd" else "cocolvis"
-                return PublishedSamples(self.bank, rule, recipe.seed, total, **recipe.samples)
-            if recipe.sampling == "windows":
-                return Samples(self.bank, SampleOptions(**recipe.samples), recipe.seed, total, late_from)
-        except TypeError as error:
-            raise InputError(
-                f"The recipe's [samples] do not fit sampling = {recipe.sampling!r}: {error}."
-            ) from None
-        raise InputError(f"Unknown sampling {recipe.sampling!r}; use 'windows', 'cocolvis' or 'sbd'.")
-
     def _batches(self, start: int) -> Iterator[dict[str, Tensor]]:
         recipe = self.recipe
         per_step = recipe.optim.batch * self.fabric.world_size
         total, first = recipe.optim.steps * per_step, start * per_step
-        samples = self._samples(total, decay_start(recipe.optim) * per_step)
+        samples = self.task.samples(recipe, self.bank, total, decay_start(recipe.optim) * per_step)
         mine = range(first + self.fabric.global_rank, total, self.fabric.world_size)
         return ahead(
             samples,
@@ -223,34 +189,8 @@ def ahead(
             yield default_collate([future.result() for future in waiting.popleft()])
 
 
-def _groups(net: ClickNet, decay: float) -> list[dict[str, Any]]:
+def _groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:
     """Weight decay on matrices and kernels, none on biases and norms."""
     wide = [p for p in net.parameters() if p.ndim > 1]
     narrow = [p for p in net.parameters() if p.ndim <= 1]
     return [{"params": wide, "weight_decay": decay}, {"params": narrow, "weight_decay": 0.0}]
-
-
-class Log:
-    """``log.csv``: one row per logged step; rows after the step a run resumes from are dropped first."""
-
-    def __init__(self, path: Path, resume_step: int) -> None:
-        self.path = path
-        if path.exists():
-            with path.open(newline="") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resume_step]
-            self._write(rows, "w")
-
-    def add(self, progress: Progress) -> None:
-        """Append one step."""
-        values = asdict(progress)
-        values.update(values.pop("scores"))
-        self._write([values], "a")
-
-    def _write(self, rows: list[dict[str, Any]], mode: str) -> None:
-        names = ["step", "loss", "rate", "seconds", "noc", "iou"]
-        fresh = mode == "w" or not self.path.exists()
-        with self.path.open(mode, newline="") as file:
-            writer = csv.DictWriter(file, names, extrasaction="ignore", restval="")
-            if fresh:
-                writer.writeheader()
-            writer.writerows(rows)

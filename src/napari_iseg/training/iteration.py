@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,6 +13,7 @@ from napari_iseg.training.clicks import Draw, iterative_clicks
 from napari_iseg.training.iterative import icl_objective
 from napari_iseg.training.losses import normalised_focal_loss
 from napari_iseg.training.recipe import LossRecipe
+from napari_iseg.training.task import Terms
 
 Batch = dict[str, Tensor]
 
@@ -44,17 +47,18 @@ def soft_dice(logits: Tensor, truth: Tensor) -> Tensor:
     return 1 - (2 * common + 1) / (probability.sum((1, 2, 3)) + truth.sum((1, 2, 3)) + 1)
 
 
-def icl_loss(
-    net: ClickNet, batch: Batch, forwards: int, recipe: LossRecipe, draw: Draw, free: int = 0
-) -> Tensor:
+def icl_loss(net: Any, batch: Batch, forwards: int, recipe: LossRecipe, draw: Draw, free: int = 0) -> Terms:
     """The loss of one batch: ICL (or only the last forward without it), Dice and quality terms by the recipe.
 
     A network with a quality head (``trained``) also learns the IoU of each of its masks; that term, the Dice
-    term and the free clicks are ours. ``free`` clicks are made without gradient first.
+    term and the free clicks are ours. ``free`` clicks are made without gradient first. The logged terms are
+    means over the forwards that count; the total weighs the i-th of them by i.
     """
+    weights = recipe.weights({"focal": 1.0, "dice": recipe.dice, "quality": recipe.quality})
     counted = forwards if recipe.icl else 1
     previous, clicks = free_clicks(net, batch, free + forwards - counted, draw)
     qualities: list[Tensor] = []
+    seen: dict[str, list[Tensor]] = {"focal": [], "dice": []}
 
     def answer(image: Tensor, previous: Tensor, clicks: Tensor) -> Tensor:
         trained = getattr(net, "trained", None)
@@ -67,8 +71,14 @@ def icl_loss(
         return logits
 
     def criterion(logits: Tensor, truth: Tensor) -> Tensor:
-        loss = normalised_focal_loss(logits, truth, alpha=recipe.alpha, gamma=recipe.gamma)
-        return loss + recipe.dice * soft_dice(logits, truth) if recipe.dice else loss
+        focal = normalised_focal_loss(logits, truth, alpha=recipe.alpha, gamma=recipe.gamma)
+        seen["focal"].append(focal.detach().mean())
+        loss = weights["focal"] * focal
+        if not weights["dice"]:
+            return loss
+        dice = soft_dice(logits, truth)
+        seen["dice"].append(dice.detach().mean())
+        return loss + weights["dice"] * dice
 
     objective = icl_objective(
         answer,
@@ -80,4 +90,7 @@ def icl_loss(
         criterion=criterion,
         previous=previous,
     )
-    return objective.loss + recipe.quality * torch.stack(qualities).sum() if qualities else objective.loss
+    loss = objective.loss + weights["quality"] * torch.stack(qualities).sum() if qualities else objective.loss
+    seen["quality"] = [quality.detach() for quality in qualities]
+    terms = {name: float(torch.stack(values).mean()) for name, values in seen.items() if values}
+    return Terms(loss, terms, counted * (counted + 1) / 2)

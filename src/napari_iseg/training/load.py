@@ -15,8 +15,11 @@ from napari_iseg.training.bank import Bank, Picture, picture
 from napari_iseg.training.recipe import DataRecipe, Recipe, SceneRecipe
 from napari_iseg.training.synthetic import random_scene
 
+Sets = list[tuple[DataRecipe, Dataset, Dataset]]  # entry of the recipe, training part, validation part
+OnSet = Callable[[str, int], object]  # told the name and number of pictures of a loaded set
 
-def open_sets(recipe: Recipe, data: Path | None) -> list[tuple[DataRecipe, Dataset, Dataset]]:
+
+def open_sets(recipe: Recipe, data: Path | None) -> Sets:
     """Each set of the recipe with its training and validation part.
 
     Parameters
@@ -43,11 +46,7 @@ def open_sets(recipe: Recipe, data: Path | None) -> list[tuple[DataRecipe, Datas
     return sets
 
 
-def load_bank(
-    recipe: Recipe,
-    sets: list[tuple[DataRecipe, Dataset, Dataset]],
-    on_set: Callable[[str, int], object] | None = None,
-) -> Bank:
+def load_bank(recipe: Recipe, sets: Sets, on_set: OnSet | None = None) -> Bank:
     """The training parts, and the recipe's made scenes, as pictures in memory."""
     bank = Bank()
     for entry, train, _ in sets:

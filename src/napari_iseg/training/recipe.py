@@ -58,7 +58,7 @@ class OptimRecipe:
 
 @dataclass(frozen=True)
 class LossRecipe:
-    """Normalised focal loss and the iterations of ICL."""
+    """Normalised focal loss, the iterations of ICL, and the weights of a method's own terms."""
 
     alpha: float = 0.5
     gamma: float = 2.0
@@ -68,6 +68,23 @@ class LossRecipe:
     free_share: float = 0.3  # ... in this share of batches
     dice: float = 0.0  # weight of a soft Dice term, ours: it keeps noisy outlines from ruling the loss
     quality: float = 0.1  # weight of the quality head's loss, for networks that have one
+    terms: dict[str, float] = field(default_factory=dict)  # weights of terms by name; 0 switches one off
+
+    def weights(self, defaults: Mapping[str, float]) -> dict[str, float]:
+        """The weight of each of a method's terms: its default, or what ``terms`` says.
+
+        Raises
+        ------
+        InputError
+            When ``terms`` names one that the method does not have.
+        """
+        unknown = sorted(set(self.terms) - set(defaults))
+        if unknown:
+            raise InputError(
+                f"The recipe's [loss.terms] has an unknown term {unknown[0]!r}; valid are "
+                f"{', '.join(defaults)}."
+            )
+        return {**defaults, **self.terms}
 
 
 @dataclass(frozen=True)

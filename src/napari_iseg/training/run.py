@@ -8,10 +8,11 @@ from pathlib import Path
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.errors import InputError
 from napari_iseg.training.export import checkpoint_state, export, plot_curves
-from napari_iseg.training.fit import Log, Progress, Trainer
-from napari_iseg.training.load import load_bank, open_sets
+from napari_iseg.training.fit import Trainer
+from napari_iseg.training.load import OnSet, open_sets
+from napari_iseg.training.log import Log, Progress
 from napari_iseg.training.recipe import Recipe
-from napari_iseg.training.validation import NocValidator
+from napari_iseg.training.task import task_for
 
 
 def train(
@@ -20,7 +21,7 @@ def train(
     data: Path | None = None,
     *,
     on_step: Callable[[Progress], object] | None = None,
-    on_set: Callable[[str, int], object] | None = None,
+    on_set: OnSet | None = None,
 ) -> ModelCard:
     """Train by a recipe, or go on with a run that was stopped, and export its best checkpoint.
 
@@ -36,10 +37,12 @@ def train(
     InputError
         When data are missing or the run's folder holds a run of another recipe.
     """
+    task = task_for(recipe.backend)
     sets = open_sets(recipe, data)
     _same_recipe(recipe, out)
-    bank = load_bank(recipe, sets, on_set)
-    trainer = Trainer(recipe, bank, out, NocValidator(recipe, [held_out for _, _, held_out in sets]))
+    bank = task.bank(recipe, sets, on_set)
+    validate = task.validator(recipe, [held_out for _, _, held_out in sets])
+    trainer = Trainer(recipe, bank, out, validate, task)
     log: Log | None = None
     last = Progress(0, recipe.optim.steps, float("nan"), 0.0, 0.0, {})
 

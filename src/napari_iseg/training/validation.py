@@ -25,11 +25,13 @@ class NocValidator:
         self.sets = [data for data in sets if not wanted or data.name in wanted]
 
     def __call__(self, net: ClickNet, step: int) -> dict[str, float]:
-        """Scores of ``net``: ``noc`` and ``iou``."""
+        """Scores of ``net``: ``noc`` and ``iou``, and ``score``, the NoC again: what training minimises."""
         del step
         recipe = self.recipe
         card = ModelCard(recipe.name, recipe.backend, recipe.variant, inference=recipe.inference)
-        options = backends.get(recipe.backend).inference_for(recipe.variant).with_options(**recipe.inference)
+        options = (
+            backends.get_click(recipe.backend).inference_for(recipe.variant).with_options(**recipe.inference)
+        )
         device = next(net.parameters()).device
         training = net.training
         model = Model(card, net.eval(), device=str(device)).with_inference(
@@ -49,7 +51,9 @@ class NocValidator:
         ]
         net.train(training)
         torch.set_grad_enabled(True)
+        noc = float(np.mean([report.noc(0.85) for report in reports]))
         return {
-            "noc": float(np.mean([report.noc(0.85) for report in reports])),
+            "score": noc,
+            "noc": noc,
             "iou": float(np.mean([report.curve()[-1] for report in reports])),
         }

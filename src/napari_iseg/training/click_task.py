@@ -1,0 +1,102 @@
+"""Training of click models: clicks, forwards, and one objective per method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
+
+from napari_iseg import backends
+from napari_iseg.backends.base import ClickNet
+from napari_iseg.errors import InputError
+from napari_iseg.evaluation.datasets import Dataset
+from napari_iseg.training.bank import Bank
+from napari_iseg.training.iteration import icl_loss
+from napari_iseg.training.published import PublishedSamples, Rule
+from napari_iseg.training.recipe import LossRecipe, Recipe
+from napari_iseg.training.samples import SampleOptions, Samples
+from napari_iseg.training.task import Draw, Task, Terms, Validate
+from napari_iseg.training.validation import NocValidator
+
+
+class ClickTask(Task):
+    """A click model trained by iterated clicks; a method with a loss of its own overrides `objective`."""
+
+    def build(self, recipe: Recipe) -> ClickNet:
+        """The recipe's network, with the weights of its start where that names one."""
+        net = backends.get_click(recipe.backend).build(recipe.variant)
+        if recipe.start:
+            _start(net, recipe.start, recipe.backend)
+        return net
+
+    def samples(
+        self, recipe: Recipe, bank: Bank, total: int, late_from: int
+    ) -> TorchDataset[dict[str, Tensor]]:
+        """Samples as ``recipe.sampling`` says.
+
+        Raises
+        ------
+        InputError
+            For an unknown sampling, or options that it does not have.
+        """
+        try:
+            if recipe.sampling in ("cocolvis", "sbd"):
+                rule: Rule = "sbd" if recipe.sampling == "sbd" else "cocolvis"
+                return PublishedSamples(bank, rule, recipe.seed, total, **recipe.samples)
+            if recipe.sampling == "windows":
+                return Samples(bank, SampleOptions(**recipe.samples), recipe.seed, total, late_from)
+        except TypeError as error:
+            raise InputError(
+                f"The recipe's [samples] do not fit sampling = {recipe.sampling!r}: {error}."
+            ) from None
+        raise InputError(f"Unknown sampling {recipe.sampling!r}; use 'windows', 'cocolvis' or 'sbd'.")
+
+    def loss(
+        self,
+        net: Any,
+        batch: dict[str, Tensor],
+        recipe: Recipe,
+        forwards_rng: np.random.Generator,
+        draw: Draw,
+    ) -> Terms:
+        """Draws how many forwards count and how many clicks are made before, then asks `objective`."""
+        loss = recipe.loss
+        forwards = int(forwards_rng.integers(1, loss.max_forwards + 1))
+        free = (
+            int(forwards_rng.integers(1, loss.free_forwards + 1))
+            if forwards_rng.random() < loss.free_share
+            else 0
+        )
+        return self.objective(net, batch, loss, forwards, free, draw)
+
+    def objective(
+        self, net: Any, batch: dict[str, Tensor], recipe: LossRecipe, forwards: int, free: int, draw: Draw
+    ) -> Terms:
+        """The loss of a batch with ``forwards`` forwards that count after ``free`` that do not."""
+        return icl_loss(net, batch, forwards, recipe, draw, free)
+
+    def validator(self, recipe: Recipe, sets: Sequence[Dataset]) -> Validate:
+        """NoC by the click protocol."""
+        return NocValidator(recipe, sets)
+
+
+def _start(net: ClickNet, start: str, backend: str) -> None:
+    """Weights of another model: all of the same method's, what fits in name and shape of another method's."""
+    from napari_iseg.weights.store import load_model
+
+    model = load_model(start, device="cpu")
+    theirs: Mapping[str, Tensor] = model.net.state_dict()
+    if model.card.backend == backend:
+        net.load_state_dict(theirs)
+        return
+    own = net.state_dict()
+    shared = {key: value for key, value in theirs.items() if key in own and own[key].shape == value.shape}
+    if not shared:
+        raise InputError(
+            f"The recipe's start {start!r} ({model.card.backend}) shares no weights with the {backend} "
+            "network; leave it out or name a model of the same trunk."
+        )
+    net.load_state_dict(shared, strict=False)

@@ -1,0 +1,69 @@
+"""``log.csv``: one row per training step, its columns those that the run has to tell."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TERM = "loss_"  # before a term's name in its column: a term and a score may share a name
+
+
+@dataclass
+class Progress:
+    """What a caller is told after each step.
+
+    ``loss`` is per single forward, ``terms`` are unweighted, ``scores`` empty where nothing was validated.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    rate: float
+    seconds: float
+    scores: dict[str, float]
+    terms: dict[str, float] = field(default_factory=dict)
+
+
+class Log:
+    """``log.csv``; rows after the step a run resumes from are dropped first."""
+
+    def __init__(self, path: Path, resume_step: int) -> None:
+        self.path = path
+        self.names = ["step", "loss", "rate", "seconds"]
+        if path.exists():
+            names, rows = read_log(path)
+            self._rewrite(names, [row for row in rows if int(row["step"]) <= resume_step])
+
+    def add(self, progress: Progress) -> None:
+        """Append one step; a term or score that is new gets a new column."""
+        row: dict[str, object] = {
+            "step": progress.step,
+            "loss": progress.loss,
+            "rate": progress.rate,
+            "seconds": progress.seconds,
+        }
+        row.update({TERM + name: value for name, value in progress.terms.items()})
+        row.update(progress.scores)
+        new = [name for name in row if name not in self.names]
+        if new or not self.path.exists():
+            rows = read_log(self.path)[1] if self.path.exists() else []
+            self._rewrite([*self.names, *new], rows)
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self.names, restval="").writerow(row)
+
+    def _rewrite(self, names: list[str], rows: list[dict[str, str]]) -> None:
+        self.names = names
+        part = self.path.with_suffix(".part")
+        with part.open("w", newline="") as file:
+            writer = csv.DictWriter(file, names, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        part.replace(self.path)
+
+
+def read_log(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Column names and rows of a log; "" where a step has no value."""
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        return list(reader.fieldnames or ()), list(reader)

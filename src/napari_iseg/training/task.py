@@ -1,0 +1,106 @@
+"""What the training loop needs to know of a kind of model; one implementation per way of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+import numpy as np
+from torch import Tensor, nn
+from torch.utils.data import Dataset as Samples
+
+from napari_iseg.errors import InputError
+from napari_iseg.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from napari_iseg.evaluation.datasets import Dataset
+    from napari_iseg.training.bank import Bank
+    from napari_iseg.training.load import OnSet, Sets
+
+Draw = Callable[[int], int]  # draw(n) gives a whole number in 0..n-1
+Validate = Callable[[Any, int], dict[str, float]]  # (network, step) -> scores, "score" among them
+
+
+@dataclass
+class Terms:
+    """The loss of one batch.
+
+    Attributes
+    ----------
+    total : () float, what is back-propagated
+    terms : the unweighted terms by name, for ``log.csv`` and ``curves.png``; the same names in every step
+    weight : how many single losses ``total`` is the (weighted) sum of; the log shows ``total / weight``
+    """
+
+    total: Tensor
+    terms: dict[str, float] = field(default_factory=dict)
+    weight: float = 1.0
+
+
+class Task(Protocol):
+    """A way of training: builds, feeds, scores and validates a network. Inherit from it for `bank`.
+
+    A network whose loss calls other methods than ``forward`` names them in ``training_methods``, a tuple of
+    strings, so that they run under the trainer's precision and on its devices.
+    """
+
+    def build(self, recipe: Recipe) -> nn.Module:
+        """The network with random weights (torch's generator is seeded before), or the recipe's start."""
+
+    def bank(self, recipe: Recipe, sets: Sets, on_set: OnSet | None = None) -> Bank:
+        """The training part of the sets in memory; by default pictures with their objects."""
+        from napari_iseg.training.load import load_bank
+
+        return load_bank(recipe, sets, on_set)
+
+    def samples(self, recipe: Recipe, bank: Bank, total: int, late_from: int) -> Samples[dict[str, Tensor]]:
+        """``total`` samples by index, each following from (seed, index) alone; from ``late_from`` on the
+        learning rate falls.
+        """
+
+    def loss(
+        self,
+        net: Any,
+        batch: dict[str, Tensor],
+        recipe: Recipe,
+        forwards_rng: np.random.Generator,
+        draw: Draw,
+    ) -> Terms:
+        """The loss of one batch.
+
+        Parameters
+        ----------
+        net : the network in training mode, wrapped for the device
+        forwards_rng : equal on all devices: decides how many forwards there are
+        draw : differs between devices: decides everything else, e.g. where clicks go
+        """
+
+    def validator(self, recipe: Recipe, sets: Sequence[Dataset]) -> Validate:
+        """Scores on held-out data. ``score`` is lower where better and decides ``best.ckpt``."""
+
+
+# One line per backend that can be trained: name -> "module:class".
+TASKS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "cfr-icl": "napari_iseg.training.click_task:ClickTask",
+    }
+)
+
+
+def task_for(backend: str) -> Task:
+    """How a backend's models are trained.
+
+    Raises
+    ------
+    InputError
+        For a backend that cannot be trained here; the sentence lists those that can.
+    """
+    if backend not in TASKS:
+        raise InputError(
+            f"The recipe's backend {backend!r} cannot be trained; those that can are {', '.join(TASKS)}."
+        )
+    module, attribute = TASKS[backend].split(":")
+    return cast("Task", getattr(import_module(module), attribute)())
