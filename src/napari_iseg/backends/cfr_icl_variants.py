@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
 from napari_iseg.backends.base import Shapes, Variant
+from napari_iseg.backends.published import heads_of, image_size, trained_size, whole, wholes
 from napari_iseg.errors import InputError
 from napari_iseg.nn.fpn import UPSAMPLE
 
@@ -79,16 +80,12 @@ def read_sizes(variant: Variant) -> VitSizes:
         raise InputError(f"upsample must be one of {', '.join(UPSAMPLE)}, got {values['upsample']!r}.")
     values.setdefault("head_channels", 256 // UPSAMPLE[values["upsample"]])
     numbers = {
-        key: _whole(key, values[key])
+        key: whole(key, values[key])
         for key in ("patch_size", "embed_dim", "depth", "num_heads", "head_channels")
     }
-    widths = _wholes("neck_dims", values["neck_dims"], 4)
-    image = values["img_size"]
-    side = _whole("img_size", image) if isinstance(image, int) else _wholes("img_size", image, 2)
-    if isinstance(side, tuple):
-        side = side[0] if side[0] == side[1] else (side[0], side[1])
+    widths = wholes("neck_dims", values["neck_dims"], 4)
     sizes = VitSizes(
-        side,
+        image_size(values["img_size"]),
         numbers["patch_size"],
         numbers["embed_dim"],
         numbers["depth"],
@@ -108,18 +105,6 @@ def _check(sizes: VitSizes) -> None:
         raise InputError(f"embed_dim {sizes.embed_dim} must be a multiple of num_heads {sizes.num_heads}.")
     if any(side % sizes.patch_size for side in sizes.image):
         raise InputError(f"img_size {sizes.img_size} must be a multiple of patch_size {sizes.patch_size}.")
-
-
-def _whole(key: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{key} must be a whole number from 1 on, got {value!r}.")
-    return value
-
-
-def _wholes(key: str, value: Any, count: int) -> tuple[int, ...]:
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != count:
-        raise InputError(f"{key} must be {count} whole numbers, got {value!r}.")
-    return tuple(_whole(key, v) for v in value)
 
 
 def published_shapes(sizes: VitSizes) -> dict[str, tuple[int, ...]]:
@@ -191,8 +176,8 @@ def sizes_from_shapes(shapes: Shapes, hints: Mapping[str, Any]) -> VitSizes | No
         widths = tuple(shapes[f"head.convs.{i}.conv.weight"][1] for i in range(4))
         upsample = {factor: name for name, factor in UPSAMPLE.items()}[outer // channels]
         depth = 1 + max(int(m[1]) for key in shapes if (m := re.match(r"backbone\.blocks\.(\d{1,3})\.", key)))
-        image = _trained_size(tokens, patch, hints.get("img_size"))
-        heads = _heads(dim, depth, hints.get("num_heads"))
+        image = trained_size(tokens, patch, hints.get("img_size"))
+        heads = heads_of(dim, depth, hints.get("num_heads"), VARIANTS)
         return read_sizes(
             {
                 "img_size": image,
@@ -207,29 +192,3 @@ def sizes_from_shapes(shapes: Shapes, hints: Mapping[str, Any]) -> VitSizes | No
         )
     except (KeyError, IndexError, ValueError, ZeroDivisionError):  # InputError is a ValueError
         return None
-
-
-def _trained_size(tokens: int, patch: int, hint: Any) -> Any:
-    """The hinted size when it has that many tokens (a grid need not be square), else the square one."""
-    sides = (hint, hint) if isinstance(hint, int) else tuple(hint) if isinstance(hint, (list, tuple)) else ()
-    if (
-        len(sides) == 2
-        and all(isinstance(s, int) for s in sides)
-        and (sides[0] // patch) * (sides[1] // patch) == tokens
-    ):
-        return list(sides)
-    side = round(max(tokens, 0) ** 0.5)
-    if side * side != tokens:
-        raise InputError(f"{tokens} position tokens are no square grid.")
-    return side * patch
-
-
-def _heads(dim: int, depth: int, hint: Any) -> int:
-    """Attention heads: what the file says, else the published model's of that size, else a usual width."""
-    if isinstance(hint, int) and hint > 0 and dim % hint == 0:
-        return hint
-    for variant in VARIANTS.values():
-        if (variant["embed_dim"], variant["depth"]) == (dim, depth):
-            return int(variant["num_heads"])
-    width = next((w for w in (64, 80, 40, 32, 48, 16) if dim % w == 0), dim)
-    return dim // width

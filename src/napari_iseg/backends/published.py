@@ -1,0 +1,148 @@
+"""What the backends of published click networks share: checking sizes, inputs and state dicts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from torch import Tensor
+
+from napari_iseg.backends.base import ClickNet, Shapes, Variant
+from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError
+
+MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1], ImageNet's
+STD = (0.229, 0.224, 0.225)
+_SHOWN = 3  # differing keys named in a refusal
+
+
+def whole(key: str, value: Any) -> int:
+    """``value`` if it is a whole number from 1 on; InputError names ``key`` otherwise."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{key} must be a whole number from 1 on, got {value!r}.")
+    return value
+
+
+def wholes(key: str, value: Any, count: int) -> tuple[int, ...]:
+    """``value`` as ``count`` whole numbers from 1 on; InputError names ``key`` otherwise."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != count:
+        raise InputError(f"{key} must be {count} whole numbers, got {value!r}.")
+    return tuple(whole(key, v) for v in value)
+
+
+def image_size(value: Any) -> int | tuple[int, int]:
+    """A variant's ``img_size``: one number for a square, else (rows, cols)."""
+    if isinstance(value, int):
+        return whole("img_size", value)
+    rows, cols = wholes("img_size", value, 2)
+    return rows if rows == cols else (rows, cols)
+
+
+def trained_size(tokens: int, patch: int, hint: Any) -> Any:
+    """The input size of a position table: the hinted one if it has that many tokens, else the square one.
+
+    Raises
+    ------
+    InputError
+        When nothing is hinted and the tokens are no square grid.
+    """
+    sides = (hint, hint) if isinstance(hint, int) else tuple(hint) if isinstance(hint, (list, tuple)) else ()
+    if (
+        len(sides) == 2
+        and all(isinstance(s, int) for s in sides)
+        and (sides[0] // patch) * (sides[1] // patch) == tokens
+    ):
+        return list(sides)
+    side = round(max(tokens, 0) ** 0.5)
+    if side * side != tokens:
+        raise InputError(f"{tokens} position tokens are no square grid.")
+    return side * patch
+
+
+def heads_of(dim: int, depth: int, hint: Any, variants: Mapping[str, Variant]) -> int:
+    """Attention heads: what the file says, else the published model's of that size, else a usual width."""
+    if isinstance(hint, int) and hint > 0 and dim % hint == 0:
+        return hint
+    for variant in variants.values():
+        if (variant["embed_dim"], variant["depth"]) == (dim, depth):
+            return int(variant["num_heads"])
+    width = next((w for w in (64, 80, 40, 32, 48, 16) if dim % w == 0), dim)
+    return dim // width
+
+
+def shape_differences(shapes: Shapes, expected: Shapes, unused: re.Pattern[str]) -> list[str]:
+    """What keeps a state dict from being this network's, one phrase per key, in the order of the network."""
+    wrong = []
+    for key, shape in expected.items():
+        if key not in shapes:
+            wrong.append(f"missing {key}")
+        elif tuple(shapes[key]) != shape:
+            wrong.append(f"{key} is {_times(shapes[key])} instead of {_times(shape)}")
+    unexpected = [key for key in shapes if key not in expected and not unused.fullmatch(key)]
+    return wrong + [f"unexpected {key[:80]}" for key in unexpected]
+
+
+def check_state(net: ClickNet, wrong: Sequence[str], asked: str, found: str | None = None) -> bool:
+    """Refuse a state dict that differs; whether the network was built without memory ("meta") otherwise.
+
+    Parameters
+    ----------
+    wrong : phrases of `shape_differences`
+    asked : label of the network
+    found : label of what the state dict is, where that is known
+
+    Raises
+    ------
+    CheckpointError
+        With the first differences, or what it is instead.
+    """
+    if wrong and found is not None and found != asked:
+        raise CheckpointError(f"This checkpoint is {found}, not {asked} as asked for; pass its variant=...")
+    if wrong:
+        raise CheckpointError(
+            f"This checkpoint does not fit the network asked for ({asked}): {some(wrong)}; "
+            "let `napari-iseg models import` recognise its variant."
+        )
+    return any(value.is_meta for value in net.state_dict().values())
+
+
+def some(phrases: Sequence[str]) -> str:
+    """The first few of many phrases."""
+    more = len(phrases) - _SHOWN
+    return ", ".join(phrases[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def named_variant(title: str, variants: Mapping[str, Variant], variant: str | Variant) -> Variant:
+    """The mapping of a variant's name (or the mapping itself).
+
+    Raises
+    ------
+    ModelNotFoundError
+        For an unknown name; the sentence gives the nearest.
+    """
+    if not isinstance(variant, str):
+        return variant
+    if variant not in variants:
+        near = get_close_matches(variant, variants, n=3, cutoff=0.3) or list(variants)
+        raise ModelNotFoundError(f"{title} has no variant {variant!r}; use {' or '.join(map(repr, near))}.")
+    return variants[variant]
+
+
+def check_input(image: Tensor, prev_mask: Tensor, clicks: Tensor) -> None:
+    """Refuse tensors that do not fit together, see `ClickNet.forward`."""
+    batch, height, width = image.shape[0], image.shape[-2], image.shape[-1]
+    if image.ndim != 4 or image.shape[1] != 3:
+        raise InputError(f"The image must be (B, 3, H, W), got {tuple(image.shape)}.")
+    if prev_mask.shape != (batch, 1, height, width):
+        raise InputError(
+            f"The previous mask must be ({batch}, 1, {height}, {width}), got {tuple(prev_mask.shape)}."
+        )
+    if clicks.ndim != 3 or clicks.shape[0] != batch or clicks.shape[1] % 2 or clicks.shape[2] != 3:
+        raise InputError(
+            f"Clicks must be ({batch}, 2N, 3), N positive then N negative rows, got {tuple(clicks.shape)}."
+        )
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a single number"
