@@ -31,7 +31,7 @@ def data(tmp_path):
 def loaded(monkeypatch):
     models = []
 
-    def load(name, *, device="auto"):
+    def load(name, *, device="auto", **_options):
         model = Model(
             ModelCard(name, "cfr-icl", "vit-b"), WholeNet(), device="cpu", inference=Inference(size=(32, 32))
         )

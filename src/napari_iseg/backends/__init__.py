@@ -8,21 +8,21 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from napari_iseg.errors import ModelNotFoundError
+from napari_iseg.errors import InputError, ModelNotFoundError
 
 if TYPE_CHECKING:
-    from napari_iseg.backends.base import Backend, ClickNet, Recognition, Shapes, Variant
+    from napari_iseg.backends.base import Backend, Method, PublishedNet, Recognition, Shapes, Variant
 
 
-class _Backends(Mapping[str, "Backend"]):
-    """Name -> backend, imported on first use: listing models must not load torch."""
+class _Backends(Mapping[str, "Method"]):
+    """Name -> method, imported on first use: listing models must not load torch."""
 
     def __init__(self, homes: Mapping[str, str]) -> None:
         self._homes = MappingProxyType(dict(homes))
 
-    def __getitem__(self, name: str) -> Backend:
+    def __getitem__(self, name: str) -> Method:
         module, attribute = self._homes[name].split(":")
-        return cast("Backend", getattr(import_module(module), attribute)())
+        return cast("Method", getattr(import_module(module), attribute)())
 
     def __contains__(self, name: object) -> bool:
         return name in self._homes  # the inherited test would import the backend
@@ -35,15 +35,33 @@ class _Backends(Mapping[str, "Backend"]):
 
 
 # One line per method: name -> "module:class".
-BACKENDS: Final[Mapping[str, Backend]] = _Backends(
+BACKENDS: Final[Mapping[str, Method]] = _Backends(
     {
         "cfr-icl": "napari_iseg.backends.cfr_icl:CfrIcl",
+        "ifsenet": "napari_iseg.backends.ifsenet:Ifsenet",
+        "is5net": "napari_iseg.backends.is5net:Is5Net",
+        "is5net-gt-encoder": "napari_iseg.backends.is5net:GtEncoder",
+    }
+)
+# What the networks of a method are for, where that is not answering clicks and boxes ("click").
+ROLES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "is5net": "edges",  # makes a mask that is there exact
+        "is5net-gt-encoder": "training",  # is needed to train another network, answers nothing itself
     }
 )
 
 
-def get(name: str) -> Backend:
-    """The backend of that name.
+def role(name: str) -> str:
+    """What the networks of a method are for; loads no torch.
+
+    "click" (answers clicks, boxes or both), "edges" (refines a mask), or "training" (helps to train another).
+    """
+    return ROLES.get(name, "click")
+
+
+def get(name: str) -> Method:
+    """The method of that name.
 
     Raises
     ------
@@ -56,20 +74,38 @@ def get(name: str) -> Backend:
     return BACKENDS[name]
 
 
-def build(name: str, variant: str | Variant) -> ClickNet:
+def get_click(name: str) -> Backend:
+    """The method of that name, which must answer clicks or boxes.
+
+    Raises
+    ------
+    ModelNotFoundError
+        For an unknown name; InputError for a method with another role.
+    """
+    method = get(name)
+    if role(name) != "click":
+        raise InputError(
+            f"{method.title} takes no clicks ({method.good_at}); choose a model that answers clicks or boxes."
+        )
+    return cast("Backend", method)
+
+
+def build(name: str, variant: str | Variant | None = None) -> PublishedNet:
     """The network of a backend's variant, with random weights.
 
     Parameters
     ----------
     name : of the backend, e.g. "cfr-icl"
-    variant : a name of that backend's variants, or a mapping with the sizes of a published configuration
+    variant : a name of that backend's variants, or a mapping with the sizes of a published configuration;
+        None: the backend's first variant
 
     Raises
     ------
     ModelNotFoundError
         For an unknown backend or variant name; InputError for a mapping that describes no network.
     """
-    return get(name).build(variant)
+    method = get(name)
+    return method.build(next(iter(method.variants)) if variant is None else variant)
 
 
 def recognise(shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Recognition | None:

@@ -15,7 +15,19 @@ Shapes = Mapping[str, tuple[int, ...]]
 Variant = Mapping[str, Any]
 
 
-class ClickNet(nn.Module):
+class PublishedNet(nn.Module):
+    """A network of a published method: it loads the authors' checkpoints by their key names."""
+
+    def load_published(self, state: Mapping[str, Tensor]) -> None:
+        """Load the authors' state dict, strictly, by their key names."""
+        raise NotImplementedError
+
+    def published_names(self) -> dict[str, str]:
+        """Own state-dict key -> key of the published checkpoint (identity where they are equal)."""
+        return {key: key for key in self.state_dict()}
+
+
+class ClickNet(PublishedNet):
     """A network that turns an image, a previous mask and clicks into a mask."""
 
     def forward(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:
@@ -47,14 +59,6 @@ class ClickNet(nn.Module):
 
     def prepare(self, height: int, width: int) -> None:
         """Do once per input size what need not be done per click (position tables, kernels)."""
-
-    def load_published(self, state: Mapping[str, Tensor]) -> None:
-        """Load the authors' state dict, strictly, by their key names."""
-        raise NotImplementedError
-
-    def published_names(self) -> dict[str, str]:
-        """Own state-dict key -> key of the published checkpoint (identity where they are equal)."""
-        return {key: key for key in self.state_dict()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +124,20 @@ class Recognition:
     label: str  # for people: "CFR-ICL vit-b"
 
 
-class Backend(Protocol):
-    """One published method; a new one is one file with one of these and a line in ``backends.BACKENDS``."""
+class Method(Protocol):
+    """One published method; a new one is one file with one of these and a line in ``backends.BACKENDS``.
+
+    Its role (`napari_iseg.backends.role`) says what its networks are for; those that answer clicks or boxes
+    are a `Backend`.
+    """
 
     name: str
     title: str
     good_at: str  # one line for the model list
-    prompts: frozenset[str]  # of "click", "box", "mask"
-    inference: Inference  # the published settings
+    prompts: frozenset[str]  # what its networks take beside the image, of "click", "box", "mask"
     variants: Mapping[str, Variant]
 
-    def build(self, variant: str | Variant) -> ClickNet:
+    def build(self, variant: str | Variant) -> PublishedNet:
         """The network of a variant, with random weights."""
 
     def recognise(self, shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Recognition | None:
@@ -141,6 +148,15 @@ class Backend(Protocol):
 
     def differences(self, shapes: Shapes) -> tuple[str, list[str]]:
         """The nearest variant's label, and one phrase per key in which ``shapes`` differ from it."""
+
+
+class Backend(Method, Protocol):
+    """A method that answers clicks or boxes (role "click")."""
+
+    inference: Inference  # the published settings
+
+    def build(self, variant: str | Variant) -> ClickNet:
+        """The network of a variant, with random weights."""
 
     def inference_for(self, variant: str | Variant) -> Inference:
         """Published inference settings of a variant (its trained size)."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,11 +12,9 @@ from torch import Tensor
 from napari_iseg import backends
 from napari_iseg.backends.base import ClickNet, Inference, as_device
 from napari_iseg.backends.cards import ModelCard
+from napari_iseg.backends.precision import PRECISIONS, chosen_precision
 from napari_iseg.errors import DeviceError
 
-_PRECISIONS: Final = MappingProxyType(
-    {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-)
 _REMEMBERED_SIZES = 32
 
 _T = TypeVar("_T")
@@ -54,9 +51,10 @@ class Model:
     ) -> None:
         self.card = card
         self.device = as_device(str(device))
-        self.precision = _precision(precision, self.device)
+        self.precision = chosen_precision(precision, self.device)
         if inference is None:
-            inference = backends.get(card.backend).inference_for(card.variant).with_options(**card.inference)
+            published = backends.get_click(card.backend).inference_for(card.variant)
+            inference = published.with_options(**card.inference)
         self.inference = inference
         try:
             self.net: ClickNet = net.eval().to(self.device).to(memory_format=torch.channels_last)
@@ -115,18 +113,4 @@ class Model:
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.precision == "float32":
             return nullcontext()
-        return torch.autocast(self.device.type, dtype=_PRECISIONS[self.precision])
-
-
-def _precision(name: str, device: torch.device) -> str:
-    """The precision to use, "auto" resolved; refuses what the device cannot compute."""
-    if name == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bfloat16" if fast else "float32"
-    if name not in _PRECISIONS:
-        raise DeviceError(f"Unknown precision {name!r}; use 'auto', {', '.join(map(repr, _PRECISIONS))}.")
-    if name == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise DeviceError(
-            f"The GPU {device} does not compute in bfloat16; use precision='float16' or 'auto'."
-        )
-    return name
+        return torch.autocast(self.device.type, dtype=PRECISIONS[self.precision])

@@ -87,7 +87,7 @@ def run_headless(folder: Path, name: str, model: str, device: str) -> dict[str, 
     from napari_iseg.cli.reading import Opened
     from napari_iseg.cli.segment import open_session, run_clicks, write_results
     from napari_iseg.samples import sample, sample_folder
-    from napari_iseg.weights.store import load_model
+    from napari_iseg.weights.store import load_click_model
 
     picture = sample(name)
     if picture.labels is None or picture.scale is None:
@@ -101,7 +101,7 @@ def run_headless(folder: Path, name: str, model: str, device: str) -> dict[str, 
             f"The folder {folder} cannot be made ({error.strerror}); choose another place."
         ) from error
     with progress(f"loading {model}"):
-        network = load_model(model, device=device)
+        network = load_click_model(model, device=device)
     axes = ("z", "y", "x")[-picture.labels.ndim :]
     path = sample_folder() / f"{name}.tif"
     opened = Opened(path, picture.image, axes, picture.scale, picture.units, rgb=picture.rgb)

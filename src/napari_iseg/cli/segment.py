@@ -230,10 +230,10 @@ def _plane(index: tuple[int, ...] | None, present: tuple[int, ...]) -> tuple[int
 
 def _load(session: Session, model: str, device: str, precision: str, options: dict[str, Any]) -> None:
     """Give the session its model."""
-    from napari_iseg.weights.store import load_model
+    from napari_iseg.weights.store import load_click_model
 
     with progress(f"loading {model}"):
-        loaded = load_model(model, device=device, precision=precision)
+        loaded = load_click_model(model, device=device, precision=precision)
     session.model = loaded.with_inference(**options) if options else loaded
 
 

@@ -226,8 +226,8 @@ class SessionState:
             name, inference = self._recorded
             if not name:
                 raise InputError("No model is loaded; set one: session.model = load_model(name).")
-            from napari_iseg.weights.store import load_model
+            from napari_iseg.weights.store import load_click_model
 
-            self.model = load_model(name).with_inference(**inference)
+            self.model = load_click_model(name).with_inference(**inference)
         assert self._model is not None
         return self._model

@@ -4,27 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 from napari_iseg import backends
-from napari_iseg.backends.base import ClickNet, Recognition, Shapes
+from napari_iseg.backends.base import ClickNet, PublishedNet, Recognition, Shapes
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.model import Model
-from napari_iseg.errors import CheckpointError
+from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.weights.checkpoint import Checkpoint, open_checkpoint
 from napari_iseg.weights.recognise import claimed, described, identify, variant_name
+
+if TYPE_CHECKING:
+    from napari_iseg.backends.edge_model import EdgeModel
+    from napari_iseg.backends.is5net import EdgeNet
 
 _SHOWN = 3
 
 
-def model_from_card(card: ModelCard, path: Path, *, device: str = "auto", precision: str = "auto") -> Model:
+def model_from_card(
+    card: ModelCard, path: Path, *, device: str = "auto", precision: str = "auto"
+) -> Model | EdgeModel:
     """The model of a card whose weights lie at ``path``; errors as in `weights.store.load_model`."""
-    return Model(card, net_from_card(card, path), device=device, precision=precision)
+    return ready(card, net_from_card(card, path), device, precision)
 
 
-def net_from_card(card: ModelCard, path: Path) -> ClickNet:
+def ready(card: ModelCard, net: PublishedNet, device: str, precision: str) -> Model | EdgeModel:
+    """A network with what runs it, by the role of its method.
+
+    Raises
+    ------
+    InputError
+        For a method whose networks answer nothing by themselves.
+    """
+    role = backends.role(card.backend)
+    if role == "edges":
+        from napari_iseg.backends.edge_model import EdgeModel
+
+        return EdgeModel(card, cast("EdgeNet", net), device=device, precision=precision)
+    if role == "training":
+        raise InputError(f"{card.name} only helps to train other models; name it in a recipe instead.")
+    return Model(card, cast("ClickNet", net), device=device, precision=precision)
+
+
+def net_from_card(card: ModelCard, path: Path) -> PublishedNet:
     """The card's network with the weights of ``path``, float32 on the CPU, in evaluation mode.
 
     Raises
@@ -36,7 +61,7 @@ def net_from_card(card: ModelCard, path: Path) -> ClickNet:
         return _loaded(described(card.backend, card.variant), card.names, file)
 
 
-def model_from_file(path: Path, *, device: str = "auto", precision: str = "auto") -> Model:
+def model_from_file(path: Path, *, device: str = "auto", precision: str = "auto") -> Model | EdgeModel:
     """The model of a checkpoint file that has no card; recognised, nothing written."""
     with open_checkpoint(path) as file:
         found, names = claimed(file.metadata) or (identify(file.shapes, file.hints), "published")
@@ -54,7 +79,7 @@ def model_from_file(path: Path, *, device: str = "auto", precision: str = "auto"
         size_bytes=path.stat().st_size,
         folder=path.parent,
     )
-    return Model(card, net, device=device, precision=precision)
+    return ready(card, net, device, precision)
 
 
 def check_fit(found: Recognition, names: str, shapes: Shapes) -> None:
@@ -71,7 +96,7 @@ def check_fit(found: Recognition, names: str, shapes: Shapes) -> None:
         _check_own(backends.build(found.backend, found.variant), found, shapes)
 
 
-def _loaded(found: Recognition, names: str, file: Checkpoint) -> ClickNet:
+def _loaded(found: Recognition, names: str, file: Checkpoint) -> PublishedNet:
     net = backends.build(found.backend, found.variant)
     state = _Lazy(file)
     if names == "published":
@@ -82,7 +107,7 @@ def _loaded(found: Recognition, names: str, file: Checkpoint) -> ClickNet:
     return net.eval()
 
 
-def _check_own(net: ClickNet, found: Recognition, shapes: Shapes) -> None:
+def _check_own(net: PublishedNet, found: Recognition, shapes: Shapes) -> None:
     expected = {key: tuple(value.shape) for key, value in net.state_dict().items()}
     wrong = [f"missing {key}" for key in expected if key not in shapes]
     wrong += [f"unexpected {key[:80]}" for key in shapes if key not in expected]

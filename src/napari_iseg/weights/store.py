@@ -6,14 +6,16 @@ import os
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import platformdirs
 
+from napari_iseg import backends
 from napari_iseg.backends.cards import CARD_FILE, ModelCard, read_card
-from napari_iseg.errors import CheckpointError, ModelNotFoundError
+from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError
 
 if TYPE_CHECKING:
+    from napari_iseg.backends.edge_model import EdgeModel
     from napari_iseg.backends.model import Model
 
 HOME_VARIABLE = "NAPARI_ISEG_HOME"
@@ -113,8 +115,8 @@ def list_models(store: Store | None = None) -> list[ModelCard]:
 
 def load_model(
     name_or_path: str | Path, *, device: str = "auto", precision: str = "auto", store: Store | None = None
-) -> Model:
-    """A network ready to answer.
+) -> Any:
+    """A network ready to answer: a `Model` for clicks, or an `EdgeModel` where the card's role is "edges".
 
     Parameters
     ----------
@@ -144,6 +146,28 @@ def load_model(
     else:
         card = store.find(str(name_or_path))
     return model_from_card(card, store.weights_of(card), device=device, precision=precision)
+
+
+def load_click_model(
+    name_or_path: str | Path, *, device: str = "auto", precision: str = "auto", store: Store | None = None
+) -> Model:
+    """As `load_model`, for a model that answers clicks or boxes; InputError for any other."""
+    model = load_model(name_or_path, device=device, precision=precision, store=store)
+    if backends.role(model.card.backend) != "click":
+        backends.get_click(model.card.backend)  # says why not
+    return cast("Model", model)
+
+
+def load_edge_model(
+    name_or_path: str | Path, *, device: str = "auto", precision: str = "auto", store: Store | None = None
+) -> EdgeModel:
+    """As `load_model`, for a model that refines the edges of a mask; InputError for any other."""
+    model = load_model(name_or_path, device=device, precision=precision, store=store)
+    if backends.role(model.card.backend) != "edges":
+        raise InputError(
+            f"The model {model.card.name!r} does not refine edges; `napari-iseg models list` shows which do."
+        )
+    return cast("EdgeModel", model)
 
 
 def _read_all(folder: Path) -> tuple[list[ModelCard], list[str]]:

@@ -55,9 +55,9 @@ class ModelLoader:
         if self._last is not None and self._last[0] == key:
             return self._last[1]
         preload_torch()
-        from napari_iseg.weights.store import load_model
+        from napari_iseg.weights.store import load_click_model
 
-        model = load_model(key.name, device=key.device, precision=key.precision, store=self._store())
+        model = load_click_model(key.name, device=key.device, precision=key.precision, store=self._store())
         self._last = (key, model)
         return model
 
