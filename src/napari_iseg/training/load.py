@@ -40,7 +40,7 @@ def open_sets(recipe: Recipe, data: Path | None) -> Sets:
                 f"The recipe's data set {entry.path!r} is not in {root}; give its folder with --data."
             )
         kind = entry.kind if entry.kind in ("instances", "semantic") else None
-        whole = open_dataset(path, axis=entry.axis, kind=kind)  # type: ignore[arg-type]
+        whole = open_dataset(path, axis=entry.axis, kind=kind, components=entry.components)  # type: ignore[arg-type]
         train, held_out = whole.split(recipe.validation.share, recipe.validation.seed)
         sets.append((entry, train, held_out))
     return sets

@@ -24,6 +24,7 @@ class DataRecipe:
     kind: str | None = None  # "instances" or "semantic"; None: by the dtype of the labels
     axis: int = 0
     step: int = 1  # of a volume, every step-th slice
+    components: bool | None = None  # False keeps a volume's ids, for episodes that follow one body
     licence: str = ""  # goes onto the model's card
 
 
