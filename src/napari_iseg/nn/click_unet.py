@@ -186,9 +186,9 @@ class ClickUNet(ClickNet):
         logits, middle, deep = self._features(image, prev_mask, clicks)
         return logits, self._quality(logits.detach(), middle, deep)
 
-    def _features(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        height, width = image.shape[-2:]
-        right, bottom = -width % self.divisor, -height % self.divisor
+    def maps(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> list[Tensor]:
+        """Decoded features at 1/2, 1/4, 1/8 and 1/16 of the input, padded to a multiple of 16."""
+        right, bottom = -image.shape[-1] % self.divisor, -image.shape[-2] % self.divisor
         if right or bottom:
             image = F.pad(image, (0, right, 0, bottom), mode="replicate")
             prev_mask = F.pad(prev_mask, (0, right, 0, bottom))
@@ -202,13 +202,16 @@ class ClickUNet(ClickNet):
         for down, level in zip(self.down, self.levels, strict=True):
             skips.append(x)
             x = level(down(x))
-        deep = middle = x
+        decoded = [x]
         for i in (2, 1, 0):
             x = F.interpolate(self.lateral[i](x), scale_factor=2.0, mode="bilinear", align_corners=False)
             x = self.up[i](torch.cat([x, skips[i]], 1))
-            if i == 1:
-                middle = x
-        logits = F.pixel_shuffle(self.out(x), 2)[..., :height, :width]
+            decoded.append(x)
+        return decoded[::-1]
+
+    def _features(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        fine, middle, _, deep = self.maps(image, prev_mask, clicks)
+        logits = F.pixel_shuffle(self.out(fine), 2)[..., : image.shape[-2], : image.shape[-1]]
         return logits.float(), middle, deep
 
     def _quality(self, logits: Tensor, middle: Tensor, deep: Tensor) -> Tensor:

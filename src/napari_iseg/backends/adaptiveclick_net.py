@@ -1,0 +1,183 @@
+"""AdaptiveClick's networks: on the published plain ViT, and on the small trunk of our starter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from napari_iseg.backends.adaptiveclick_variants import UNUSED, Sizes, label, sizes_from_shapes
+from napari_iseg.backends.base import ClickNet, Shapes
+from napari_iseg.backends.published import MEAN, STD, check_input, check_state, shape_differences
+from napari_iseg.nn.adaptiveclick_decoder import ClickAwareDecoder, Prediction
+from napari_iseg.nn.adaptiveclick_pixels import PixelDecoder
+from napari_iseg.nn.click_unet import ClickUNet
+from napari_iseg.nn.clicks import click_disks
+from napari_iseg.nn.fused import pack
+from napari_iseg.nn.plain_vit import PatchEmbed, PlainVit
+
+
+class Learned(NamedTuple):
+    """What a loss needs of a forward.
+
+    ``logits`` : (B, 1, H, W), the answer; ``predictions`` : before the first decoder layer and after each;
+    ``quality`` : (B,) logits of the IoU that the network expects, where it has such a head
+    """
+
+    logits: Tensor
+    predictions: list[Prediction]
+    quality: Tensor | None
+
+
+class AdaptiveClickNet(ClickNet):
+    """Plain ViT, deformable pixel decoder, click-aware mask-adaptive decoder; names as published.
+
+    Differs from the published code where that only hurt: the answer of a window that is not square has the
+    window's size (there: transposed), and evaluation mode is evaluation mode.
+    """
+
+    training_methods = ("learned",)
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.patch_embed_coords = PatchEmbed(3, sizes.embed_dim, sizes.patch_size)
+        self.backbone = PlainVit(sizes.image, sizes.patch_size, sizes.embed_dim, sizes.depth, sizes.num_heads)
+        self.pixel_decoder = PixelDecoder(
+            sizes.neck_dims,
+            sizes.decoder_dim,
+            sizes.feedforward_dim // 2,
+            sizes.encoder_layers,
+            sizes.embed_dim,
+        )
+        self.click_aware_decoder = ClickAwareDecoder(
+            sizes.decoder_dim, sizes.feedforward_dim, sizes.decoder_layers, sizes.queries
+        )
+
+    def forward(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:
+        """Mask logits, see `ClickNet.forward`.
+
+        Raises
+        ------
+        InputError
+            For a size that the grid of patches and windows cannot take, or tensors that do not fit together.
+        """
+        return self.learned(image, prev_mask, clicks).logits
+
+    def learned(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Learned:
+        """All that the loss needs: the answer, and what the queries say after each layer."""
+        check_input(image, prev_mask, clicks)
+        height, width = image.shape[-2:]
+        self.backbone.grid(height, width)
+        mean, std = image.new_tensor((MEAN, STD))[..., None, None]
+        disks = click_disks(clicks, height, width).to(prev_mask.dtype)
+        prompts = self.patch_embed_coords(torch.cat([prev_mask, disks], 1))
+        features = self.backbone((image - mean) / std, prompts)
+        levels, mask_features = self.pixel_decoder(features)
+        predictions: list[Prediction] = self.click_aware_decoder(levels, mask_features, disks[:, :1])
+        return Learned(predictions[-1].combined((height, width)), predictions, None)
+
+    def prepare(self, height: int, width: int) -> None:
+        """Resize the position table for an input size and pack the weights, once; the state dict stays."""
+        with torch.no_grad():
+            self.backbone.positions(self.backbone.grid(height, width))
+        pack(self)
+
+    def load_published(self, state: Mapping[str, Tensor]) -> None:
+        """Load a published (or our own) state dict: every used key, no unknown one, the right shapes.
+
+        Raises
+        ------
+        CheckpointError
+            Otherwise, with what it is instead or the first differing keys; the network is then unchanged.
+        """
+        tensors = dict(state)  # once: the mapping may read a file
+        shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+        wrong = shape_differences(shapes, own_shapes(self), UNUSED)
+        found = recognised(shapes, {}) if wrong else None
+        on_meta = check_state(self, wrong, label(self.sizes), None if found is None else label(found))
+        # Built without memory: take the tensors as they are.
+        self.load_state_dict({key: tensors[key] for key in self.state_dict()}, strict=True, assign=on_meta)
+
+
+class AdaptiveClickUNet(ClickUNet):
+    """Our starter: AdaptiveClick's two decoders on the maps of a small U-Net, whose weights it can start from.
+
+    The finest map, at half resolution, also carries the U-Net's own mask, so that the decoders refine it.
+
+    Parameters
+    ----------
+    widths, depths, sweeps : of the U-Net, see `ClickUNet`
+    decoder_dim, feedforward_dim, encoder_layers, decoder_layers, queries : of the decoders, see `Sizes`
+    """
+
+    training_methods = ("learned",)
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (24, 48, 96, 160),
+        depths: Sequence[int] = (1, 1, 2, 3),
+        sweeps: int = 48,
+        *,
+        decoder_dim: int = 64,
+        feedforward_dim: int = 256,
+        encoder_layers: int = 2,
+        decoder_layers: int = 3,
+        queries: int = 6,
+    ) -> None:
+        super().__init__(widths, depths, sweeps)
+        pyramid = (widths[0] + self.out.out_channels, *widths[1:])
+        self.pixel_decoder = PixelDecoder(pyramid, decoder_dim, feedforward_dim // 2, encoder_layers, None)
+        self.click_aware_decoder = ClickAwareDecoder(decoder_dim, feedforward_dim, decoder_layers, queries)
+
+    def forward(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:
+        """Mask logits, see `ClickNet.forward`; any size, padded inside to a multiple of 16."""
+        maps = self.maps(image, prev_mask, clicks)
+        return self._answer(self._decoded(maps, clicks)[-1], image)
+
+    def learned(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Learned:
+        """All that the loss needs; `Prediction`s are those of the padded input."""
+        maps = self.maps(image, prev_mask, clicks)
+        predictions = self._decoded(maps, clicks)
+        logits = self._answer(predictions[-1], image)
+        return Learned(logits, predictions, self._quality(logits.detach(), maps[1], maps[3]))
+
+    def scored(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and the IoU that the quality head expects of them, (B,)."""
+        maps = self.maps(image, prev_mask, clicks)
+        logits = self._answer(self._decoded(maps, clicks)[-1], image)
+        return logits, self._quality(logits, maps[1], maps[3]).sigmoid()
+
+    def _decoded(self, maps: Sequence[Tensor], clicks: Tensor) -> list[Prediction]:
+        fine, *coarser = maps
+        levels, mask_features = self.pixel_decoder([torch.cat([fine, self.out(fine)], 1), *coarser])
+        height, width = 2 * fine.shape[-2], 2 * fine.shape[-1]
+        disks = click_disks(clicks, height, width)
+        predictions: list[Prediction] = self.click_aware_decoder(levels, mask_features, disks[:, :1])
+        return predictions
+
+    def _answer(self, last: Prediction, image: Tensor) -> Tensor:
+        """(B, 1, H, W) logits of the image without the padding."""
+        height, width = 2 * last.masks.shape[-2], 2 * last.masks.shape[-1]
+        return last.combined((height, width))[..., : image.shape[-2], : image.shape[-1]]
+
+
+def own_shapes(net: ClickNet) -> dict[str, tuple[int, ...]]:
+    """Key -> shape of everything a network uses."""
+    return {key: tuple(value.shape) for key, value in net.state_dict().items()}
+
+
+def published_shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """Published key -> shape of everything the network uses; the entries of `UNUSED` are left out."""
+    with torch.device("meta"):
+        return own_shapes(AdaptiveClickNet(sizes))
+
+
+def recognised(shapes: Shapes, hints: Mapping[str, Any]) -> Sizes | None:
+    """The sizes of the AdaptiveClick network whose state dict has these keys and shapes, or None."""
+    sizes = sizes_from_shapes(shapes, hints)
+    if sizes is None or shape_differences(shapes, published_shapes(sizes), UNUSED):
+        return None
+    return sizes
