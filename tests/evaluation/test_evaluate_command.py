@@ -73,9 +73,20 @@ def test_table_files_and_json(data, loaded, tmp_path, capsys):
     assert "objects" not in stored["reports"][0]
 
 
+def test_by_scale_prints_bins_with_their_bounds(data, loaded, capsys):
+    main(["evaluate", "whole", str(data), "--max-clicks", "2", "--by-scale", "--scale-bounds", "0.2,0.9"])
+    text = capsys.readouterr().out
+    assert "Bins end at 0.2, 0.9 and 1" in text
+    assert "| set | whole | 0.9 to 1 | 1 |" in text  # 38 of 40 pixels
+    main(["evaluate", "whole", str(data), "--max-clicks", "2"])
+    assert "Bins end" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        (["--scale-bounds", "0.5,0.2"], "must ascend between 0 and 1"),
+        (["--scale-bounds", "small"], "--scale-bounds 0.05,0.1,0.3"),
         (["--split", "test"], "'all' or 'validation'"),
         (["--baseline", "grabcut"], "available: random-walker"),
         (["--baseline", "random-walker:x"], "no number"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_iseg.cli.common import errors, print_json
+from napari_iseg.cli.common import errors, numbers, print_json
 from napari_iseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,6 +56,13 @@ def evaluate(
     axis: Annotated[int, typer.Option(min=0, max=2, help="Axis along which volumes are sliced.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the split and of the choice of objects.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    by_scale: Annotated[
+        bool, typer.Option("--by-scale", help="Also print the results by the size of objects in their image.")
+    ] = False,
+    scale_bounds: Annotated[
+        str | None,
+        typer.Option(metavar="SIDE,...", help="Bounds between sizes: object side over image side, 0 to 1."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.json, report.md and PNG plots.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
@@ -64,15 +71,19 @@ def evaluate(
     Example: napari-iseg evaluate cfr-icl-starter nuclei.zip --baseline random-walker --out report
     """
     from napari_iseg.evaluation.methods import ModelMethod
-    from napari_iseg.evaluation.report import finite, table, write_report
-    from napari_iseg.weights.store import load_model
+    from napari_iseg.evaluation.report import finite, scale_table, table, write_report
+    from napari_iseg.evaluation.scales import SCALE_BOUNDS, bounds_sentence, checked_bounds
+    from napari_iseg.weights.store import load_click_model
 
+    asked = numbers(scale_bounds, "--scale-bounds", "0.05,0.1,0.3") if scale_bounds else SCALE_BOUNDS
+    bounds = checked_bounds(asked)
     data = [_open(path, split, axis, min_area, seed) for path in datasets]
     methods = [_baseline(name) for name in baseline or ()]
-    loaded = load_model(model, device=device)
+    loaded = load_click_model(model, device=device)
     options = _inference(refine, adaptive, refine_clicks)
     methods.insert(0, ModelMethod(loaded.with_inference(**options) if options else loaded))
     limits: dict[str, Any] = {"max_objects": max_objects, "seed": seed, "target_iou": target_iou}
+    limits |= {"scale_bounds": bounds}
     reports = _run(methods, data, max_clicks, stop_at_target=not all_clicks, **limits)
     files = write_report(reports, out) if out is not None else []
     if as_json:
@@ -80,6 +91,8 @@ def evaluate(
         print_json({"reports": summary, "files": files})
         return
     print(table(reports))
+    if by_scale:
+        print(f"\n{bounds_sentence(bounds)}\n\n{scale_table(reports)}")
     for file in files:
         print(f"wrote {file}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -132,6 +132,22 @@ class Report:
             "by_scale": self.by_scale(),
             "objects": [asdict(o) for o in self.objects],
         }
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Report:
+        """The report that `to_dict` described; figures are computed anew from the objects."""
+        protocol = table["protocol"]
+        objects = tuple(ObjectResult(**{**o, "ious": tuple(o["ious"])}) for o in table["objects"])
+        return cls(
+            table["method"],
+            table["dataset"],
+            objects,
+            protocol["max_clicks"],
+            protocol["target_iou"],
+            protocol["stop_at_target"],
+            table["seconds_per_object"] * len(objects) if objects else 0.0,
+            tuple(protocol["scale_bounds"]),
+        )
 
 
 def clicks_to(ious: Sequence[float], threshold: float, max_clicks: int) -> int:

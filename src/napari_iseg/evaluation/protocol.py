@@ -15,6 +15,7 @@ from napari_iseg.evaluation.clicks import ClickSimulator
 from napari_iseg.evaluation.datasets import Dataset, open_dataset
 from napari_iseg.evaluation.methods import ClickMethod, ModelMethod
 from napari_iseg.evaluation.metrics import SCALE_BOUNDS, ObjectResult, Report, iou
+from napari_iseg.evaluation.scales import checked_bounds
 
 if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
@@ -64,6 +65,7 @@ def evaluate(
     if max_clicks < 1 or not 0.8 <= target_iou <= 1:
         asked = f"{max_clicks} and {target_iou}"
         raise InputError(f"Evaluation needs at least 1 click and a target IoU from 0.8 to 1, got {asked}.")
+    bounds = checked_bounds(scale_bounds)
     method = as_method(model)
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     chosen = choose_objects(data, max_objects_per_image, max_objects, seed)
@@ -87,7 +89,7 @@ def evaluate(
                 on_progress(len(results), total)
     wall = time.perf_counter() - started
     protocol = max_clicks, target_iou, stop_at_target
-    return Report(method.name, data.name, tuple(results), *protocol, wall, tuple(scale_bounds))
+    return Report(method.name, data.name, tuple(results), *protocol, wall, bounds)
 
 
 def click_loop(
@@ -134,9 +136,9 @@ def choose_objects(
 def as_method(model: Model | ClickMethod | str | Path) -> ClickMethod:
     """The click method behind what `evaluate` takes."""
     if isinstance(model, str | Path):
-        from napari_iseg.weights.store import load_model
+        from napari_iseg.weights.store import load_click_model
 
-        return ModelMethod(load_model(str(model)))
+        return ModelMethod(load_click_model(str(model)))
     if hasattr(model, "start") and hasattr(model, "click"):
         return cast(ClickMethod, model)
     return ModelMethod(model)

@@ -10,8 +10,8 @@ from typing import Any
 
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.evaluation.metrics import Report
+from napari_iseg.evaluation.scales import bounds_sentence, scale_rows
 
-_SCALE_COLUMNS = ("0.85", "0.90")
 _PROTOCOL = """Protocol: at most {clicks} simulated clicks per object from an empty mask; an object {stop}.
 NoC@t is the mean number of clicks to IoU t, {clicks} where it is never reached; failures count these.
 IoU@k is the mean IoU after k clicks (a finished object keeps its IoU). Seconds per click are wall time over
@@ -67,7 +67,7 @@ def markdown(reports: Sequence[Report]) -> str:
     stop = f"stops at IoU {first.target_iou:.2f}" if first.stop_at_target else "makes all clicks"
     lines = ["# Click evaluation", "", table(reports), ""]
     lines += [_PROTOCOL.format(clicks=first.max_clicks, stop=stop), "", "## By object size", ""]
-    lines += ["Size is the side of a square of the object's area over that of the image's.", ""]
+    lines += [bounds_sentence(first.scale_bounds), ""]
     lines.append(scale_table(reports))
     return "\n".join(lines) + "\n"
 
@@ -88,17 +88,8 @@ def table(reports: Sequence[Report]) -> str:
 
 
 def scale_table(reports: Sequence[Report]) -> str:
-    """One Markdown row per data set, method and size bin that holds objects."""
-    head = ["data set", "method", "relative side", "objects", "NoC@85", "NoC@90", "IoU@1", "IoU@5"]
-    rows = []
-    for r in reports:
-        for part in r.by_scale():
-            if part["objects"]:
-                bounds = f"{part['from']:.3g} to {part['to']:.3g}"
-                noc = [f"{part['noc'][t]:.2f}" if t in part["noc"] else "" for t in _SCALE_COLUMNS]
-                ious = [f"{part['iou'][k]:.3f}" if k in part["iou"] else "" for k in ("1", "5")]
-                rows.append([r.dataset, r.method, bounds, str(part["objects"]), *noc, *ious])
-    return _markdown_table(head, rows)
+    """Markdown: per data set and size bin the methods one below the other, see `scales.scale_rows`."""
+    return _markdown_table(*scale_rows(reports))
 
 
 def datasets_of(reports: Sequence[Report]) -> list[str]:
