@@ -33,3 +33,7 @@ class SaveError(IsegError, OSError):
 
 class CancelledError(IsegError):
     """The work was stopped on request; nothing of it was kept."""
+
+
+class IncompleteError(IsegError, RuntimeError):
+    """Some units of a long run failed; everything else is done and kept, and the run can be resumed."""

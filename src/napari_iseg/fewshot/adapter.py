@@ -1,0 +1,75 @@
+"""A few-shot model as what a run asks for: units from supports, encodings and embeddings kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_iseg.errors import InputError
+from napari_iseg.fewshot.base import Embedding, FewShotModel, Image, Position, Prediction, Support
+from napari_iseg.fewshot.feature_cache import FeatureCache
+
+_MOST_EMBEDDINGS = 256  # small beside features; a run has few supports
+
+
+class ModelPredictor:
+    """Makes a ``FewShotModel`` a ``UnitPredictor``.
+
+    Parameters
+    ----------
+    model : FewShotModel
+    cache : of encoded images, perhaps shared with a viewer
+    """
+
+    needs_image = True
+
+    def __init__(self, model: FewShotModel, cache: FeatureCache) -> None:
+        self.model, self.cache = model, cache
+        self.identity = model.identity
+        self._embeddings: OrderedDict[tuple[str, int, tuple[int, ...]], Embedding] = OrderedDict()
+
+    def predict_unit(
+        self,
+        image: Image | None,
+        position: Position,
+        supports: Sequence[Support],
+        labels: Sequence[int],
+        previous: npt.NDArray[np.float32] | None = None,
+    ) -> Prediction:
+        """Predict one unit; see ``UnitPredictor``."""
+        return self.predict_units([image], [position], supports, labels, [previous])[0]
+
+    def predict_units(
+        self,
+        images: Sequence[Image | None],
+        positions: Sequence[Position],
+        supports: Sequence[Support],
+        labels: Sequence[int],
+        previous: Sequence[npt.NDArray[np.float32] | None] | None = None,
+    ) -> list[Prediction]:
+        """Predict several units from the same supports in one call of the model."""
+        features = []
+        for image in images:
+            if image is None:
+                raise InputError(f"The model {self.identity} needs the images of its units.")
+            features.append(self.cache.get(self.identity, image, self.model.encode))
+        embeddings = [self._embedding(support, labels) for support in supports]
+        given = previous if previous is not None and any(p is not None for p in previous) else None
+        return self.model.predict(features, positions, embeddings, labels, given)
+
+    def reliability(self, support: Support, labels: Sequence[int]) -> float:
+        """How far a support is to be relied on, 0 to 1."""
+        return self._embedding(support, labels).reliability
+
+    def _embedding(self, support: Support, labels: Sequence[int]) -> Embedding:
+        key = (support.key, support.version, tuple(labels))
+        if key not in self._embeddings:
+            features = self.cache.get(self.identity, support.image, self.model.encode)
+            self._embeddings[key] = self.model.embed(support, features, labels)
+            if len(self._embeddings) > _MOST_EMBEDDINGS:
+                self._embeddings.popitem(last=False)
+        self._embeddings.move_to_end(key)
+        return self._embeddings[key]

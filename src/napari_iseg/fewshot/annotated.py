@@ -1,0 +1,106 @@
+"""Finding the annotated planes and tiles of a label array, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_iseg.fewshot.frame import Frame, Grid, Plane
+from napari_iseg.labels.regions import tiles_of
+from napari_iseg.prompts import Window
+
+_THICK = 64  # planes looked at in one piece, at most
+_SIDE = 1024
+
+Array = npt.NDArray[Any]
+
+
+def read_plane(labels: Any, frame: Frame, plane: Plane, window: Window) -> npt.NDArray[np.int32]:
+    """Label ids of a window of a plane, (rows, cols) int32; negative values (unknown) become -1."""
+    values = np.asarray(labels[frame.index(plane, window)])
+    return np.maximum(values.astype(np.int64), -1).astype(np.int32)
+
+
+def occupied(
+    labels: Any, frame: Frame, planes: Sequence[Plane] | None = None
+) -> Iterator[tuple[Plane, Window]]:
+    """Windows of planes that hold a label, without ever reading more than 64 planes of 1024 x 1024.
+
+    Parameters
+    ----------
+    labels : array of ``frame.shape``
+    planes : only these; None: all, found chunk by chunk along the slicing axis
+    """
+    windows = list(tiles_of(Window.of_shape(frame.plane_shape), _SIDE))
+    if planes is not None or frame.slicing is None:
+        for plane in planes if planes is not None else [()]:
+            for window in windows:
+                if (read_plane(labels, frame, plane, window) > 0).any():
+                    yield plane, window
+        return
+    thick = min(_chunk(labels, frame.slicing), _THICK)
+    size = frame.shape[frame.slicing]
+    others = [plane for plane in frame.planes() if plane[frame.place] == 0]
+    for other in others:
+        for start in range(0, size, thick):
+            stop = min(size, start + thick)
+            for window in windows:
+                for offset in _filled(labels, frame, other, slice(start, stop), window):
+                    yield _replaced(other, frame.place, start + int(offset)), window
+
+
+def _filled(labels: Any, frame: Frame, plane: Plane, span: slice, window: Window) -> Array:
+    """Which planes of a slab hold a label in the window, counted from its start."""
+    at = list(frame.index(plane, window))
+    assert frame.slicing is not None
+    at[frame.slicing] = span
+    slab = np.asarray(labels[tuple(at)])
+    axes = [axis for axis in range(len(frame.shape)) if not isinstance(at[axis], int)]
+    across = tuple(index for index, axis in enumerate(axes) if axis != frame.slicing)
+    return np.flatnonzero((slab > 0).any(axis=across))
+
+
+def _replaced(plane: Plane, place: int, value: int) -> Plane:
+    return (*plane[:place], value, *plane[place + 1 :])
+
+
+def _chunk(labels: Any, axis: int) -> int:
+    chunks = getattr(labels, "chunks", None)
+    if chunks is None:
+        return _THICK
+    size = chunks[axis]
+    return max(1, int(size[0] if isinstance(size, tuple) else size))
+
+
+def support_windows(labels: Any, frame: Frame, grid: Grid, plane: Plane, found: Window) -> list[Window]:
+    """Tiles around what is annotated in a window of a plane: the whole plane where it fits into one tile.
+
+    A tile is centred on the labels of a cell rather than on a fixed grid, since a label at the border of a
+    tile would lose half of its surroundings.
+    """
+    if grid.count == (1, 1):
+        return [Window.of_shape(grid.shape)]
+    windows: list[Window] = []
+    rows, cols = grid.chunk
+    for tile in tiles_of(found, max(rows, cols)):
+        at = np.argwhere(read_plane(labels, frame, plane, tile) > 0)
+        if not len(at):
+            continue
+        middle = (at.min(0) + at.max(0)) // 2
+        wanted = _around(grid, tile.top + int(middle[0]), tile.left + int(middle[1]))
+        if wanted not in windows:
+            windows.append(wanted)
+    return windows
+
+
+def _around(grid: Grid, row: int, col: int) -> Window:
+    """The window of a tile's size around a pixel, moved into the plane."""
+    sides = [min(grid.tile, size) for size in grid.shape]
+    starts = [
+        min(max(0, at - side // 2), size - side)
+        for at, side, size in zip((row, col), sides, grid.shape, strict=True)
+    ]
+    return Window(starts[0], starts[1], starts[0] + sides[0], starts[1] + sides[1])

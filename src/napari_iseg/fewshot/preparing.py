@@ -1,0 +1,206 @@
+"""From what the user gives to a run that is ready to start: every check is made here, before any work."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_iseg.errors import InputError, IsegError, SaveError
+from napari_iseg.fewshot.base import UnitPredictor
+from napari_iseg.fewshot.collect import Clicks, collect
+from napari_iseg.fewshot.frame import Frame, Grid, Plane
+from napari_iseg.fewshot.output import Output, layout_record
+from napari_iseg.fewshot.plan import Plan, Rules
+from napari_iseg.fewshot.record import Record
+from napari_iseg.fewshot.sizes import byte_count, share
+from napari_iseg.fewshot.worker import Setup
+from napari_iseg.images import PlaneSource
+from napari_iseg.labels.metadata import Space
+from napari_iseg.labels.store import LabelStore
+
+EXISTING = ("ask", "resume", "overwrite")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be run; see ``propagate`` for the meaning of each."""
+
+    image: Callable[[], PlaneSource]
+    labels: Any | None
+    frame: Frame
+    space: Space
+    out: Path
+    predictor: Callable[[str, int], UnitPredictor]
+    identity: str
+    on_grid: bool = False
+    planes: Sequence[Plane] | None = None
+    tile: int = 512
+    halo: int = 64
+    memory: str | int = "2 GB"
+    clicks: Clicks | None = None
+    support_planes: Sequence[Plane] | None = None
+    accepted: Iterable[Plane] = ()
+    wanted: Sequence[int] | None = None
+    complete: bool = True
+    sequential: bool = False
+    probability: bool = False
+    existing: str = "ask"
+    annotations: Path | None = None
+    device: str = "auto"
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can start: the parts that ``Runner`` takes, and the setup of its workers."""
+
+    plan: Plan
+    record: Record
+    output: Output
+    setup: Setup
+
+
+def run_folder(out: Path) -> Path:
+    """Where a run keeps its record: beside its output."""
+    return out.with_name(f"{out.name}.run")
+
+
+def prepare(request: Request) -> Prepared:
+    """Check everything, keep the supports, plan.
+
+    Raises
+    ------
+    InputError
+        When something is missing or does not fit; nothing has then been written over.
+    SaveError
+        When the output cannot be written.
+    """
+    frame, out = request.frame, request.out
+    grid = Grid(frame.plane_shape, request.tile, request.halo)
+    source = request.image()
+    _check_image(source, frame)
+    _check_output(out, request)
+    planes = list(request.planes) if request.planes is not None else list(frame.planes())
+    window = grid.window(0, 0)
+    byte_count(request.memory)
+    _clear_for(out, request.existing)
+    layout = layout_record(frame, grid, probability=request.probability)
+    record = Record(run_folder(out), layout)
+    try:
+        refs = collect(
+            source,
+            request.labels,
+            frame,
+            grid,
+            record.supports,
+            planes=request.support_planes,
+            clicks=request.clicks,
+            accepted=request.accepted,
+            complete=request.complete,
+            on_grid=request.on_grid,
+        )
+        labels = _labels(refs, request.wanted)
+        budget = share(byte_count(request.memory), window.shape, len(labels))
+        mode = "sequential" if request.sequential else "independent"
+        rules = Rules(request.identity, fingerprint(source), labels, mode, request.on_grid)
+        plan = Plan(frame, grid, rules, refs, planes)
+        if all(plan.jobs[unit.name].fixed for unit in plan.blocks):
+            raise InputError(
+                "Every slice or tile asked for is annotated already, so there is nothing to predict; choose "
+                "more planes."
+            )
+        output = Output(out, frame, grid, labels, request.space, probability=request.probability)
+    except BaseException:
+        record.close()
+        if not out.exists():  # nothing was begun: leave no trace
+            shutil.rmtree(record.folder, ignore_errors=True)
+        raise
+    setup = Setup(
+        image=request.image,
+        predictor=request.predictor,
+        labels=labels,
+        supports=dict(plan.supports),
+        folder=record.folder,
+        features=budget.features,
+        support_bytes=budget.supports,
+        ahead=budget.ahead,
+        device=request.device,
+        threads=request.threads,
+    )
+    return Prepared(plan, record, output, setup)
+
+
+def fingerprint(source: PlaneSource) -> str:
+    """Of an image's shape and intensities (a bounded sample of them), to notice that it is another one."""
+    stretch = source.stretch()
+    ends = [np.asarray(stretch.low).tolist(), np.asarray(stretch.high).tolist()]
+    text = json.dumps([list(source.leading_shape), list(source.shape), ends])
+    return blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _check_image(source: PlaneSource, frame: Frame) -> None:
+    if source.shape != frame.plane_shape or source.leading_shape != frame.leading_shape:
+        raise InputError(
+            f"The labels of shape {frame.shape} do not fit an image of {source.leading_shape} planes of "
+            f"{source.shape[0]} x {source.shape[1]} pixels; give labels of the image's shape."
+        )
+
+
+def _labels(refs: Sequence[Any], wanted: Sequence[int] | None) -> tuple[int, ...]:
+    present = sorted({label for ref in refs for label in ref.labels})
+    if wanted is None:
+        return tuple(present)
+    missing = sorted(set(wanted) - set(present))
+    if missing:
+        raise InputError(
+            f"No annotated slice or tile holds the label {missing[0]}; those that there are: "
+            f"{', '.join(map(str, present))}."
+        )
+    return tuple(sorted(set(wanted)))
+
+
+def _check_output(out: Path, request: Request) -> None:
+    if request.existing not in EXISTING:
+        raise InputError(f"existing must be one of {', '.join(EXISTING)}, got {request.existing!r}.")
+    if out.suffix != ".zarr":
+        raise InputError(f"The output {out.name!r} must end in .zarr: it is an OME-Zarr group of labels.")
+    if request.annotations is not None and out.exists() and out.samefile(request.annotations):
+        raise InputError(f"{out} holds the annotations themselves; choose another name for the output.")
+    if out.exists() and request.existing == "ask":
+        raise InputError(
+            f"{out} exists already; say whether to resume it or to overwrite it, or choose another name."
+        )
+    if not out.parent.is_dir():
+        raise SaveError(
+            f"The folder {out.parent} for {out.name} does not exist; create it or choose another."
+        )
+    if not os.access(out.parent, os.W_OK):
+        raise SaveError(f"The folder {out.parent} cannot be written to; choose another place for {out.name}.")
+
+
+def _clear_for(out: Path, existing: str) -> None:
+    """Remove an output that is to be overwritten; anything that is no output of ours stays."""
+    if not out.exists():  # a record without its output would tell of blocks that are gone
+        shutil.rmtree(run_folder(out), ignore_errors=True)
+        return
+    if existing != "overwrite":
+        if not run_folder(out).exists():
+            raise InputError(
+                f"{out} was not made by a run whose record is here, so it cannot be resumed; overwrite it or "
+                "choose another name."
+            )
+        return
+    try:
+        LabelStore.open(out)
+    except IsegError as error:
+        raise InputError(f"{out} exists and holds no labels; choose another name.") from error
+    shutil.rmtree(out)
+    shutil.rmtree(run_folder(out), ignore_errors=True)

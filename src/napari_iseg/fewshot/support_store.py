@@ -1,0 +1,138 @@
+"""The supports of a run as they were when it started, on disk, so that nobody can change them under it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_iseg.errors import InputError, SaveError
+from napari_iseg.fewshot.base import Labels, Position, Support
+from napari_iseg.fewshot.frame import Plane
+from napari_iseg.images import PlaneSource
+from napari_iseg.prompts import Click, Window
+
+
+@dataclass(frozen=True, slots=True)
+class SupportRef:
+    """Where a support lies and what it holds, without its pixels.
+
+    Attributes
+    ----------
+    key : "12", "3,12" or with a tile "12@0,384"
+    plane, window : where; ``position`` is the plane's, physical
+    labels : painted or positively clicked here
+    whole : every pixel of its plane is known, so the plane is never predicted
+    origin : "painted", "clicked" or "accepted"
+    version : of mask, clicks and image: changes if and only if one of them does
+    """
+
+    key: str
+    plane: Plane
+    window: Window
+    position: Position
+    labels: tuple[int, ...]
+    whole: bool
+    origin: str
+    version: int
+
+
+class SupportStore:
+    """A folder with one file per support and version."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(
+        self,
+        source: PlaneSource,
+        plane: Plane,
+        window: Window,
+        position: Position,
+        mask: Labels,
+        clicks: Sequence[tuple[int, Click]] = (),
+        *,
+        accepted: bool = False,
+        origin: str = "painted",
+    ) -> SupportRef:
+        """Keep a support; a second call with the same content writes nothing.
+
+        Parameters
+        ----------
+        source : the image
+        mask : (rows, cols) int32 of ``window``; -1 where nothing is known
+        clicks : (label, click) in pixels of the plane
+        """
+        image = source.read(window, plane)
+        key = ",".join(map(str, plane))
+        if window.shape != source.shape:
+            key = f"{key}@{window.top},{window.left}"
+        own = tuple(
+            (label, Click(c.row - window.top, c.col - window.left, c.positive)) for label, c in clicks
+        )
+        version = _version(image, mask, own, accepted)
+        support = Support(key, image, mask, own, position, accepted, version)
+        self._write(support, version)
+        whole = window.shape == source.shape and bool((mask >= 0).all())
+        return SupportRef(key, plane, window, position, support.labels, whole, origin, version)
+
+    def read(self, ref: SupportRef, source: PlaneSource | None) -> Support:
+        """The support; without a source its image is black (for methods that look at masks only).
+
+        Raises
+        ------
+        InputError
+            When its file is gone.
+        """
+        try:
+            with np.load(self._path(ref.key, ref.version)) as stored:
+                mask = stored["mask"].astype(np.int32)
+                clicks, accepted = json.loads(str(stored["clicks"])), bool(stored["accepted"])
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"The support {ref.key} is missing in {self.folder}; start the run again from its labels."
+            ) from error
+        image = np.zeros((*mask.shape, 3), np.float32)
+        if source is not None:
+            image = source.read(ref.window, ref.plane)
+        owned = tuple((int(label), Click(row, col, bool(on))) for label, row, col, on in clicks)
+        return Support(ref.key, image, mask, owned, ref.position, accepted, ref.version)
+
+    def _write(self, support: Support, version: int) -> None:
+        path = self._path(support.key, version)
+        if path.exists():
+            return
+        clicks = [(label, c.row, c.col, c.positive) for label, c in support.clicks]
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                np.savez_compressed(
+                    file, mask=support.mask, clicks=json.dumps(clicks), accepted=support.accepted
+                )
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise SaveError(
+                f"The supports could not be kept in {self.folder} ({error.strerror or error}); free some "
+                "space or choose another output."
+            ) from error
+
+    def _path(self, key: str, version: int) -> Path:
+        return self.folder / f"{key or 'scene'}-{version:016x}.npz"
+
+
+def _version(image: Any, mask: Labels, clicks: Sequence[tuple[int, Click]], accepted: bool) -> int:
+    """A number made from the content: equal content, equal version, also in another process."""
+    digest = blake2b(digest_size=7)
+    digest.update(np.ascontiguousarray(image).tobytes())
+    digest.update(np.ascontiguousarray(mask, np.int32).tobytes())
+    digest.update(repr([(label, c.row, c.col, c.positive) for label, c in clicks]).encode())
+    digest.update(b"accepted" if accepted else b"")
+    return int.from_bytes(digest.digest(), "big")
