@@ -38,6 +38,8 @@ class _Backends(Mapping[str, "Method"]):
 BACKENDS: Final[Mapping[str, Method]] = _Backends(
     {
         "cfr-icl": "napari_iseg.backends.cfr_icl:CfrIcl",
+        "mst": "napari_iseg.backends.mst:Mst",
+        "adaptiveclick": "napari_iseg.backends.adaptiveclick:AdaptiveClick",
         "ifsenet": "napari_iseg.backends.ifsenet:Ifsenet",
         "is5net": "napari_iseg.backends.is5net:Is5Net",
         "is5net-gt-encoder": "napari_iseg.backends.is5net:GtEncoder",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -47,27 +49,66 @@ def soft_dice(logits: Tensor, truth: Tensor) -> Tensor:
     return 1 - (2 * common + 1) / (probability.sum((1, 2, 3)) + truth.sum((1, 2, 3)) + 1)
 
 
-def icl_loss(net: Any, batch: Batch, forwards: int, recipe: LossRecipe, draw: Draw, free: int = 0) -> Terms:
-    """The loss of one batch: ICL (or only the last forward without it), Dice and quality terms by the recipe.
+@dataclass(frozen=True)
+class Forward:
+    """A forward that has losses of its own beside those of the mask.
 
-    A network with a quality head (``trained``) also learns the IoU of each of its masks; that term, the Dice
-    term and the free clicks are ours. ``free`` clicks are made without gradient first. The logged terms are
-    means over the forwards that count; the total weighs the i-th of them by i.
+    Attributes
+    ----------
+    answer : (image, previous mask, clicks) -> logits and the unweighted losses by name, each ()
+    weights : their weights where the recipe says nothing else
     """
-    weights = recipe.weights({"focal": 1.0, "dice": recipe.dice, "quality": recipe.quality})
+
+    answer: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
+    weights: Mapping[str, float]
+
+
+def quality_loss(logits: Tensor, quality: Tensor, batch: Batch) -> Tensor:
+    """How far a quality head, (B,) logits, is from the IoU of the masks that it judges: (), ours."""
+    return F.binary_cross_entropy_with_logits(
+        quality, expected_iou(logits, batch["truth"], batch["full_area"])
+    )
+
+
+def plain_forward(net: Any, batch: Batch, recipe: LossRecipe) -> Forward:
+    """The network's own forward; one with a quality head (``trained``) also learns the IoU of its masks."""
+
+    def answer(image: Tensor, previous: Tensor, clicks: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        trained = getattr(net, "trained", None)
+        if trained is None:
+            return net(image, previous, clicks), {}
+        logits, quality = trained(image, previous, clicks)
+        return logits, {"quality": quality_loss(logits, quality, batch)}
+
+    return Forward(answer, {"quality": recipe.quality})
+
+
+def icl_loss(
+    net: Any,
+    batch: Batch,
+    forwards: int,
+    recipe: LossRecipe,
+    draw: Draw,
+    free: int = 0,
+    forward: Forward | None = None,
+) -> Terms:
+    """The loss of one batch: ICL (or only the last forward without it), Dice and a method's own terms.
+
+    The Dice term and the free clicks are ours; ``free`` clicks are made without gradient first. The total
+    weighs mask losses of the i-th forward that counts by i; own terms are summed over these forwards. The
+    logged terms are means over them.
+    """
+    forward = forward or plain_forward(net, batch, recipe)
+    weights = recipe.weights({"focal": 1.0, "dice": recipe.dice, **forward.weights})
     counted = forwards if recipe.icl else 1
     previous, clicks = free_clicks(net, batch, free + forwards - counted, draw)
-    qualities: list[Tensor] = []
+    own: dict[str, list[Tensor]] = {}
     seen: dict[str, list[Tensor]] = {"focal": [], "dice": []}
 
     def answer(image: Tensor, previous: Tensor, clicks: Tensor) -> Tensor:
-        trained = getattr(net, "trained", None)
-        if trained is None:
-            logits: Tensor = net(image, previous, clicks)
-            return logits
-        logits, quality = trained(image, previous, clicks)
-        target = expected_iou(logits, batch["truth"], batch["full_area"])
-        qualities.append(F.binary_cross_entropy_with_logits(quality, target))
+        logits, losses = forward.answer(image, previous, clicks)
+        for name, loss in losses.items():
+            own.setdefault(name, []).append(loss)
         return logits
 
     def criterion(logits: Tensor, truth: Tensor) -> Tensor:
@@ -90,7 +131,10 @@ def icl_loss(net: Any, batch: Batch, forwards: int, recipe: LossRecipe, draw: Dr
         criterion=criterion,
         previous=previous,
     )
-    loss = objective.loss + weights["quality"] * torch.stack(qualities).sum() if qualities else objective.loss
-    seen["quality"] = [quality.detach() for quality in qualities]
+    total = objective.loss
+    for name, losses in own.items():
+        if weights[name]:
+            total = total + weights[name] * torch.stack(losses).sum()
+        seen[name] = [loss.detach() for loss in losses]
     terms = {name: float(torch.stack(values).mean()) for name, values in seen.items() if values}
-    return Terms(loss, terms, counted * (counted + 1) / 2)
+    return Terms(total, terms, counted * (counted + 1) / 2)

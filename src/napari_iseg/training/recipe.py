@@ -70,6 +70,7 @@ class LossRecipe:
     dice: float = 0.0  # weight of a soft Dice term, ours: it keeps noisy outlines from ruling the loss
     quality: float = 0.1  # weight of the quality head's loss, for networks that have one
     terms: dict[str, float] = field(default_factory=dict)  # weights of terms by name; 0 switches one off
+    published: bool = False  # keep the slips of the authors' training code, see docs/methods.md
 
     def weights(self, defaults: Mapping[str, float]) -> dict[str, float]:
         """The weight of each of a method's terms: its default, or what ``terms`` says.

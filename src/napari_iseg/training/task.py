@@ -86,6 +86,9 @@ class Task(Protocol):
 TASKS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "cfr-icl": "napari_iseg.training.click_task:ClickTask",
+        "mst": "napari_iseg.training.mst:MstTask",
+        "adaptiveclick": "napari_iseg.training.adaptiveclick_loss:AdaptiveClickTask",
+        "ifsenet": "napari_iseg.training.fewshot_task:FewShotTask",
     }
 )
 

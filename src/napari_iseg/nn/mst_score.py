@@ -1,0 +1,222 @@
+"""MST's scoring: small and large tokens are refreshed from the middle ones, compared with what was
+clicked on, and the best of them kept.
+
+Key names are the published ones. "Small" and "large" are the sizes of the tokens' patches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_iseg.nn.fused import Linear
+from napari_iseg.nn.plain_vit import Mlp
+
+Kind = Literal["s", "l"]
+_SURE = 0.65  # scores above it count towards how many slots are kept ...
+_SPARE = 10  # ... of which at most so many may stay empty
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRules:
+    """In what the published branches differ, beyond sizes.
+
+    Parameters
+    ----------
+    refresh_heads : attention heads where fine and coarse tokens look at the middle ones
+    expert_ratio, refresh_ratio : hidden width of the two experts and of the MLP after them, by the width
+    reduce : the middle tokens are first reduced by a convolution of that stride; 1: not at all
+    heads : attention heads where the middle tokens look at the kept ones
+    gamma_start : initial factor on what small tokens take from large ones
+    scaled : whether what the middle tokens take is scaled by a learned ``gamma2``
+    score_mlp : whether an MLP follows it
+    share : one of so many tokens gets a slot
+    may_empty : whether up to ten slots stay empty where few scores exceed 0.65
+    pooled : whether clicked tokens are pooled by attention into a kernel of unit length; else their mean
+    loss_fused : whether the token loss sees the small tokens after they took from the large ones
+    dropout : in the refresh, while training
+    """
+
+    refresh_heads: int
+    expert_ratio: int
+    refresh_ratio: int
+    reduce: int
+    heads: int
+    gamma_start: float
+    scaled: bool
+    score_mlp: bool
+    share: int
+    may_empty: bool
+    pooled: bool
+    loss_fused: bool
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What one scoring block chose of one token set, for the training losses.
+
+    ``kernel`` (B, C), ``scores`` (B, N) of all tokens, ``index`` (B, k) of the slots' tokens in raster order,
+    ``tokens`` (B, k, C) with positions, zero vectors in empty slots.
+    """
+
+    kernel: Tensor
+    scores: Tensor
+    index: Tensor
+    tokens: Tensor
+
+
+class _Unbiased(Linear):
+    """A linear layer without bias."""
+
+    def __init__(self, inner: int, outer: int) -> None:
+        super().__init__(inner, outer)
+        self.register_parameter("bias", None)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """(B, N, C) and two (B, heads, M, C / heads) -> (B, N, C)."""
+    batch, count, dim = query.shape
+    split = query.view(batch, count, heads, dim // heads).transpose(1, 2)
+    return F.scaled_dot_product_attention(split, key, value).transpose(1, 2).reshape(batch, count, dim)
+
+
+def _key_value(joint: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+    batch, count, double = joint.shape
+    key, value = joint.view(batch, count, 2, heads, double // 2 // heads).permute(2, 0, 3, 1, 4)
+    return key, value
+
+
+class CrossAttention(nn.Module):
+    """One set of tokens looks at another; no bias but in the last layer."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = _Unbiased(dim, dim)
+        self.kv = _Unbiased(dim, 2 * dim)
+        self.proj = Linear(dim, dim)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """(B, N, C) and (B, M, C) -> (B, N, C)."""
+        key, value = _key_value(self.kv(context), self.heads)
+        out: Tensor = self.proj(_attend(self.q(x), key, value, self.heads))
+        return out
+
+
+class _Expert(nn.Sequential):
+    """Linear, exact GELU, linear; the GELU is fused into the first, its place in the names stays."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__(Linear(dim, hidden), nn.Identity(), Linear(hidden, dim))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., C) -> same."""
+        out: Tensor = self[2](self[0](input, gelu=True))
+        return out
+
+
+class ExpertAttention(nn.Module):
+    """Cross attention whose last layer is one of two experts, by the kind of token ("MoECA"); no gate."""
+
+    def __init__(self, dim: int, rules: ScoreRules) -> None:
+        super().__init__()
+        self.heads = rules.refresh_heads
+        self.q = _Unbiased(dim, dim)
+        self.kv = _Unbiased(dim, 2 * dim)
+        self.proj = nn.ModuleDict(
+            {f"expert_{kind}": _Expert(dim, rules.expert_ratio * dim) for kind in ("s", "l")}
+        )
+        if rules.reduce > 1:
+            self.sr: nn.Conv2d | None = nn.Conv2d(dim, dim, rules.reduce, stride=rules.reduce)
+            self.norm: nn.LayerNorm | None = nn.LayerNorm(dim, eps=1e-5)
+        else:
+            self.sr, self.norm = None, None
+        self.drop = nn.Dropout(rules.dropout)
+
+    def context(self, base: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Key and value from the middle tokens (B, rows * cols, C), equal for both kinds."""
+        if self.sr is not None and self.norm is not None:
+            cells = self.sr(base.transpose(1, 2).reshape(len(base), -1, *grid))
+            base = self.norm(cells.flatten(2).transpose(1, 2))
+        return _key_value(self.kv(base), self.heads)
+
+    def forward(self, x: Tensor, context: tuple[Tensor, Tensor], kind: Kind) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        out: Tensor = self.drop(self.proj[f"expert_{kind}"](_attend(self.q(x), *context, self.heads)))
+        return out
+
+
+class ScoreBlock(nn.Module):
+    """Refreshes a set of tokens and chooses those most like what was clicked on. Norms have eps 1e-5."""
+
+    def __init__(self, dim: int, rules: ScoreRules) -> None:
+        super().__init__()
+        self.rules = rules
+        self.norm1 = nn.LayerNorm(dim, eps=1e-5)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-5)
+        self.cross_attn = ExpertAttention(dim, rules)
+        self.norm3 = nn.LayerNorm(dim, eps=1e-5)
+        self.cross_mlp = Mlp(dim, rules.refresh_ratio * dim)
+        self.drop = nn.Dropout(rules.dropout)
+
+    def context(self, base: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Key and value that tokens of both kinds are refreshed from."""
+        return self.cross_attn.context(self.norm2(base), grid)
+
+    def refresh(self, tokens: Tensor, context: tuple[Tensor, Tensor], kind: Kind) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        tokens = tokens + self.cross_attn(self.norm1(tokens), context, kind)
+        fresh: Tensor = tokens + self.drop(self.cross_mlp(self.norm3(tokens)))
+        return fresh
+
+    def kernel(self, base: Tensor, cells: Tensor) -> Tensor:
+        """(B, C) of what lies under the positive clicks; zeros where a sample has none.
+
+        Parameters
+        ----------
+        base : (B, N, C) middle tokens
+        cells : (B, P) whole numbers: the token under each click, -1 for none; one token may occur twice
+        """
+        used = cells >= 0
+        count = used.sum(1, keepdim=True).clamp(min=1)
+        clicked = base.gather(1, cells.clamp(min=0)[..., None].expand(-1, -1, base.shape[-1])).float()
+        clicked = clicked * used[..., None]
+        if not self.rules.pooled:
+            return clicked.sum(1) / count
+        likeness = clicked @ clicked.transpose(1, 2) * clicked.shape[-1] ** -0.5
+        lowest = torch.finfo(likeness.dtype).min
+        weights = likeness.masked_fill(~used[:, None], lowest).softmax(-1) * used[..., None]
+        return F.normalize((weights @ clicked).sum(1) / count, dim=-1)
+
+    def select(self, tokens: Tensor, kernel: Tensor, clicked: Tensor, places: Tensor) -> Selection:
+        """The tokens most like the kernel, with their positions added.
+
+        The choice is hard and differentiable by a straight-through factor: 1 forward, the score's gradient
+        backward, and only in kept slots.
+
+        Parameters
+        ----------
+        tokens : (B, N, C), refreshed
+        kernel : (B, C)
+        clicked : (B,) bool, whether a sample has a positive click; without one all scores are 0 and every
+            slot stays empty
+        places : (1, N, C) positions
+        """
+        count, dim = tokens.shape[1], tokens.shape[2]
+        cosine = F.cosine_similarity(tokens.float(), kernel[:, None], dim=-1)
+        scores = (cosine + 1) / 2 * clicked[:, None]
+        slots = count // self.rules.share
+        best, index = scores.topk(slots, dim=1)
+        kept = clicked[:, None].expand(-1, slots)
+        if self.rules.may_empty:
+            sure = (scores > _SURE).sum(1, keepdim=True).clamp(min=slots - _SPARE)
+            kept = kept & (torch.arange(slots, device=tokens.device) < sure)
+        factor = (kept * (1 + best - best.detach()))[..., None].to(tokens.dtype)
+        where = index[..., None].expand(-1, -1, dim)
+        chosen = tokens.gather(1, where) + places.expand(len(tokens), -1, -1).gather(1, where)
+        return Selection(kernel, scores, index, chosen * factor)

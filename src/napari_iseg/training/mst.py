@@ -1,0 +1,57 @@
+"""Training of MST: clicks as for every click model, plus its token loss and score loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from napari_iseg.backends.mst import MstNet
+from napari_iseg.training.click_task import ClickTask
+from napari_iseg.training.iteration import Batch, Forward, icl_loss, quality_loss
+from napari_iseg.training.mst_losses import score_loss, token_loss
+from napari_iseg.training.recipe import LossRecipe
+from napari_iseg.training.task import Draw, Terms
+
+_LATE = ("mst-224", "mst-224-6s", "mst-1024")  # branches with the second version of the losses
+
+
+def published_weights(branch: str) -> dict[str, float]:
+    """Weights of the token and the score loss in a branch's training script."""
+    if branch in _LATE:
+        return {"token": 0.001, "score": 0.001}
+    return {"token": 1.0, "score": 0.0 if branch == "mst-224-large" else 1.0}
+
+
+class MstTask(ClickTask):
+    """Normalised focal loss on the mask, token and score loss on what the scoring blocks chose.
+
+    The authors train with ``icl = false``: clicks without gradient, then one forward that counts.
+    """
+
+    def objective(
+        self, net: Any, batch: Batch, recipe: LossRecipe, forwards: int, free: int, draw: Draw
+    ) -> Terms:
+        """The terms "focal", "dice" (ours), "token", "score" and, with that head, "quality" (ours)."""
+        return icl_loss(net, batch, forwards, recipe, draw, free, mst_forward(net, batch, recipe))
+
+
+def mst_forward(net: MstNet, batch: Batch, recipe: LossRecipe) -> Forward:
+    """A forward of the network with MST's own losses, by the rules of its branch."""
+    sizes = net.sizes
+    late, published = sizes.branch in _LATE, recipe.published
+
+    def answer(image: Tensor, previous: Tensor, clicks: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        out, truth = net.detailed(image, previous, clicks), batch["truth"]
+        patch = sizes.patch_size
+        losses = {
+            "token": token_loss(
+                out.chosen, truth, patch, published=published, late=late or sizes.branch == "mst-224-large"
+            ),
+            "score": score_loss(out.chosen, truth, patch, squared=late, published=published),
+        }
+        if out.quality is not None:
+            losses["quality"] = quality_loss(out.logits, out.quality, batch)
+        return out.logits, losses
+
+    return Forward(answer, {**published_weights(sizes.branch), "quality": recipe.quality})
