@@ -44,17 +44,17 @@ def random_scene(
     if rng.random() < 0.4:
         _distract(rng, image, base, contrast * 0.7, roughness)
     labels = np.zeros(shape, np.int32)
-    kinds = [_kind(rng, base, contrast, roughness) for _ in range(int(rng.integers(1, 5)))]
+    kinds = [random_kind(rng, base, contrast, roughness) for _ in range(int(rng.integers(1, 5)))]
     tiled = rng.random() < 0.18
     if tiled:
         _tessellate(rng, image, labels, kinds, contrast)
     else:
         _scatter(rng, image, labels, kinds, contrast)
     labels = _tidy(labels)
-    return _expose(rng, image, labels, contrast, walls=0.7 if tiled else 0.35), labels
+    return expose(rng, image, labels, contrast, walls=0.7 if tiled else 0.35), labels
 
 
-def _kind(rng: np.random.Generator, base: Field, contrast: float, roughness: float) -> Texture:
+def random_kind(rng: np.random.Generator, base: Field, contrast: float, roughness: float) -> Texture:
     """The surface that the objects of one kind share: it stands off the background by ``contrast``."""
     direction = rng.normal(0, 1, base.shape)
     if rng.random() < 0.6:
@@ -70,7 +70,7 @@ def _distract(rng: np.random.Generator, image: Field, base: Field, contrast: flo
     rows, cols = image.shape[:2]
     field = shapes.smooth(rng, (rows, cols), max(rows, cols) / rng.uniform(1.5, 5))
     area = field > rng.uniform(-0.5, 1)
-    other = paint(rng, _kind(rng, base, contrast, roughness), (rows, cols))
+    other = paint(rng, random_kind(rng, base, contrast, roughness), (rows, cols))
     image[area] = other[area]
 
 
@@ -95,12 +95,12 @@ def _scatter(
         near = together and rng.random() < 0.75
         centre = centre + rng.normal(0, side * 0.7, 2) if near else rng.uniform(0, 1, 2) * shape
         centre = np.clip(centre, 0, np.array(shape) - 1)
-        _place(
+        place(
             rng, image, labels, mask, centre, kinds[pick].varied(rng, contrast * 0.15), number, on_top=overlap
         )
 
 
-def _place(
+def place(
     rng: np.random.Generator,
     image: Field,
     labels: Labels,
@@ -164,7 +164,7 @@ def _tidy(labels: Labels) -> Labels:
     return np.asarray(np.where(keep, np.cumsum(keep), 0)[labels], np.int32)
 
 
-def _expose(
+def expose(
     rng: np.random.Generator, image: Field, labels: Labels, contrast: float, *, walls: float
 ) -> npt.NDArray[np.uint8]:
     """What optics and sensor make of it: outlines (with probability ``walls``) to noise, (H, W, 3) uint8."""

@@ -1,0 +1,137 @@
+"""Training of IFSENet by episodes: support path, query path and, for the starter, the encoder, together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
+
+from napari_iseg import backends
+from napari_iseg.errors import InputError
+from napari_iseg.evaluation.datasets import Dataset
+from napari_iseg.nn.ifsenet import IfseNet
+from napari_iseg.nn.ifsenet_encoder import ConvEncoder, ResNetEncoder
+from napari_iseg.training.bank import Bank
+from napari_iseg.training.episode_bank import EpisodeBank
+from napari_iseg.training.episode_loss import WEIGHTS, episode_terms
+from napari_iseg.training.episode_samples import EpisodeOptions, EpisodeSamples
+from napari_iseg.training.episode_validation import EpisodeValidator
+from napari_iseg.training.load import OnSet, Sets
+from napari_iseg.training.recipe import Recipe
+from napari_iseg.training.task import Draw, Task, Terms, Validate
+
+IMAGENET = "imagenet"
+
+
+class FewShotTask(Task):
+    """Episodes in which masks are carried from supports to a query."""
+
+    def build(self, recipe: Recipe) -> IfseNet:
+        """The recipe's network.
+
+        ``start`` may be "imagenet" (timm's weights for a ResNet encoder; needs network once), an IFSENet
+        model, or a click starter whose trunk becomes the encoder.
+
+        Raises
+        ------
+        InputError
+            When the start does not fit the network; FetchError without network for "imagenet".
+        """
+        net = backends.get(recipe.backend).build(recipe.variant)
+        assert isinstance(net, IfseNet)
+        if recipe.start == IMAGENET:
+            if not isinstance(net.encoder, ResNetEncoder):
+                raise InputError("start = 'imagenet' needs a ResNet encoder; choose variant = 'resnet50'.")
+            net.encoder.load_imagenet()
+        elif recipe.start:
+            _start(net, recipe.start)
+        return net
+
+    def bank(self, recipe: Recipe, sets: Sets, on_set: OnSet | None = None) -> EpisodeBank:
+        """The training parts as series of pictures."""
+        bank = EpisodeBank()
+        for entry, train, _ in sets:
+            count = bank.add_dataset(train, entry.weight, entry.step)
+            if on_set is not None:
+                on_set(train.name, count)
+        if recipe.scenes.count:
+            bank.add_scenes(recipe.scenes, recipe.seed)
+            if on_set is not None:
+                on_set("made scenes", recipe.scenes.count)
+        return bank
+
+    def samples(
+        self, recipe: Recipe, bank: Bank, total: int, late_from: int
+    ) -> TorchDataset[dict[str, Tensor]]:
+        """Episodes by index.
+
+        Raises
+        ------
+        InputError
+            For options of [samples] that episodes do not have.
+        """
+        del late_from
+        if not isinstance(bank, EpisodeBank):
+            raise InputError("Few-shot training needs the series of an EpisodeBank.")
+        return EpisodeSamples(bank, episode_options(recipe), recipe.seed, total)
+
+    def loss(
+        self,
+        net: Any,
+        batch: dict[str, Tensor],
+        recipe: Recipe,
+        forwards_rng: np.random.Generator,
+        draw: Draw,
+    ) -> Terms:
+        """The loss of a batch of episodes, see `episode_loss`; ``[loss.terms]`` weighs or drops its terms."""
+        weights = recipe.loss.weights(WEIGHTS)
+        free = int(forwards_rng.integers(0, recipe.loss.free_forwards + 1))
+        if forwards_rng.random() >= recipe.loss.free_share:
+            free = 0
+        terms = episode_terms(net, batch, recipe.loss, free, draw)
+        total = sum((weights[name] * value for name, value in terms.items()), terms["query"].new_zeros(()))
+        return Terms(total, {name: float(value.detach()) for name, value in terms.items()})
+
+    def validator(self, recipe: Recipe, sets: Sequence[Dataset]) -> Validate:
+        """One minus the mean query IoU over fixed episodes of held-out pictures."""
+        return EpisodeValidator(recipe, sets, episode_options(recipe))
+
+
+def episode_options(recipe: Recipe) -> EpisodeOptions:
+    """[samples] of a recipe.
+
+    Raises
+    ------
+    InputError
+        For an unknown option, or a size that is no multiple of 32.
+    """
+    try:
+        options = EpisodeOptions(**recipe.samples)
+    except TypeError as error:
+        raise InputError(f"The recipe's [samples] do not fit few-shot episodes: {error}.") from None
+    if options.size % 32 or options.size < 32 or options.supports < 1:
+        raise InputError(
+            f"Episodes need windows of a multiple of 32 pixels and at least one support, got size "
+            f"{options.size} and supports {options.supports}."
+        )
+    return options
+
+
+def _start(net: IfseNet, start: str) -> None:
+    from napari_iseg.weights.store import load_model
+
+    model = load_model(start, device="cpu")
+    if model.card.backend == "ifsenet":
+        own, theirs = net.state_dict(), model.net.state_dict()
+        if any(key not in theirs or theirs[key].shape != value.shape for key, value in own.items()):
+            raise InputError(f"The recipe's start {start!r} is another variant of IFSENet; use its variant.")
+        net.load_state_dict(theirs)
+    elif isinstance(net.encoder, ConvEncoder):
+        net.encoder.load_trunk(model.net.state_dict())
+    else:
+        raise InputError(
+            f"The recipe's start {start!r} is a click model; only encoder = 'conv' can start from its trunk."
+        )
