@@ -13,7 +13,11 @@ import torch
 def weight(name: str, shape: tuple[int, ...]) -> torch.Tensor:
     """The float32 weight of a published key; ``RandomState`` is used because its stream never changes."""
     noise = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
-    if len(shape) >= 2:
+    if name.endswith("num_batches_tracked"):
+        return torch.zeros(shape, dtype=torch.long)
+    if name.endswith("running_var"):
+        values = 1.0 + 0.1 * np.abs(noise)
+    elif len(shape) >= 2:
         values = noise / np.sqrt(np.prod(shape[1:]))
     else:
         values = 0.1 * noise + (1.0 if name.endswith("weight") else 0.0)
