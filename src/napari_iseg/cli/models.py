@@ -84,7 +84,13 @@ def fetch(
     card = fetch_weights(
         name,
         Store(),
-        FetchOptions(accept_licence=accept_licence, ask=_asker(), bar=_bar_maker(), half=half),
+        FetchOptions(
+            accept_licence=accept_licence,
+            ask=_asker(),
+            bar=_bar_maker(),
+            half=half,
+            waiting=lambda: errors.print(f"Another process is fetching {name}; waiting for it."),
+        ),
     )
     _report(card, as_json)
 

@@ -14,6 +14,7 @@ from napari_iseg.errors import FetchError, ModelNotFoundError
 from napari_iseg.weights.archive import unpack_weights
 from napari_iseg.weights.download import Bar, Download
 from napari_iseg.weights.licence import Ask, Licences
+from napari_iseg.weights.locks import held
 from napari_iseg.weights.store import Store, how_to_get
 
 
@@ -22,7 +23,8 @@ class FetchOptions:
     """How to fetch.
 
     ``accept_licence``: the user has agreed already; ``ask``: shows the licence and returns the answer;
-    ``bar``: makes a progress bar for a file name; ``half``: store 16-bit numbers.
+    ``bar``: makes a progress bar for a file name; ``half``: store 16-bit numbers; ``waiting``: called when
+    another process is fetching the same model, which is waited for.
     """
 
     accept_licence: bool = False
@@ -30,12 +32,14 @@ class FetchOptions:
     bar: Callable[[str], Bar] | None = None
     half: bool = False
     download: Download = field(default_factory=Download)
+    waiting: Callable[[], None] | None = None
 
 
 def fetch(name: str, store: Store, options: FetchOptions | None = None) -> ModelCard:
     """Download, unpack and import the weights of a card; returns the card with its weights.
 
-    A model that is here already is returned at once. An interrupted download goes on where it stopped.
+    A model that is here already is returned at once. An interrupted download goes on where it stopped. Of
+    several processes that fetch the same model one does, and the others wait for it and find it done.
 
     Raises
     ------
@@ -53,11 +57,15 @@ def fetch(name: str, store: Store, options: FetchOptions | None = None) -> Model
     if not card.files:
         raise ModelNotFoundError(f"{card.name} cannot be fetched by a program: {how_to_get(card)}.")
     Licences(store.home).require(card, accept=options.accept_licence, ask=options.ask)
-    folder = store.home / "downloads" / card.name
-    parts, sums = _download(card, folder, options)
-    done = _import(card, folder, parts, sums, store, options)
-    shutil.rmtree(folder, ignore_errors=True)
-    return done
+    with held(store.home, f"fetch-{card.name}", options.waiting):
+        card = store.find(name)
+        if card.is_local:  # somebody else brought it meanwhile
+            return card
+        folder = store.home / "downloads" / card.name
+        parts, sums = _download(card, folder, options)
+        done = _import(card, folder, parts, sums, store, options)
+        shutil.rmtree(folder, ignore_errors=True)
+        return done
 
 
 def _download(card: ModelCard, folder: Path, options: FetchOptions) -> tuple[list[Path], list[str]]:

@@ -13,6 +13,7 @@ from napari_iseg.backends.cards import CARD_FILE, ModelCard, read_card, write_ca
 from napari_iseg.errors import CheckpointError, InputError, SaveError
 from napari_iseg.weights.checkpoint import Checkpoint, open_checkpoint
 from napari_iseg.weights.loading import check_fit
+from napari_iseg.weights.locks import held
 from napari_iseg.weights.recognise import (
     check_demand,
     claimed,
@@ -68,7 +69,7 @@ def import_file(
     options = options or ImportOptions()
     base = base or _card_beside(path) or _published_card(path, store, options.name)
     name = options.name or (base.name if base else _name_from(path))
-    with open_checkpoint(path) as file:
+    with open_checkpoint(path) as file, held(store.home, "import"):
         _check_name(name, store, options.overwrite)
         found, names = _recognise(file, base, options)
         if base is not None and not same_variant(base.backend, base.variant, found):

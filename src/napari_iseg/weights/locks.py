@@ -1,0 +1,51 @@
+"""One process at a time for what must not be done by two at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from napari_iseg.errors import SaveError
+
+
+@contextmanager
+def held(home: Path, name: str, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock ``name`` of the user's folder ``home``, after whoever has it now.
+
+    The system lets go of a lock when its process ends, however it ends. On a file system without locks the
+    block runs unlocked.
+
+    Parameters
+    ----------
+    waiting : called once when somebody else holds the lock, before waiting for it
+
+    Raises
+    ------
+    SaveError
+        The lock's file cannot be written.
+    """
+    folder = home / "locks"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if waiting is not None:
+                waiting()
+            lock.acquire()
+        except NotImplementedError:  # a network share: as good as without this module
+            yield
+            return
+    except OSError as error:
+        raise SaveError(
+            f"{folder} cannot be written to ({error.strerror or error}); "
+            "mend that or set NAPARI_ISEG_HOME to another folder."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
