@@ -70,8 +70,8 @@ def scale_rows(reports: Sequence[Report]) -> tuple[list[str], list[list[str]]]:
         binned = [(r.method, r.by_scale()) for r in every if r.dataset == name]
         for place in range(max(len(bins) for _, bins in binned)):
             for method, bins in binned:
-                part = bins[place] if place < len(bins) else {"objects": 0}
-                if part["objects"]:
+                part = bins[place] if place < len(bins) else None  # sets may have been binned otherwise
+                if part is not None and part["objects"]:
                     bounds = f"{part['from']:.3g} to {part['to']:.3g}"
                     noc = [f"{part['noc'].get(f'{t:.2f}', float('nan')):.2f}" for t in _THRESHOLDS]
                     ious = [f"{part['iou'].get(str(k), float('nan')):.3f}" for k in _CLICKS]
