@@ -103,7 +103,7 @@ class AdaptiveClickNet(ClickNet):
 
 
 class AdaptiveClickUNet(ClickUNet):
-    """Our starter: AdaptiveClick's two decoders on the maps of a small U-Net, whose weights it can start from.
+    """Our starter: AdaptiveClick's two decoders on the maps of a small U-Net, which it can start from.
 
     The finest map, at half resolution, also carries the U-Net's own mask, so that the decoders refine it.
 

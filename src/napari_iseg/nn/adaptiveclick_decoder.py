@@ -48,16 +48,16 @@ class MultiHead(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = Linear(dim, dim)
         nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.xavier_uniform_(self.out_proj.weight)
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None) -> Tensor:
         """Attention of ``query`` (B, Q, C) over ``key`` and ``value`` (B, N, C), as ``allowed`` (B, Q, N)."""
         dim = query.shape[-1]
-        parts = zip(
-            (query, key, value), self.in_proj_weight.split(dim), self.in_proj_bias.split(dim), strict=True
-        )
+        weights, biases = torch.split(self.in_proj_weight, dim), torch.split(self.in_proj_bias, dim)
         heads = [
-            linear(x, weight, bias).unflatten(-1, (HEADS, -1)).transpose(1, 2) for x, weight, bias in parts
+            linear(x, weight, bias).view(*x.shape[:2], HEADS, -1).transpose(1, 2)
+            for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
         ]
         mask = None if allowed is None else allowed[:, None]
         mixed = F.scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask)
@@ -103,6 +103,8 @@ class FeedForward(nn.Module):
         self.linear1 = Linear(dim, hidden)
         self.linear2 = Linear(hidden, dim)
         self.norm = nn.LayerNorm(dim)
+        for layer in (self.linear1, self.linear2):
+            nn.init.xavier_uniform_(layer.weight)
 
     def forward(self, content: Tensor) -> Tensor:
         """(B, Q, C) -> same."""

@@ -41,6 +41,8 @@ class EncoderLayer(nn.Module):
         self.linear1 = Linear(dim, hidden)
         self.linear2 = Linear(hidden, dim)
         self.norm2 = nn.LayerNorm(dim)
+        for linear in (self.linear1, self.linear2):
+            nn.init.xavier_uniform_(linear.weight)
 
     def forward(self, tokens: Tensor, place: Tensor, reference: Tensor, shapes: Sequence[Shape]) -> Tensor:
         """(B, N, C) -> same; ``place`` (1 or B, N, C) is added to the queries only."""
@@ -51,15 +53,27 @@ class EncoderLayer(nn.Module):
         return out
 
 
+class EncoderLayers(nn.Module):
+    """The list of layers, under its published name."""
+
+    def __init__(self, dim: int, hidden: int, count: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EncoderLayer(dim, hidden) for _ in range(count))
+
+    def forward(self, tokens: Tensor, place: Tensor, reference: Tensor, shapes: Sequence[Shape]) -> Tensor:
+        """(B, N, C) -> same, see `EncoderLayer`."""
+        for layer in self.layers:
+            tokens = layer(tokens, place, reference, shapes)
+        return tokens
+
+
 class DeformableEncoder(nn.Module):
     """The encoder's layers over all levels at once, with a learned vector per level."""
 
     def __init__(self, dim: int, hidden: int, layers: int) -> None:
         super().__init__()
         self.level_embed = nn.Parameter(torch.empty(LEVELS, dim))
-        self.encoder = nn.ModuleDict(
-            {"layers": nn.ModuleList(EncoderLayer(dim, hidden) for _ in range(layers))}
-        )
+        self.encoder = EncoderLayers(dim, hidden, layers)
         nn.init.normal_(self.level_embed)
 
     def forward(self, levels: Sequence[Level]) -> list[Level]:
@@ -68,10 +82,8 @@ class DeformableEncoder(nn.Module):
         tokens = torch.cat([level.tokens for level in levels], 1)
         embed = self.level_embed.unbind(0)
         place = torch.cat([level.code + vector for level, vector in zip(levels, embed, strict=True)])[None]
-        reference = reference_points(shapes, tokens)
-        for layer in self.encoder["layers"]:  # type: ignore[union-attr]
-            tokens = layer(tokens, place, reference, shapes)
-        parts = tokens.split([rows * cols for rows, cols in shapes], 1)
+        tokens = self.encoder(tokens, place, reference_points(shapes, tokens), shapes)
+        parts = torch.split(tokens, [rows * cols for rows, cols in shapes], 1)
         return [Level(part, level.code, level.shape) for part, level in zip(parts, levels, strict=True)]
 
 
@@ -131,7 +143,8 @@ class PixelDecoder(nn.Module):
 
 def as_map(level: Level) -> Tensor:
     """(B, C, rows, cols), channels last in memory."""
-    return level.tokens.unflatten(1, level.shape).permute(0, 3, 1, 2)
+    batch, _, dim = level.tokens.shape
+    return level.tokens.reshape(batch, *level.shape, dim).permute(0, 3, 1, 2)
 
 
 def _convolution(inner: int, outer: int) -> nn.Sequential:
