@@ -37,6 +37,8 @@ class Support:
         distance means nothing. All positions of a run have the same length
     accepted : the user has said that the mask is right everywhere: it is then a fixed point
     version : raised with every change; a prediction made from an older version is stale
+    whole : the image is a whole plane, so that its pixels lie over those of every other plane of its size;
+        masks may then be interpolated between planes
     """
 
     key: str
@@ -46,6 +48,7 @@ class Support:
     position: Position = ()
     accepted: bool = False
     version: int = 0
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.mask.shape != self.image.shape[:2]:

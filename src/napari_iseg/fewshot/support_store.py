@@ -102,7 +102,8 @@ class SupportStore:
         if source is not None:
             image = source.read(ref.window, ref.plane)
         owned = tuple((int(label), Click(row, col, bool(on))) for label, row, col, on in clicks)
-        return Support(ref.key, image, mask, owned, ref.position, accepted, ref.version)
+        plane_sized = "@" not in ref.key
+        return Support(ref.key, image, mask, owned, ref.position, accepted, ref.version, plane_sized)
 
     def _write(self, support: Support, version: int) -> None:
         path = self._path(support.key, version)
