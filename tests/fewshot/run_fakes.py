@@ -73,8 +73,8 @@ class GreyPredictor:
         means = grey_means(supports, labels)
         score = -((image[..., 0][None] - means[:, None, None]) ** 2) * 200
         if self.smear:  # an answer that depends on the window: what blending is for
-            score = score + np.linspace(0, 1, image.shape[1])[None, None] * 0.3
-            score[0] += np.linspace(0, 0.7, image.shape[0])[:, None]
+            score = score * 0.05
+            score[0] += np.linspace(-3, 3, image.shape[1])
         if previous is not None:
             score = score + 2 * previous
         score -= score.max(0)
@@ -101,14 +101,14 @@ class CopyFirst:
         return Prediction(inside, 0.5, np.ones(len(labels), np.float32))
 
 
-def blobs(depth: int = 6, side: int = 48) -> tuple[Volume, npt.NDArray[np.uint32]]:
+def blobs(depth: int = 5, side: int = 24) -> tuple[Volume, npt.NDArray[np.uint32]]:
     """A volume of two grey objects that move from slice to slice, and its true labels (1 and 2)."""
     volume = np.full((depth, side, side), 20, np.uint8)
     truth = np.zeros(volume.shape, np.uint32)
     rows, cols = np.mgrid[:side, :side]
     for z in range(depth):
-        for label, (row, col) in enumerate(((12 + z, 14), (30, 32 - z)), start=1):
-            inside = (rows - row) ** 2 + (cols - col) ** 2 < 64
+        for label, (row, col) in enumerate(((6 + z % 4, 6), (17, 17 - z % 4)), start=1):
+            inside = (rows - row) ** 2 + (cols - col) ** 2 < 20
             volume[z][inside] = 90 * label
             truth[z][inside] = label
     return volume, truth
