@@ -41,6 +41,7 @@ BACKENDS: Final[Mapping[str, Method]] = _Backends(
         "mst": "napari_iseg.backends.mst:Mst",
         "adaptiveclick": "napari_iseg.backends.adaptiveclick:AdaptiveClick",
         "ifsenet": "napari_iseg.backends.ifsenet:Ifsenet",
+        "sam": "napari_iseg.backends.sam:Sam",
         "is5net": "napari_iseg.backends.is5net:Is5Net",
         "is5net-gt-encoder": "napari_iseg.backends.is5net:GtEncoder",
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from napari_iseg import backends
 from napari_iseg.backends.base import ClickNet, Inference, as_device
 from napari_iseg.backends.cards import ModelCard
+from napari_iseg.backends.embeddings import EmbeddingCache, identity
 from napari_iseg.backends.precision import PRECISIONS, chosen_precision
 from napari_iseg.errors import DeviceError
 
@@ -62,6 +64,7 @@ class Model:
             raise DeviceError(
                 f"The model {card.name} does not fit into the memory of {self.device}; use device='cpu'."
             ) from None
+        self.embeddings = EmbeddingCache()  # of networks that encode a picture apart from its prompts
         self._prepared: set[tuple[int, int]] = set()
 
     def logits(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:
@@ -91,19 +94,43 @@ class Model:
         other.__dict__ = {**self.__dict__, "inference": self.inference.with_options(**options)}
         return other
 
+    def run(self, call: Callable[..., _T], *inputs: Tensor | None, **options: Any) -> _T:
+        """A method of the network on this model's device and in its precision; the answer stays there."""
+        moved = [None if x is None else x.to(self.device, torch.float32) for x in inputs]
+        with self._inference():
+            return call(*moved, **options)
+
+    def keep_embeddings(self, *, memory: int | None = None, folder: Path | None = None) -> None:
+        """Where embeddings of pictures are kept, by networks that have them.
+
+        Parameters
+        ----------
+        memory : bytes at most in memory; None leaves the limit as it is
+        folder : keep them on disk there too, so that an image seen before is answered at once; None: not
+        """
+        if memory is not None:
+            self.embeddings.memory = memory
+        self.embeddings.folder = None if folder is None else folder / identity(self.net, self.precision)
+
     def _run(self, call: Callable[..., _T], image: Tensor, prev_mask: Tensor, clicks: Tensor) -> _T:
-        with torch.inference_mode(), self._autocast():
+        with self._inference():
             size = (int(image.shape[-2]), int(image.shape[-1]))
             if size not in self._prepared:
                 if len(self._prepared) >= _REMEMBERED_SIZES:
                     self._prepared.clear()
                 self.net.prepare(*size)
                 self._prepared.add(size)
+            image = image.to(self.device, torch.float32, memory_format=torch.channels_last)
+            # Clicks stay exact: a pixel may lie right on a disk's radius (Apple's GPUs lack float64).
+            exact = torch.float32 if self.device.type == "mps" else torch.float64
+            return call(image, prev_mask.to(self.device, torch.float32), clicks.to(self.device, exact))
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        """No gradients, the model's precision, and a sentence where the GPU's memory is too small."""
+        with torch.inference_mode(), self._autocast():
             try:
-                image = image.to(self.device, torch.float32, memory_format=torch.channels_last)
-                # Clicks stay exact: a pixel may lie right on a disk's radius (Apple's GPUs lack float64).
-                exact = torch.float32 if self.device.type == "mps" else torch.float64
-                return call(image, prev_mask.to(self.device, torch.float32), clicks.to(self.device, exact))
+                yield
             except torch.cuda.OutOfMemoryError:
                 raise DeviceError(
                     f"The memory of {self.device} was too small for this prediction; close what else "

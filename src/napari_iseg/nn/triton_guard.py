@@ -1,7 +1,7 @@
 """Keeps Triton out of a process that draws, where loading it can end the process.
 
-torchvision imports ``torch._dynamo``, which imports Triton if it is installed. Triton brings an LLVM of its own;
-loaded after Mesa's (software OpenGL, and Mesa's hardware drivers that use LLVM) the process dies with a
+torchvision imports ``torch._dynamo``, which imports Triton if it is installed. Triton brings an LLVM of its
+own: loaded after Mesa's (software OpenGL, and Mesa's hardware drivers that use LLVM), the process dies of a
 segmentation fault. The other order is harmless. PyTorch does without Triton; only ``torch.compile`` on a GPU
 needs it.
 """
@@ -39,7 +39,7 @@ def keep_triton_out() -> bool:
 
 
 def _may_crash(mapped: str, *, draws: bool) -> bool:
-    """Whether Mesa is loaded (text of the process's memory map), or could be, since no other driver is yet."""
+    """Whether Mesa is loaded (by the text of the memory map), or may come, as no other driver has yet."""
     if any(name in mapped for name in _MESA):
         return True
     return draws and bool(mapped) and not any(name in mapped for name in _NVIDIA)

@@ -1,0 +1,69 @@
+"""Segment Anything (SAM, arXiv 2304.02643): clicks, boxes and both, on a picture that is encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from napari_iseg.backends.base import Inference, Recognition, Shapes, Variant
+from napari_iseg.backends.published import named_variant, shape_differences
+from napari_iseg.backends.sam_net import SamNet
+from napari_iseg.backends.sam_variants import (
+    UNUSED,
+    VARIANTS,
+    SamSizes,
+    published_shapes,
+    read_sizes,
+    sizes_from_shapes,
+)
+
+
+class Sam:
+    """The backend "sam"."""
+
+    name = "sam"
+    title = "Segment Anything"
+    good_at = "a box or a few clicks; every click after the first is answered at once"
+    prompts = frozenset({"click", "box"})
+    inference = Inference(threshold=0.5, flip=False, size=(1024, 1024), window="whole")
+    variants: Mapping[str, Variant] = VARIANTS
+
+    def build(self, variant: str | Variant) -> SamNet:
+        """The network of a variant (a name or a mapping), with random weights."""
+        sizes = read_sizes(self._resolve(variant))
+        return SamNet(sizes, _label(sizes))
+
+    def recognise(self, shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Recognition | None:
+        """See `napari_iseg.backends.recognise`; shapes tell everything, ``hints`` are not needed."""
+        del hints
+        sizes = sizes_from_shapes(shapes)
+        if sizes is None or shape_differences(shapes, published_shapes(sizes), UNUSED):
+            return None
+        return Recognition(self.name, sizes.mapping(), _label(sizes))
+
+    def differences(self, shapes: Shapes) -> tuple[str, list[str]]:
+        """The nearest variant's label and what differs from it, see `napari_iseg.backends.differences`."""
+        read = sizes_from_shapes(shapes)
+        candidates = [read] if read is not None else [read_sizes(variant) for variant in VARIANTS.values()]
+        found = [(_label(s), shape_differences(shapes, published_shapes(s), UNUSED)) for s in candidates]
+        return min(found, key=lambda pair: len(pair[1]))
+
+    def inference_for(self, variant: str | Variant) -> Inference:
+        """Published settings: the whole picture in the network's square."""
+        side = read_sizes(self._resolve(variant)).img_size
+        return self.inference.with_options(size=(side, side))
+
+    def _resolve(self, variant: str | Variant) -> Variant:
+        if isinstance(variant, str):  # the package itself writes vit_b
+            variant = variant.replace("_", "-")
+        return named_variant(self.title, VARIANTS, variant)
+
+
+def _label(sizes: SamSizes) -> str:
+    for name, variant in VARIANTS.items():
+        if read_sizes(variant) == sizes:
+            return f"SAM {name}"
+    return (
+        f"SAM of own sizes, {sizes.depth} blocks of width {sizes.embed_dim}, patch {sizes.patch_size}, "
+        f"trained at {sizes.img_size} x {sizes.img_size}"
+    )

@@ -1,0 +1,163 @@
+"""Segment Anything's network, made of the package segment-anything's own modules and with their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_iseg.backends.prompt_net import PromptNet
+from napari_iseg.backends.published import MEAN, STD, check_input, check_state, shape_differences
+from napari_iseg.backends.sam_variants import UNUSED, SamSizes, published_shapes
+from napari_iseg.nn.square_frame import SquareFrame
+from napari_iseg.nn.triton_guard import keep_triton_out
+
+_CERTAIN = 1e-4  # probabilities are kept so far from 0 and 1 when they become logits
+
+
+class SamNet(PromptNet):
+    """SAM: a plain ViT for the picture, a light decoder for clicks, boxes and an earlier mask.
+
+    ``forward`` answers as every click network does, with the whole of the image in the square; the click loop
+    calls ``encode`` and ``decode`` instead.
+    """
+
+    def __init__(self, sizes: SamSizes, label: str) -> None:
+        super().__init__()
+        self.sizes, self.label = sizes, label
+        self.side, self.low = sizes.img_size, 4 * sizes.grid
+        self.image_encoder, self.prompt_encoder, self.mask_decoder = _modules(sizes)
+
+    def encode(self, picture: Tensor) -> Tensor:
+        """See `PromptNet.encode`; the padding is zero after normalisation, as published."""
+        mean, std = picture.new_tensor((MEAN, STD))[..., None, None]
+        rows, cols = picture.shape[-2:]
+        padded = F.pad((picture - mean) / std, (0, self.side - cols, 0, self.side - rows))
+        embedding: Tensor = self.image_encoder(padded)
+        return embedding
+
+    def decode(
+        self,
+        embedding: Tensor,
+        points: Tensor,
+        labels: Tensor,
+        boxes: Tensor | None = None,
+        memory: Tensor | None = None,
+        *,
+        several: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """See `PromptNet.decode`."""
+        clicked = (points, labels) if points.shape[1] else None
+        sparse, dense = self.prompt_encoder(points=clicked, boxes=boxes, masks=memory)
+        where = self.prompt_encoder.get_dense_pe()
+
+        def one(embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+            logits, quality = self.mask_decoder(
+                image_embeddings=embedding[None],
+                image_pe=where,
+                sparse_prompt_embeddings=sparse[None],
+                dense_prompt_embeddings=dense[None],
+                multimask_output=several,
+            )
+            return logits[0], quality[0]
+
+        if len(embedding) == 1:
+            logits, quality = one(embedding[0], sparse[0], dense[0])
+            return logits[None], quality[None]
+        # The package's decoder takes one picture; mapped over the batch it takes many.
+        found: tuple[Tensor, Tensor] = torch.func.vmap(one)(embedding, sparse, dense)
+        return found
+
+    def forward(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:
+        """Mask logits, see `ClickNet.forward`: of a single click the best of three masks."""
+        return self.scored(image, prev_mask, clicks)[0]
+
+    def scored(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, 1, H, W) and the IoU that the network expects, (B,)."""
+        check_input(image, prev_mask, clicks)
+        frame = SquareFrame(image.shape[-2], image.shape[-1], self.side)
+        embeddings = self.encode(frame.picture(image))
+        answers = [
+            self._answer(embeddings[i : i + 1], prev_mask[i : i + 1], clicks[i], frame)
+            for i in range(len(image))
+        ]
+        logits, quality = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        return frame.restored(logits.float()), quality.float()
+
+    def _answer(
+        self, embedding: Tensor, prev_mask: Tensor, clicks: Tensor, frame: SquareFrame
+    ) -> tuple[Tensor, Tensor]:
+        half = len(clicks) // 2
+        signs = torch.arange(len(clicks), device=clicks.device) < half
+        used = clicks[:, 2] >= 0
+        points = frame.points(clicks[used, :2].to(embedding.dtype))[None]
+        memory = None
+        if prev_mask.any():
+            memory = frame.reduced(torch.logit(prev_mask, _CERTAIN), self.low)
+        several = int(used.sum()) == 1 and memory is None
+        if not len(points[0]):  # no prompt at all: the published padding point
+            points, labels = points.new_zeros(1, 1, 2), points.new_full((1, 1), -1)
+        else:
+            labels = signs[used].to(embedding.dtype)[None]
+        return best(*self.decode(embedding, points, labels, None, memory, several=several))
+
+    def load_published(self, state: Mapping[str, Tensor]) -> None:
+        """Load a state dict with segment-anything's names: every key, no unknown one, the right shapes.
+
+        Raises
+        ------
+        CheckpointError
+            Otherwise, with the first differing keys; the network is then unchanged.
+        """
+        tensors = dict(state)
+        shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+        wrong = shape_differences(shapes, published_shapes(self.sizes), UNUSED)
+        on_meta = check_state(self, wrong, self.label)
+        self.load_state_dict({key: tensors[key] for key in self.state_dict()}, strict=True, assign=on_meta)
+
+
+def best(logits: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+    """Of several masks (B, C, L, L) the one with the highest expected IoU (B, C): (B, 1, L, L) and (B,)."""
+    index = quality.argmax(1)
+    rows = torch.arange(len(logits), device=logits.device)
+    return logits[rows, index][:, None], quality[rows, index]
+
+
+def _modules(sizes: SamSizes) -> tuple[Any, Any, Any]:
+    """Image encoder, prompt encoder and mask decoder of segment-anything."""
+    keep_triton_out()  # the package imports torchvision
+    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
+
+    width, grid = sizes.prompt_dim, (sizes.grid, sizes.grid)
+    encoder = ImageEncoderViT(
+        img_size=sizes.img_size,
+        patch_size=sizes.patch_size,
+        embed_dim=sizes.embed_dim,
+        depth=sizes.depth,
+        num_heads=sizes.num_heads,
+        mlp_ratio=4,
+        qkv_bias=True,
+        use_rel_pos=True,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        global_attn_indexes=sizes.global_attn_indexes,
+        window_size=sizes.window_size,
+        out_chans=width,
+    )
+    prompts = PromptEncoder(
+        embed_dim=width,
+        image_embedding_size=grid,
+        input_image_size=(sizes.img_size, sizes.img_size),
+        mask_in_chans=16,
+    )
+    decoder = MaskDecoder(
+        num_multimask_outputs=3,
+        transformer_dim=width,
+        transformer=TwoWayTransformer(depth=2, embedding_dim=width, mlp_dim=sizes.mlp_dim, num_heads=8),
+        iou_head_depth=3,
+        iou_head_hidden_dim=sizes.iou_dim,
+    )
+    return encoder, prompts, decoder
