@@ -42,9 +42,14 @@ def softmax_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 def plain_attention(attn: Attention, x: Tensor) -> Tensor:
     batch, count, dim = x.shape
-    qkv = attn.qkv(x).reshape(batch, count, 3, attn.heads, dim // attn.heads).permute(2, 0, 3, 1, 4)
+    qkv = (
+        F.linear(x, attn.qkv.weight, attn.qkv.bias)
+        .reshape(batch, count, 3, attn.heads, dim // attn.heads)
+        .permute(2, 0, 3, 1, 4)
+    )
     mixed = softmax_attention(*qkv.unbind(0))
-    out: Tensor = attn.proj(mixed.transpose(1, 2).reshape(batch, count, dim))
+    mixed = mixed.transpose(1, 2).reshape(batch, count, dim)
+    out: Tensor = F.linear(mixed, attn.proj.weight, attn.proj.bias)
     return out
 
 
@@ -61,7 +66,9 @@ def plain_block(block: Block, x: Tensor, windows: tuple[int, int] | None) -> Ten
         mixed = plain_attention(block.attn, cut).view(batch, down, across, high, wide, dim)
         mixed = mixed.transpose(2, 3).reshape(x.shape)
     x = x + mixed
-    out: Tensor = x + block.mlp.fc2(F.gelu(block.mlp.fc1(block.norm2(x))))
+    first, second = block.mlp.fc1, block.mlp.fc2
+    hidden = F.gelu(F.linear(block.norm2(x), first.weight, first.bias))
+    out: Tensor = x + F.linear(hidden, second.weight, second.bias)
     return out
 
 

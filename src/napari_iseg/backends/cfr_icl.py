@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
@@ -20,14 +19,19 @@ from napari_iseg.backends.cfr_icl_variants import (
     read_sizes,
     sizes_from_shapes,
 )
-from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError
+from napari_iseg.backends.published import (
+    MEAN,
+    STD,
+    check_input,
+    check_state,
+    named_variant,
+    shape_differences,
+)
+from napari_iseg.errors import InputError
 from napari_iseg.nn.clicks import click_disks
 from napari_iseg.nn.fpn import MlpHead, SimplePyramid
+from napari_iseg.nn.fused import pack
 from napari_iseg.nn.plain_vit import PatchEmbed, PlainVit
-
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
-_SHOWN = 3  # differing keys named in a refusal
 
 
 class CfrIclNet(ClickNet):
@@ -49,10 +53,10 @@ class CfrIclNet(ClickNet):
         InputError
             For a size that the grid of patches and windows cannot take, or tensors that do not fit together.
         """
-        _check_input(image, prev_mask, clicks)
+        check_input(image, prev_mask, clicks)
         height, width = image.shape[-2:]
         self.backbone.grid(height, width)
-        mean, std = image.new_tensor((_MEAN, _STD))[..., None, None]
+        mean, std = image.new_tensor((MEAN, STD))[..., None, None]
         disks = click_disks(clicks, height, width)
         prompts = self.patch_embed_coords(torch.cat([prev_mask, disks.to(prev_mask.dtype)], 1))
         features = self.backbone((image - mean) / std, prompts)
@@ -60,9 +64,10 @@ class CfrIclNet(ClickNet):
         return F.interpolate(logits.float(), size=(height, width), mode="bilinear", align_corners=True)
 
     def prepare(self, height: int, width: int) -> None:
-        """Resize the position table for an input size, once; the state dict is left as it is."""
+        """Resize the position table for an input size and pack the weights, once; the state dict stays."""
         with torch.no_grad():
             self.backbone.positions(self.backbone.grid(height, width))
+        pack(self)
 
     def load_published(self, state: Mapping[str, Tensor]) -> None:
         """Load a published (or our own) state dict: every used key, no unknown one, the right shapes.
@@ -74,16 +79,9 @@ class CfrIclNet(ClickNet):
         """
         tensors = dict(state)  # once: the mapping may read a file
         wrong = _differences({key: tuple(value.shape) for key, value in tensors.items()}, self.sizes)
-        if wrong:
-            raise CheckpointError(
-                f"This checkpoint does not fit the network asked for ({_label(self.sizes)}): {_some(wrong)}; "
-                "let `napari-iseg models import` recognise its variant."
-            )
-        own = self.state_dict()
-        on_meta = any(
-            value.is_meta for value in own.values()
-        )  # built without memory: take the tensors as they are
-        self.load_state_dict({key: tensors[key] for key in own}, strict=True, assign=on_meta)
+        on_meta = check_state(self, wrong, _label(self.sizes))
+        # Built without memory: take the tensors as they are.
+        self.load_state_dict({key: tensors[key] for key in self.state_dict()}, strict=True, assign=on_meta)
 
 
 class CfrIcl:
@@ -134,14 +132,7 @@ class CfrIcl:
         return self.inference.with_options(size=read_sizes(options).image)
 
     def _resolve(self, variant: str | Variant) -> Variant:
-        if not isinstance(variant, str):
-            return variant
-        if variant not in self.variants:
-            near = get_close_matches(variant, self.variants, n=3, cutoff=0.3) or list(self.variants)
-            raise ModelNotFoundError(
-                f"{self.title} has no variant {variant!r}; use {' or '.join(map(repr, near))}."
-            )
-        return self.variants[variant]
+        return named_variant(self.title, self.variants, variant)
 
 
 def _label(sizes: VitSizes) -> str:
@@ -155,36 +146,4 @@ def _label(sizes: VitSizes) -> str:
 
 
 def _differences(shapes: Shapes, sizes: VitSizes) -> list[str]:
-    """What keeps a state dict from being this network's, one phrase per key, in the order of the network."""
-    expected = published_shapes(sizes)
-    wrong = []
-    for key, shape in expected.items():
-        if key not in shapes:
-            wrong.append(f"missing {key}")
-        elif tuple(shapes[key]) != shape:
-            wrong.append(f"{key} is {_times(shapes[key])} instead of {_times(shape)}")
-    unexpected = [key for key in shapes if key not in expected and not UNUSED.fullmatch(key)]
-    return wrong + [f"unexpected {key[:80]}" for key in unexpected]
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "a single number"
-
-
-def _some(phrases: list[str]) -> str:
-    more = len(phrases) - _SHOWN
-    return ", ".join(phrases[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _check_input(image: Tensor, prev_mask: Tensor, clicks: Tensor) -> None:
-    batch, height, width = image.shape[0], image.shape[-2], image.shape[-1]
-    if image.ndim != 4 or image.shape[1] != 3:
-        raise InputError(f"The image must be (B, 3, H, W), got {tuple(image.shape)}.")
-    if prev_mask.shape != (batch, 1, height, width):
-        raise InputError(
-            f"The previous mask must be ({batch}, 1, {height}, {width}), got {tuple(prev_mask.shape)}."
-        )
-    if clicks.ndim != 3 or clicks.shape[0] != batch or clicks.shape[1] % 2 or clicks.shape[2] != 3:
-        raise InputError(
-            f"Clicks must be ({batch}, 2N, 3), N positive then N negative rows, got {tuple(clicks.shape)}."
-        )
+    return shape_differences(shapes, published_shapes(sizes), UNUSED)

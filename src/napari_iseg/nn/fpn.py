@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_iseg.nn.fused import DoublingConv, PatchConv, PointConv, point_conv
+
 UPSAMPLE = {"x1": 1, "x2": 2, "x4": 4}
 
 
@@ -43,29 +45,29 @@ class SimplePyramid(nn.Module):
         super().__init__()
         first = max(2 * widths[0], dim // 2)
         self.down_4 = nn.Sequential(
-            nn.ConvTranspose2d(dim, first, 2, stride=2),
+            DoublingConv(dim, first),
             MapNorm(first),
             nn.GELU(),
-            nn.ConvTranspose2d(first, first // 2, 2, stride=2),
+            DoublingConv(first, first // 2),
             MapNorm(first // 2),
-            nn.Conv2d(first // 2, widths[0], 1),
+            PointConv(first // 2, widths[0]),
             MapNorm(widths[0]),
             nn.GELU(),
         )
         middle = max(widths[1], dim // 2)
         self.down_8 = nn.Sequential(  # no GELU after the first norm: so it was published
-            nn.ConvTranspose2d(dim, middle, 2, stride=2),
+            DoublingConv(dim, middle),
             MapNorm(middle),
-            nn.Conv2d(middle, widths[1], 1),
+            PointConv(middle, widths[1]),
             MapNorm(widths[1]),
             nn.GELU(),
         )
-        self.down_16 = nn.Sequential(nn.Conv2d(dim, widths[2], 1), MapNorm(widths[2]), nn.GELU())
+        self.down_16 = nn.Sequential(PointConv(dim, widths[2]), MapNorm(widths[2]), nn.GELU())
         last = max(widths[3], 2 * dim)
         self.down_32 = nn.Sequential(
-            nn.Conv2d(dim, last, 2, stride=2),
+            PatchConv(dim, last, 2),
             MapNorm(last),
-            nn.Conv2d(last, widths[3], 1),
+            PointConv(last, widths[3]),
             MapNorm(widths[3]),
             nn.GELU(),
         )
@@ -78,17 +80,17 @@ class SimplePyramid(nn.Module):
 class _Conv(nn.Module):
     """A 1x1 convolution under the published name ``conv``; the ReLU after it is applied by the head."""
 
-    def __init__(self, inner: int, outer: int) -> None:
+    def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inner, outer, 1)
+        self.conv = conv
 
 
 def _up_conv(channels: int) -> nn.Sequential:
     half = channels // 2
     return nn.Sequential(
-        nn.ConvTranspose2d(channels, half, 2, stride=2),
+        DoublingConv(channels, half),
         MapNorm(half),
-        nn.Conv2d(half, half, 1),
+        PointConv(half, half),
         MapNorm(half),
         nn.GELU(),
     )
@@ -108,12 +110,12 @@ class MlpHead(nn.Module):
         super().__init__()
         self.channels = channels
         outer = channels * UPSAMPLE[upsample]
-        self.convs = nn.ModuleList(_Conv(width, outer) for width in widths)
-        self.fusion_conv = _Conv(len(widths) * outer, outer)
+        self.convs = nn.ModuleList(_Conv(PointConv(width, outer)) for width in widths)
+        self.fusion_conv = _Conv(nn.Conv2d(len(widths) * outer, outer, 1))
         self.up_conv1 = _up_conv(outer) if outer > channels else nn.Identity()
         self.up_conv2 = _up_conv(outer // 2) if outer > 2 * channels else nn.Identity()
         self.dropout = nn.Dropout2d(0.1)
-        self.conv_seg = nn.Conv2d(channels, 1, 1)
+        self.conv_seg = PointConv(channels, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps (B, widths[i], h_i, w_i) -> logits (B, 1, u * h_0, u * w_0) with u = 1, 2 or 4.
@@ -128,7 +130,7 @@ class MlpHead(nn.Module):
         mixed: Tensor | None = None
         for i, (level, share) in enumerate(zip(maps, shares, strict=True)):
             conv = cast("nn.Conv2d", self.convs[i].conv)
-            part = F.conv2d(F.relu(conv(level), inplace=True), share, fuse.bias if i == 0 else None)
+            part = point_conv(F.relu(conv(level), inplace=True), share, fuse.bias if i == 0 else None)
             if part.shape[-2:] != size:
                 part = F.interpolate(part, size=size, mode="bilinear", align_corners=False)
             mixed = part if mixed is None else mixed + part

@@ -1,19 +1,160 @@
-"""Linear layers of a transformer, fused with what follows them where the machine offers it."""
+"""Layers that are matrix products, fused with what follows them where the machine offers it."""
 
 from __future__ import annotations
 
+import weakref
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+PACKED_BYTES = 2**29  # weights of a network up to this size are packed; see `pack`
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor, *, gelu: bool = False) -> Tensor:
+class Packing:
+    """A weight matrix in the memory layout that oneDNN multiplies with fastest; empty until `pack`.
+
+    A packed copy belongs to one state of one parameter: when that is changed, moved or replaced, `of` answers
+    None and the layer goes its plain way. Copies and pickles of a layer are not packed.
+    """
+
+    def __init__(self) -> None:
+        self._held: tuple[weakref.ref[Tensor], tuple[int, int], Tensor] | None = None
+
+    def pack(self, source: Tensor, matrix: Tensor) -> None:
+        """Hold ``matrix`` (D, C), which was made of the parameter ``source``."""
+        with torch.inference_mode(False), torch.no_grad():
+            packed = torch.ops.mkldnn._reorder_linear_weight(matrix.detach().contiguous())
+        self._held = weakref.ref(source), _stamp(source), packed
+
+    def of(self, source: Tensor) -> Tensor | None:
+        """The packed matrix of ``source`` as it is now, or None."""
+        held = self._held
+        if held is None or held[0]() is not source or held[1] != _stamp(source):
+            return None
+        return held[2]
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Packing:
+        return Packing()
+
+    def __reduce__(self) -> tuple[type[Packing], tuple[()]]:
+        return Packing, ()
+
+
+class Packable:
+    """A layer that `pack` can pack; mixed into modules with a ``weight`` and a ``bias``."""
+
+    weight: Tensor
+    packing: Packing
+
+    def matrix(self) -> Tensor:
+        """The weight as (D, C)."""
+        raise NotImplementedError
+
+    def packed(self, x: Tensor) -> Tensor | None:
+        """The packed matrix if it may be multiplied with ``x`` here and now, or None."""
+        found = self.packing.of(self.weight)
+        return found if found is not None and _has_onednn(x, self.weight) else None
+
+
+class Linear(Packable, nn.Linear):
+    """A linear layer, with the exact (erf) GELU behind it if asked for."""
+
+    def __init__(self, inner: int, outer: int) -> None:
+        super().__init__(inner, outer)
+        self.packing = Packing()
+
+    def matrix(self) -> Tensor:
+        """(outer, inner)."""
+        return self.weight
+
+    def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
+        """(..., inner) -> (..., outer)."""
+        return linear(x, self.weight, self.bias, gelu=gelu, packed=self.packed(x))
+
+
+class PointConv(Packable, nn.Conv2d):
+    """A 1x1 convolution."""
+
+    def __init__(self, inner: int, outer: int) -> None:
+        super().__init__(inner, outer, 1)
+        self.packing = Packing()
+
+    def matrix(self) -> Tensor:
+        """(outer, inner)."""
+        return self.weight.flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inner, h, w) -> (B, outer, h, w)."""
+        packed = self.packed(x)
+        if packed is None:
+            return super().forward(x)
+        assert self.bias is not None  # never without; for the type checker
+        return _pointwise(x.permute(0, 2, 3, 1), packed, self.bias, len(self.bias)).permute(0, 3, 1, 2)
+
+
+class PatchConv(Packable, nn.Conv2d):
+    """A convolution whose stride is its side, computed as one matrix product over the patches."""
+
+    def __init__(self, inner: int, outer: int, side: int) -> None:
+        super().__init__(inner, outer, side, stride=side)
+        self.packing = Packing()
+
+    def matrix(self) -> Tensor:
+        """(outer, inner * side * side)."""
+        return self.weight.flatten(1)
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """(B, inner, H, W) -> (B, H/side * W/side, outer), raster order."""
+        (side, _), (batch, channels, height, width) = self.stride, x.shape
+        cells = x.reshape(batch, channels, height // side, side, width // side, side)
+        rows = cells.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * side * side)
+        assert self.bias is not None  # never without; for the type checker
+        return linear(rows, self.matrix(), self.bias, packed=self.packed(rows))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inner, H, W) -> (B, outer, H // side, W // side)."""
+        side = self.stride[0]
+        if self.packed(x) is None or x.shape[2] % side or x.shape[3] % side:
+            return super().forward(x)
+        rows = self.tokens(x).view(x.shape[0], x.shape[2] // side, x.shape[3] // side, self.out_channels)
+        return rows.permute(0, 3, 1, 2)
+
+
+class DoublingConv(Packable, nn.ConvTranspose2d):
+    """A transposed convolution of side and stride 2: every pixel becomes 2 x 2."""
+
+    def __init__(self, inner: int, outer: int) -> None:
+        super().__init__(inner, outer, 2, stride=2)
+        self.packing = Packing()
+
+    def matrix(self) -> Tensor:
+        """(2 * 2 * outer, inner)."""
+        return self.weight.permute(2, 3, 1, 0).reshape(4 * self.out_channels, self.in_channels)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, inner, h, w) -> (B, outer, 2 * h, 2 * w)."""
+        packed = self.packed(x)
+        if packed is None or output_size is not None:
+            return super().forward(x, output_size)
+        assert self.bias is not None  # never without; for the type checker
+        batch, _, height, width = x.shape
+        cells = _pointwise(x.permute(0, 2, 3, 1), packed, self.bias.repeat(4), 4 * self.out_channels)
+        cells = cells.view(batch, height, width, 2, 2, self.out_channels).transpose(2, 3)
+        return cells.reshape(batch, 2 * height, 2 * width, self.out_channels).permute(0, 3, 1, 2)
+
+
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor, *, gelu: bool = False, packed: Tensor | None = None
+) -> Tensor:
     """``x @ weight.T + bias``, then the exact (erf) GELU if asked for.
 
     Parameters
     ----------
     x : (..., C)
     weight : (D, C); bias : (D,)
+    packed : ``weight`` as `Packable.packed` gives it for this ``x``
 
     Returns
     -------
@@ -25,13 +166,52 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, *, gelu: bool = False) -> Te
     cache; the default path is another library's GEMM and one more pass over the widest activations of the
     network. Results differ by rounding only.
     """
-    if _has_onednn(x, weight):
-        rows = x.reshape(-1, x.shape[-1])
-        name, algorithm = ("gelu", "none") if gelu else ("none", "")  # "none": erf, not tanh
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, name, [], algorithm)
-        return out.view(*x.shape[:-1], weight.shape[0])
+    if packed is not None or _has_onednn(x, weight):
+        return _pointwise(x, weight if packed is None else packed, bias, weight.shape[0], gelu=gelu)
     out = F.linear(x, weight, bias)
     return F.gelu(out) if gelu else out
+
+
+def point_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A 1x1 convolution, as one matrix product where that is faster.
+
+    (B, C, h, w) with weight (D, C, 1, 1) and bias (D,) or None -> (B, D, h, w).
+    """
+    if not _has_onednn(x, weight) or not x.is_contiguous(memory_format=torch.channels_last):
+        return F.conv2d(x, weight, bias)
+    return _pointwise(x.permute(0, 2, 3, 1), weight.flatten(1), bias, weight.shape[0]).permute(0, 3, 1, 2)
+
+
+def pack(net: nn.Module, limit: int = PACKED_BYTES) -> None:
+    """Pack the weights of a network's `Packable` layers for inference on a CPU; a second call costs nothing.
+
+    Wide linear layers are then 5 to 9 % faster, with the same bits. The price is memory: packed weights stand
+    beside the plain ones, 0.34 GB for a ViT-B (inference does not touch the plain ones any more, so the
+    system may page them out). A network with more than ``limit`` bytes of weights is left as it is: a few per
+    cent are not worth 1.2 GB (ViT-L) or 2.5 GB (ViT-H). Nothing is done in training mode, under autocast, in
+    another precision than float32 or on another device.
+    """
+    layers = [layer for layer in net.modules() if isinstance(layer, Packable)]
+    size = sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
+    if net.training or size > limit or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+        return
+    with torch.no_grad():
+        for layer in layers:
+            if _has_onednn(layer.weight, layer.weight) and layer.packing.of(layer.weight) is None:
+                layer.packing.pack(layer.weight, layer.matrix())
+
+
+def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, outer: int, *, gelu: bool = False) -> Tensor:
+    """oneDNN's product on (..., C) with a plain or packed weight."""
+    rows = x.reshape(-1, x.shape[-1])
+    name, algorithm = ("gelu", "none") if gelu else ("none", "")  # "none": erf, not tanh
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, name, [], algorithm)
+    return out.view(*x.shape[:-1], outer)
+
+
+def _stamp(source: Tensor) -> tuple[int, int]:
+    """What changes when a tensor's values may have changed."""
+    return source.data_ptr(), 0 if source.is_inference() else source._version
 
 
 def _has_onednn(x: Tensor, weight: Tensor) -> bool:

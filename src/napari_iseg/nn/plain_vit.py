@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_iseg.errors import InputError
-from napari_iseg.nn.fused import linear
+from napari_iseg.nn.fused import Linear, PatchConv
 
 WINDOW_PIXELS = 224  # windows are 224 // patch tokens wide: the input of the pre-training
 _CACHED_SIZES = 4  # position tables kept; a table is as small as one activation
@@ -24,19 +24,11 @@ class PatchEmbed(nn.Module):
     def __init__(self, channels: int, dim: int, patch: int) -> None:
         super().__init__()
         self.patch = patch
-        self.proj = nn.Conv2d(channels, dim, patch, stride=patch)
+        self.proj = PatchConv(channels, dim, patch)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) -> (B, H/patch * W/patch, dim), raster order."""
-        batch, channels, height, width = x.shape
-        side = self.patch
-        cells = x.reshape(batch, channels, height // side, side, width // side, side).permute(
-            0, 2, 4, 1, 3, 5
-        )
-        rows = cells.reshape(batch, -1, channels * side * side)
-        bias = self.proj.bias
-        assert bias is not None  # a plain Conv2d has one; for the type checker
-        return linear(rows, self.proj.weight.flatten(1), bias)
+        return self.proj.tokens(x)
 
 
 class Attention(nn.Module):
@@ -45,16 +37,17 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
         batch, count, dim = x.shape
-        qkv = linear(x, self.qkv.weight, self.qkv.bias).view(batch, count, 3, self.heads, dim // self.heads)
+        qkv = self.qkv(x).view(batch, count, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(query, key, value)
-        return linear(mixed.transpose(1, 2).reshape(batch, count, dim), self.proj.weight, self.proj.bias)
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, count, dim))
+        return out
 
 
 class Mlp(nn.Module):
@@ -62,13 +55,13 @@ class Mlp(nn.Module):
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc1 = Linear(dim, hidden)
+        self.fc2 = Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
-        hidden = linear(x, self.fc1.weight, self.fc1.bias, gelu=True)
-        return linear(hidden, self.fc2.weight, self.fc2.bias)
+        out: Tensor = self.fc2(self.fc1(x, gelu=True))
+        return out
 
 
 class Block(nn.Module):
