@@ -101,7 +101,7 @@ def content_key(picture: Tensor) -> str:
     """A name of a picture (B, C, H, W) by shape and content."""
     pixels = picture.detach().cpu().contiguous().numpy()
     digest = hashlib.blake2b(str(pixels.shape).encode(), digest_size=16)
-    digest.update(pixels)
+    digest.update(pixels.data)
     return digest.hexdigest()
 
 
@@ -110,7 +110,7 @@ def identity(net: nn.Module, precision: str) -> str:
     digest = hashlib.blake2b(digest_size=12)
     for key, value in net.state_dict().items():
         digest.update(key.encode())
-        digest.update(value.detach().float().cpu().contiguous().numpy())
+        digest.update(value.detach().float().cpu().contiguous().numpy().data)
     return f"{digest.hexdigest()}-{precision}"
 
 

@@ -114,7 +114,7 @@ def sizes_from_shapes(shapes: Shapes) -> SamSizes | None:
     try:
         dim, _, patch, _ = shapes["image_encoder.patch_embed.proj.weight"]
         grid = shapes["image_encoder.pos_embed"][1]
-        tables = []
+        tables: list[tuple[int, ...]] = []
         while f"image_encoder.blocks.{len(tables)}.attn.rel_pos_h" in shapes:
             tables.append(shapes[f"image_encoder.blocks.{len(tables)}.attn.rel_pos_h"])
         spans = [(length + 1) // 2 for length, _ in tables]

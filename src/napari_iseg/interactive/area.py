@@ -30,6 +30,13 @@ def check_inside(click: Click, shape: tuple[int, int]) -> None:
         )
 
 
+def check_box(box: Box, shape: tuple[int, int]) -> None:
+    """Raise InputError unless the box holds some of a plane of ``shape`` (rows, columns)."""
+    if box.row1 <= 0 or box.col1 <= 0 or box.row0 >= shape[0] or box.col0 >= shape[1]:
+        corners = f"({box.row0:g}, {box.col0:g}, {box.row1:g}, {box.col1:g})"
+        raise InputError(f"The box {corners} lies outside the image of {shape[0]} x {shape[1]} pixels.")
+
+
 def first_area(
     shape: tuple[int, int], at: Click | Box, view: Window | None, context: int | None
 ) -> tuple[Window, int]:

@@ -27,18 +27,21 @@ class ClickPredictor(Protocol):
     def step(
         self,
         state: State | None,
-        click: Click,
+        click: Click | None,
         *,
         box: Box | None = None,
         view: Window | None = None,
         cancelled: Callable[[], bool] = never,
     ) -> State:
-        """The state after one more click."""
+        """The state after one more click; with a box and no click, after the box alone."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """States after ``first``, ``first + 1``, ... clicks of a draft, and the revision they answer."""
+    """States after ``first``, ``first + 1``, ... clicks of a draft, and the revision they answer.
+
+    A draft with a box has a state after 0 clicks, that of the box.
+    """
 
     revision: int
     plane: Plane
@@ -76,7 +79,7 @@ class Job:
         draft, state = self.draft, self.state
         states: list[State] = []
         if state is None and draft.box is not None:
-            state = self.predictor.start(draft.box, draft.box_view)
+            state = self.predictor.step(None, None, box=draft.box, view=draft.box_view, cancelled=cancelled)
             states.append(state)
         first = self.done if states else self.done + 1
         for placed in draft.marks[self.done :]:
@@ -120,11 +123,11 @@ class StateCache:
         """Keep a state; the newest one stays even when it is larger than the limit."""
         key = (plane, draft.first(count))
         known = self._states.pop(key, None)
-        self._bytes += state.probability.nbytes - (known.probability.nbytes if known is not None else 0)
+        self._bytes += state.nbytes - (known.nbytes if known is not None else 0)
         self._states[key] = state
         while self._bytes > self._limit and len(self._states) > 1:
             _, old = self._states.popitem(last=False)
-            self._bytes -= old.probability.nbytes
+            self._bytes -= old.nbytes
 
     def clear(self) -> None:
         """Forget all states."""

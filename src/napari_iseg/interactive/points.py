@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_iseg.errors import InputError
+from napari_iseg.interactive.area import check_box
 from napari_iseg.prompts import Box, Window
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ def locate_box(box: Box | Sequence[float], plane: Plane, source: PlaneSource) ->
         box = (box.row0, box.col0, box.row1, box.col1)
     plane, values = _split(box, 4, "(y0, x0, y1, x1)", plane, source)
     given, (rows, cols) = Box(*values), source.shape
-    if given.row1 <= 0 or given.col1 <= 0 or given.row0 >= rows or given.col0 >= cols:
-        raise InputError(f"The box {values} lies outside the image of {rows} x {cols} pixels.")
+    check_box(given, source.shape)
     low = max(0.0, given.row0), max(0.0, given.col0)
     return plane, Box(*low, min(float(rows), given.row1), min(float(cols), given.col1))
 

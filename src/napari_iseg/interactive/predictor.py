@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_iseg.errors import InputError
-from napari_iseg.interactive.area import CONTEXT, check_inside, first_area, grid_shape, grown
+from napari_iseg.interactive.area import CONTEXT, check_box, check_inside, first_area, grid_shape, grown
 from napari_iseg.interactive.rules import window_rule
 from napari_iseg.interactive.state import State
 from napari_iseg.prompts import Box, Click, Window
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_iseg.backends.model import Model
     from napari_iseg.images import PlaneSource
+    from napari_iseg.interactive.prompted import PromptedPass
 
 _KEPT_AREAS = 3  # area images kept: the present one and those that undo returns to
 
@@ -33,8 +34,8 @@ def never() -> bool:
 class Predictor:
     """Predicts one plane of an image with one model.
 
-    Every state is a function of (state before, click, view) alone, so that replaying clicks gives the same
-    bits. A predictor may be used from several threads.
+    Every state is a function of (state before, click, box, view) alone, so that replaying prompts gives the
+    same bits. A predictor may be used from several threads.
 
     Parameters
     ----------
@@ -57,6 +58,7 @@ class Predictor:
         self.context = context
         self.rule = window_rule(model.inference)
         self._images: OrderedDict[tuple[Window, int], Tensor] = OrderedDict()
+        self._prompted: PromptedPass | None = None
         self._lock = Lock()
 
     def start(self, at: Click | Box, view: Window | None = None) -> State:
@@ -67,22 +69,22 @@ class Predictor:
     def step(
         self,
         state: State | None,
-        click: Click,
+        click: Click | None,
         *,
         box: Box | None = None,
         view: Window | None = None,
         cancelled: Callable[[], bool] = never,
     ) -> State:
-        """The state after one more click.
+        """The state after one more click, a box, or both.
 
         Parameters
         ----------
         state : State or None
-            The state before; None for the first click.
-        click : Click
-            In level-0 pixels of the plane.
+            The state before; None for the first prompt.
+        click : Click or None
+            In level-0 pixels of the plane; None to ask for the box alone.
         box : Box or None
-            For models that take boxes.
+            The object's box, for models that take boxes; None leaves it as it was.
         view : Window or None
             What the viewer shows, in level-0 pixels; decides the area of the first click on a large plane.
         cancelled : callable
@@ -91,7 +93,7 @@ class Predictor:
         Raises
         ------
         InputError
-            If the click lies outside the plane, or a box is given to a model without boxes.
+            If click or box lie outside the plane, there is neither, or the model takes no boxes.
         CancelledError
             If ``cancelled()`` turned true.
 
@@ -100,20 +102,41 @@ class Predictor:
         While there is neither a positive click nor a mask there is no object: the answer is empty, and the
         network is not asked.
         """
-        check_inside(click, self.source.shape)
-        if box is not None:
-            _refuse_box(self.model)
-        threshold = self.model.inference.threshold
-        before = self.start(click, view) if state is None else state
-        before = grown(before, click, self.source.shape, self.context, threshold)
-        now = replace(before, clicks=(*before.clicks, click))
-        if not any(c.positive for c in now.clicks) and not (now.probability > threshold).any():
+        now = self._prompted_state(state, click, box, view)
+        nothing = now.box is None and not any(c.positive for c in now.clicks)
+        if nothing and not (now.probability > self.model.inference.threshold).any():
             return now
-        from napari_iseg.interactive.refine import (
-            run_passes,  # torch, which a viewer without a model must not load
-        )
+        # Here, as it loads torch, which a viewer without a model must not.
+        from napari_iseg.interactive.passes import run_pass
+        from napari_iseg.interactive.prompted import PromptedPass, is_prompted
+        from napari_iseg.interactive.refine import run_passes
 
-        return run_passes(self.model, self.rule, self._image(now.area, now.scale), now, cancelled)
+        if self._prompted is None and is_prompted(self.model):
+            self._prompted = PromptedPass()
+        image = self._image(now.area, now.scale)
+        return run_passes(self.model, self.rule, image, now, cancelled, self._prompted or run_pass)
+
+    def _prompted_state(
+        self, state: State | None, click: Click | None, box: Box | None, view: Window | None
+    ) -> State:
+        """The state before, with the new prompts and an area that holds them."""
+        shape, threshold = self.source.shape, self.model.inference.threshold
+        first = click if box is None else box
+        if first is None:
+            raise InputError("There is no prompt to answer; give a click or a box.")
+        if click is not None:
+            check_inside(click, shape)
+        if box is not None:
+            check_box(box, shape)
+            _refuse_box(self.model)
+        before = self.start(first, view) if state is None else state
+        if state is not None and box is not None:
+            for corner in _corners(box, shape):
+                before = grown(before, corner, shape, self.context, threshold)
+        if click is None:
+            return replace(before, box=box)
+        before = grown(before, click, shape, self.context, threshold)
+        return replace(before, clicks=(*before.clicks, click), box=box if box is not None else before.box)
 
     def _image(self, area: Window, scale: int) -> Tensor:
         """(3, rows, cols) float32 of the area grid, read once."""
@@ -130,14 +153,14 @@ class Predictor:
 
 
 def _refuse_box(model: Model) -> None:
-    """No network takes boxes yet; a backend that does gets its own way here."""
-    from napari_iseg.backends import BACKENDS
+    if "box" not in model.card.prompts:
+        raise InputError(
+            f"The model {model.card.name!r} does not take boxes; click on the object instead, or choose a "
+            "model that takes them (sam-vit-b does)."
+        )
 
-    able = (
-        ", ".join(sorted(name for name, backend in BACKENDS.items() if "box" in backend.prompts))
-        or "none yet"
-    )
-    raise InputError(
-        f"The model {model.card.name!r} does not take boxes; click on the object instead "
-        f"(backends that take boxes: {able})."
-    )
+
+def _corners(box: Box, shape: tuple[int, int]) -> tuple[Click, Click]:
+    """First and last pixel of a box, inside the plane."""
+    low = Click(max(0.0, box.row0), max(0.0, box.col0))
+    return low, Click(min(shape[0], box.row1) - 1.0, min(shape[1], box.col1) - 1.0)

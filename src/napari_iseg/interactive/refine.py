@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from napari_iseg.backends.base import Inference
     from napari_iseg.backends.model import Model
 
+OnePass = Callable[["Model", WindowRule, "Tensor", State], State]
+
 
 def passes_for(inference: Inference, clicks: int) -> int:
     """Most passes for the click that makes the count ``clicks``.
@@ -31,9 +33,16 @@ def passes_for(inference: Inference, clicks: int) -> int:
 
 
 def run_passes(
-    model: Model, rule: WindowRule, image: Tensor, state: State, cancelled: Callable[[], bool]
+    model: Model,
+    rule: WindowRule,
+    image: Tensor,
+    state: State,
+    cancelled: Callable[[], bool],
+    one_pass: OnePass = run_pass,
 ) -> State:
     """All passes for the newest click of ``state``; A-CFR stops once at most ``refine_pixels`` pixels change.
+
+    ``one_pass`` is how the network is asked once.
 
     Raises
     ------
@@ -44,7 +53,7 @@ def run_passes(
     for step in range(passes_for(inference, len(state.clicks))):
         if cancelled():
             raise CancelledError("The prediction was stopped because it is no longer wanted.")
-        before, state = state, run_pass(model, rule, image, state)
+        before, state = state, one_pass(model, rule, image, state)
         if step and inference.refine_adaptive:
             masks = (before.probability > inference.threshold, state.probability > inference.threshold)
             if np.count_nonzero(masks[0] != masks[1]) <= inference.refine_pixels:

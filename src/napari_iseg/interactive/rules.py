@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_iseg.errors import InputError
 from napari_iseg.interactive.scale_search import ScaleSearch
-from napari_iseg.interactive.zoom import WindowRule, ZoomIn
+from napari_iseg.interactive.zoom import WholeArea, WindowRule, ZoomIn
 
 if TYPE_CHECKING:
     from napari_iseg.backends.base import Inference
@@ -32,4 +32,6 @@ def window_rule(inference: Inference) -> WindowRule:
             reach=inference.search_reach,
             elsewhere=inference.search_elsewhere,
         )
-    raise InputError(f"Unknown window rule {inference.window!r}; use 'zoom-in' or 'scale-search'.")
+    if inference.window == "whole":
+        return WholeArea()
+    raise InputError(f"Unknown window rule {inference.window!r}; use 'zoom-in', 'scale-search' or 'whole'.")

@@ -89,7 +89,9 @@ class ScaleSearch:
         return chosen
 
     def _first(self, state: State) -> bool:
-        """Whether nothing is known of the object yet."""
+        """Whether nothing is known of the object's size yet."""
+        if state.box is not None:
+            return False
         return state.zoom is None and not (state.probability > self.threshold).any()
 
     def search(self, state: State) -> tuple[Window, ...]:
@@ -104,7 +106,7 @@ class ScaleSearch:
         return tuple(found)
 
     def wanted(self, state: State) -> Window | None:
-        """The window around mask and positive clicks; None while there is neither."""
+        """The window around mask, positive clicks and box; None while there is none of them."""
         mask = state.probability > self.threshold
         rows: list[float] = [*np.flatnonzero(mask.any(1))]
         cols: list[float] = [*np.flatnonzero(mask.any(0))]
@@ -112,6 +114,10 @@ class ScaleSearch:
             if click.positive:
                 rows.append(click.row)
                 cols.append(click.col)
+        box = state.grid_box
+        if box is not None:
+            rows += [box.row0, box.row1 - 1]
+            cols += [box.col0, box.col1 - 1]
         if not rows:
             return None
         spans = [(min(rows), max(rows)), (min(cols), max(cols))]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_iseg.prompts import Click, Window
+from napari_iseg.prompts import Box, Click, Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +27,11 @@ class State:
         grown.
     clicks : tuple of Click
         All clicks so far, in the order given, in level-0 pixels of the plane.
+    box : Box or None
+        The object's box, in level-0 pixels of the plane.
+    memory : (1, 1, L, L) float32 or None
+        What a network of the kind of SAM answered in ``zoom`` before it was made fine, to be fed back; made
+        read-only here.
     """
 
     area: Window
@@ -34,19 +39,23 @@ class State:
     probability: npt.NDArray[np.float32]
     zoom: Window | None = None
     clicks: tuple[Click, ...] = ()
+    box: Box | None = None
+    memory: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         self.probability.setflags(write=False)
+        if self.memory is not None:
+            self.memory.setflags(write=False)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, State):
             return NotImplemented
-        return (self.area, self.scale, self.zoom, self.clicks) == (
-            other.area,
-            other.scale,
-            other.zoom,
-            other.clicks,
-        ) and np.array_equal(self.probability, other.probability)
+        small = (self.area, self.scale, self.zoom, self.clicks, self.box, self.memory is None)
+        if small != (other.area, other.scale, other.zoom, other.clicks, other.box, other.memory is None):
+            return False
+        if not np.array_equal(self.probability, other.probability):
+            return False
+        return self.memory is None or np.array_equal(self.memory, other.memory)  # type: ignore[arg-type]
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -54,6 +63,20 @@ class State:
     def shape(self) -> tuple[int, int]:
         """(rows, columns) of the area grid."""
         return self.probability.shape[0], self.probability.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the state holds."""
+        return self.probability.nbytes + (0 if self.memory is None else self.memory.nbytes)
+
+    @property
+    def grid_box(self) -> Box | None:
+        """The box in area-grid pixels (possibly partly outside)."""
+        if self.box is None:
+            return None
+        top, left, scale = self.area.top, self.area.left, self.scale
+        rows, cols = (self.box.row0 - top, self.box.row1 - top), (self.box.col0 - left, self.box.col1 - left)
+        return Box(rows[0] / scale, cols[0] / scale, rows[1] / scale, cols[1] / scale)
 
     @property
     def grid_clicks(self) -> tuple[Click, ...]:

@@ -102,6 +102,27 @@ class ZoomIn:
         return max(0, round(centre - 0.5 * side)), min(size - 1, round(centre + 0.5 * side)) + 1
 
 
+@dataclass(frozen=True)
+class WholeArea:
+    """Always the whole area, as SAM sees its pictures: one embedding serves all objects of an area."""
+
+    def windows(self, state: State) -> Sequence[Window]:
+        """The area's grid."""
+        return (Window.of_shape(state.shape),)
+
+    def weights(
+        self, state: State, answers: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """There is one window."""
+        del state, answers
+        return np.ones_like(scores)
+
+    def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
+        """The answer as it is."""
+        del state, window
+        return answer
+
+
 def overlap(one: Window, other: Window) -> float:
     """Product of the IoU of the row intervals and the IoU of the column intervals."""
     common, both = one.intersect(other), one.union(other)
