@@ -69,7 +69,7 @@ class Bench:
         controller = self.dock.controller
         self.qtbot.waitUntil(
             lambda: not controller.worker.busy and (controller.editor is None or controller.editor.settled),
-            timeout=20_000,
+            timeout=60_000,
         )
 
 

@@ -289,7 +289,7 @@ def test_saving_writes_the_labels(bench, monkeypatch, tmp_path):
 
 def test_models_not_here_are_grey_and_say_how_to_get_them(bench):
     dock = bench.open()
-    item = dock.models.combo.model().item(1)
+    item = dock.models.combo.model().item(2)
     assert not item.isEnabled()
     assert "https://example.org/weights" in item.toolTip()
     assert "BSD-3-Clause" in dock.models.about.text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from napari_iseg.errors import InputError
 from napari_iseg.interactive.committing import claim
+from napari_iseg.interactive.edge_job import EdgeJob, EdgeResult, as_refiner
+from napari_iseg.interactive.edges import Refiner
 from napari_iseg.interactive.engine import MakePredictor, default_predictor
 from napari_iseg.interactive.objects import Event
 from napari_iseg.interactive.points import locate, locate_box
 from napari_iseg.interactive.session_setup import new_setup, old_setup
 from napari_iseg.interactive.session_state import SessionState
+from napari_iseg.labels.regions import Region, tiles_of
 from napari_iseg.labels.store import LabelStore, checked_label
 from napari_iseg.prompts import Box, Click, Window
 
@@ -30,9 +33,9 @@ class Session(SessionState):
 
     Every plane has its own open object: a click in another plane leaves the object there as it is, and goes
     on with the one of that plane. Undo follows the order in which things were done, whatever the plane, and
-    goes back to that plane. Clicks, boxes, moves, removals, resets, label choices, commits, deletions and
-    reopenings can be undone without limit; threshold, model and the plane shown are settings and are not
-    undone.
+    goes back to that plane. Clicks, boxes, moves, removals, resets, label choices, commits, deletions,
+    refinements and reopenings can be undone without limit; threshold, model and the plane shown are settings
+    and are not undone.
 
     Parameters
     ----------
@@ -47,6 +50,8 @@ class Session(SessionState):
         Folder of a new session: everything is recorded there before it takes effect; see ``Session.open``.
     image_path : str, optional
         Where the image can be found again, for the record.
+    image_record : mapping, optional
+        What else a program wants to know of the image when the session is opened again; kept in session.toml.
     make_predictor, cache_bytes
         Another predictor than ``interactive.predictor.Predictor``; bytes of states kept for a fast undo.
     **wrap_options
@@ -68,12 +73,13 @@ class Session(SessionState):
         labels: LabelStore | None = None,
         journal: str | Path | None = None,
         image_path: str | None = None,
+        image_record: Mapping[str, Any] | None = None,
         make_predictor: MakePredictor = default_predictor,
         cache_bytes: int = CACHE_BYTES,
         **wrap_options: Any,
     ) -> None:
         folder = Path(journal) if journal is not None else None
-        setup = new_setup(image, labels, folder, image_path, wrap_options)
+        setup = new_setup(image, labels, folder, {**(image_record or {}), "path": image_path}, wrap_options)
         super().__init__(setup, model, make_predictor, cache_bytes)
 
     @classmethod
@@ -147,16 +153,35 @@ class Session(SessionState):
     def box(self, box: Box | Sequence[float], view: Window | None = None) -> NDArray[np.bool_]:
         """Give the object's box, (y0, x0, y1, x1) or (plane..., y0, x0, y1, x1), and return the new mask.
 
-        Raises InputError for a model that takes no boxes.
+        Corners may come in any order, and a box may reach over the image's border. A second box replaces the
+        first; clicks are answered anew with it.
+
+        Raises
+        ------
+        InputError
+            For a box without area or outside the image, or a model that takes no boxes; nothing is recorded.
+        SaveError
+            When the journal cannot be written; nothing is changed then.
         """
         model = self._needed_model()
         if "box" not in model.card.prompts:
             raise InputError(
-                f"The model {model.card.name!r} does not take boxes; click on the object instead."
+                f"The model {model.card.name!r} does not take boxes; click on the object instead, or choose "
+                "a model that takes them."
             )
+        self.append_box(box, view)
+        return self.mask
+
+    def append_box(self, box: Box | Sequence[float], view: Window | None = None) -> None:
+        """Record a box; the mask follows by ``job``, ``Job.run`` (any thread) and ``finish``."""
         plane, value = locate_box(box, self.plane, self.source)
         self._do(Event("box", plane, self.plane, box=value, view=view))
-        return self.mask
+
+    def remove_box(self) -> None:
+        """Take the object's box away; its clicks are answered without."""
+        if self.current_box is None:
+            raise InputError("The object has no box that could be removed.")
+        self._do(Event("box", self.plane, self.plane))
 
     def move_click(self, index: int, point: Sequence[float]) -> None:
         """Put a click (counted from 0) elsewhere in its plane; the clicks after it are replayed."""
@@ -176,6 +201,52 @@ class Session(SessionState):
         """Drop the prompts of the open object; a chosen label stays chosen."""
         if not self._draft.is_empty:
             self._do(Event("reset", self.plane, self.plane))
+
+    def set_mask(self, mask: NDArray[np.bool_]) -> None:
+        """Take a painted mask, (Y, X) bool, as the open object of this plane; the next prompt drops it.
+
+        Raises InputError for another shape or an empty mask.
+        """
+        if mask.shape != self.source.shape:
+            raise InputError(f"The mask must have the plane's shape {self.source.shape}, got {mask.shape}.")
+        whole = Window.of_shape(self.source.shape)
+        region = Region.pack((tile, np.asarray(mask[tile.slices], np.bool_)) for tile in tiles_of(whole))
+        if not region.tiles:
+            raise InputError("The mask is empty; paint the object first.")
+        self._do(Event("mask", self.plane, self.plane, region=region))
+
+    def refine_edges(self, model: Refiner | str | Path) -> NDArray[np.bool_]:
+        """Make the open object's mask exact along its edges and return it, (Y, X) bool.
+
+        Works on what clicks, a box or `set_mask` gave; the refined mask stands until the next prompt.
+
+        Parameters
+        ----------
+        model : EdgeModel, or a name or checkpoint of one
+            For example "is5net-starter".
+
+        Raises
+        ------
+        InputError
+            Without an object, for a model that does not refine edges, or when refining lost the object;
+            nothing is recorded then.
+        """
+        self.finish_edges(self.edge_job(as_refiner(model)).run())
+        return self.mask
+
+    def edge_job(self, model: Refiner) -> EdgeJob:
+        """What ``refine_edges`` computes, for any thread: ``EdgeJob.run``, then ``finish_edges``."""
+        patch = self._computed()
+        if patch is None:
+            raise InputError("There is no object to refine; click on it first.")
+        return EdgeJob(self._revision, self.plane, self.source, patch, self._draft.box, model)
+
+    def finish_edges(self, result: EdgeResult) -> bool:
+        """Record a refined mask as the open object's; False when the session has moved on."""
+        if result.revision != self._revision:
+            return False
+        self._do(Event("mask", result.plane, self.plane, region=result.region))
+        return True
 
     def choose_label(self, label: int | None) -> None:
         """Label of this plane's open object: a known one, to add to it, or None for the next free."""

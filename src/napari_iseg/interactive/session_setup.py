@@ -34,7 +34,7 @@ def new_setup(
     image: Any,
     labels: LabelStore | None,
     folder: Path | None,
-    image_path: str | None,
+    image_record: Mapping[str, Any],
     options: dict[str, Any],
 ) -> Setup:
     """The parts of a new session; see ``Session``."""
@@ -50,7 +50,7 @@ def new_setup(
     first = labels.next_label() if labels is not None else 1
     made = None
     if folder is not None:
-        made = SessionFolder.create(folder, _info(image, labels, shape, folder, image_path, options))
+        made = SessionFolder.create(folder, _info(image, labels, shape, folder, image_record, options))
         made.journal.append({"start": {"plane": list(plane), "next_label": first}})
     if labels is None:
         labels = LabelStore(shape, path=made.path / LABELS if made is not None else None)
@@ -102,7 +102,7 @@ def _info(
     labels: LabelStore | None,
     shape: tuple[int, ...],
     folder: Path,
-    image_path: str | None,
+    image_record: Mapping[str, Any],
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """What session.toml says: how to recognise the image, and how to make the labels again."""
@@ -115,8 +115,7 @@ def _info(
     ):
         stored["path"] = str(labels.path.resolve())
     described: dict[str, Any] = {"options": {k: _toml(v) for k, v in options.items() if v is not None}}
-    if image_path:
-        described["path"] = image_path
+    described |= {name: value for name, value in image_record.items() if value}
     for name in ("shape", "dtype"):
         if hasattr(image, name):
             described[name] = _toml(getattr(image, name)) if name == "shape" else str(image.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from napari_iseg.interactive.patch import Patch
 from napari_iseg.interactive.points import checked_plane
 from napari_iseg.interactive.session_events import SessionEvents
 from napari_iseg.interactive.session_setup import Setup, plain
-from napari_iseg.prompts import Click
+from napari_iseg.labels.regions import Region
+from napari_iseg.prompts import Box, Click
 
 if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
@@ -46,6 +47,7 @@ class SessionState:
         self._threshold = setup.threshold
         self._recorded = (setup.model, dict(setup.inference or {}))
         self._revision = 0
+        self._masked: tuple[Region, Patch] | None = None  # the patch of the present mask, made once
         self._model: Model | None = None
         self.model = model
 
@@ -79,6 +81,11 @@ class SessionState:
         return self._draft.prompts.clicks
 
     @property
+    def current_box(self) -> Box | None:
+        """The box of the open object of this plane."""
+        return self._draft.prompts.box
+
+    @property
     def object_id(self) -> int:
         """The label that ``commit`` would give to the open object."""
         return self._draft.label or self._ledger.history.now.next_label
@@ -102,6 +109,11 @@ class SessionState:
     @property
     def patch(self) -> Patch | None:
         """The current object on the grid of its area; None without one or before it is computed."""
+        region = self._draft.mask
+        if region is not None:
+            if self._masked is None or self._masked[0] is not region:
+                self._masked = region, Patch.of_region(region)
+            return self._masked[1]
         state = self._engine.state(self.plane, self._draft)
         return Patch.of(state, self.threshold) if state is not None else None
 
@@ -162,11 +174,18 @@ class SessionState:
         self._engine.forget(self._revision + 1)
         self._bump()
 
+    @property
+    def recorded_model(self) -> tuple[str, dict[str, Any]]:
+        """Name and inference settings of the model used last, as recorded; "" before there was one."""
+        return self._recorded[0], dict(self._recorded[1])
+
     # For a viewer: record first, compute elsewhere, accept if still wanted
 
     def job(self) -> Job | None:
         """What must be computed for the open object; None when its mask is known or there are no prompts."""
-        if self._draft.is_empty or self._engine.state(self.plane, self._draft) is not None:
+        if self._draft.is_empty or self._draft.mask is not None:
+            return None
+        if self._engine.state(self.plane, self._draft) is not None:
             return None
         model = self._needed_model()  # may be loaded now, which is a new revision
         return self._engine.job(self._revision, model, self.plane, self._draft)

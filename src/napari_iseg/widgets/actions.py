@@ -49,6 +49,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("delete", "Delete object", "Shift-D", "Remove a committed object."),
     Action("probability", "Probability", "P", "Show or hide how sure the model is, pixel by pixel."),
     Action("save", "Save labels…", "", "Write all committed objects to a TIFF or OME-Zarr file."),
+    Action(
+        "open_session", "Open session…", "", "Go on where an earlier session ended, undo history included."
+    ),
+    Action(
+        "save_session", "Save session as…", "", "Record this session in a folder of your choice from now on."
+    ),
 )
 
 

@@ -18,6 +18,7 @@ from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
 from napari_iseg.widgets.options import Options
 from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.reports import report, warn
+from napari_iseg.widgets.session_files import SessionFiles
 from napari_iseg.widgets.sessions import SessionPlan
 from napari_iseg.widgets.view import DockView
 from napari_iseg.widgets.worker import Worker
@@ -25,8 +26,6 @@ from napari_iseg.widgets.worker import Worker
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Layer
-
-    from napari_iseg.interactive.session import Session
 
 
 class ClickController:
@@ -59,9 +58,11 @@ class ClickController:
         self._with_probability = False
         self._news = ""  # what the last command has to say; shown until the next one
         self._editors: dict[tuple[Image, PlaneAxes], Editor] = {}
-        self._autosave = autosave
-        self._hands = Hands(self.click_world, self._key_pressed, self._say, modifier)
-        self._closed = self._switching = self._loading = False
+        self.autosave = autosave
+        self._hands = Hands(self.click_world, self._key_pressed, self.say, modifier)
+        self.files = SessionFiles(self)
+        self.loading = ""  # what is read in the background for all images, in words
+        self._closed = self._switching = False
         viewer.dims.events.order.connect(self._follow_dims)
         viewer.dims.events.ndisplay.connect(self._follow_dims)
         viewer.dims.events.ndim.connect(self._follow_dims)
@@ -117,6 +118,9 @@ class ClickController:
         if name == "toggle_sign":
             self.choose_sign(not self.positive)
             return
+        if name == "open_session":
+            self.files.ask_and_open()
+            return
         editor = self.editor
         if editor is None:
             self.view.set_status(self._hint())
@@ -135,9 +139,11 @@ class ClickController:
             if editor.clicks:
                 editor.commit()
             else:
-                self._say("There is nothing to commit; click on an object first.")
+                self.say("There is nothing to commit; click on an object first.")
         elif name == "save":
-            self._save(editor)
+            self.files.export(editor)
+        elif name == "save_session":
+            self.files.ask_and_save(editor)
         elif name in ("undo", "redo", "reset"):
             getattr(editor, name)()
 
@@ -156,7 +162,7 @@ class ClickController:
     def preload(self) -> None:
         """Load the model before the first click; should that fail, the first click will say why."""
         if self.choice.key is not None and not self.worker.busy:
-            self._loading = True
+            self.loading = "Loading the model"
             self.worker.submit_task(lambda _cancelled: self._load(), self._preloaded, self._preloaded)
             self._update()
 
@@ -166,10 +172,15 @@ class ClickController:
         return self.choice.load()
 
     def _preloaded(self, _outcome: Any) -> None:
-        self._loading = False
+        self.loading = ""
         if self.editor is not None and self.editor.layers.are_shown:
             self.editor.layers.add_current()
         self._update()
+
+    @property
+    def editors(self) -> tuple[Editor, ...]:
+        """Those of all images that were worked on."""
+        return tuple(self._editors.values())
 
     @property
     def layers_of_ours(self) -> set[Layer]:
@@ -214,7 +225,7 @@ class ClickController:
             return
         where = scene.locate(editor.layers.image, editor.layers.axes, position)
         if where is None:
-            self._say("That was outside the image; click on it.")
+            self.say("That was outside the image; click on it.")
             return
         plane, row, col = where
         view = scene.visible_window(editor.layers.image, editor.layers.axes)
@@ -227,12 +238,12 @@ class ClickController:
         """Reopen or delete the committed object at a world position."""
         editor = self.editor
         if editor is None or editor.session is None:
-            self._say("Nothing is committed yet.")
+            self.say("Nothing is committed yet.")
             return
         where = scene.locate(editor.layers.image, editor.layers.axes, position)
         label = 0 if where is None else editor.label_at(*where)
         if label == 0:
-            self._say("There is no committed object; point at one.")
+            self.say("There is no committed object; point at one.")
         elif name == "delete":
             editor.delete(label)
         else:
@@ -268,13 +279,13 @@ class ClickController:
 
     def _editor_of(self, image: Image, axes: PlaneAxes) -> Editor:
         if (image, axes) not in self._editors:
-            plan = SessionPlan.of(image, axes, self._autosave)
+            plan = SessionPlan.of(image, axes, self.autosave)
             editor = Editor(
                 ClickLayers(self.viewer, image, axes), self.worker, lambda: plan.open(self._load())
             )
             editor.quiet = self._hands.quiet
             editor.changed.connect(self._update)
-            editor.failed.connect(self._failed)
+            editor.failed.connect(self.fail)
             self._editors[image, axes] = editor
         return self._editors[image, axes]
 
@@ -330,35 +341,15 @@ class ClickController:
             editor.use_model(self.choice.load, text)
         self._update()
 
-    def _save(self, editor: Editor) -> None:
-        image = editor.layers.image
-        like = image.source.path if image.source is not None else None
-
-        def write(session: Session, path: Path) -> Path:
-            from napari_iseg.labels.export import export_labels
-
-            return export_labels(session.labels, path, like=like)
-
-        def save(path: Path) -> None:
-            editor.run_on_session(
-                f"Saving {path.name}",
-                lambda session: write(session, path),
-                lambda saved: self._tell(f"Saved {saved}."),
-            )
-
-        self.view.ask_for_file(f"{image.name}_labels.tif", save)
-
-    def _say(self, sentence: str) -> None:
-        self._tell(sentence)
+    def say(self, sentence: str) -> None:
+        """Show a sentence in the status line until the next command."""
+        self._news = sentence
         self._update()
 
-    def _tell(self, sentence: str) -> None:
-        """Keep a sentence in the status line until the next command."""
-        self._news = sentence
-
-    def _failed(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """Tell the user what went wrong; a model that cannot be loaded is replaced by the one before."""
         report(error)
-        self._tell(str(error) if isinstance(error, IsegError) else f"That failed: {error}")
+        self._news = str(error) if isinstance(error, IsegError) else f"That failed: {error}"
         usable = self.choice.fall_back(error)
         if usable is not None:
             self.view.set_model(usable.name, usable.device)
@@ -385,8 +376,8 @@ class ClickController:
         if editor is not None and editor.last_commit is not None:
             label, kept = editor.last_commit
             editor.last_commit = None
-            self._tell(guidance.after_commit(label, kept))
-        self.view.set_activity(activity or ("Loading the model" if self._loading else ""))
+            self._news = guidance.after_commit(label, kept)
+        self.view.set_activity(activity or self.loading)
         if session is not None and editor is not None and not editor.busy_with_task:
             if session.model is not None and self.choice.adopt(session.model):
                 self.view.set_options(self.choice.options)

@@ -25,10 +25,12 @@ from superqt import QCollapsible
 
 from napari_iseg.widgets.actions import help_table
 from napari_iseg.widgets.click_controller import ClickController
-from napari_iseg.widgets.dock_parts import ActionButtons, ModelBox, OptionsBox, small_label
+from napari_iseg.widgets.dock_parts import ActionButtons, OptionsBox, small_label
+from napari_iseg.widgets.model_box import ModelBox
 from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
 from napari_iseg.widgets.options import Options
 from napari_iseg.widgets.preferences import Preferences
+from napari_iseg.widgets.session_files import SUFFIX
 
 if TYPE_CHECKING:
     import napari
@@ -117,9 +119,31 @@ class ClickDock(QWidget):
         dialog = QFileDialog(self, "Save labels", suggestion, "TIFF (*.tif *.tiff);;OME-Zarr (*.zarr)")
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.setDefaultSuffix("tif")
+        self._ask(dialog, then)
+
+    def show_images(self) -> None:
+        """Bring the list of images up to date."""
+        self._list_images()
+
+    @staticmethod
+    def _ask(dialog: QFileDialog, then: Callable[[Path], None]) -> None:
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.fileSelected.connect(lambda chosen: then(Path(chosen)))
         dialog.open()
+
+    def ask_for_folder(self, title: str, start: str, then: Callable[[Path], None]) -> None:
+        """Ask for a folder that is there; the window stays usable."""
+        dialog = QFileDialog(self, title, start)
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.setOption(QFileDialog.Option.ShowDirsOnly)
+        self._ask(dialog, then)
+
+    def ask_for_new_folder(self, title: str, suggestion: str, then: Callable[[Path], None]) -> None:
+        """Ask for the name of a folder to make; the window stays usable."""
+        dialog = QFileDialog(self, title, suggestion, f"Session (*{SUFFIX})")
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix(SUFFIX.removeprefix("."))
+        self._ask(dialog, then)
 
     # -- Qt --
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
-    QComboBox,
     QFormLayout,
     QGridLayout,
     QHBoxLayout,
@@ -24,7 +19,6 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledDoubleSlider
 from superqt.utils import qdebounced
 
-from napari_iseg.backends.cards import ModelCard
 from napari_iseg.widgets.actions import ACTIONS, action
 from napari_iseg.widgets.options import Options
 
@@ -34,6 +28,7 @@ BUTTONS = (
     ("next_label", "pick"),
     ("probability", "delete"),
     ("save",),
+    ("open_session", "save_session"),
 )
 
 
@@ -45,100 +40,6 @@ def small_label(text: str = "") -> QLabel:
     label.setOpenExternalLinks(True)
     label.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     return label
-
-
-class ModelBox(QWidget):
-    """The list of models; those without weights here are grey and say how to get them.
-
-    Signals
-    -------
-    chosen(object)
-        The card, chosen by the user.
-    """
-
-    chosen = Signal(object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._cards: list[ModelCard] = []
-        self.combo = QComboBox()
-        self.combo.setToolTip("The model that answers clicks. Grey ones are not on this machine yet.")
-        self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.combo.setMinimumContentsLength(14)
-        self.about = small_label()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.combo)
-        layout.addWidget(self.about)
-        self.combo.activated.connect(self._activated)
-
-    @property
-    def card(self) -> ModelCard | None:
-        """The chosen card."""
-        index = self.combo.currentIndex()
-        return self._cards[index] if 0 <= index < len(self._cards) else None
-
-    @property
-    def local_cards(self) -> list[ModelCard]:
-        """Those whose weights are on this machine."""
-        return [card for card in self._cards if card.is_local]
-
-    def add_file(self, path: Path) -> None:
-        """Add a checkpoint file without a card to the list; it is recognised when it is loaded."""
-        size = path.stat().st_size if path.is_file() else 0
-        card = ModelCard(
-            name=str(path),
-            backend="",
-            variant="",
-            title=path.name,
-            weights=path.name,
-            size_bytes=size,
-            folder=path.parent,
-        )
-        self._cards.append(card)
-        self.combo.addItem(card.title)
-
-    def set_cards(self, cards: Sequence[ModelCard], how_to_get: Sequence[str]) -> None:
-        """Fill the list; the first card that is here becomes the chosen one (without a signal)."""
-        self._cards = list(cards)
-        self.combo.clear()
-        model = self.combo.model()
-        assert isinstance(model, QStandardItemModel)
-        for row, (card, hint) in enumerate(zip(cards, how_to_get, strict=True)):
-            here = card.is_local
-            self.combo.addItem(card.title or card.name)
-            item = model.item(row)
-            item.setEnabled(here)
-            item.setToolTip(card.good_at or card.description if here else f"Not on this machine: {hint}.")
-        local = [row for row, card in enumerate(cards) if card.is_local]
-        self.combo.setCurrentIndex(local[0] if local else -1)
-        self._describe()
-
-    def set_chosen(self, name: str) -> None:
-        """Choose a model without a signal."""
-        names = [card.name for card in self._cards]
-        if name in names:
-            self.combo.setCurrentIndex(names.index(name))
-            self._describe()
-
-    def _activated(self, _index: int) -> None:
-        self._describe()
-        if self.card is not None:
-            self.chosen.emit(self.card)
-
-    def _describe(self) -> None:
-        card = self.card
-        if card is None:
-            self.about.setText("No model is on this machine.")
-            return
-        licence = f'<a href="{card.licence_url}">{card.licence}</a>' if card.licence_url else card.licence
-        size = (
-            f"{card.size_bytes / 1e6:.0f} MB" if card.size_bytes >= 1e6 else f"{card.size_bytes / 1e6:.1f} MB"
-        )
-        facts = " · ".join(part for part in (licence, size) if part)
-        self.about.setText("<br>".join(part for part in (facts, card.good_at) if part))
-        self.about.setToolTip(card.description or card.name)
 
 
 class OptionsBox(QWidget):

@@ -174,6 +174,13 @@ class Editor:
         top, left = round(row), round(col)
         return int(self.session.labels.read(plane, Window(top, left, top + 1, left + 1))[0, 0])
 
+    def take(self, session: Session) -> None:
+        """Go on with another session of the same image; the present one is closed, and stays on the disk."""
+        if self.session is None and not self._task:
+            self._exchange(session)
+        else:
+            self._do(lambda: self._exchange(session), settled=True)
+
     def stop(self) -> None:
         """Give up the running prediction; its click stays and can be undone."""
         self._worker.cancel_newest()
@@ -263,6 +270,19 @@ class Editor:
                 self._later.popleft().run()
             except IsegError as error:
                 self.failed.emit(error)
+        self.show()
+
+    def _exchange(self, session: Session) -> None:
+        old, self.session = self.session, None
+        if old is not None:
+            old.events.disconnect()
+            self._worker.submit_task(lambda _cancelled: old.close(), lambda _: None, lambda _: None)
+        self.layers.forget_committed()
+        self.seconds = None
+        self._opened(session)
+        self._labels_changed = session.labels.next_label() > 1
+        if session.model is not None:
+            self._do(self._predict)
         self.show()
 
     def _opened(self, session: Session) -> None:

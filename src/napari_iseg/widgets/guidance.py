@@ -24,6 +24,7 @@ def possible(editor: Editor | None) -> dict[str, bool]:
         "delete": committed,
         "probability": editor is not None,
         "save": committed,
+        "save_session": session is not None,
     }
 
 

@@ -169,6 +169,11 @@ class ClickLayers:
         self.committed = layer
         self._insert_below(self.probability or self.current or self.points, layer)
 
+    def forget_committed(self) -> None:
+        """Take the layer of committed labels away; another label store takes its place."""
+        self._remove(self.committed)
+        self.committed = None
+
     def follow_image(self) -> None:
         """Move the clicks and the committed labels to where the image was moved."""
         placed = Placement.of(self.image).whole()

@@ -46,6 +46,10 @@ class ModelChoice:
         """Take other options."""
         self.options, self._options_chosen = options, True
 
+    def take(self, key: ModelKey, options: Options) -> None:
+        """Take the model and options of a session that was opened."""
+        self.key, self.options, self._options_chosen, self._working = key, options, True, key
+
     def adopt(self, model: Model) -> bool:
         """Take a loaded model's own options unless the user chose some; whether they are new."""
         own = Options.of_model(model)

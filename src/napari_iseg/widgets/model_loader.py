@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_iseg.backends import role
+
 if TYPE_CHECKING:
     from napari_iseg.backends.cards import ModelCard
     from napari_iseg.backends.model import Model
@@ -40,8 +42,8 @@ class ModelLoader:
         self._last: tuple[ModelKey, Model] | None = None
 
     def cards(self) -> list[ModelCard]:
-        """All models that are known: the starter first, then those on this machine, then the others."""
-        cards = self._store().list_models()
+        """All models that answer clicks: the starter first, then those on this machine, then the others."""
+        cards = [card for card in self._store().list_models() if role(card.backend) == "click"]
         return sorted(cards, key=lambda card: (not card.is_local, card.name != STARTER, card.name))
 
     def load(self, key: ModelKey) -> Model:

@@ -42,6 +42,24 @@ def shown_axes(viewer: napari.Viewer, image: Image) -> PlaneAxes:
     return PlaneAxes(image.ndim, rows, cols)
 
 
+def show_axes(viewer: napari.Viewer, image: Image, axes: PlaneAxes) -> None:
+    """Have the viewer display these axes of an image."""
+    viewer.dims.ndisplay = 2
+    extra = viewer.dims.ndim - image.ndim
+    shown = (axes.rows + extra, axes.cols + extra)
+    if tuple(sorted(viewer.dims.displayed)) != shown:
+        others = tuple(axis for axis in range(viewer.dims.ndim) if axis not in shown)
+        viewer.dims.order = (*others, *shown)
+
+
+def go_to(viewer: napari.Viewer, image: Image, axes: PlaneAxes, plane: Sequence[int]) -> None:
+    """Have the sliders show a plane of an image."""
+    point = image.data_to_world(axes.join(plane, 0.0, 0.0))
+    extra = viewer.dims.ndim - image.ndim
+    for axis in axes.leading:
+        viewer.dims.set_point(axis + extra, point[axis])
+
+
 def image_shape(image: Image) -> tuple[int, ...]:
     """Sizes of the full-resolution image without its colour axis."""
     shape = tuple(int(size) for size in (image.data[0] if image.multiscale else image.data).shape)

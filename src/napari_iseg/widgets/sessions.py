@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_iseg.errors import SaveError
+from napari_iseg.widgets.origin import Origin
 from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.scene import image_shape
 
@@ -25,12 +26,13 @@ class SessionPlan:
 
     Attributes
     ----------
-    name : of the layer; part of the journal's file name
+    name : of the layer; part of the session folder's name
     data : array or list of levels, finest first
     rgb : whether its last axis is colour
     axes : the plane that is clicked in
     space : keywords of the label store (shape, scale, ...), in the order leading axes, rows, cols
-    autosave : the folder of the journals, None for none
+    autosave : the folder of the session folders, None for none
+    origin : where the image came from
     """
 
     name: str
@@ -39,6 +41,7 @@ class SessionPlan:
     axes: PlaneAxes
     space: dict[str, Any]
     autosave: Path | None
+    origin: Origin
 
     @classmethod
     def of(cls, image: Image, axes: PlaneAxes, autosave: Path | None) -> SessionPlan:
@@ -56,7 +59,7 @@ class SessionPlan:
         ):  # napari's names for unnamed axes
             space["axes"] = [str(image.axis_labels[axis]) for axis in order]
         data = list(image.data) if image.multiscale else image.data
-        return cls(image.name, data, bool(image.rgb), axes, space, autosave)
+        return cls(image.name, data, bool(image.rgb), axes, space, autosave, Origin.of_layer(image))
 
     def open(self, model: Model) -> Session:
         """The session; reads a bounded sample of the image.
@@ -74,6 +77,8 @@ class SessionPlan:
             model,
             labels=LabelStore(**self.space),
             journal=self._journal(),
+            image_path=self.origin.path or None,
+            image_record=self.origin.record(),
             rgb=self.rgb,
             plane_axes=(self.axes.rows, self.axes.cols),
         )
@@ -89,4 +94,4 @@ class SessionPlan:
                 "choose another one in Preferences > Plugins > napari-iseg."
             ) from error
         stem = re.sub(r"\W+", "-", self.name).strip("-")[:40] or "image"
-        return self.autosave / f"{stem}-{datetime.now():%Y%m%d-%H%M%S-%f}.jsonl"
+        return self.autosave / f"{stem}-{datetime.now():%Y%m%d-%H%M%S-%f}.iseg"

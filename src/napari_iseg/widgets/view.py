@@ -33,5 +33,14 @@ class DockView(Protocol):
     def set_model(self, name: str, device: str) -> None:
         """The model in use."""
 
+    def show_images(self) -> None:
+        """The list of images, with the one in use chosen."""
+
+    def ask_for_folder(self, title: str, start: str, then: Callable[[Path], None]) -> None:
+        """Ask for a folder that is there, without blocking; call ``then`` with the answer."""
+
+    def ask_for_new_folder(self, title: str, suggestion: str, then: Callable[[Path], None]) -> None:
+        """Ask for the name of a folder to make, without blocking; call ``then`` with the answer."""
+
     def ask_for_file(self, suggestion: str, then: Callable[[Path], None]) -> None:
         """Ask where to save, without blocking; call ``then`` with the answer."""
