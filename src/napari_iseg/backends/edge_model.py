@@ -111,6 +111,16 @@ class EdgeModel:
         """What decides the answers beside the image, mask and box: for caches and journals."""
         return f"{self.card.name}:{self.card.sha256[:16]}:{self.precision}:{self.options}"
 
+    @property
+    def size(self) -> int:
+        """Side of the square that a window is resized to, in pixels."""
+        return self.options.size
+
+    @property
+    def threshold(self) -> float:
+        """A pixel is object where the probability is larger."""
+        return self.options.threshold
+
     def with_options(self, **options: Any) -> EdgeModel:
         """The same network run with other options (fields of `EdgeOptions`); nothing is copied."""
         other = object.__new__(EdgeModel)

@@ -128,11 +128,11 @@ def _index(draft: Draft, event: Event) -> int:
 
 def _clicked(draft: Draft, event: Event) -> Draft:
     assert event.click is not None
-    return replace(draft, marks=(*draft.marks, Placed(event.click, event.view)))
+    return replace(draft, marks=(*draft.marks, Placed(event.click, event.view)), mask=None)
 
 
 def _boxed(draft: Draft, event: Event) -> Draft:
-    return replace(draft, box=event.box, box_view=event.view)
+    return replace(draft, box=event.box, box_view=event.view, mask=None)
 
 
 def _moved(draft: Draft, event: Event) -> Draft:
@@ -142,7 +142,7 @@ def _moved(draft: Draft, event: Event) -> Draft:
 
 def _removed(draft: Draft, event: Event) -> Draft:
     index = _index(draft, event)
-    return replace(draft, marks=draft.marks[:index] + draft.marks[index + 1 :])
+    return replace(draft, marks=draft.marks[:index] + draft.marks[index + 1 :], mask=None)
 
 
 def _reset(draft: Draft, event: Event) -> Draft:  # noqa: ARG001 - all rules take the same
@@ -151,6 +151,10 @@ def _reset(draft: Draft, event: Event) -> Draft:  # noqa: ARG001 - all rules tak
 
 def _labelled(draft: Draft, event: Event) -> Draft:
     return replace(draft, label=event.label)
+
+
+def _masked(draft: Draft, event: Event) -> Draft:
+    return replace(draft, mask=event.region)
 
 
 def _committed(now: Snapshot, draft: Draft, event: Event) -> Step:
@@ -218,6 +222,7 @@ _DRAFT_RULES: Mapping[str, Callable[[Draft, Event], Draft]] = {
     "remove": _removed,
     "reset": _reset,
     "label": _labelled,
+    "mask": _masked,
 }
 _OBJECT_RULES: Mapping[str, Callable[[Snapshot, Draft, Event], Step]] = {
     "commit": _committed,

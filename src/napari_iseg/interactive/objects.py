@@ -21,17 +21,22 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The open object of a plane: its prompts, and the label it will get (None: the next free one)."""
+    """The open object of a plane: its prompts, and the label it will get (None: the next free one).
+
+    ``mask`` stands in place of the network's answer to the prompts: painted, or refined. The next prompt
+    drops it.
+    """
 
     marks: tuple[Placed, ...] = ()
     box: Box | None = None
     box_view: Window | None = None
     label: int | None = None
+    mask: Region | None = None
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no prompt."""
-        return not self.marks and self.box is None
+        """Whether there is neither a prompt nor a mask."""
+        return not self.marks and self.box is None and self.mask is None
 
     @property
     def prompts(self) -> Prompts:
@@ -67,11 +72,12 @@ class Event:
 
     ======== ================================================================
     click    click, view
-    box      box, view
+    box      box (None takes it away), view
     move     index, click (new position, same sign)
     remove   index
     reset    drops the prompts of the open object, which keeps its label
     label    label (None: the next free one) for the open object
+    mask     region (pixels of the open object, in place of the network's answer)
     commit   label, region (pixels given), taken (pixels other objects lose)
     delete   label
     reopen   label, index (which part; its plane is ``plane``)
@@ -135,4 +141,4 @@ def moved(draft: Draft, index: int, click: Click) -> Draft:
     """The draft with one click elsewhere."""
     marks = list(draft.marks)
     marks[index] = replace(marks[index], click=click)
-    return replace(draft, marks=tuple(marks))
+    return replace(draft, marks=tuple(marks), mask=None)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_iseg.interactive.state import State
-from napari_iseg.labels.regions import part_of, tiles_of
+from napari_iseg.labels.regions import Region, part_of, tight, tiles_of
 from napari_iseg.prompts import Window
 
 
@@ -40,6 +40,37 @@ class Patch:
         """The patch of a predictor's state."""
         mask = np.asarray(state.probability > threshold)
         return cls(state.area, state.scale, mask, state.probability, threshold)
+
+    @classmethod
+    def of_region(cls, region: Region) -> Patch:
+        """The patch of known pixels, at full resolution; the region must not be empty."""
+        window = region.window
+        assert window is not None
+        mask = np.zeros(window.shape, np.bool_)
+        for tile, pixels in region.masks():
+            mask[part_of(tile, window)] |= pixels
+        return cls(window, 1, mask, mask.astype(np.float32), 0.5)
+
+    @property
+    def extent(self) -> Window | None:
+        """The smallest window around the mask, up to ``scale`` - 1 pixels too large; None without pixels."""
+        inner = tight(Window(0, 0, *self.mask.shape), self.mask)
+        if inner is None:
+            return None
+        top, left = self.window.top, self.window.left
+        edges = (inner.top - 1, inner.left - 1, inner.bottom + 1, inner.right + 1) if self.scale > 1 else None
+        grid = inner if edges is None else Window(*edges)
+        scaled = Window(*(edge * self.scale for edge in (grid.top, grid.left, grid.bottom, grid.right)))
+        placed = Window(scaled.top + top, scaled.left + left, scaled.bottom + top, scaled.right + left)
+        return placed.intersect(self.window)
+
+    def full_mask(self, window: Window) -> NDArray[np.bool_]:
+        """The mask at full resolution, (rows, cols) of any ``window``; nothing lies outside the patch."""
+        mask = np.zeros(window.shape, np.bool_)
+        common = window.intersect(self.window)
+        if common.height and common.width:
+            mask[part_of(common, window)] = self.full(common) > self.threshold
+        return mask
 
     def full(self, window: Window) -> NDArray[np.float32]:
         """Probability at full resolution, (rows, cols) of ``window``, which must lie inside the patch.
