@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_iseg.evaluation.protocol import evaluate
+    from napari_iseg.fewshot.facade import FewShot
+    from napari_iseg.fewshot.propagate import propagate
     from napari_iseg.images import PlaneSource
     from napari_iseg.interactive.session import Session
     from napari_iseg.labels.store import LabelStore
@@ -17,17 +19,30 @@ if TYPE_CHECKING:
     from napari_iseg.weights.store import list_models, load_model
 
 __version__ = "0.1.0"
-__all__ = ["Box", "Click", "LabelStore", "PlaneSource", "Session", "evaluate", "list_models", "load_model"]
+__all__ = [
+    "Box",
+    "Click",
+    "FewShot",
+    "LabelStore",
+    "PlaneSource",
+    "Session",
+    "evaluate",
+    "list_models",
+    "load_model",
+    "propagate",
+]
 
 _HOMES = {
     "Box": "prompts",
     "Click": "prompts",
+    "FewShot": "fewshot.facade",
     "LabelStore": "labels.store",
     "PlaneSource": "images",
     "Session": "interactive.session",
     "evaluate": "evaluation.protocol",
     "list_models": "weights.store",
     "load_model": "weights.store",
+    "propagate": "fewshot.propagate",
 }
 
 

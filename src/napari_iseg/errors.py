@@ -36,4 +36,13 @@ class CancelledError(IsegError):
 
 
 class IncompleteError(IsegError, RuntimeError):
-    """Some units of a long run failed; everything else is done and kept, and the run can be resumed."""
+    """Some units of a long run failed; everything else is done and kept, and the run can be resumed.
+
+    Attributes
+    ----------
+    report : what was done, as the run would have returned it
+    """
+
+    def __init__(self, message: str, report: object = None) -> None:
+        super().__init__(message)
+        self.report = report

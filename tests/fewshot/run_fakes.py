@@ -92,7 +92,12 @@ class CopyFirst:
     needs_image: bool = False
 
     def predict_unit(
-        self, image: Any, position: Position, supports: Sequence[Support], labels: Sequence[int], previous: Any = None
+        self,
+        image: Any,
+        position: Position,
+        supports: Sequence[Support],
+        labels: Sequence[int],
+        previous: Any = None,
     ) -> Prediction:
         assert image is None
         nearest = min(supports, key=lambda s: abs(s.position[0] - position[0]))

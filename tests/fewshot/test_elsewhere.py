@@ -19,7 +19,9 @@ OPTIONS = {"tile": 16, "halo": 2, "probability": True}
 @pytest.fixture
 def volume_file(tmp_path: Path) -> zarr.Array:
     volume, _ = blobs()
-    array = zarr.create_array(tmp_path / "volume.zarr", shape=volume.shape, dtype=volume.dtype, chunks=(1, 24, 24))
+    array = zarr.create_array(
+        tmp_path / "volume.zarr", shape=volume.shape, dtype=volume.dtype, chunks=(1, 24, 24)
+    )
     array[...] = volume
     return array
 
@@ -34,7 +36,9 @@ def here(tmp_path: Path, volume_file: zarr.Array) -> dict[str, bytes]:
     return files_of(out)
 
 
-def test_two_processes_one_of_which_dies(tmp_path: Path, volume_file: zarr.Array, here: dict[str, bytes]) -> None:
+def test_two_processes_one_of_which_dies(
+    tmp_path: Path, volume_file: zarr.Array, here: dict[str, bytes]
+) -> None:
     _, truth = blobs()
     fake = GreyPredictor(smear=True, die_once=tmp_path / "died", log=tmp_path / "log")
     propagate(volume_file, sparse(truth, 2), tmp_path / "rest.zarr", fake, workers=2, **OPTIONS)
@@ -51,7 +55,9 @@ def test_what_cannot_be_handed_over_is_refused(tmp_path: Path) -> None:
         propagate(volume, sparse(truth, 2), tmp_path / "rest.zarr", fake, workers=2)
 
 
-def test_a_dask_cluster_that_loses_a_worker(tmp_path: Path, volume_file: zarr.Array, here: dict[str, bytes]) -> None:
+def test_a_dask_cluster_that_loses_a_worker(
+    tmp_path: Path, volume_file: zarr.Array, here: dict[str, bytes]
+) -> None:
     from distributed import LocalCluster
 
     _, truth = blobs()
@@ -77,7 +83,9 @@ def test_a_scheduler_that_is_not_there(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("napari_iseg.fewshot.cluster._TIMEOUT", 1)
     volume, truth = blobs()
     with pytest.raises(InputError, match=r"No Dask scheduler answers at tcp://127.0.0.1:9"):
-        propagate(volume, sparse(truth, 2), tmp_path / "a.zarr", GreyPredictor(), scheduler="tcp://127.0.0.1:9")
+        propagate(
+            volume, sparse(truth, 2), tmp_path / "a.zarr", GreyPredictor(), scheduler="tcp://127.0.0.1:9"
+        )
 
 
 def test_units_that_fail_on_other_processes_are_named(tmp_path: Path, volume_file: zarr.Array) -> None:

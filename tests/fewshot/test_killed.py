@@ -15,7 +15,9 @@ SCRIPT = Path(__file__).with_name("run_script.py")
 
 
 def run(out: Path, log: Path, slow: float) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, str(SCRIPT), str(out), str(log), str(slow)], stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(out), str(log), str(slow)], stderr=subprocess.PIPE
+    )
 
 
 def lines(log: Path) -> int:

@@ -58,7 +58,12 @@ def test_spacing_decides_what_is_near(tmp_path: Path) -> None:
     volume, truth = blobs()
     seen = GreyPredictor()
     propagate(
-        volume, sparse(truth, 0), tmp_path / "rest.zarr", seen, scale=(5.0, 1.0, 1.0), units=("um", "um", "um")
+        volume,
+        sparse(truth, 0),
+        tmp_path / "rest.zarr",
+        seen,
+        scale=(5.0, 1.0, 1.0),
+        units=("um", "um", "um"),
     )
     assert [p[0] for p in seen.calls] == [5, 10, 15, 20]
     assert LabelStore.open(tmp_path / "rest.zarr").space.scale == (5.0, 1.0, 1.0)
@@ -194,14 +199,14 @@ def test_sequential_mode_hands_on_from_both_sides(tmp_path: Path) -> None:
 def test_units_that_fail_are_named_and_the_rest_is_done(tmp_path: Path) -> None:
     volume, truth = blobs()
     fake = GreyPredictor(fail_at=(4.0,))
-    with pytest.raises(IncompleteError, match=r"1 of 5 units .* plane 4 \(RuntimeError: the network has a bad day\)"):
+    with pytest.raises(
+        IncompleteError, match=r"1 of 5 units .* plane 4 \(RuntimeError: the network has a bad day\)"
+    ):
         propagate(volume, sparse(truth, 2), tmp_path / "rest.zarr", fake)
     assert [p[0] for p in fake.calls].count(4) == 3
     found = result(tmp_path / "rest.zarr")
     assert np.array_equal(found[:4], truth[:4])
-    report = propagate(
-        volume, sparse(truth, 2), tmp_path / "rest.zarr", GreyPredictor(), existing="resume"
-    )
+    report = propagate(volume, sparse(truth, 2), tmp_path / "rest.zarr", GreyPredictor(), existing="resume")
     assert (report.computed, report.kept) == (1, 4)
     assert np.array_equal(result(tmp_path / "rest.zarr"), truth)
 
@@ -228,7 +233,9 @@ def test_cancelled_and_resumed_is_equal_to_never_cancelled(tmp_path: Path) -> No
     volume, truth = blobs()
     options = {"tile": 16, "halo": 2, "probability": True}
     (tmp_path / "whole").mkdir()
-    propagate(volume, sparse(truth, 2), tmp_path / "whole" / "rest.zarr", GreyPredictor(smear=True), **options)
+    propagate(
+        volume, sparse(truth, 2), tmp_path / "whole" / "rest.zarr", GreyPredictor(smear=True), **options
+    )
     out = tmp_path / "rest.zarr"
     rounds = 0
     while True:

@@ -7,15 +7,16 @@ from typing import Annotated
 
 import typer
 
-from napari_iseg.errors import IsegError
+from napari_iseg.errors import IncompleteError, IsegError
 
 BAD_INPUT = 2
 UNEXPECTED = 1
+INCOMPLETE = 3
 STOPPED = 130
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run ``napari-iseg``: exit code 0, or 2 after bad input, or 1 after anything unexpected."""
+    """Run ``napari-iseg``: exit code 0; 2 after bad input, 3 when a part failed, 1 after anything unexpected."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given  # wherever it stands: people add it at the end of the line that failed
     command = typer.main.get_command(build_app())
@@ -40,7 +41,7 @@ def _explain(error: Exception) -> int:
     """Say in one line what went wrong; answers with the exit code."""
     if isinstance(error, IsegError):
         _complain(str(error))
-        return BAD_INPUT
+        return INCOMPLETE if isinstance(error, IncompleteError) else BAD_INPUT
     usage = getattr(error, "format_message", None)  # an option or argument that typer refused
     if usage is not None:
         context = getattr(error, "ctx", None)
@@ -58,7 +59,7 @@ def _explain(error: Exception) -> int:
 
 def build_app() -> typer.Typer:
     """All commands. What they work with (torch above all) is imported when one of them runs."""
-    from napari_iseg.cli import demo, evaluate, models, segment, train
+    from napari_iseg.cli import demo, evaluate, models, propagate, segment, train
 
     app = typer.Typer(
         add_completion=False,
@@ -69,6 +70,7 @@ def build_app() -> typer.Typer:
     app.callback(help="Interactive segmentation for science: click an object, get its mask.")(_options)
     app.command()(demo.demo)
     app.command()(segment.segment)
+    app.command()(propagate.propagate)
     app.add_typer(models.app, name="models")
     app.command()(train.train)
     app.command()(evaluate.evaluate)

@@ -185,8 +185,9 @@ def propagate(
         named = "; ".join(f"{failure.where} ({failure.reason})" for failure in report.failed[:5])
         more = f" and {len(report.failed) - 5} more" if len(report.failed) > 5 else ""
         raise IncompleteError(
-            f"{len(report.failed)} of {report.units} units of {report.out} failed: {named}{more}; the rest is done, "
-            "resume to try them again."
+            f"{len(report.failed)} of {report.units} units of {report.out} failed: {named}{more}; the rest is "
+            "done, resume to try them again.",
+            report,
         )
     return report
 

@@ -25,7 +25,7 @@ class SupportRef:
 
     Attributes
     ----------
-    key : "12", "3,12" or with a tile "12@0,384"
+    key : "12", "3,12", "scene", or with a tile "12@0,384"
     plane, window : where; ``position`` is the plane's, physical
     labels : painted or positively clicked here
     whole : every pixel of its plane is known, so the plane is never predicted
@@ -70,7 +70,7 @@ class SupportStore:
         clicks : (label, click) in pixels of the plane
         """
         image = source.read(window, plane)
-        key = ",".join(map(str, plane))
+        key = ",".join(map(str, plane)) or "scene"
         if window.shape != source.shape:
             key = f"{key}@{window.top},{window.left}"
         own = tuple(
@@ -126,7 +126,7 @@ class SupportStore:
             ) from error
 
     def _path(self, key: str, version: int) -> Path:
-        return self.folder / f"{key or 'scene'}-{version:016x}.npz"
+        return self.folder / f"{key}-{version:016x}.npz"
 
 
 def _version(image: Any, mask: Labels, clicks: Sequence[tuple[int, Click]], accepted: bool) -> int:

@@ -1,0 +1,209 @@
+"""``napari-iseg propagate``: a few annotated slices or tiles in, all of them out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_iseg.cli.common import console, print_json, progress, whole_numbers
+from napari_iseg.errors import IncompleteError, InputError
+
+if TYPE_CHECKING:
+    from napari_iseg.cli.reading import Opened
+    from napari_iseg.fewshot.propagate import RunReport
+    from napari_iseg.images import PlaneSource
+
+DEFAULT_MODEL = "ifsenet-starter"
+
+
+def propagate(
+    volume: Annotated[Path, typer.Argument(help="Image: TIFF, OME-Zarr, zarr, ...", show_default=False)],
+    labels: Annotated[
+        Path,
+        typer.Argument(help="Labels of a few slices or places, same shape; 0: none.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Argument(help="OME-Zarr group to write, ends in .zarr.", show_default=False)],
+    model: Annotated[str, typer.Option("--model", "-m", help="Few-shot model or baseline.")] = DEFAULT_MODEL,
+    axis: Annotated[str | None, typer.Option(help="Slicing axis: name or number; third from last.")] = None,
+    planes: Annotated[
+        str | None, typer.Option(metavar="FROM:TO", help="Slices to do, 100:300 or 3,7,9; all without it.")
+    ] = None,
+    only: Annotated[str | None, typer.Option(metavar="L,L", help="Labels to look for.")] = None,
+    tile: Annotated[int, typer.Option(min=8, help="Side of a window; smaller planes are one piece.")] = 512,
+    halo: Annotated[int, typer.Option(min=0, help="Overlap to each side of a window.")] = 64,
+    memory: Annotated[str, typer.Option(help="Budget of one worker.")] = "2 GB",
+    partial_labels: Annotated[
+        bool, typer.Option("--partial", help="Unlabelled pixels of annotated slices are unknown.")
+    ] = False,
+    sequential: Annotated[
+        bool, typer.Option("--sequential", help="Carry the answer from slice to slice, from both sides.")
+    ] = False,
+    probability: Annotated[bool, typer.Option("--probability", help="Keep probabilities too.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with OUT where it is begun.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+    objects: Annotated[
+        int | None, typer.Option(min=2, max=3, help="Also OUT_objects.zarr: objects in 2-D or 3-D.")
+    ] = None,
+    split: Annotated[
+        float | None, typer.Option(min=0, help="Split touching objects: necks this many pixels thinner.")
+    ] = None,
+    min_pixels: Annotated[int, typer.Option(min=1, help="Smallest object kept.")] = 1,
+    workers: Annotated[str, typer.Option(help="Processes: a number, or cuda:0,cuda:1.")] = "1",
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="tcp://...", help="Dask scheduler to work on.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the model; 0: as the library likes.")] = 0,
+    batch: Annotated[int, typer.Option(min=1, help="Windows per call of the model (GPU: 8).")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+) -> None:
+    """Segment a volume, time series or scene from a few annotated slices or tiles.
+
+    The run keeps its record in OUT.run: after a crash, `--resume` goes on; after a change of LABELS, it does
+    again only what depends on it. Exit code 3 means that some units failed; the message names them.
+
+    Example: napari-iseg propagate stack.tif three_slices.tif rest.zarr --planes 100:300
+    """
+    from napari_iseg.cli.reading import open_image
+    from napari_iseg.fewshot.components import separate_objects
+    from napari_iseg.fewshot.propagate import propagate as run
+
+    if resume and overwrite:
+        raise InputError("Give --resume or --overwrite, not both.")
+    opened = open_image(volume)
+    known = _labels(labels, opened)
+    with progress(f"segmenting {volume.name}", 100) as advance:
+        try:
+            report = run(
+                partial(open_plane_source, volume),
+                known,
+                out,
+                model,
+                planes=_planes(planes),
+                tile=tile,
+                halo=halo,
+                memory=memory,
+                scheduler=scheduler,
+                axis=axis,
+                scale=opened.scale,
+                axes=opened.axes,
+                translate=opened.translate,
+                units=opened.units,
+                only=whole_numbers(only, "--only", "1,2") if only is not None else None,
+                complete=not partial_labels,
+                sequential=sequential,
+                probability=probability,
+                existing="resume" if resume else "overwrite" if overwrite else "ask",
+                workers=int(workers) if workers.isdigit() else workers.split(","),
+                device=device,
+                precision=precision,
+                threads=threads,
+                batch=batch,
+                listener=_Bar(advance),
+            )
+        except IncompleteError as error:
+            if as_json:
+                print_json(_plain(volume, error.report))
+            raise
+    result = _plain(volume, report)
+    if objects is not None:
+        target = out.with_name(f"{out.name.removesuffix('.zarr')}_objects.zarr")
+        with progress("separating objects"):
+            count = separate_objects(out, target, ndim=objects, min_pixels=min_pixels, split=split)
+        result["objects"] = {"out": target, "count": count}
+    if as_json:
+        print_json(result)
+        return
+    _say(report, result)
+
+
+def open_plane_source(path: Path, plane_axes: tuple[int, int] | None) -> PlaneSource:
+    """Open an image file; worker processes call this, each for itself.
+
+    Parameters
+    ----------
+    plane_axes : axes of rows and columns, counted without the channel axis; None: the last two
+    """
+    from napari_iseg.cli.reading import open_image
+    from napari_iseg.fewshot.frame import Frame
+    from napari_iseg.fewshot.given import GivenImage
+    from napari_iseg.images import PlaneSource as Source
+
+    opened = open_image(path)
+    given = GivenImage(opened.image, opened.rgb or None, opened.channel_axis)
+    if plane_axes is None:
+        rgb: dict[str, Any] = {"rgb": opened.rgb or None, "channel_axis": opened.channel_axis}
+        return Source.wrap(
+            opened.image, **(rgb if opened.rgb or opened.channel_axis is not None else {"rgb": False})
+        )
+    steps = (1.0,) * len(opened.shape)
+    return given.opener(Frame(opened.shape, plane_axes[0], plane_axes[1], None, steps))()
+
+
+class _Bar:
+    """Shows progress as it is told; its unit is one percent."""
+
+    def __init__(self, advance: Any) -> None:
+        self._advance, self._shown = advance, 0.0
+
+    def __call__(self, entry: Any) -> None:
+        if hasattr(entry, "total") and entry.total:
+            now = 100 * (entry.done + entry.failed) / entry.total
+            self._advance(now - self._shown)
+            self._shown = now
+
+
+def _labels(path: Path, opened: Opened) -> Any:
+    """A label store with the image's shape, or the array of any image file."""
+    from napari_iseg.cli.reading import open_image
+    from napari_iseg.labels.store import LabelStore
+
+    if path.is_dir():
+        try:
+            return LabelStore.open(path)
+        except InputError:
+            pass  # a plain zarr array, or an image: its shape is checked like any other
+    found = open_image(path)
+    array = found.image[0] if isinstance(found.image, list) else found.image
+    if tuple(array.shape) != opened.shape:
+        raise InputError(
+            f"{path} has the shape {tuple(array.shape)} but the image needs labels of {opened.shape}; give "
+            "labels of the whole volume, with 0 where nothing is annotated."
+        )
+    return array
+
+
+def _planes(text: str | None) -> Sequence[int] | slice | None:
+    if text is None:
+        return None
+    if ":" in text:
+        ends = [part.strip() for part in text.split(":")]
+        if len(ends) != 2 or not all(end.isdigit() or not end for end in ends):
+            raise InputError(f"--planes {text!r} is not understood; write it as --planes 100:300.")
+        low, high = (int(end) if end else None for end in ends)
+        return slice(low, high)
+    return whole_numbers(text, "--planes", "100:300")
+
+
+def _plain(volume: Path, report: Any) -> dict[str, Any]:
+    """A report as JSON values."""
+    return {"volume": volume, **asdict(report)}
+
+
+def _say(report: RunReport, result: dict[str, Any]) -> None:
+    console.print(
+        f"{report.units} units, {report.computed} computed, {report.kept} kept, mean trust {report.trust:.2f}, "
+        f"{report.seconds:.1f} s ({report.megapixels_per_second:.2f} megapixels/s)"
+    )
+    if report.next is not None:
+        where = ",".join(map(str, report.next.plane)) or f"row {report.next.window.top}"
+        console.print(f"annotate next: {where} ({report.next.reason})")
+    if "objects" in result:
+        console.print(f"{result['objects']['count']} objects in {result['objects']['out']}")
+    console.print(f"wrote {report.out}")

@@ -1,0 +1,112 @@
+"""``napari-iseg propagate`` as typed at a prompt."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_iseg.labels.store import LabelStore
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fewshot"))
+
+from run_fakes import GreyPredictor, blobs, sparse  # noqa: E402
+
+
+@pytest.fixture
+def grey(monkeypatch: pytest.MonkeyPatch) -> GreyPredictor:
+    """Every few-shot model is the fake one."""
+    fake = GreyPredictor()
+    monkeypatch.setattr("napari_iseg.fewshot.predictors._load", lambda *_: fake)
+    return fake
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path, Path]:
+    volume, truth = blobs()
+    metadata = {"axes": "ZYX", "spacing": 4.0, "unit": "um"}
+    tifffile.imwrite(tmp_path / "stack.tif", volume, imagej=True, resolution=(2, 2), metadata=metadata)
+    tifffile.imwrite(tmp_path / "some.tif", sparse(truth, 2).astype(np.uint16))
+    return tmp_path / "stack.tif", tmp_path / "some.tif", tmp_path / "rest.zarr"
+
+
+def test_three_files_make_all(run: Callable[..., Any], grey: GreyPredictor, files: tuple[Path, ...]) -> None:
+    ended = run("propagate", *files, "--json", "--objects", "3")
+    assert ended.code == 0, ended.err
+    assert ended.json["units"] == 5
+    assert ended.json["labels"] == [1, 2]
+    assert ended.json["objects"]["count"] == 2
+    made = LabelStore.open(files[2])
+    assert np.array_equal(made.levels[0][...], blobs()[1])
+    assert made.space.scale == (4.0, 0.5, 0.5)
+    assert [p[0] for p in grey.calls] == [4.0, 12.0, 0.0, 16.0]
+    assert LabelStore.open(files[2].with_name("rest_objects.zarr")).labels == (1, 2)
+
+
+def test_an_output_that_exists_is_asked_about(
+    run: Callable[..., Any], grey: GreyPredictor, files: tuple[Path, ...]
+) -> None:
+    assert run("propagate", *files).code == 0
+    asked = run("propagate", *files)
+    assert asked.code == 2
+    assert "exists already" in asked.err
+    assert run("propagate", *files, "--resume", "--json").json["computed"] == 0
+    assert run("propagate", *files, "--overwrite", "--json").json["computed"] == 5
+
+
+def test_some_slices_along_another_axis(
+    run: Callable[..., Any], grey: GreyPredictor, files: tuple[Path, ...]
+) -> None:
+    ended = run("propagate", *files, "--axis", "y", "--planes", "6:8", "--partial", "--json")
+    assert ended.code == 0, ended.err
+    assert ended.json["units"] == 2
+
+
+def test_a_failed_unit_is_exit_code_3_and_named(
+    run: Callable[..., Any], grey: GreyPredictor, files: tuple[Path, ...]
+) -> None:
+    grey.fail_at = (16.0,)
+    ended = run("propagate", *files, "--json")
+    assert ended.code == 3
+    assert "plane 4" in ended.err
+    assert ended.json["failed"] == [{"where": "plane 4", "reason": "RuntimeError: the network has a bad day"}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--planes", "a:b"), "--planes 'a:b' is not understood"),
+        (("--planes", "9"), "plane 9 does not exist"),
+        (("--resume", "--overwrite"), "not both"),
+        (("--axis", "w"), "no axis 'w'"),
+        (("--memory", "much"), "memory budget 'much'"),
+        (("--halo", "300"), "at most a third"),
+        (("--only", "7"), "holds the label 7"),
+    ],
+)
+def test_bad_options_are_one_sentence(
+    run: Callable[..., Any],
+    grey: GreyPredictor,
+    files: tuple[Path, ...],
+    arguments: tuple[str, ...],
+    sentence: str,
+) -> None:
+    ended = run("propagate", *files, *arguments)
+    assert ended.code == 2
+    assert sentence in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+    assert not files[2].exists()
+
+
+def test_labels_of_another_shape(
+    run: Callable[..., Any], grey: GreyPredictor, files: tuple[Path, ...]
+) -> None:
+    tifffile.imwrite(files[1], np.ones((24, 24), np.uint8))
+    ended = run("propagate", *files)
+    assert ended.code == 2
+    assert "needs labels of (5, 24, 24)" in ended.err

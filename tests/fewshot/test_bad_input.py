@@ -1,0 +1,172 @@
+"""What cannot be run is one clear sentence, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from run_fakes import CopyFirst, GreyPredictor, blobs, sparse
+
+from napari_iseg.errors import InputError, SaveError
+from napari_iseg.fewshot.output import Output
+from napari_iseg.fewshot.propagate import propagate
+from napari_iseg.fewshot.sizes import byte_count
+from napari_iseg.labels.store import LabelStore
+from napari_iseg.prompts import Click
+
+VOLUME, TRUTH = blobs()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"labels": np.zeros_like(TRUTH)}, "No slice or tile holds a label"),
+        ({"labels": None}, "No slice or tile holds a label"),
+        ({"labels": None, "clicks": {2: [(1, Click(3, 3, False))]}}, "only background clicks"),
+        ({"labels": None, "clicks": {9: [(1, Click(3, 3))]}}, "plane 9, which does not exist"),
+        ({"labels": None, "clicks": {2: [(1, Click(90, 3))]}}, "outside the plane"),
+        ({"labels": TRUTH}, "annotated already"),
+        ({"labels": sparse(TRUTH, 2), "planes": [2]}, "annotated already"),
+        ({"labels": sparse(TRUTH, 2)[:3]}, "does not go with labels|do not fit"),
+        ({"labels": TRUTH.astype(float)}, "whole numbers"),
+        ({"volume": VOLUME[:1], "labels": TRUTH[:1]}, "annotated already"),
+        ({"planes": [7]}, "does not exist"),
+        ({"planes": []}, "No plane was chosen"),
+        ({"tile": 4}, "at least 8 pixels"),
+        ({"memory": "1 MB"}, "too small for tiles of 24 x 24"),
+        ({"memory": "a lot"}, "not understood"),
+        ({"out": "rest.tif"}, "must end in .zarr"),
+        ({"existing": "guess"}, "existing must be one of"),
+        ({"only": [9]}, "No annotated slice or tile holds the label 9"),
+        ({"workers": 0}, "workers must be at least 1"),
+        ({"axis": 7}, "does not exist"),
+        ({"scale": (1.0, 1.0)}, "scale has 2 entries"),
+    ],
+)
+def test_refusals(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
+    given: dict[str, Any] = {"volume": VOLUME, "labels": sparse(TRUTH, 2), "out": "rest.zarr"} | change
+    given["out"] = tmp_path / given["out"]
+    with pytest.raises(InputError, match=sentence) as refused:
+        propagate(model=GreyPredictor(), **given)
+    assert "\n" not in str(refused.value)
+    assert not list(tmp_path.iterdir()), "a refusal leaves nothing behind"
+
+
+def test_copying_masks_within_a_scene_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="annotated"):
+        propagate(VOLUME[0], TRUTH[0], tmp_path / "rest.zarr", CopyFirst())
+
+
+def test_sequential_scene(tmp_path: Path) -> None:
+    labels = TRUTH[0].copy()
+    labels[:, 12:] = 0
+    with pytest.raises(InputError, match="no neighbouring slices"):
+        propagate(VOLUME[0], labels, tmp_path / "a.zarr", GreyPredictor(), sequential=True, complete=False)
+
+
+def test_an_output_that_exists_is_never_guessed_about(tmp_path: Path) -> None:
+    out = tmp_path / "rest.zarr"
+    LabelStore(TRUTH.shape, path=out)
+    with pytest.raises(InputError, match="say whether to resume it or to overwrite it"):
+        propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor())
+    with pytest.raises(InputError, match="cannot be resumed"):
+        propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor(), existing="resume")
+    foreign = tmp_path / "photos.zarr"
+    foreign.mkdir()
+    (foreign / "holiday.jpg").touch()
+    with pytest.raises(InputError, match="holds no labels"):
+        propagate(VOLUME, sparse(TRUTH, 2), foreign, GreyPredictor(), existing="overwrite")
+    assert (foreign / "holiday.jpg").exists()
+
+
+def test_the_annotations_are_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "labels.zarr"
+    store = LabelStore(TRUTH.shape, path=path)
+    store.levels[0][2] = TRUTH[2]
+    with pytest.raises(InputError, match="holds the annotations themselves"):
+        propagate(VOLUME, path, path, GreyPredictor(), existing="overwrite")
+    assert np.array_equal(store.levels[0][2], TRUTH[2])
+
+
+def test_other_settings_cannot_be_resumed(tmp_path: Path) -> None:
+    out = tmp_path / "rest.zarr"
+    propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor())
+    with pytest.raises(InputError, match=r"other settings \(halo, tile\)"):
+        propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor(), tile=16, halo=2, existing="resume")
+    assert np.array_equal(LabelStore.open(out).levels[0][...], TRUTH)
+
+
+def test_an_output_deleted_by_hand_is_made_anew(tmp_path: Path) -> None:
+    import shutil
+
+    out = tmp_path / "rest.zarr"
+    propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor())
+    shutil.rmtree(out)
+    report = propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor(), existing="resume")
+    assert report.computed == 5
+    assert np.array_equal(LabelStore.open(out).levels[0][...], TRUTH)
+
+
+def test_full_disk_in_mid_run_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, write = tmp_path / "rest.zarr", Output._sync
+    count = 0
+
+    def full(self: Output, *arguments: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, *arguments)
+
+    monkeypatch.setattr(Output, "_sync", full)
+    with pytest.raises(SaveError, match="No space left on device"):
+        propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor())
+    report = propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor(), existing="resume")
+    assert report.kept == 2
+    assert np.array_equal(LabelStore.open(out).levels[0][...], TRUTH)
+
+
+def test_a_target_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SaveError, match="does not exist"):
+        propagate(VOLUME, sparse(TRUTH, 2), tmp_path / "no" / "rest.zarr", GreyPredictor())
+
+
+def test_a_read_only_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_iseg.fewshot.preparing.os.access", lambda *_: False)
+    with pytest.raises(SaveError, match="cannot be written to"):
+        propagate(VOLUME, sparse(TRUTH, 2), tmp_path / "rest.zarr", GreyPredictor())
+
+
+def test_labels_changed_in_mid_run_do_not_change_the_run(tmp_path: Path) -> None:
+    labels = sparse(TRUTH, 2)
+
+    def remove(_: object) -> None:
+        labels[...] = 0
+
+    propagate(VOLUME, labels, tmp_path / "rest.zarr", GreyPredictor(), listener=remove)
+    assert np.array_equal(LabelStore.open(tmp_path / "rest.zarr").levels[0][...], TRUTH)
+
+
+@pytest.mark.parametrize("spoil", [lambda v: v.fill(0.5), lambda v: v.fill(np.nan), lambda v: v.fill(np.inf)])
+def test_constant_and_broken_slices_are_background(tmp_path: Path, spoil: Callable[[Any], None]) -> None:
+    volume = VOLUME.astype(np.float32)
+    spoil(volume[4])
+    propagate(volume, sparse(TRUTH, 2), tmp_path / "rest.zarr", GreyPredictor())
+    found = LabelStore.open(tmp_path / "rest.zarr").levels[0][...]
+    assert np.array_equal(found[:4], TRUTH[:4])
+    assert not found[4].any()
+
+
+def test_tile_larger_than_the_image_is_one_piece(tmp_path: Path) -> None:
+    report = propagate(VOLUME, sparse(TRUTH, 2), tmp_path / "rest.zarr", GreyPredictor(), tile=4096)
+    assert report.units == 5
+
+
+def test_sizes() -> None:
+    assert byte_count("2 GB") == 2 * 10**9
+    assert byte_count("1.5GiB") == 3 * 2**29
+    assert byte_count(1000) == 1000
