@@ -23,9 +23,9 @@ def adaptive_focal_loss(
     """Adaptive focal loss of each map, the mean over its pixels.
 
     With p the probability of a pixel's true class: the exponent g = gamma + 1 - mean of p over the object
-    grows where the object is badly found (``adaptive``); the focal weights (1 - p)^g are scaled by k, so that
-    they sum to the number of pixels divided by 1 + delta g (``normalise``); and alpha (1 - p)^(g + 1) is added
-    to each pixel's cross-entropy k (1 - p)^g CE. g and k carry no gradient, the weights do.
+    grows where the object is badly found (``adaptive``); the focal weights (1 - p)^g are scaled by k, so
+    that they sum to the number of pixels divided by 1 + delta g (``normalise``); and alpha (1 - p)^(g + 1)
+    is added to each pixel's cross-entropy k (1 - p)^g CE. g and k carry no gradient, the weights do.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def adaptive_focal_loss(
 
     Notes
     -----
-    Special cases: ``adaptive=False, normalise=False, alpha=0`` is the focal loss with balance ``epsilon``, with
-    ``gamma=0`` binary cross-entropy; ``adaptive=False, delta=0, alpha=0`` is the normalised focal loss.
+    Special cases: ``adaptive=False, normalise=False, alpha=0`` is the focal loss with balance ``epsilon``,
+    with ``gamma=0`` binary cross-entropy; ``adaptive=False, delta=0, alpha=0`` is the normalised focal loss.
 
     The authors' code raises 1 - p to the exponent as it is, whose gradient is NaN where p is 1 in float32 and
     the exponent below 1. Here powers are taken of its logarithm, which has the same values and a gradient for

@@ -80,9 +80,9 @@ class AdaptiveClickTask(ClickTask):
     """Click training with AdaptiveClick's objective.
 
     Terms, to be weighed in ``[loss.terms]``: ``adaptive_focal``, ``dice`` and ``class``, the published ones,
-    summed over all prediction sets. Ours: ``answer`` (default 0), the normalised focal and Dice loss of the sum
-    over queries that is the network's answer, which no published term looks at; and ``quality``, for networks
-    with a quality head.
+    summed over all prediction sets. Ours: ``answer`` (default 0), the normalised focal and Dice loss of the
+    sum over queries that is the network's answer, which no published term looks at; and ``quality``, for
+    networks with a quality head.
 
     The object is the one target of an image; with ``published = true`` copies of the background are others,
     see `published_targets`. As published there is one counted forward per batch, after clicks without
