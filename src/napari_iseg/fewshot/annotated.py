@@ -32,7 +32,8 @@ def occupied(
     Parameters
     ----------
     labels : array of ``frame.shape``
-    planes : only these; None: all, found chunk by chunk along the slicing axis
+    planes : only these; None: all. Of a zarr array on disk only the chunks that have a file are looked at, of
+        anything else everything, slab by slab along the slicing axis.
     """
     windows = list(tiles_of(Window.of_shape(frame.plane_shape), _SIDE))
     if planes is not None or frame.slicing is None:
@@ -40,6 +41,10 @@ def occupied(
             for window in windows:
                 if (read_plane(labels, frame, plane, window) > 0).any():
                     yield plane, window
+        return
+    boxes = written_boxes(labels)
+    if boxes is not None:
+        yield from sorted(_in_boxes(labels, frame, boxes), key=lambda found: (found[0], found[1].top))
         return
     thick = min(_chunk(labels, frame.slicing), _THICK)
     size = frame.shape[frame.slicing]
@@ -50,6 +55,44 @@ def occupied(
             for window in windows:
                 for offset in _filled(labels, frame, other, slice(start, stop), window):
                     yield _replaced(other, frame.place, start + int(offset)), window
+
+
+def written_boxes(labels: Any) -> list[tuple[slice, ...]] | None:
+    """The chunks of a zarr array on disk that have a file; None for any other array."""
+    import zarr
+    from zarr.storage import LocalStore
+
+    if not isinstance(labels, zarr.Array) or not isinstance(labels.store, LocalStore):
+        return None
+    if labels.metadata.zarr_format != 3 or labels.metadata.chunk_key_encoding.separator != "/":
+        return None
+    base = labels.store.root / labels.path / "c"
+    sides = labels.shards or labels.chunks
+    boxes = []
+    for file in sorted(base.rglob("*")):
+        parts = file.relative_to(base).parts
+        if len(parts) == len(sides) and all(part.isdigit() for part in parts):
+            starts = [int(part) * side for part, side in zip(parts, sides, strict=True)]
+            ends = [min(s + c, n) for s, c, n in zip(starts, sides, labels.shape, strict=True)]
+            boxes.append(tuple(slice(a, b) for a, b in zip(starts, ends, strict=True)))
+    return boxes
+
+
+def _in_boxes(labels: Any, frame: Frame, boxes: list[tuple[slice, ...]]) -> set[tuple[Plane, Window]]:
+    """(plane, window) of the labels in some boxes; windows are those of the fixed grid of 1024 pixels."""
+    found: set[tuple[Plane, Window]] = set()
+    whole = Window.of_shape(frame.plane_shape)
+    for box in boxes:
+        values = np.asarray(labels[box]) > 0
+        rows, cols = box[frame.rows], box[frame.cols]
+        hit = np.argwhere(values.any(axis=(frame.rows, frame.cols)))
+        area = Window(rows.start, cols.start, rows.stop, cols.stop)
+        for place in hit:
+            plane = tuple(box[axis].start + int(i) for axis, i in zip(frame.leading, place, strict=True))
+            for tile in tiles_of(area, _SIDE):
+                top, left = tile.top - tile.top % _SIDE, tile.left - tile.left % _SIDE
+                found.add((plane, Window(top, left, top + _SIDE, left + _SIDE).intersect(whole)))
+    return found
 
 
 def _filled(labels: Any, frame: Frame, plane: Plane, span: slice, window: Window) -> Array:

@@ -148,6 +148,14 @@ def given_clicks(
     return found or None
 
 
+def known_planes(store: LabelStore | None, frame: Frame) -> list[Plane] | None:
+    """Planes that a store in memory has objects in; None where they must be searched."""
+    default = (frame.rows, frame.cols) == (len(frame.shape) - 2, len(frame.shape) - 1)
+    if store is None or store.path is not None or not default or not store.labels:
+        return None
+    return sorted({trace.plane for label in store.labels for trace in store.traces_of(label)})
+
+
 def plane_list(
     planes: range | slice | Sequence[int] | Sequence[Plane] | None, frame: Frame
 ) -> list[Plane] | None:

@@ -14,7 +14,7 @@ from napari_iseg.fewshot.base import FewShotModel, UnitPredictor
 from napari_iseg.fewshot.control import Control
 from napari_iseg.fewshot.executors import Executor, Local
 from napari_iseg.fewshot.frame import Frame, Plane
-from napari_iseg.fewshot.given import GivenImage, GivenLabels, given_clicks, plane_list
+from napari_iseg.fewshot.given import GivenImage, GivenLabels, given_clicks, known_planes, plane_list
 from napari_iseg.fewshot.predictors import Described, describe
 from napari_iseg.fewshot.preparing import Prepared, Request, prepare
 from napari_iseg.fewshot.runner import Ended, Failure, Listener, Runner
@@ -156,7 +156,7 @@ def propagate(
             halo=halo,
             memory=memory,
             clicks=given_clicks(clicks, given.store, frame),
-            support_planes=plane_list(supports, frame),
+            support_planes=plane_list(supports, frame) or known_planes(given.store, frame),
             wanted=only,
             complete=complete,
             sequential=sequential,
