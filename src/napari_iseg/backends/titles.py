@@ -15,6 +15,7 @@ TITLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "AdaptiveClick",
             "objects whose clicks could mean several things; photographs and medical images",
         ),
+        "sam": ("Segment Anything", "a box or a few clicks; every click after the first is answered at once"),
         "ifsenet": ("IFSENet", "a few clicked slices or tiles become all"),
         "sam": ("Segment Anything", "a box or a few clicks; every click after the first is answered at once"),
     }
