@@ -1,0 +1,91 @@
+"""From label scores to predictions: one softmax, fixed points, and clicks that are never contradicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_iseg.fewshot.base import UNKNOWN, Image, Prediction, Support
+
+Float = npt.NDArray[np.float32]
+_ABSENT = -30.0  # logit of a label that is not there
+HONEST_RADIUS = 3.0  # pixels
+
+
+def content_of(image: Image) -> bytes:
+    """A digest of an image's pixels: equal for equal images only."""
+    digest = blake2b(digest_size=16)
+    digest.update(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.digest()
+
+
+def finite_image(image: Image) -> Image:
+    """The image with NaN and infinities as 0, in [0, 1]."""
+    cleaned: Image = np.clip(np.nan_to_num(image, nan=0.0, posinf=1.0, neginf=0.0), 0, 1, dtype=np.float32)
+    return cleaned
+
+
+def softmax_with_background(logits: Float, present: npt.NDArray[np.bool_]) -> Float:
+    """(L, H, W) logits against a background of 0 -> probabilities (L + 1, H, W); absent labels get none."""
+    kept = np.where(present[:, None, None], logits, _ABSENT)
+    whole = np.concatenate([np.zeros((1, *logits.shape[1:]), np.float32), kept])
+    whole -= whole.max(0)
+    np.exp(whole, out=whole)
+    result: Float = (whole / whole.sum(0)).astype(np.float32)
+    return result
+
+
+def with_known(probability: Float, support: Support, labels: Sequence[int]) -> Float:
+    """Probabilities that agree with a support: its painted pixels, and the surroundings of its clicks."""
+    fixed = probability.copy()
+    known = support.mask != UNKNOWN
+    for row, label in enumerate((0, *labels)):
+        # labels that were not asked for are background here
+        own = (support.mask == label) if row else ~np.isin(support.mask, list(labels))
+        fixed[row][known] = own[known]
+    for label, click in support.clicks:
+        if label not in labels:
+            continue
+        near = disk(click.row, click.col, support.shape) & ~known
+        row = list(labels).index(label) + 1
+        if click.positive:
+            fixed[:, near] = 0
+            fixed[row][near] = 1
+        else:
+            fixed[0][near] += fixed[row][near]
+            fixed[row][near] = 0
+    return fixed
+
+
+def disk(row: float, col: float, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """(H, W) bool: pixels within `HONEST_RADIUS` of a point."""
+    rows = np.arange(shape[0])[:, None] - row
+    cols = np.arange(shape[1])[None] - col
+    inside: npt.NDArray[np.bool_] = rows**2 + cols**2 <= HONEST_RADIUS**2
+    return inside
+
+
+def same_image(content: bytes, supports: Sequence[tuple[bytes, Support, Float]]) -> Prediction | None:
+    """The answer for an image that is a support's own: fixed points are never overwritten.
+
+    Parameters
+    ----------
+    supports : (content, support, its probabilities (L + 1, H, W))
+    """
+    for own, support, probability in supports:
+        if own == content:
+            presence = probability[1:].reshape(len(probability) - 1, -1).max(1)
+            trust = 1.0 if not (support.mask == UNKNOWN).any() else 0.9
+            return Prediction(probability.copy(), trust, presence)
+    return None
+
+
+def nothing(shape: tuple[int, int], count: int) -> Prediction:
+    """Background everywhere, for ``count`` labels."""
+    probability = np.zeros((count + 1, *shape), np.float32)
+    probability[0] = 1
+    return Prediction(probability, 0.0, np.zeros(count, np.float32))

@@ -1,0 +1,235 @@
+"""``iseg.FewShot``: annotate a few images, segment others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_iseg.errors import InputError
+from napari_iseg.fewshot.adapter import ModelPredictor
+from napari_iseg.fewshot.base import (
+    UNKNOWN,
+    FewShotModel,
+    Image,
+    Position,
+    Prediction,
+    Support,
+    UnitPredictor,
+    check_supports,
+)
+from napari_iseg.fewshot.feature_cache import FeatureCache
+from napari_iseg.fewshot.models import DEFAULT_MODEL, load_fewshot
+from napari_iseg.images import PlaneSource
+from napari_iseg.prompts import Click, Window
+
+PointLike = tuple[float, float, bool] | tuple[int, float, float, bool]
+_CACHE = 512 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What `FewShot.segment` answers.
+
+    Parameters
+    ----------
+    mask : (H, W) int32 label ids, 0 background
+    probability : (L + 1, H, W) float32, background first, then the labels in ascending order
+    labels : ids of the rows 1..L
+    trust : 0 to 1: how well the answer explains the supports back
+    presence : (L,) float32: whether each label is in the image at all
+    """
+
+    mask: npt.NDArray[np.int32]
+    probability: npt.NDArray[np.float32]
+    labels: tuple[int, ...]
+    trust: float
+    presence: npt.NDArray[np.float32]
+
+
+class FewShot:
+    """A few annotated images and a model that carries the annotation to others.
+
+    Parameters
+    ----------
+    model : name of a few-shot model or baseline (see `napari_iseg.fewshot.models.load_fewshot`), or one
+        that is loaded
+    device : "auto", "cpu", "cuda", ...
+    cache_bytes : features of images are kept, by content, up to so many bytes; the least used go first
+    wrap : how images are read, as of `PlaneSource.wrap`, for example ``channel_axis=0, bands=(3, 2, 1)``
+
+    Examples
+    --------
+    >>> fewshot = FewShot("training-free")                          # doctest: +SKIP
+    >>> fewshot.add_support(volume[10], mask=labels[10], position=10)  # doctest: +SKIP
+    >>> fewshot.segment(volume[12], position=12).mask               # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str | FewShotModel | UnitPredictor = DEFAULT_MODEL,
+        *,
+        device: str = "auto",
+        cache_bytes: int = _CACHE,
+        **wrap: Any,
+    ) -> None:
+        loaded = load_fewshot(model, device=device) if isinstance(model, str) else model
+        self.cache = FeatureCache(cache_bytes)
+        self.model: FewShotModel | None = None
+        self.predictor: UnitPredictor
+        if hasattr(loaded, "predict_unit"):
+            self.predictor = cast("UnitPredictor", loaded)
+        else:
+            self.model = loaded
+            self.predictor = ModelPredictor(self.model, self.cache)
+        self._wrap = wrap
+        self._supports: dict[str, Support] = {}
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        """All supports, in the order they were added."""
+        return tuple(self._supports.values())
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Labels painted or clicked on in any support, ascending."""
+        return tuple(sorted({label for support in self.supports for label in support.labels}))
+
+    def add_support(
+        self,
+        image: Any,
+        mask: npt.ArrayLike | None = None,
+        clicks: Sequence[PointLike] | None = None,
+        *,
+        label: int = 1,
+        position: float | Position = (),
+        accepted: bool = False,
+        key: str | None = None,
+    ) -> str:
+        """Add an annotated image, or replace the one of that key.
+
+        Parameters
+        ----------
+        image : (H, W), (H, W, 3 or 4), or what `PlaneSource.wrap` takes with the options given
+        mask : (H, W) label ids: 0 background, -1 unknown; boolean: True is ``label``
+        clicks : (row, col, positive) for ``label``, or (label, row, col, positive)
+        position : physical position along the stack; () where distance means nothing
+        accepted : the mask is right everywhere
+
+        Returns
+        -------
+        str
+            The support's key, for `remove_support`.
+
+        Raises
+        ------
+        InputError
+            Without mask and clicks, for a mask of another size, or for a click outside the image.
+        """
+        pixels = self._read(image)
+        shape = pixels.shape[:2]
+        if mask is None and not clicks:
+            raise InputError(
+                "A support needs a mask or clicks; give mask=... or clicks=[(row, col, True), ...]."
+            )
+        made = tuple(_click(point, label, shape) for point in clicks or ())
+        place = position if isinstance(position, tuple) else (float(position),)
+        name = key if key is not None else self._free_key()
+        version = self._supports[name].version + 1 if name in self._supports else 0
+        self._supports[name] = Support(
+            name,
+            pixels,
+            _mask(mask, label, (shape[0], shape[1])),
+            made,
+            place,
+            accepted,
+            version,
+            bool(place),
+        )
+        return name
+
+    def remove_support(self, key: str) -> None:
+        """Forget a support; InputError for a key that is not there."""
+        if key not in self._supports:
+            raise InputError(f"There is no support {key!r}; there are {', '.join(self._supports) or 'none'}.")
+        del self._supports[key]
+
+    def segment(self, image: Any, *, position: float | Position = ()) -> Segmentation:
+        """Segment an image by the supports given so far.
+
+        Raises
+        ------
+        InputError
+            Without a support, or when no support has a positive click or a painted pixel.
+        """
+        labels = self.labels
+        if not labels:
+            check_supports(self.supports, (1,))
+        check_supports(self.supports, labels)
+        place = position if isinstance(position, tuple) else (float(position),)
+        answer = self.predictor.predict_unit(self._read(image), place, self.supports, labels)
+        return _segmentation(answer, labels)
+
+    def segment_support(self, key: str) -> Segmentation:
+        """The mask of a support itself, from its clicks.
+
+        Raises
+        ------
+        InputError
+            For an unknown key, or a baseline, which cannot turn clicks into masks.
+        """
+        if key not in self._supports:
+            raise InputError(f"There is no support {key!r}; there are {', '.join(self._supports) or 'none'}.")
+        if self.model is None:
+            raise InputError(
+                f"The method {self.predictor.identity} cannot turn clicks into masks; paint a mask."
+            )
+        support, labels = self._supports[key], self.labels
+        features = self.cache.get(self.model.identity, support.image, self.model.encode)
+        return _segmentation(self.model.segment_support(support, features, labels), labels)
+
+    def _read(self, image: Any) -> Image:
+        source = image if isinstance(image, PlaneSource) else PlaneSource.wrap(image, **self._wrap)
+        if source.leading_shape:
+            raise InputError(
+                f"One image is needed, got a stack with leading axes {source.leading_shape}; use "
+                "iseg.propagate for a whole volume."
+            )
+        return source.read(Window.of_shape(source.shape))
+
+    def _free_key(self) -> str:
+        number = len(self._supports)
+        while str(number) in self._supports:
+            number += 1
+        return str(number)
+
+
+def _segmentation(answer: Prediction, labels: tuple[int, ...]) -> Segmentation:
+    return Segmentation(answer.mask(labels), answer.probability, labels, answer.trust, answer.presence)
+
+
+def _click(point: PointLike, label: int, shape: tuple[int, ...]) -> tuple[int, Click]:
+    own, row, col, positive = point if len(point) == 4 else (label, *point)
+    if int(own) < 1:
+        raise InputError(f"A click's label must be at least 1, got {own}.")
+    if not (-0.5 <= row < shape[0] - 0.5 and -0.5 <= col < shape[1] - 0.5):
+        raise InputError(
+            f"The click ({row}, {col}) lies outside the image of {shape[0]} x {shape[1]} pixels."
+        )
+    return int(own), Click(float(row), float(col), bool(positive))
+
+
+def _mask(mask: npt.ArrayLike | None, label: int, shape: tuple[int, int]) -> npt.NDArray[np.int32]:
+    if mask is None:
+        return np.full(shape, UNKNOWN, np.int32)
+    values = np.asarray(mask)
+    if values.shape != shape:
+        raise InputError(f"The mask has the shape {values.shape}, its image {shape}; they must be equal.")
+    if values.dtype == bool:
+        return np.where(values, label, 0).astype(np.int32)
+    if not np.issubdtype(values.dtype, np.integer):
+        raise InputError(f"A mask holds whole numbers or booleans, got {values.dtype}.")
+    return values.astype(np.int32)

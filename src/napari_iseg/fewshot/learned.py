@@ -1,0 +1,348 @@
+"""IFSENet as a few-shot model: features in half precision, supports' embeddings, queries one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_iseg.errors import InputError
+from napari_iseg.fewshot.answers import (
+    content_of,
+    finite_image,
+    nothing,
+    same_image,
+    softmax_with_background,
+    with_known,
+)
+from napari_iseg.fewshot.base import UNKNOWN, Image, Position, Prediction, Support, distance
+from napari_iseg.fewshot.positional import Outlines, positional_prior
+from napari_iseg.fewshot.selfcheck import Checkable, explained
+from napari_iseg.nn.ifsenet import Encoded, IfseNet, padded, support_log_weights
+from napari_iseg.nn.ifsenet_embedding import LabelEmbedding
+from napari_iseg.nn.ifsenet_match import to_cells
+from napari_iseg.nn.ifsenet_query import Condition
+from napari_iseg.prompts import Click, click_array
+
+if TYPE_CHECKING:
+    from napari_iseg.backends.model import Model
+
+Float = npt.NDArray[np.float32]
+_MOST_SUPPORTS = 16
+_RIM = 3  # pixels to either side of an outline in which a predicted mask's certainty is measured
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedFeatures:
+    """``m``, ``f1``, ``h`` of the padded image, float16 on the CPU; ``content`` tells equal images."""
+
+    m: Tensor
+    f1: Tensor
+    h: Tensor
+    shape: tuple[int, int]
+    content: bytes
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the three maps."""
+        return sum(t.numel() * t.element_size() for t in (self.m, self.f1, self.h))
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedEmbedding:
+    """One support for some labels.
+
+    ``probability`` (L + 1, H, W) float16 is the support's own answer; ``check`` is what queries are checked
+    with.
+    """
+
+    support: Support
+    content: bytes
+    labels: tuple[LabelEmbedding, ...]
+    summary: Tensor
+    reliability: float
+    probability: npt.NDArray[np.float16]
+    outlines: Outlines | None
+    check: Checkable
+
+    @property
+    def version(self) -> int:
+        """Of the support."""
+        return self.support.version
+
+
+class LearnedModel:
+    """A trained `IfseNet` behind the few-shot protocol.
+
+    Parameters
+    ----------
+    model : whose network is an IFSENet
+    eager : a label is taken as present where its presence exceeds this; lower finds more, and more wrongly
+    interpolate : give interpolated masks of neighbouring planes as a prior where nothing else is given
+    """
+
+    def __init__(self, model: Model, *, eager: float = 0.5, interpolate: bool = True) -> None:
+        if not isinstance(model.net, IfseNet):
+            raise InputError(f"The model {model.card.name} is no few-shot model; choose an IFSENet model.")
+        self.net = model.net
+        self.device = model.device
+        self.eager = eager
+        self.interpolate = interpolate
+        self.divisor = self.net.divisor
+        self.name = model.card.name
+        self.identity = f"{self.name}:{_digest(self.net)}:eager={eager}:interpolate={interpolate}"
+
+    @torch.inference_mode()
+    def encode(self, image: Image) -> LearnedFeatures:
+        """See `FewShotModel.encode`."""
+        encoded = self.net.encode(padded(self._tensor(image), self.divisor))
+        maps = [t[0].half().cpu() for t in (encoded.m, encoded.f1, encoded.h)]
+        return LearnedFeatures(maps[0], maps[1], maps[2], (image.shape[0], image.shape[1]), content_of(image))
+
+    @torch.inference_mode()
+    def segment_support(
+        self, support: Support, features: LearnedFeatures, labels: Sequence[int]
+    ) -> Prediction:
+        """See `FewShotModel.segment_support`: the support path, once per clicked label."""
+        _check_size(support, features)
+        logits = np.full((len(labels), *support.shape), -4.0, np.float32)
+        present = np.zeros(len(labels), bool)
+        for row, label in enumerate(labels):
+            present[row] = bool((support.mask == label).any())
+            clicks = _clicks_for(support, label, labels)
+            if any(click.positive for click in clicks) and (support.mask == UNKNOWN).any():
+                present[row] = True
+                logits[row] = self._clicked(support, features, click_array(clicks))
+        probability = with_known(softmax_with_background(logits, present), support, labels)
+        trust = 1.0 if not (support.mask == UNKNOWN).any() else _certainty(probability, support)
+        return Prediction(probability, trust, present.astype(np.float32))
+
+    @torch.inference_mode()
+    def embed(self, support: Support, features: LearnedFeatures, labels: Sequence[int]) -> LearnedEmbedding:
+        """See `FewShotModel.embed`."""
+        own = self.segment_support(support, features, labels)
+        encoded = self._half_to_device(features)
+        probability = torch.from_numpy(own.probability).to(self.device)
+        known = torch.from_numpy(self._known(support, labels)).to(self.device)
+        made = []
+        for row, label in enumerate(labels, 1):
+            inside = probability[row] * known
+            clicks = support.clicks_of(label)
+            points = [
+                torch.tensor([(c.row, c.col) for c in clicks if c.positive is sign], device=self.device)
+                for sign in (True, False)
+            ]
+            outside = (1 - probability[row]) * known
+            pads = [padded(t[None, None], self.divisor)[0, 0] for t in (inside, outside)]
+            embedded = self.net.embed(encoded.m[0], encoded.h[0], pads[0], pads[1], points[0], points[1])
+            made.append(replace(embedded, present=bool(own.presence[row - 1] > 0)))
+        masks = [own.probability[row] > 0.5 for row in range(1, len(labels) + 1)]
+        cells = padded((probability[1:] * known)[None], self.divisor)[0]
+        return LearnedEmbedding(
+            support,
+            features.content,
+            tuple(made),
+            encoded.m[0].mean((1, 2)),
+            self._reliability(support, own),
+            own.probability.astype(np.float16),
+            Outlines.of(support, masks),
+            Checkable.of(encoded.m[0], torch.stack([to_cells(c, encoded.m.shape[-2:]) for c in cells])),
+        )
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        features: Sequence[LearnedFeatures],
+        positions: Sequence[Position],
+        embeddings: Sequence[LearnedEmbedding],
+        labels: Sequence[int],
+        previous: Sequence[Float | None] | None = None,
+    ) -> list[Prediction]:
+        """See `FewShotModel.predict`. One image at a time: the answer must not depend on the batch."""
+        wanted = [i for i in range(len(labels)) if any(e.labels[i].present for e in embeddings)]
+        if not wanted:
+            raise InputError(
+                "No support has a positive click or a painted pixel of the labels asked for; click on an "
+                "object once."
+            )
+        priors: Sequence[Float | None] = previous or [None] * len(features)
+        return [
+            self._one(feature, position, embeddings, len(labels), wanted, prior)
+            for feature, position, prior in zip(features, positions, priors, strict=True)
+        ]
+
+    def _one(
+        self,
+        features: LearnedFeatures,
+        position: Position,
+        embeddings: Sequence[LearnedEmbedding],
+        count: int,
+        wanted: list[int],
+        previous: Float | None,
+    ) -> Prediction:
+        known = same_image(
+            features.content, [(e.content, e.support, e.probability.astype(np.float32)) for e in embeddings]
+        )
+        if known is not None:
+            return known
+        encoded = self._half_to_device(features)
+        if previous is not None:
+            prior: Float | None = previous[1:]
+        elif self.interpolate:
+            prior = positional_prior([e.outlines for e in embeddings], position, features.shape)
+        else:
+            prior = None
+        logs = self._log_weights(encoded.m[0], position, embeddings)
+        kept = logs.topk(min(_MOST_SUPPORTS, len(embeddings))).indices.sort().values.tolist()
+        chosen, logs = [embeddings[i] for i in kept], logs[kept].log_softmax(0)
+        wanted = [i for i in wanted if any(e.labels[i].present for e in chosen)]
+        condition = self._condition(encoded, chosen, logs, wanted, prior)
+        repeated = Encoded(*(t.expand(len(wanted), -1, -1, -1) for t in (encoded.m, encoded.f1, encoded.h)))
+        size = encoded.f1.shape[-2] * 4, encoded.f1.shape[-1] * 4
+        logits, answer = self.net.query(repeated, condition, size)
+        rows, cols = features.shape
+        whole = nothing(features.shape, count)
+        presence = whole.presence
+        presence[wanted] = answer.presence.sigmoid().float().cpu().numpy()
+        everything = np.zeros((count, rows, cols), np.float32)
+        everything[wanted] = logits[:, 0, :rows, :cols].float().cpu().numpy()
+        there = np.zeros(count, bool)
+        there[wanted] = presence[wanted] > self.eager
+        probability = softmax_with_background(everything, there)
+        trust = self._trust(encoded, probability, chosen, logs, presence)
+        return Prediction(probability, trust, presence)
+
+    def _condition(
+        self,
+        encoded: Encoded,
+        embeddings: Sequence[LearnedEmbedding],
+        logs: Tensor,
+        wanted: Sequence[int],
+        prior: Float | None,
+    ) -> Condition:
+        parts = []
+        for label in wanted:
+            others = [e.labels[i].foreground for e in embeddings for i in wanted if i != label]
+            parts.append(
+                self.net.condition(
+                    encoded.m[0],
+                    encoded.h[0],
+                    [e.labels[label] for e in embeddings],
+                    [e.reliability for e in embeddings],
+                    logs,
+                    torch.cat(others) if others else None,
+                )
+            )
+        vectors, priors, margins = (torch.stack(list(column)) for column in zip(*parts, strict=True))
+        size = encoded.m.shape[-2:]
+        near = torch.zeros(len(wanted), 1, *size, device=self.device)
+        if prior is not None:
+            maps = torch.from_numpy(np.ascontiguousarray(prior[list(wanted)])).to(self.device)[:, None]
+            near = torch.nn.functional.adaptive_avg_pool2d(
+                padded(maps, self.divisor), (int(size[0]), int(size[1]))
+            )
+        return Condition(vectors, priors, margins, near)
+
+    def _log_weights(self, m: Tensor, position: Position, embeddings: Sequence[LearnedEmbedding]) -> Tensor:
+        """Section 3.6; the reach of distance is the median gap between the supports."""
+        summaries = torch.stack([e.summary for e in embeddings])
+        likeness = torch.nn.functional.cosine_similarity(summaries, m.mean((1, 2))[None], dim=1)
+        gaps = [
+            min(distance(a.support.position, b.support.position) for b in embeddings if b is not a)
+            for a in embeddings
+            if len(embeddings) > 1
+        ]
+        return support_log_weights(
+            [e.reliability for e in embeddings],
+            likeness,
+            [distance(e.support.position, position) for e in embeddings],
+            float(np.median(gaps)) if gaps else 0.0,
+        )
+
+    def _trust(
+        self,
+        encoded: Encoded,
+        probability: Float,
+        embeddings: Sequence[LearnedEmbedding],
+        logs: Tensor,
+        presence: Float,
+    ) -> float:
+        if probability[1:].max() <= 0.5:  # nothing found: trusted as far as the label seems absent
+            return float(1 - presence.max())
+        whole = padded(torch.from_numpy(probability)[None].to(self.device), self.divisor)[0]
+        shares = torch.stack([to_cells(row, encoded.m.shape[-2:]) for row in whole])
+        return explained(encoded.m[0], shares, [e.check for e in embeddings], logs.exp())
+
+    def _clicked(self, support: Support, features: LearnedFeatures, clicks: Float) -> Float:
+        image = padded(self._tensor(support.image), self.divisor)
+        rows, cols = support.shape
+        logits = self.net.support_logits(
+            self._half_to_device(features),
+            image,
+            torch.zeros_like(image[:, :1]),
+            torch.from_numpy(clicks)[None].to(self.device),
+        )
+        answer: Float = logits[0, 0, :rows, :cols].float().cpu().numpy()
+        return answer
+
+    def _reliability(self, support: Support, own: Prediction) -> float:
+        if support.accepted or not (support.mask == UNKNOWN).any() or not support.clicks:
+            return 1.0
+        return own.trust * min(1.0, len(support.clicks) / 3)
+
+    def _known(self, support: Support, labels: Sequence[int]) -> Float:
+        """1 where the support's answer may be learned from: painted pixels, everything once it is clicked."""
+        clicked = any(label in labels and click.positive for label, click in support.clicks)
+        if clicked:
+            return np.ones(support.shape, np.float32)
+        return (support.mask != UNKNOWN).astype(np.float32)
+
+    def _half_to_device(self, features: LearnedFeatures) -> Encoded:
+        return Encoded(*(t[None].to(self.device).float() for t in (features.m, features.f1, features.h)))
+
+    def _tensor(self, image: Image) -> Tensor:
+        pixels = np.ascontiguousarray(finite_image(image).transpose(2, 0, 1))
+        return torch.from_numpy(pixels)[None].to(self.device)
+
+
+def _clicks_for(support: Support, label: int, labels: Sequence[int]) -> list[Click]:
+    """A label's clicks, and the other labels' positive clicks as negative ones."""
+    made = []
+    for owner, click in support.clicks:
+        if owner == label:
+            made.append(click)
+        elif owner in labels and click.positive:
+            made.append(replace(click, positive=False))
+    return made
+
+
+def _certainty(probability: Float, support: Support) -> float:
+    """Mean certainty of a predicted mask near its outline."""
+    from scipy.ndimage import binary_dilation, binary_erosion
+
+    inside = probability[1:].sum(0) > 0.5
+    rim = binary_dilation(inside, iterations=_RIM) & ~binary_erosion(inside, iterations=_RIM, border_value=1)
+    rim &= support.mask == UNKNOWN
+    certain = np.abs(2 * probability[0] - 1)
+    return float(certain[rim].mean()) if rim.any() else float(certain.mean())
+
+
+def _check_size(support: Support, features: LearnedFeatures) -> None:
+    if features.shape != support.shape:
+        raise InputError(
+            f"The features are of an image of {features.shape}, the support {support.key} is {support.shape}."
+        )
+
+
+def _digest(net: IfseNet) -> str:
+    digest = blake2b(repr(net.sizes).encode(), digest_size=8)
+    for key, value in net.state_dict().items():
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
