@@ -17,7 +17,6 @@ TITLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         ),
         "sam": ("Segment Anything", "a box or a few clicks; every click after the first is answered at once"),
         "ifsenet": ("IFSENet", "a few clicked slices or tiles become all"),
-        "sam": ("Segment Anything", "a box or a few clicks; every click after the first is answered at once"),
     }
 )
 
