@@ -92,9 +92,12 @@ def whole_stages(net, image, prev_mask, points) -> dict[str, np.ndarray]:
     seen: dict[str, np.ndarray] = {}
     grid = net.backbone.grid(*image.shape[-2:])
     windows = net.backbone.windows(grid)
+    hooks = []
 
     def keep(module, name, change=lambda out: out):
-        module.register_forward_hook(lambda _m, _a, out: seen.__setitem__(name, change(out).numpy()))
+        hooks.append(
+            module.register_forward_hook(lambda _m, _a, out: seen.__setitem__(name, change(out).numpy()))
+        )
 
     keep(net.patch_embed_coords, "patch_embed_coords")
     keep(net.backbone.patch_embed, "patch_embed_image")
@@ -110,7 +113,7 @@ def whole_stages(net, image, prev_mask, points) -> dict[str, np.ndarray]:
     for i, layer in enumerate(net.click_aware_decoder.transformer_ffn_layers):
         keep(layer, f"decoder_layer_{i}", lambda out: out.transpose(0, 1))
     levels = []
-    net.pixel_decoder.transformer.register_forward_hook(lambda _m, _a, out: levels.extend(out))
+    hooks.append(net.pixel_decoder.transformer.register_forward_hook(lambda _m, _a, out: levels.extend(out)))
     with torch.inference_mode():
         learned = net.learned(image, prev_mask, points)
         disks = click_disks(points, *image.shape[-2:])
@@ -123,6 +126,8 @@ def whole_stages(net, image, prev_mask, points) -> dict[str, np.ndarray]:
         for i, prediction in enumerate(learned.predictions[:-1]):
             blocked = blocked_places(prediction, opened[i % 3], levels[i % 3].shape)
             seen[f"attn_mask_{i}"] = blocked.numpy()
+    for hook in hooks:
+        hook.remove()
     seen["click_maps"] = disks.numpy() > 0
     seen["layer_class_logits"] = np.stack([p.classes.numpy() for p in learned.predictions])
     seen["layer_mask_logits"] = np.stack([p.masks.numpy() for p in learned.predictions])

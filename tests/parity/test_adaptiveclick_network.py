@@ -83,7 +83,6 @@ if FULL:
         stored, net = vit_b
         with np.load(Path(FULL) / "adaptiveclick_image_672.npz") as archive:
             image = torch.from_numpy(archive["image"]).permute(0, 3, 1, 2) / 255
-        net.backbone._forward_hooks.clear()
         with torch.inference_mode():
             net.prepare(672, 672)
             table = net.backbone.positions((42, 42))
