@@ -179,7 +179,9 @@ def point_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """
     if not _has_onednn(x, weight) or not x.is_contiguous(memory_format=torch.channels_last):
         return F.conv2d(x, weight, bias)
-    return _pointwise(x.permute(0, 2, 3, 1), weight.flatten(1), bias, weight.shape[0]).permute(0, 3, 1, 2)
+    # oneDNN takes a strided weight (a share of a larger one) too, but a hundred times as slowly.
+    matrix = weight.flatten(1).contiguous()
+    return _pointwise(x.permute(0, 2, 3, 1), matrix, bias, weight.shape[0]).permute(0, 3, 1, 2)
 
 
 def pack(net: nn.Module, limit: int = PACKED_BYTES) -> None:
