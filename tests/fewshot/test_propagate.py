@@ -13,7 +13,7 @@ from napari_iseg.errors import IncompleteError
 from napari_iseg.fewshot.control import Control, Progress, Written
 from napari_iseg.fewshot.propagate import propagate
 from napari_iseg.labels.store import LabelStore
-from napari_iseg.prompts import Click
+from napari_iseg.prompts import Click, Window
 
 
 def result(path: Path) -> np.ndarray:
@@ -297,3 +297,20 @@ def test_the_least_trusted_slice_is_suggested(tmp_path: Path) -> None:
     report = propagate(volume, sparse(truth, 1), tmp_path / "rest.zarr", GreyPredictor())
     assert report.next is not None
     assert report.next.plane == (4,)
+
+
+def test_a_region_is_whole_tiles_and_as_in_a_whole_run(tmp_path: Path) -> None:
+    volume, truth = blobs(depth=1)
+    scene, true = np.tile(volume[0], (4, 4)), np.tile(truth[0], (4, 4))
+    labels = np.zeros_like(true)
+    labels[:24, :24] = true[:24, :24]
+    options = {"tile": 32, "halo": 4, "complete": False}
+    whole, part = tmp_path / "whole.zarr", tmp_path / "part.zarr"
+    propagate(scene, labels, whole, GreyPredictor(smear=True), **options)
+    report = propagate(
+        scene, labels, part, GreyPredictor(smear=True), region=Window(50, 50, 60, 60), **options
+    )
+    found, expected = result(part), result(whole)
+    assert report.units == 1
+    assert np.array_equal(found[48:72, 48:72], expected[48:72, 48:72])
+    assert not found[72:].any()

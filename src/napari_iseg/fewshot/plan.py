@@ -46,25 +46,34 @@ class Plan:
     ----------
     frame, grid, rules, supports : as given, supports by key
     jobs : by name, parents before children, else nearest to a support first
-    blocks : the units whose cores are written
+    blocks : the units whose cores are written: those of ``planes`` that touch ``region``
     """
 
     def __init__(
-        self, frame: Frame, grid: Grid, rules: Rules, supports: Sequence[SupportRef], planes: Iterable[Plane]
+        self,
+        frame: Frame,
+        grid: Grid,
+        rules: Rules,
+        supports: Sequence[SupportRef],
+        planes: Iterable[Plane],
+        region: Window | None = None,
     ) -> None:
         self.frame, self.grid, self.rules = frame, grid, rules
         self.supports: dict[str, SupportRef] = {ref.key: ref for ref in supports}
         self._refs = list(supports)
         self._centres = np.array([frame.centre(ref.plane, ref.window) for ref in supports])
         asked = sorted(set(planes))
-        self.blocks: tuple[Unit, ...] = tuple(Unit(p, *tile) for p in asked for tile in grid.tiles())
+        tiles = [tile for tile in grid.tiles() if region is None or _meet(grid.core(*tile), region)]
+        self.blocks: tuple[Unit, ...] = tuple(Unit(p, *tile) for p in asked for tile in tiles)
         self.jobs: dict[str, Job] = {}
         if rules.mode == "sequential":
             for unit, stage, parents, weights in chained(frame, grid, self._refs, asked):
                 self._add(unit, stage, parents, weights)
         else:
-            for unit in self.blocks:
-                self._add(unit, "final", (), ())
+            near = dict.fromkeys(around for tile in tiles for around in grid.neighbours(*tile))
+            for plane in asked:
+                for tile in sorted(near):
+                    self._add(Unit(plane, *tile), "final", (), ())
         self._sort()
 
     def finals(self, unit: Unit) -> list[Job]:
@@ -74,7 +83,7 @@ class Plan:
     def overrides(self, unit: Unit) -> list[SupportRef]:
         """Supports that know pixels of a unit's core; they are never overwritten."""
         core = self.grid.core(unit.row, unit.col)
-        return [ref for ref in self._refs if ref.plane == unit.plane and _meet(ref, core)]
+        return [ref for ref in self._refs if ref.plane == unit.plane and _meet(ref.window, core)]
 
     def block_digest(self, unit: Unit) -> str:
         """Of everything that a block of the output depends on."""
@@ -173,8 +182,8 @@ def _alike(one: Job, other: Job) -> bool:
     return free and one.supports == other.supports and one.window.shape == other.window.shape
 
 
-def _meet(ref: SupportRef, core: Window) -> bool:
-    common = ref.window.intersect(core)
+def _meet(one: Window, other: Window) -> bool:
+    common = one.intersect(other)
     return bool(common.height and common.width)
 
 

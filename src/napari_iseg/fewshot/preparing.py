@@ -25,6 +25,7 @@ from napari_iseg.fewshot.worker import Setup
 from napari_iseg.images import PlaneSource
 from napari_iseg.labels.metadata import Space
 from napari_iseg.labels.store import LabelStore
+from napari_iseg.prompts import Window
 
 EXISTING = ("ask", "resume", "overwrite")
 
@@ -42,6 +43,7 @@ class Request:
     identity: str
     on_grid: bool = False
     planes: Sequence[Plane] | None = None
+    region: Window | None = None
     tile: int = 512
     halo: int = 64
     memory: str | int = "2 GB"
@@ -111,7 +113,7 @@ def prepare(request: Request) -> Prepared:
         budget = share(byte_count(request.memory), window.shape, len(labels))
         mode = "sequential" if request.sequential else "independent"
         rules = Rules(request.identity, fingerprint(source), labels, mode, request.on_grid)
-        plan = Plan(frame, grid, rules, refs, planes)
+        plan = Plan(frame, grid, rules, refs, planes, request.region)
         if all(plan.jobs[unit.name].fixed for unit in plan.blocks):
             raise InputError(
                 "Every slice or tile asked for is annotated already, so there is nothing to predict; choose more "

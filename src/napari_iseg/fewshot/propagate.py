@@ -21,7 +21,7 @@ from napari_iseg.fewshot.runner import Ended, Failure, Listener, Runner
 from napari_iseg.fewshot.suggest import Suggestion, suggest
 from napari_iseg.fewshot.worker import Worker
 from napari_iseg.labels.metadata import Space
-from napari_iseg.prompts import Click
+from napari_iseg.prompts import Click, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def propagate(
     scheduler: str | None = None,
     *,
     axis: int | str | None = None,
+    region: Window | None = None,
     scale: Sequence[float] | None = None,
     axes: Sequence[str] | None = None,
     translate: Sequence[float] | None = None,
@@ -107,6 +108,7 @@ def propagate(
     memory : budget of one worker, as "2 GB" or bytes
     scheduler : address of a Dask scheduler, whose workers then do the same
     axis : slicing axis, index or name; None: the third from last
+    region : only the tiles that touch this window of the planes
     scale, axes, translate, units : of the labels, one entry per axis; None: those of a LabelStore, else 1 ...
         Distances between slices are measured with ``scale``.
     clicks : per plane (index along the slicing axis, or plane index; () in a scene) pairs (label, click)
@@ -152,6 +154,7 @@ def propagate(
             identity=described.identity,
             on_grid=described.on_grid,
             planes=plane_list(planes, frame),
+            region=region,
             tile=tile,
             halo=halo,
             memory=memory,
