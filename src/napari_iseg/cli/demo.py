@@ -12,7 +12,7 @@ import typer
 
 from napari_iseg.cli.common import console, print_json, progress
 from napari_iseg.errors import InputError, SaveError
-from napari_iseg.prompts import Click
+from napari_iseg.prompts import Click, Prompts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,8 +84,9 @@ def run_headless(folder: Path, name: str, model: str, device: str) -> dict[str, 
     SaveError
         When the folder cannot be written.
     """
+    from napari_iseg.cli.prompting import run_prompts
     from napari_iseg.cli.reading import Opened
-    from napari_iseg.cli.segment import open_session, run_clicks, write_results
+    from napari_iseg.cli.segment import open_session, write_results
     from napari_iseg.samples import sample, sample_folder
     from napari_iseg.weights.store import load_click_model
 
@@ -110,7 +111,7 @@ def run_headless(folder: Path, name: str, model: str, device: str) -> dict[str, 
     session.plane = tuple(size // 2 for size in picture.labels.shape[:-2])
     truth = picture.labels[session.plane]
     clicks = central_clicks(truth, OBJECTS)
-    found = run_clicks(session, [[click] for click in clicks], overwrite=True)
+    found = run_prompts(session, [Prompts((click,)) for click in clicks], overwrite=True)
     for record, click in zip(found, clicks, strict=True):
         record["iou"] = _iou(session.labels.read(session.plane) == record["label"], truth, click)
     _write_sample(folder / "image.tif", picture)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -49,6 +50,12 @@ def evaluate(
     refine_clicks: Annotated[
         str | None, typer.Option(help="Refine the first so many clicks (published code: 1), or 'all'.")
     ] = None,
+    boxes: Annotated[
+        bool, typer.Option("--boxes", help="Give every object its true box instead of clicks: mean IoU.")
+    ] = False,
+    box_noise: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="With --boxes: move corners by this share of the sides.")
+    ] = 0.0,
     split: Annotated[
         str, typer.Option(help="'all', or 'validation' for the part that training leaves out.")
     ] = "all",
@@ -82,6 +89,9 @@ def evaluate(
     loaded = load_click_model(model, device=device)
     options = _inference(refine, adaptive, refine_clicks)
     methods.insert(0, ModelMethod(loaded.with_inference(**options) if options else loaded))
+    if boxes:
+        _evaluate_boxes(methods, data, out, as_json, noise=box_noise, max_objects=max_objects, seed=seed)
+        return
     limits: dict[str, Any] = {"max_objects": max_objects, "seed": seed, "target_iou": target_iou}
     limits |= {"scale_bounds": bounds}
     reports = _run(methods, data, max_clicks, stop_at_target=not all_clicks, **limits)
@@ -93,6 +103,32 @@ def evaluate(
     print(table(reports))
     if by_scale:
         print(f"\n{bounds_sentence(bounds)}\n\n{scale_table(reports)}")
+    for file in files:
+        print(f"wrote {file}")
+
+
+def _evaluate_boxes(
+    methods: list[ClickMethod], data: list[Dataset], out: Path | None, as_json: bool, **options: Any
+) -> None:
+    """The box protocol: a table, or JSON, and ``boxes.json`` in ``out``."""
+    from napari_iseg.evaluation.boxes import box_table, evaluate_boxes
+    from napari_iseg.evaluation.methods import ModelMethod
+    from napari_iseg.weights.files import write_text
+
+    if len(methods) > 1:
+        raise InputError("A baseline takes no boxes; leave --baseline or --boxes out.")
+    model = cast(ModelMethod, methods[0]).model
+    reports = [evaluate_boxes(model, dataset, **options) for dataset in data]
+    summary = [report.to_dict() for report in reports]
+    files = []
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        files.append(out / "boxes.json")
+        write_text(files[0], json.dumps(summary, indent=1) + "\n")
+    if as_json:
+        print_json({"reports": summary, "files": files})
+        return
+    print(box_table(reports))
     for file in files:
         print(f"wrote {file}")
 

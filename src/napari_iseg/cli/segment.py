@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_iseg.cli.common import console, numbers, print_json, progress, whole_numbers
+from napari_iseg.cli.common import console, print_json, progress, whole_numbers
+from napari_iseg.cli.prompting import read_objects, run_prompts
 from napari_iseg.errors import InputError, SaveError
-from napari_iseg.prompts import Click
 
 if TYPE_CHECKING:
     from napari_iseg.cli.reading import Opened
     from napari_iseg.interactive.session import Session
 
 STARTER = "cfr-icl-starter"
+BOX_STARTER = "sam-starter"
 LABEL_ENDINGS = (".tif", ".tiff", ".png", ".zarr")
 
 
@@ -27,13 +26,19 @@ def segment(
         Path, typer.Argument(help="TIFF, GeoTIFF, OME-Zarr, zarr, PNG, JPEG, ...", show_default=False)
     ],
     click: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("--click", "-c", metavar="ROW,COL", help="A click on the object.", show_default=False),
-    ],
+    ] = None,
     background: Annotated[
         list[str] | None,
         typer.Option(
             "--background", "-b", metavar="ROW,COL", help="A click beside the object; after all --click."
+        ),
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--box", metavar="R0,C0,R1,C1", help="The object's box; each further --box is another object."
         ),
     ] = None,
     output: Annotated[
@@ -47,8 +52,14 @@ def segment(
         str | None, typer.Option(metavar="R,G,B", help="One to three channels to look at, counted from 1.")
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Name of a model, or a checkpoint file.")
-    ] = STARTER,
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help=f"Name of a model, or a checkpoint file. Default: {STARTER}, with --box {BOX_STARTER}.",
+            show_default=False,
+        ),
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(min=0.01, max=0.99, help="Probability above which a pixel is object.")
     ] = None,
@@ -65,15 +76,17 @@ def segment(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
-    """Segment objects of an image by clicks and write a label image.
+    """Segment objects of an image by clicks or boxes and write a label image.
 
-    Clicks are ROW,COL in pixels of the full-resolution plane, from 0 at the top left.
+    Clicks are ROW,COL in pixels of the full-resolution plane, from 0 at the top left; the second corner of a
+    box is just outside of it. One --box may be given clicks; of several each is an object by itself.
 
     Example: napari-iseg segment cells.tif --click 120,88 --background 30,40 -o mask.tif
     """
     from napari_iseg.cli.reading import open_image
 
-    objects = _objects(click, background or [], each=each)
+    model = model or (BOX_STARTER if box else STARTER)
+    objects = read_objects(click or [], background or [], box or [], each=each)
     _check_outputs(image, output, overlay)
     opened = open_image(image)
     session = open_session(opened, bands)
@@ -87,7 +100,7 @@ def segment(
         precision,
         {name: value for name, value in options.items() if value is not None},
     )
-    found = run_clicks(session, objects)
+    found = run_prompts(session, objects)
     write_results(session, opened, output, overlay)
     result = {"image": image, "model": model, "plane": session.plane, "output": output, "overlay": overlay}
     result["objects"] = found
@@ -95,7 +108,8 @@ def segment(
         print_json(result)
         return
     for record in found:
-        console.print(f"object {record['label']}: {record['area']} pixels, {len(record['clicks'])} click(s)")
+        given = f"{len(record['clicks'])} click(s)" + (", a box" if "prompt_box" in record else "")
+        console.print(f"object {record['label']}: {record['area']} pixels, {given}")
     console.print(f"wrote {output}" + (f" and {overlay}" if overlay else ""))
 
 
@@ -129,41 +143,6 @@ def open_session(opened: Opened, bands: str | None = None) -> Session:
     return Session(opened.image, labels=store, **channel)
 
 
-def run_clicks(
-    session: Session, objects: Sequence[Sequence[Click]], *, overwrite: bool = False
-) -> list[dict[str, Any]]:
-    """Click and commit one object after the other; what is known of each, ready for JSON.
-
-    Where objects meet, pixels stay with the one that came first, or with ``overwrite`` go to the later one.
-
-    Raises
-    ------
-    InputError
-        For a click outside the image, or clicks that select nothing.
-    """
-    found = []
-    total = sum(len(clicks) for clicks in objects)
-    with progress("segmenting", total) as advance:
-        for clicks in objects:
-            start = perf_counter()
-            for click in clicks:
-                session.append_click((click.row, click.col), click.positive)
-                job = session.job()  # not Session.click: on a large scene its answer is a whole plane
-                if job is not None:
-                    session.finish(job.run())
-                advance(1)
-            if session.patch is None or not session.patch.mask.any():
-                here = f"{clicks[0].row:g},{clicks[0].col:g}"
-                raise InputError(
-                    f"The clicks of the object at {here} select nothing; move them or add another --click."
-                )
-            label = _commit(session, clicks[0], overwrite)
-            placed = [(c.row, c.col, c.positive) for c in clicks]
-            record = {"label": label, **_extent(session, label), "clicks": placed}
-            found.append(record | {"seconds": round(perf_counter() - start, 3)})
-    return found
-
-
 def write_results(session: Session, opened: Opened, output: Path, overlay: Path | None) -> None:
     """Labels, and if asked for the picture of the present plane with all clicks."""
     from napari_iseg.cli.overlay import draw, write_png
@@ -174,29 +153,6 @@ def write_results(session: Session, opened: Opened, output: Path, overlay: Path 
         prompts = [p for label in session.labels.labels for p in session.labels.prompts_of(label)]
         clicks = [click for prompt in prompts for click in prompt.clicks]
         write_png(overlay, draw(session.source, session.labels, session.plane, clicks))
-
-
-def _commit(session: Session, click: Click, overwrite: bool) -> int:
-    """Commit the open object, and say it in the command line's words when nothing of it is left."""
-    try:
-        return session.commit(overwrite=overwrite)
-    except InputError as error:
-        where = f"{click.row:g},{click.col:g}"
-        raise InputError(
-            f"The object at {where} lies on objects before it; give its --click first."
-        ) from error
-
-
-def _objects(clicks: Sequence[str], background: Sequence[str], *, each: bool) -> list[list[Click]]:
-    """Clicks of every object, those on it first."""
-    on = [_click(text, "--click", "120,88", positive=True) for text in clicks]
-    off = [_click(text, "--background", "30,40", positive=False) for text in background]
-    return [[click, *off] for click in on] if each else [[*on, *off]]
-
-
-def _click(text: str, option: str, example: str, *, positive: bool) -> Click:
-    row, col = numbers(text, option, example, 2)
-    return Click(row, col, positive)
 
 
 def _check_outputs(image: Path, output: Path, overlay: Path | None) -> None:
@@ -235,17 +191,3 @@ def _load(session: Session, model: str, device: str, precision: str, options: di
     with progress(f"loading {model}"):
         loaded = load_click_model(model, device=device, precision=precision)
     session.model = loaded.with_inference(**options) if options else loaded
-
-
-def _extent(session: Session, label: int) -> dict[str, Any]:
-    """Pixels of a committed object, and its box as [top, left, bottom, right], half-open."""
-    from napari_iseg.labels.regions import tight, tiles_of
-
-    area, box = 0, None
-    for trace in session.labels.traces_of(label):
-        for tile in tiles_of(trace.window):
-            mask = session.labels.read(trace.plane, tile) == label
-            area += int(mask.sum())
-            found = tight(tile, mask)
-            box = found if box is None or found is None else box.union(found)
-    return {"area": area, "box": [box.top, box.left, box.bottom, box.right] if box is not None else None}

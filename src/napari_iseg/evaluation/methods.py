@@ -10,7 +10,7 @@ import numpy.typing as npt
 from napari_iseg.images import PlaneSource
 from napari_iseg.interactive.predictor import Predictor
 from napari_iseg.interactive.state import State
-from napari_iseg.prompts import Click
+from napari_iseg.prompts import Box, Click
 
 if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
@@ -51,6 +51,12 @@ class ModelMethod:
         """The probability (H, W) after one more click."""
         assert self._predictor is not None, "start() comes first"
         self._state = self._predictor.step(self._state, Click(row, col, positive))
+        return self._state.probability
+
+    def box(self, box: Box) -> npt.NDArray[np.float32]:
+        """The probability (H, W) of the object in a box, before any click; for models that take boxes."""
+        assert self._predictor is not None, "start() comes first"
+        self._state = self._predictor.step(None, None, box=box)
         return self._state.probability
 
 

@@ -86,8 +86,11 @@ class Task(Protocol):
 TASKS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "cfr-icl": "napari_iseg.training.click_task:ClickTask",
+        "sam": "napari_iseg.training.sam_task:SamTask",
         "mst": "napari_iseg.training.mst:MstTask",
         "adaptiveclick": "napari_iseg.training.adaptiveclick_loss:AdaptiveClickTask",
+        "is5net": "napari_iseg.training.edge_task:EdgeTask",
+        "is5net-gt-encoder": "napari_iseg.training.edge_task:TruthTask",
         "ifsenet": "napari_iseg.training.fewshot_task:FewShotTask",
     }
 )

@@ -16,6 +16,18 @@ from napari_iseg.evaluation.protocol import evaluate
 from napari_iseg.training.recipe import Recipe
 
 
+def validated_model(recipe: Recipe, net: ClickNet) -> Model:
+    """The network in evaluation mode, run as the recipe's card will have it run."""
+    card = ModelCard(
+        recipe.name,
+        recipe.backend,
+        recipe.variant,
+        prompts=tuple(sorted(backends.get(recipe.backend).prompts)),
+        inference=recipe.inference,
+    )
+    return Model(card, net.eval(), device=str(next(net.parameters()).device))
+
+
 class NocValidator:
     """Mean over sets of NoC@85 and of the IoU after the last click."""
 
@@ -28,15 +40,8 @@ class NocValidator:
         """Scores of ``net``: ``noc`` and ``iou``, and ``score``, the NoC again: what training minimises."""
         del step
         recipe = self.recipe
-        card = ModelCard(recipe.name, recipe.backend, recipe.variant, inference=recipe.inference)
-        options = (
-            backends.get_click(recipe.backend).inference_for(recipe.variant).with_options(**recipe.inference)
-        )
-        device = next(net.parameters()).device
         training = net.training
-        model = Model(card, net.eval(), device=str(device)).with_inference(
-            **{name: getattr(options, name) for name in recipe.inference}
-        )
+        model = validated_model(recipe, net)
         reports = [
             evaluate(
                 model,
