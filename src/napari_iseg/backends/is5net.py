@@ -29,6 +29,8 @@ _SHOWN: Final = 3
 class EdgeNet(PublishedNet, IsNet):
     """Image, coarse mask and box in; six probability maps out, the first is the answer."""
 
+    training_methods = ("all_sides",)
+
     def forward(self, image: Tensor, mask: Tensor | None = None, box: Tensor | None = None) -> list[Tensor]:
         """Six probability maps.
 
@@ -96,6 +98,8 @@ class EdgeNet(PublishedNet, IsNet):
 
 class TruthNet(PublishedNet, TruthEncoder):
     """The GT encoder: a true mask in, six probability maps out."""
+
+    training_methods = ("sides",)
 
     def forward(self, mask: Tensor) -> list[Tensor]:
         """Six (B, 1, H, W) float32 probability maps of a mask (B, 1, H, W) in [0, 1]."""

@@ -12,6 +12,7 @@ from napari_iseg.errors import InputError
 from napari_iseg.prompts import Box, Click, Prompts
 
 if TYPE_CHECKING:
+    from napari_iseg.interactive.edges import Refiner
     from napari_iseg.interactive.session import Session
 
 
@@ -38,11 +39,16 @@ def read_objects(
 
 
 def run_prompts(
-    session: Session, objects: Sequence[Prompts], *, overwrite: bool = False
+    session: Session,
+    objects: Sequence[Prompts],
+    *,
+    overwrite: bool = False,
+    refiner: Refiner | None = None,
 ) -> list[dict[str, Any]]:
     """Box, click and commit one object after the other; what is known of each, ready for JSON.
 
     Where objects meet, pixels stay with the one that came first, or with ``overwrite`` go to the later one.
+    ``refiner`` makes each mask exact along its edges before it is committed.
 
     Raises
     ------
@@ -67,6 +73,8 @@ def run_prompts(
                 raise InputError(
                     f"The prompts of the object at {here} select nothing; move them or add another --click."
                 )
+            if refiner is not None:
+                session.finish_edges(session.edge_job(refiner).run())
             label = _commit(session, here, overwrite)
             placed = [(c.row, c.col, c.positive) for c in prompts.clicks]
             record = {"label": label, **_extent(session, label), "clicks": placed}

@@ -13,6 +13,7 @@ from napari_iseg.cli.prompting import read_objects, run_prompts
 from napari_iseg.errors import InputError, SaveError
 
 if TYPE_CHECKING:
+    from napari_iseg.backends.edge_model import EdgeModel
     from napari_iseg.cli.reading import Opened
     from napari_iseg.interactive.session import Session
 
@@ -66,6 +67,10 @@ def segment(
     refine: Annotated[
         int | None, typer.Option(min=0, max=50, help="Cascade-forward refinement: extra passes per click.")
     ] = None,
+    refine_edges: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Then make each mask exact along its edges, e.g. is5net-starter."),
+    ] = None,
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Average with the mirrored image.")
     ] = None,
@@ -100,9 +105,12 @@ def segment(
         precision,
         {name: value for name, value in options.items() if value is not None},
     )
-    found = run_prompts(session, objects)
+    refiner = _edge_model(refine_edges, device, precision) if refine_edges is not None else None
+    found = run_prompts(session, objects, refiner=refiner)
     write_results(session, opened, output, overlay)
     result = {"image": image, "model": model, "plane": session.plane, "output": output, "overlay": overlay}
+    if refine_edges is not None:
+        result["refine_edges"] = refine_edges
     result["objects"] = found
     if as_json:
         print_json(result)
@@ -182,6 +190,13 @@ def _plane(index: tuple[int, ...] | None, present: tuple[int, ...]) -> tuple[int
             f"The image is a stack of planes; say which one with --plane, like --plane {example}."
         )
     return index if index is not None else ()
+
+
+def _edge_model(model: str, device: str, precision: str) -> EdgeModel:
+    from napari_iseg.weights.store import load_edge_model
+
+    with progress(f"loading {model}"):
+        return load_edge_model(model, device=device, precision=precision)
 
 
 def _load(session: Session, model: str, device: str, precision: str, options: dict[str, Any]) -> None:

@@ -146,7 +146,6 @@ def _bands(
     """The refined mask of a large object, band by band from top to bottom; ``outline`` is its overview."""
     tops, lefts = (_starts(*span, model.size) for span in _spans(frame))
     height, width = min(model.size, frame.height), min(model.size, frame.width)
-    weight = _hill(height)[:, None] * _hill(width)[None]
     sums = np.zeros((2, height, frame.width), np.float32)  # of weight x probability, and of weights
     for index, top in enumerate(tops):
         for left in lefts:
@@ -159,6 +158,8 @@ def _bands(
                 continue  # beyond the box, and nothing there: the network has no prompt
             asked()
             found = model.probability(view.image(tile, 1), coarse, inside)
+            down = _hill(height, top == frame.top, top + height == frame.bottom)
+            weight = down[:, None] * _hill(width, left == frame.left, left + width == frame.right)[None]
             columns = slice(left - frame.left, left - frame.left + width)
             sums[0, :, columns] += weight * found
             sums[1, :, columns] += weight
@@ -251,10 +252,12 @@ def _starts(low: int, high: int, size: int) -> list[int]:
     return [round(value) for value in np.linspace(low, high - size, count)]
 
 
-def _hill(length: int) -> NDArray[np.float32]:
-    """Weights across a tile: 1 in the middle, falling to almost 0 over its overlaps."""
+def _hill(length: int, is_first: bool, is_last: bool) -> NDArray[np.float32]:
+    """Weights across a tile: 1 in the middle, falling to almost 0 over the overlaps with other tiles."""
     edge = max(1, round(length * OVERLAP))
-    distance = np.minimum(np.arange(length) + 0.5, length - np.arange(length) - 0.5)
+    away = np.arange(length) + 0.5
+    none = np.full(length, float(length))
+    distance = np.minimum(none if is_first else away, none if is_last else length - away)
     return np.asarray(0.5 - 0.5 * np.cos(np.pi * np.clip(distance / edge, 0, 1)), np.float32)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from napari_iseg import backends
+from napari_iseg.backends.base import Method
 from napari_iseg.backends.cards import ModelCard, write_card
 from napari_iseg.training.log import TERM, read_log
 from napari_iseg.training.recipe import Recipe
@@ -60,7 +61,7 @@ def export(
         name=recipe.name,
         backend=recipe.backend,
         variant=recipe.variant,
-        prompts=tuple(sorted(backend.prompts & {"click", "box"})),
+        prompts=tuple(sorted(_prompts(backend))),
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         size_bytes=weights.stat().st_size,
         names="own",
@@ -77,6 +78,11 @@ def export(
     )
     write_card(card, folder)
     return card
+
+
+def _prompts(method: Method) -> frozenset[str]:
+    """What a person gives; the mask before, which click models take too, comes from the session."""
+    return method.prompts & {"click", "box"} if backends.role(method.name) == "click" else method.prompts
 
 
 def checkpoint_state(path: Path) -> dict[str, Tensor]:

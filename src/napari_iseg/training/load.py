@@ -14,6 +14,8 @@ from napari_iseg.evaluation.datasets import Dataset, open_dataset
 from napari_iseg.training.bank import Bank, Picture, picture
 from napari_iseg.training.recipe import DataRecipe, Recipe, SceneRecipe
 from napari_iseg.training.synthetic import random_scene
+from napari_iseg.training.synthetic_shapes import OUTLINES
+from napari_iseg.training.synthetic_thin import OUTLINES as THIN_OUTLINES
 
 Sets = list[tuple[DataRecipe, Dataset, Dataset]]  # entry of the recipe, training part, validation part
 OnSet = Callable[[str, int], object]  # told the name and number of pictures of a loaded set
@@ -62,9 +64,13 @@ def load_bank(recipe: Recipe, sets: Sets, on_set: OnSet | None = None) -> Bank:
 
 
 def _scenes(scenes: SceneRecipe, seed: int) -> Iterator[Picture | None]:
+    kinds = {"objects": (OUTLINES,), "thin": (THIN_OUTLINES,), "mixed": (OUTLINES, THIN_OUTLINES)}
+    if scenes.kind not in kinds:
+        raise InputError(f"The kind of [scenes] must be one of {', '.join(kinds)}, got {scenes.kind!r}.")
+    outlines = kinds[scenes.kind]
     for index in range(scenes.count):
         rng = np.random.default_rng((seed, 1, index))
-        yield picture(*random_scene(rng, scenes.size), min_area=60)
+        yield picture(*random_scene(rng, scenes.size, outlines[index % len(outlines)]), min_area=60)
 
 
 def _pictures(dataset: Dataset, step: int) -> Iterator[Picture | None]:

@@ -35,6 +35,7 @@ class SceneRecipe:
     count: int = 0
     size: int = 288
     weight: float = 0.15
+    kind: str = "objects"  # or "thin": thin, branched and holed shapes; "mixed": both in turn
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class LossRecipe:
     dice: float = 0.0  # weight of a soft Dice term, ours: it keeps noisy outlines from ruling the loss
     quality: float = 0.1  # weight of the quality head's loss, for networks that have one
     terms: dict[str, float] = field(default_factory=dict)  # weights of terms by name; 0 switches one off
+    guide: str | None = None  # a model whose features the network is held to (IS5Net: a GT encoder)
     published: bool = False  # keep the slips of the authors' training code, see docs/methods.md
 
     def weights(self, defaults: Mapping[str, float]) -> dict[str, float]:

@@ -18,7 +18,7 @@ MIN_OBJECT = 40  # pixels; smaller leftovers of covered objects become backgroun
 
 
 def random_scene(
-    rng: np.random.Generator, size: int | tuple[int, int]
+    rng: np.random.Generator, size: int | tuple[int, int], outlines: shapes.Outlines = shapes.OUTLINES
 ) -> tuple[npt.NDArray[np.uint8], Labels]:
     """A made-up picture and its objects.
 
@@ -27,6 +27,8 @@ def random_scene(
     rng : numpy.random.Generator
         Decides everything: equal generators give equal scenes.
     size : int or (rows, cols)
+    outlines : makers of outlines with their weights; others than the usual ones never fill the plane wall to
+        wall
 
     Returns
     -------
@@ -45,11 +47,11 @@ def random_scene(
         _distract(rng, image, base, contrast * 0.7, roughness)
     labels = np.zeros(shape, np.int32)
     kinds = [random_kind(rng, base, contrast, roughness) for _ in range(int(rng.integers(1, 5)))]
-    tiled = rng.random() < 0.18
+    tiled = rng.random() < 0.18 and outlines is shapes.OUTLINES
     if tiled:
         _tessellate(rng, image, labels, kinds, contrast)
     else:
-        _scatter(rng, image, labels, kinds, contrast)
+        _scatter(rng, image, labels, kinds, contrast, outlines)
     labels = _tidy(labels)
     return expose(rng, image, labels, contrast, walls=0.7 if tiled else 0.35), labels
 
@@ -75,12 +77,17 @@ def _distract(rng: np.random.Generator, image: Field, base: Field, contrast: flo
 
 
 def _scatter(
-    rng: np.random.Generator, image: Field, labels: Labels, kinds: list[Texture], contrast: float
+    rng: np.random.Generator,
+    image: Field,
+    labels: Labels,
+    kinds: list[Texture],
+    contrast: float,
+    made_by: shapes.Outlines,
 ) -> None:
     """Objects one after the other, later ones on top; some come as groups that touch."""
     shape = labels.shape
-    makers = [make for make, _ in shapes.OUTLINES]
-    weights = np.array([weight for _, weight in shapes.OUTLINES])
+    makers = [make for make, _ in made_by]
+    weights = np.array([weight for _, weight in made_by])
     outlines = rng.choice(len(makers), len(kinds), p=weights / weights.sum())
     typical = min(shape) * np.exp(rng.uniform(np.log(0.06), np.log(0.7)))
     crowd = int(np.clip(rng.uniform(0.15, 0.7) * shape[0] * shape[1] / typical**2, 2, 45))

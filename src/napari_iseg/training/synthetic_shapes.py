@@ -165,7 +165,9 @@ def _spline(side: int, count: int, period: float) -> npt.NDArray[np.float32]:
     return np.where(far < 1, near, np.clip(2 - far, 0, None) ** 3 / 6).astype(np.float32)
 
 
-OUTLINES: tuple[tuple[Callable[[np.random.Generator, float], Mask], float], ...] = (
+Outlines = tuple[tuple[Callable[[np.random.Generator, float], Mask], float], ...]
+
+OUTLINES: Outlines = (
     (ellipse, 3.0),
     (lobes, 2.0),
     (blob, 2.0),

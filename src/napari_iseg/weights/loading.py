@@ -24,13 +24,6 @@ if TYPE_CHECKING:
 _SHOWN = 3
 
 
-def model_from_card(
-    card: ModelCard, path: Path, *, device: str = "auto", precision: str = "auto"
-) -> Model | EdgeModel:
-    """The model of a card whose weights lie at ``path``; errors as in `weights.store.load_model`."""
-    return ready(card, net_from_card(card, path), device, precision)
-
-
 def ready(card: ModelCard, net: PublishedNet, device: str, precision: str) -> Model | EdgeModel:
     """A network with what runs it, by the role of its method.
 
@@ -61,8 +54,8 @@ def net_from_card(card: ModelCard, path: Path) -> PublishedNet:
         return _loaded(described(card.backend, card.variant), card.names, file)
 
 
-def model_from_file(path: Path, *, device: str = "auto", precision: str = "auto") -> Model | EdgeModel:
-    """The model of a checkpoint file that has no card; recognised, nothing written."""
+def net_from_file(path: Path) -> tuple[ModelCard, PublishedNet]:
+    """A checkpoint file that has no card, with the card it would get; recognised, nothing written."""
     with open_checkpoint(path) as file:
         found, names = claimed(file.metadata) or (identify(file.shapes, file.hints), "published")
         net = _loaded(found, names, file)
@@ -79,7 +72,7 @@ def model_from_file(path: Path, *, device: str = "auto", precision: str = "auto"
         size_bytes=path.stat().st_size,
         folder=path.parent,
     )
-    return ready(card, net, device, precision)
+    return card, net
 
 
 def check_fit(found: Recognition, names: str, shapes: Shapes) -> None:

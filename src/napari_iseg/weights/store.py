@@ -15,6 +15,7 @@ from napari_iseg.backends.cards import CARD_FILE, ModelCard, read_card
 from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError
 
 if TYPE_CHECKING:
+    from napari_iseg.backends.base import PublishedNet
     from napari_iseg.backends.edge_model import EdgeModel
     from napari_iseg.backends.model import Model
 
@@ -134,7 +135,15 @@ def load_model(
     DeviceError
         A device that is not there.
     """
-    from napari_iseg.weights.loading import model_from_card, model_from_file
+    from napari_iseg.weights.loading import ready
+
+    card, net = load_net(name_or_path, store)
+    return ready(card, net, device, precision)
+
+
+def load_net(name_or_path: str | Path, store: Store | None = None) -> tuple[ModelCard, PublishedNet]:
+    """A model's card and its network alone, float32 on the CPU, for whatever role; errors as `load_model`."""
+    from napari_iseg.weights.loading import net_from_card, net_from_file
 
     store = store or Store()
     path = Path(name_or_path).expanduser()
@@ -142,10 +151,10 @@ def load_model(
     if not named and path.is_dir() and (path / CARD_FILE).is_file():
         card = read_card(path)
     elif not named and (path.is_file() or path.suffix in (".safetensors", ".pth", ".pt")):
-        return model_from_file(path, device=device, precision=precision)
+        return net_from_file(path)
     else:
         card = store.find(str(name_or_path))
-    return model_from_card(card, store.weights_of(card), device=device, precision=precision)
+    return card, net_from_card(card, store.weights_of(card))
 
 
 def load_click_model(

@@ -1,0 +1,119 @@
+"""Training samples of IS5Net: a window with one object, its truth, a coarse mask and a box.
+
+Sample ``i`` follows from (seed, i) alone, so a resumed run sees what a run that was never stopped sees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from napari_iseg.backends.edge_input import box_of_mask
+from napari_iseg.errors import InputError
+from napari_iseg.training.bank import Bank, Picture, draw_cut
+from napari_iseg.training.degrade import degraded
+from napari_iseg.training.enrichment import enriched
+from napari_iseg.training.photometric import vary
+from napari_iseg.training.recipe import Recipe
+
+_TRIES = 20
+_LEAST = 24  # pixels of an object in a window
+
+
+@dataclass(frozen=True)
+class EdgeSampleOptions:
+    """How samples are drawn.
+
+    Parameters
+    ----------
+    size : side of the square window after resizing, a multiple of 32 pixels (published: 1024)
+    close : share of windows that hold the whole object; the others cut it, as tiles do
+    vary : factor on how often each intensity augmentation is applied, 0 to 1 (published: 0)
+    enrich : GT enrichment: parts of a mask become targets of their own
+    drop_mask, drop_box : share of samples without the mask, and without the box (never both)
+    box_of_truth : the box is drawn around the truth, as published, and not around the coarse mask
+    """
+
+    size: int = 256
+    close: float = 0.8
+    vary: float = 0.5
+    enrich: bool = True
+    drop_mask: float = 0.1
+    drop_box: float = 0.1
+    box_of_truth: bool = False
+
+
+def sample_options(recipe: Recipe) -> EdgeSampleOptions:
+    """[samples] of a recipe; InputError for an option that does not exist or cannot be."""
+    try:
+        options = EdgeSampleOptions(**recipe.samples)
+    except TypeError as error:
+        raise InputError(f"The recipe's [samples] do not fit IS5Net: {error}.") from None
+    if options.size < 32 or options.size % 32:
+        raise InputError(f"IS5Net's samples need a size that is a multiple of 32, got {options.size}.")
+    if options.drop_mask + options.drop_box > 1:
+        raise InputError("drop_mask and drop_box of the recipe's [samples] may be 1 together, not more.")
+    return options
+
+
+class EdgeSamples(Dataset[dict[str, Tensor]]):
+    """An endless set of samples, by index.
+
+    Each item holds ``image`` (3, S, S), ``mask``, ``box`` and ``truth`` (1, S, S), float32 in [0, 1].
+    """
+
+    def __init__(self, bank: Bank, options: EdgeSampleOptions, seed: int, length: int) -> None:
+        self.bank = bank
+        self.options = options
+        self.seed = seed
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        if index >= self.length:
+            raise IndexError(index)
+        rng = np.random.default_rng((self.seed, index))
+        for _ in range(_TRIES):
+            made = draw_sample(self.bank.draw(rng), self.options, rng)
+            if made is not None:
+                return made
+        raise RuntimeError("Twenty windows in a row held no object; check the training labels.")
+
+
+def draw_sample(
+    source: Picture, options: EdgeSampleOptions, rng: np.random.Generator
+) -> dict[str, Tensor] | None:
+    """One sample from a picture, see `EdgeSamples`; None where the window holds no object."""
+    made = draw_cut(source, options.size, rng, rng.random() < options.close)
+    truth = made.labels == made.target
+    if options.enrich and np.count_nonzero(truth):
+        parts = enriched(truth)
+        truth = parts[int(rng.integers(len(parts)))] if parts else truth
+    if np.count_nonzero(truth) < _LEAST:
+        return None
+    mask = degraded(truth, rng)
+    around = truth if options.box_of_truth else mask
+    box = box_of_mask(around.astype(np.float32) * 255) / 255
+    drop = rng.random()
+    if drop < options.drop_mask:
+        mask = np.zeros_like(mask)
+    elif drop < options.drop_mask + options.drop_box:
+        box = np.zeros_like(box)
+    image = vary(made.image, rng, options.vary)
+    return {
+        "image": torch.from_numpy(image).permute(2, 0, 1).contiguous(),
+        "mask": _channel(mask),
+        "box": _channel(box),
+        "truth": _channel(truth),
+    }
+
+
+def _channel(values: npt.NDArray[np.generic]) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))[None]

@@ -1,0 +1,192 @@
+"""Training of IS5Net and its GT encoder: coarse masks, samples, thin scenes, a few steps, a resumed run."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from napari_iseg import backends
+from napari_iseg.errors import InputError
+from napari_iseg.training import synthetic_thin
+from napari_iseg.training.bank import Bank, picture
+from napari_iseg.training.degrade import degraded
+from napari_iseg.training.edge_samples import EdgeSampleOptions, EdgeSamples
+from napari_iseg.training.edge_task import EdgeTask, TruthTask
+from napari_iseg.training.enrichment import enriched
+from napari_iseg.training.export import export
+from napari_iseg.training.fit import Trainer
+from napari_iseg.training.recipe import DataRecipe, LossRecipe, OptimRecipe, Recipe, ValidationRecipe
+from napari_iseg.training.synthetic import random_scene
+from napari_iseg.training.task import task_for
+
+NARROW = {"in_channels": 5, "width": 0.0625}
+RECIPE = Recipe(
+    "edges",
+    backend="is5net",
+    variant=NARROW,
+    data=(DataRecipe("made"),),
+    samples={"size": 32, "vary": 0.0},
+    optim=OptimRecipe(steps=12, batch=2, rate=3e-3, warmup=1),
+    loss=LossRecipe(terms={"features": 0.0}),
+    validation=ValidationRecipe(every=100),
+    workers=1,
+    keep_every=6,
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def bank():
+    made = Bank()
+    scenes = [random_scene(np.random.default_rng(i), 96, synthetic_thin.OUTLINES) for i in range(4)]
+    made.add("made", [picture(image, labels, min_area=60) for image, labels in scenes], 1.0)
+    return made
+
+
+@pytest.mark.parametrize("make", [make for make, _ in synthetic_thin.OUTLINES])
+def test_thin_shapes_are_thin_and_hang_together(make):
+    from scipy import ndimage
+
+    for seed in range(3):
+        mask = make(np.random.default_rng(seed), 80.0)
+        assert mask.dtype == bool
+        assert 30 < mask.sum() < 0.9 * mask.size
+        assert not mask[0].any()
+        assert ndimage.label(mask, np.ones((3, 3)))[1] <= 2
+        assert max(mask.shape) < 400
+
+
+def test_coarse_masks_are_wrong_but_still_the_object(record_property):
+    rng = np.random.default_rng(0)
+    truth = np.zeros((120, 120), bool)
+    truth[30:90, 30:60] = True
+    truth[50:54, 60:100] = True
+    ious = []
+    for _ in range(60):
+        mask = degraded(truth, rng)
+        assert mask.dtype == bool
+        ious.append((mask & truth).sum() / (mask | truth).sum())
+    assert min(ious) >= 0.35
+    assert 0.6 < np.mean(ious) < 0.97
+    assert any(iou == 1 for iou in ious)
+
+
+def test_enrichment_takes_parts_and_the_whole():
+    mask = np.zeros((100, 100), bool)
+    mask[5:25, 5:25] = mask[60:90, 60:90] = True
+    mask[50, 50] = True
+    areas = [int(part.sum()) for part in enriched(mask)]
+    assert areas == [400, 900, 1301]
+    mask[60:90, 60:90] = False
+    assert [int(part.sum()) for part in enriched(mask)] == [400]
+    assert enriched(np.zeros((9, 9), bool)) == []
+
+
+def test_samples_follow_from_seed_and_index(bank):
+    options = EdgeSampleOptions(size=64, drop_mask=0.3, drop_box=0.3)
+    samples, again = (EdgeSamples(bank, options, 3, 40) for _ in range(2))
+    dropped = {"mask": 0, "box": 0}
+    for index in range(40):
+        sample = samples[index]
+        assert all(torch.equal(value, again[index][key]) for key, value in sample.items())
+        assert sample["image"].shape == (3, 64, 64)
+        assert sample["truth"].sum() >= 24
+        for name in dropped:
+            assert sample[name].shape == (1, 64, 64)
+            dropped[name] += not sample[name].any()
+        assert sample["mask"].any() or sample["box"].any()
+    assert all(3 < count < 25 for count in dropped.values())
+    with pytest.raises(IndexError):
+        samples[40]
+
+
+def test_a_few_steps_lower_the_loss_and_a_killed_run_ends_the_same(bank, tmp_path):
+    losses = []
+    whole = Trainer(RECIPE, bank, tmp_path / "whole", task=EdgeTask()).run(lambda p: losses.append(p))
+    assert np.mean([p.loss for p in losses[-3:]]) < 0.9 * np.mean([p.loss for p in losses[:3]])
+    assert set(losses[0].terms) == {"bce", "iou", "orthogonality"}
+    half = replace(RECIPE, optim=replace(RECIPE.optim, decay_from=8))
+    first = Trainer(half, bank, tmp_path / "half", task=EdgeTask())
+
+    class StopError(Exception):
+        pass
+
+    def stop(progress):
+        if progress.step == 7:
+            raise StopError
+
+    with pytest.raises(StopError):
+        first.run(stop)
+    resumed = Trainer(half, bank, tmp_path / "half", task=EdgeTask()).run()
+    for key, value in whole.state_dict().items():
+        torch.testing.assert_close(value, resumed.state_dict()[key], rtol=0, atol=0)
+
+
+def test_gt_encoder_guides_the_network(bank, tmp_path):
+    encoder = replace(
+        RECIPE,
+        name="guide",
+        backend="is5net-gt-encoder",
+        variant={"width": 0.0625},
+        loss=LossRecipe(),
+        optim=replace(RECIPE.optim, steps=2),
+    )
+    trained = Trainer(encoder, bank, tmp_path / "run", task=TruthTask()).run()
+    export(encoder, trained.state_dict(), tmp_path / "guide", {})
+    loss = LossRecipe(guide=str(tmp_path / "guide"), terms={"orthogonality": 0.0})
+    recipe = replace(RECIPE, loss=loss, optim=replace(RECIPE.optim, steps=2))
+    seen = []
+    Trainer(recipe, bank, tmp_path / "guided", task=task_for("is5net")).run(seen.append)
+    assert set(seen[0].terms) == {"bce", "iou", "features"}
+    assert seen[0].terms["features"] > 0
+
+
+def batch_of(bank):
+    from torch.utils.data import default_collate
+
+    samples = EdgeSamples(bank, EdgeSampleOptions(size=32), 0, 2)
+    return default_collate([samples[0], samples[1]])
+
+
+def test_guides_that_are_missing_or_do_not_fit_are_refused(bank, tmp_path):
+    batch, rng = batch_of(bank), np.random.default_rng(0)
+    net = backends.build("is5net", NARROW)
+    with pytest.raises(InputError, match="names no GT encoder"):
+        EdgeTask().loss(net, batch, replace(RECIPE, loss=LossRecipe()), rng, int)
+    wide = backends.build("is5net-gt-encoder", {"width": 0.125})
+    recipe = replace(RECIPE, name="wide", backend="is5net-gt-encoder", variant={"width": 0.125})
+    export(recipe, wide.state_dict(), tmp_path / "wide", {})
+    loss = LossRecipe(guide=str(tmp_path / "wide"))
+    with pytest.raises(InputError, match="other feature sizes"):
+        EdgeTask().loss(net, batch, replace(RECIPE, loss=loss), rng, int)
+    with pytest.raises(InputError, match="unknown term 'focal'"):
+        EdgeTask().loss(net, batch, replace(RECIPE, loss=LossRecipe(terms={"focal": 1.0})), rng, int)
+
+
+def test_a_three_channel_start_is_widened(tmp_path):
+    narrow = {"in_channels": 3, "width": 0.0625}
+    start = backends.build("is5net", narrow)
+    recipe = replace(RECIPE, name="isnet", variant=narrow)
+    export(recipe, start.state_dict(), tmp_path / "isnet", {})
+    net = EdgeTask().build(replace(RECIPE, start=str(tmp_path / "isnet"))).eval()
+    image = torch.rand(1, 3, 64, 64)
+    rest = torch.rand(2, 1, 1, 64, 64)
+    plain = start.half().float().eval()(image)[0]
+    torch.testing.assert_close(net(image, *rest)[0], plain, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"size": 30}, "multiple of 32"), ({"side": 3}, "side"), ({"drop_box": 2.0}, "not more")],
+)
+def test_bad_sample_options_are_refused(bank, options, words):
+    with pytest.raises(InputError, match=words):
+        EdgeTask().samples(replace(RECIPE, samples=options), bank, 4, 4)
