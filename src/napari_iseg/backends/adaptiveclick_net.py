@@ -123,7 +123,7 @@ class AdaptiveClickUNet(ClickUNet):
         *,
         decoder_dim: int = 64,
         feedforward_dim: int = 256,
-        encoder_layers: int = 2,
+        encoder_layers: int = 1,
         decoder_layers: int = 3,
         queries: int = 6,
     ) -> None:

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_iseg.nn.fused import Linear
+
 Shape = tuple[int, int]
 
 
@@ -121,10 +123,10 @@ class DeformableAttention(nn.Module):
     def __init__(self, dim: int, heads: int = 8, levels: int = 3, points: int = 4) -> None:
         super().__init__()
         self.heads, self.levels, self.points = heads, levels, points
-        self.sampling_offsets = nn.Linear(dim, heads * levels * points * 2)
-        self.attention_weights = nn.Linear(dim, heads * levels * points)
-        self.value_proj = nn.Linear(dim, dim)
-        self.output_proj = nn.Linear(dim, dim)
+        self.sampling_offsets = Linear(dim, heads * levels * points * 2)
+        self.attention_weights = Linear(dim, heads * levels * points)
+        self.value_proj = Linear(dim, dim)
+        self.output_proj = Linear(dim, dim)
         self._start()
 
     def forward(self, query: Tensor, source: Tensor, reference: Tensor, shapes: Sequence[Shape]) -> Tensor:

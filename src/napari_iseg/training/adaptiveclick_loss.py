@@ -131,7 +131,7 @@ def _terms(
     recipe: LossRecipe,
     weights: Mapping[str, float],
 ) -> dict[str, Tensor]:
-    """The unweighted terms of one forward."""
+    """The unweighted terms of one forward, without those that weigh nothing."""
     size = (int(learned.predictions[0].masks.shape[-2]), int(learned.predictions[0].masks.shape[-1]))
     if truth.shape[-2] % size[0] or truth.shape[-1] % size[1]:
         raise InputError(
@@ -141,7 +141,8 @@ def _terms(
     make: Callable[[Tensor, tuple[int, int]], list[Targets]] = (
         published_targets if recipe.published else object_targets
     )
-    terms = {name: loss.sum() for name, loss in query_losses(learned.predictions, make(truth, size)).items()}
+    losses = query_losses(learned.predictions, make(truth, size))
+    terms = {name: loss.sum() for name, loss in losses.items() if weights[name]}
     if weights["answer"]:
         focal = normalised_focal_loss(learned.logits, truth, alpha=recipe.alpha, gamma=recipe.gamma)
         terms["answer"] = (focal + soft_dice(learned.logits, truth)).mean()
