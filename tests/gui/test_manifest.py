@@ -31,9 +31,13 @@ def test_commands_are_imported_without_torch():
 def test_name_categories_and_menus():
     assert MANIFEST.display_name == "napari-iseg"
     assert [str(category) for category in MANIFEST.categories] == ["Segmentation", "Annotation"]
-    assert [widget.display_name for widget in MANIFEST.contributions.widgets] == ["Click segmentation"]
+    assert [widget.display_name for widget in MANIFEST.contributions.widgets] == [
+        "Click segmentation",
+        "Few-shot segmentation",
+    ]
     assert [item.command for item in MANIFEST.contributions.menus["napari/layers/segment"]] == [
-        "napari-iseg.click"
+        "napari-iseg.click",
+        "napari-iseg.fewshot",
     ]
 
 

@@ -1,0 +1,113 @@
+"""What the user has annotated, as a run wants it: layers, accepted planes and clicks in one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_iseg.errors import InputError
+from napari_iseg.fewshot.annotated import occupied
+from napari_iseg.fewshot.collect import Clicks
+from napari_iseg.fewshot.frame import Frame, Plane
+from napari_iseg.prompts import Click, Window
+from napari_iseg.widgets.placement import PlaneAxes
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels, Points
+
+Mask = npt.NDArray[np.int32]
+
+
+class Overlay:
+    """An array of labels with some planes put over it, where the array itself holds nothing.
+
+    The user's layer is left alone: what was painted or committed there counts before what was accepted.
+
+    Parameters
+    ----------
+    base : array of ``frame.shape``, or None for nothing
+    planes : (rows, cols) masks by plane
+    """
+
+    def __init__(self, base: Any | None, frame: Frame, planes: dict[Plane, Mask]) -> None:
+        self._base, self._frame, self._planes = base, frame, dict(planes)
+        self.shape, self.dtype = frame.shape, np.dtype(np.int64)
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> npt.NDArray[np.int64]:
+        """Values at integers and slices, one per axis; two slices for a window of a plane."""
+        if self._base is not None:
+            values = np.array(self._base[index], np.int64)
+        else:
+            sizes = [
+                len(range(*part.indices(size)))
+                for part, size in zip(index, self.shape, strict=True)
+                if isinstance(part, slice)
+            ]
+            values = np.zeros(sizes, np.int64)
+        frame = self._frame
+        plane = tuple(index[axis] for axis in frame.leading)
+        if all(not isinstance(part, slice) for part in plane) and plane in self._planes:
+            over = self._planes[plane][index[frame.rows], index[frame.cols]]
+            values = np.where(values == 0, over, values)
+        return values
+
+    def planes(self) -> list[Plane]:
+        """All planes with labels."""
+        found = {plane for plane, mask in self._planes.items() if (mask > 0).any()}
+        if self._base is not None:
+            found |= {plane for plane, _ in occupied(self._base, self._frame)}
+        return sorted(found)
+
+
+@dataclass
+class Annotations:
+    """The layers that are annotated in, and the planes that were accepted.
+
+    Attributes
+    ----------
+    labels : of the image's shape; clicks : points, of which an "x" is a background click
+    accepted : masks that the user called right
+    """
+
+    labels: Labels | None = None
+    clicks: Points | None = None
+    accepted: dict[Plane, Mask] = field(default_factory=dict)
+
+    def array(self, image: Image, frame: Frame) -> Overlay:
+        """All labels.
+
+        Raises
+        ------
+        InputError
+            When the labels layer has another shape than the image.
+        """
+        base = None
+        if self.labels is not None:
+            base = self.labels.data[0] if self.labels.multiscale else self.labels.data
+            if tuple(base.shape) != frame.shape:
+                raise InputError(
+                    f"The layer {self.labels.name!r} has the shape {tuple(base.shape)} but {image.name!r} needs "
+                    f"labels of {frame.shape}; choose another layer."
+                )
+        return Overlay(base, frame, self.accepted)
+
+    def given_clicks(self, image: Image, frame: Frame) -> Clicks:
+        """(label, click) by plane, in pixels of the image; clicks beside it are left out."""
+        found: dict[Plane, list[tuple[int, Click]]] = {}
+        if self.clicks is None:
+            return {}
+        axes = PlaneAxes(len(frame.shape), frame.rows, frame.cols)
+        labels = self.clicks.features.get("label")
+        whole = Window.of_shape(frame.plane_shape)
+        for number, point in enumerate(self.clicks.data):
+            place = image.world_to_data(self.clicks.data_to_world(point))[-len(frame.shape) :]
+            plane, (row, col) = axes.split(place)
+            inside = all(0 <= i < n for i, n in zip(plane, frame.leading_shape, strict=True))
+            if inside and whole.contains(row, col):
+                sign = str(self.clicks.symbol[number]) not in ("x", "cross")
+                label = int(labels.iloc[number]) if labels is not None else 1
+                found.setdefault(plane, []).append((label, Click(row, col, sign)))
+        return found

@@ -1,0 +1,387 @@
+"""The dock "Few-shot": layout and signals; what happens is in the controller."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QLabeledRangeSlider
+
+from napari_iseg.widgets import scene
+from napari_iseg.widgets.dock_parts import small_label
+from napari_iseg.widgets.fewshot_controller import FewShotController, LoadModel
+from napari_iseg.widgets.fewshot_run import THUMBNAIL, SupportRow
+from napari_iseg.widgets.fewshot_view import FewShotSettings
+from napari_iseg.widgets.preferences import Preferences
+from napari_iseg.widgets.trust_strip import TrustStrip
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image
+
+REGIONS = ("whole", "visible", "range")
+_HOW = (
+    "Annotate one to a few slices (any labels layer, or points on the objects), press Run: the others are "
+    "segmented, nearest first."
+)
+
+
+class FewShotDock(QWidget):
+    """A few annotated slices or tiles become all.
+
+    Parameters
+    ----------
+    napari_viewer : the viewer the dock works in; napari passes it
+    models : names of few-shot models with a line on each; default: those of this machine
+    load : loads one; default: by name
+    preferences : default: the user's
+    """
+
+    def __init__(
+        self,
+        napari_viewer: napari.viewer.Viewer,
+        *,
+        models: dict[str, str] | None = None,
+        load: LoadModel | None = None,
+        preferences: Preferences | None = None,
+    ) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._preferences = preferences or Preferences.read()
+        self._layers: dict[str, list[Any]] = {"image": [], "labels": [], "clicks": []}
+        self._docked = False
+        self._make_widgets(models if models is not None else _known_models())
+        self._lay_out()
+        self.controller = FewShotController(
+            napari_viewer,
+            self,
+            load or _Loader(self._preferences),
+            self._preferences.journal_folder.parent / "fewshot"
+            if self._preferences.autosave_folder is None
+            else self._preferences.autosave_folder / "fewshot",
+        )
+        self._connect()
+        self._list_layers()
+        self.set_status(_HOW)
+
+    @property
+    def settings(self) -> FewShotSettings:
+        """What is set now."""
+        return FewShotSettings(
+            model=self.model.currentData() or self.model.currentText(),
+            device=self.device.currentText(),
+            axis=self.axis.currentData(),
+            tile=self.tile.value(),
+            region=REGIONS[self.region.currentIndex()],
+            first=int(self.range.value()[0]),
+            last=int(self.range.value()[1]),
+            sequential=self.sequential.isChecked(),
+            partial=self.partial.isChecked(),
+        )
+
+    # -- what the controller calls (FewShotView) --
+
+    def set_status(self, text: str) -> None:
+        """Show the line that says what to do next."""
+        self.status.setText(text)
+
+    def set_running(self, running: bool, paused: bool) -> None:
+        """Show whether something runs, or waits."""
+        self.run_button.setText("Run" if not running else "Run anew")
+        self.pause_button.setEnabled(running)
+        self.pause_button.setText("Go on" if paused else "Pause")
+        self.cancel_button.setEnabled(running)
+        if not running:
+            self.left.setText("")
+
+    def set_progress(self, done: int, total: int, left: str) -> None:
+        """Show how far it is."""
+        self.progress.setRange(0, max(1, total))
+        self.progress.setValue(done if total else 1)
+        self.left.setText(left)
+
+    def show_supports(self, rows: list[SupportRow]) -> None:
+        """Show the annotated slices and tiles."""
+        self.supports.clear()
+        for row in rows:
+            reliability = "" if row.reliability is None else f", reliability {row.reliability:.2f}"
+            names = ", ".join(map(str, row.ref.labels)) or "none"
+            text = f"{row.ref.key} · {row.ref.origin}{reliability}\nlabels {names}"
+            item = QListWidgetItem(QIcon(_pixmap(row.picture)), text)
+            item.setData(Qt.ItemDataRole.UserRole, row.ref.plane)
+            self.supports.addItem(item)
+
+    def show_trust(self, values: npt.NDArray[np.float64], current: tuple[int, int]) -> None:
+        """Show the trust of every slice or tile."""
+        self.strip.set_values(values, current)
+
+    def set_possible(self, accept: bool, suggestion: bool) -> None:
+        """Enable the buttons that make sense now."""
+        self.accept_button.setEnabled(accept)
+        self.reject_button.setEnabled(accept)
+        self.next_button.setEnabled(suggestion)
+
+    # -- Qt --
+
+    def event(self, event: Any) -> bool:
+        """napari closes a dock by taking its widget out of it: that is when we let go of the viewer."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self._docked and self.parent() is None:
+                self.shut_down()
+            self._docked = self.parent() is not None
+        return bool(super().event(event))
+
+    def closeEvent(self, event: Any) -> None:
+        """Let go of the viewer when closed as a window of its own."""
+        self.shut_down()
+        super().closeEvent(event)
+
+    def sizeHint(self) -> QSize:
+        """Narrow, so that the picture keeps the room."""
+        return QSize(330, 680)
+
+    def shut_down(self) -> None:
+        """Stop everything and disconnect from the viewer; calling it again does nothing."""
+        if self._layers:
+            self._layers = {}
+            events = self._viewer.layers.events
+            for event in (events.inserted, events.removed):
+                event.disconnect(self._list_layers)
+            self.controller.close()
+
+    # -- building --
+
+    def _make_widgets(self, models: dict[str, str]) -> None:
+        self.image = _combo("The image layer: a stack, a time series, or a large scene.")
+        self.labels = _combo(
+            "Labels of a few slices: any labels layer of the image's shape, also the committed objects of the "
+            "click dock. It is only read."
+        )
+        self.clicks = _combo(
+            "Points on objects; an x-shaped point is a background click, the feature 'label' its label."
+        )
+        self.axis = _combo("The axis that is sliced; the other two are the plane that was annotated in.")
+        self.model = _combo("What carries the annotation to the other slices.")
+        for name, line in models.items():
+            self.model.addItem(name, name)
+            self.model.setItemData(self.model.count() - 1, line, Qt.ItemDataRole.ToolTipRole)
+        self.device = _combo("Where the model runs; auto takes a GPU when there is one.")
+        self.device.addItems(["auto", "cpu", "mps" if sys.platform == "darwin" else "cuda"])
+        self.device.setCurrentText(self._preferences.device)
+        self.tile = QSpinBox()
+        self.tile.setRange(64, 4096)
+        self.tile.setSingleStep(64)
+        self.tile.setValue(512)
+        self.tile.setSuffix(" px")
+        self.tile.setToolTip("Side of a window; a plane up to this size is done in one piece.")
+        self.region = _combo("Which slices are done: all, only what is in view, or a range.")
+        self.region.addItems(["whole image", "what is in view", "range of slices"])
+        self.range = QLabeledRangeSlider(Qt.Orientation.Horizontal)
+        self.range.setToolTip("First and last slice.")
+        self.range.setVisible(False)
+        self.sequential = QCheckBox("carry on from slice to slice")
+        self.sequential.setToolTip("Give each slice its neighbour's answer, from both sides, while trusted.")
+        self.partial = QCheckBox("annotated slices are incomplete")
+        self.partial.setToolTip("Unlabelled pixels of annotated slices are unknown rather than background.")
+        self.run_button = _button("Run", "Segment the rest; after a change only what depends on it.")
+        self.pause_button = _button("Pause", "Begin nothing new until you go on.")
+        self.cancel_button = _button("Cancel", "Stop; what is finished stays.")
+        self.accept_button = _button("Accept", "The slice in view is right: it becomes an annotation.")
+        self.reject_button = _button("Reject", "The slice in view is wrong: empty it.")
+        self.next_button = _button("Next to annotate", "Go to the slice whose annotation helps most.")
+        self.progress = QProgressBar()
+        self.progress.setRange(0, 1)
+        self.progress.setToolTip("How much of the run is done.")
+        self.left = QLabel()
+        self.left.setToolTip("Time left, estimated from the slices so far.")
+        self.supports = QListWidget()
+        self.supports.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
+        self.supports.setToolTip("What was annotated; click to go there.")
+        self.supports.setMinimumHeight(140)
+        self.strip = TrustStrip()
+        self.status = small_label()
+        self.status.setToolTip("What to do next.")
+        for button in (self.pause_button, self.cancel_button, self.accept_button, self.reject_button):
+            button.setEnabled(False)
+        self.next_button.setEnabled(False)
+
+    def _lay_out(self) -> None:
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        rows = (
+            ("Image", self.image),
+            ("Labels", self.labels),
+            ("Clicks", self.clicks),
+            ("Slices along", self.axis),
+            ("Model", self.model),
+            ("Device", self.device),
+            ("Tile", self.tile),
+            ("Region", self.region),
+        )
+        for name, widget in rows:
+            form.addRow(name, widget)
+        for widget in (self.range, self.sequential, self.partial):
+            form.addRow("", widget)
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.addLayout(form)
+        column.addLayout(_row(self.run_button, self.pause_button, self.cancel_button))
+        column.addLayout(_row(self.progress, self.left))
+        column.addWidget(QLabel("Trust"))
+        column.addWidget(self.strip)
+        column.addLayout(_row(self.accept_button, self.reject_button, self.next_button))
+        column.addWidget(self.status)
+        column.addWidget(QLabel("Annotated"))
+        column.addWidget(self.supports, 1)
+        scroll = QScrollArea()
+        scroll.setWidget(inner)
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        self.setMinimumWidth(300)
+
+    def _connect(self) -> None:
+        controller = self.controller
+        self.image.activated.connect(lambda _index: self._image_chosen())
+        self.labels.activated.connect(lambda _index: self._annotations_chosen())
+        self.clicks.activated.connect(lambda _index: self._annotations_chosen())
+        self.axis.activated.connect(lambda _index: self._axis_chosen())
+        self.region.currentIndexChanged.connect(lambda index: self.range.setVisible(REGIONS[index] == "range"))
+        self.run_button.clicked.connect(lambda: controller.run(self.settings))
+        self.pause_button.clicked.connect(controller.pause)
+        self.cancel_button.clicked.connect(controller.cancel)
+        self.accept_button.clicked.connect(controller.accept)
+        self.reject_button.clicked.connect(controller.reject)
+        self.next_button.clicked.connect(controller.go_next)
+        self.strip.chosen.connect(controller.go_to_cell)
+        self.supports.itemClicked.connect(lambda item: controller.go_to(item.data(Qt.ItemDataRole.UserRole)))
+        self._viewer.layers.events.inserted.connect(self._list_layers)
+        self._viewer.layers.events.removed.connect(self._list_layers)
+
+    # -- lists --
+
+    def _list_layers(self, _event: Any = None) -> None:
+        """Keep the lists of layers; a new choice is made only when the chosen one is gone."""
+        from napari.layers import Image, Labels, Points
+
+        results = self.controller.results
+        ours = results.layer if results is not None else None
+        kinds = {"image": Image, "labels": Labels, "clicks": Points}
+        for name, kind in kinds.items():
+            combo: QComboBox = getattr(self, name)
+            old = self._layers[name]
+            chosen = old[combo.currentIndex()] if 0 <= combo.currentIndex() < len(old) else None
+            first = [] if name == "image" else [None]
+            layers = [layer for layer in self._viewer.layers if isinstance(layer, kind) and layer is not ours]
+            self._layers[name] = [*first, *layers[::-1]]
+            combo.clear()
+            for layer in self._layers[name]:
+                combo.addItem("none" if layer is None else layer.name)
+            if chosen in self._layers[name] and (chosen is not None or name == "clicks"):
+                combo.setCurrentIndex(self._layers[name].index(chosen))
+            elif name == "labels" and len(self._layers[name]) > 1:
+                combo.setCurrentIndex(1)
+        self._image_chosen()
+        self._annotations_chosen()
+
+    def _chosen(self, name: str) -> Any:
+        index = getattr(self, name).currentIndex()
+        layers = self._layers[name]
+        return layers[index] if 0 <= index < len(layers) else None
+
+    def _image_chosen(self) -> None:
+        image: Image | None = self._chosen("image")
+        changed = image is not self.controller.image
+        self.controller.choose_image(image)
+        if not changed:
+            return
+        self.axis.clear()
+        if image is None:
+            return
+        shape = scene.image_shape(image)
+        names = [str(name) for name in image.axis_labels]
+        for axis, size in enumerate(shape if len(shape) > 2 else ()):
+            name = names[axis] if not names[axis].startswith("-") else f"axis {axis}"
+            self.axis.addItem(f"{name} ({size})", axis)
+        self.axis.setEnabled(len(shape) > 2)
+        if len(shape) > 2:
+            self.axis.setCurrentIndex(len(shape) - 3)
+        self._axis_chosen()
+
+    def _axis_chosen(self) -> None:
+        image, axis = self.controller.image, self.axis.currentData()
+        last = scene.image_shape(image)[axis] - 1 if image is not None and axis is not None else 0
+        self.range.setRange(0, max(1, last))
+        self.range.setValue((0, max(1, last)))
+
+    def _annotations_chosen(self) -> None:
+        self.controller.choose_annotations(self._chosen("labels"), self._chosen("clicks"))
+
+
+class _Loader:
+    """Loads few-shot models by name."""
+
+    def __init__(self, preferences: Preferences) -> None:
+        self._preferences = preferences
+
+    def __call__(self, name: str, device: str) -> Any:
+        """The model as a predictor; slow."""
+        from napari_iseg.fewshot.predictors import describe
+        from napari_iseg.widgets.model_loader import preload_torch
+
+        preload_torch()
+        return describe(name, device, self._preferences.precision).predictor(512 * 2**20)
+
+
+def _known_models() -> dict[str, str]:
+    from napari_iseg.fewshot.models import list_fewshot
+
+    return list_fewshot()
+
+
+def _combo(tip: str) -> QComboBox:
+    combo = QComboBox()
+    combo.setToolTip(tip)
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(12)
+    return combo
+
+
+def _button(text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return button
+
+
+def _row(*widgets: QWidget) -> QHBoxLayout:
+    row = QHBoxLayout()
+    for widget in widgets:
+        row.addWidget(widget)
+    return row
+
+
+def _pixmap(picture: npt.NDArray[np.uint8]) -> QPixmap:
+    rows, cols, _ = picture.shape
+    return QPixmap.fromImage(QImage(picture.tobytes(), cols, rows, 3 * cols, QImage.Format.Format_RGB888).copy())

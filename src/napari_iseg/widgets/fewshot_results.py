@@ -1,0 +1,135 @@
+"""What a run has found so far: its layer in the viewer, and the trust of every slice or tile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_iseg.fewshot.control import Written
+from napari_iseg.fewshot.frame import Frame, Grid, Plane
+from napari_iseg.fewshot.output import Output
+from napari_iseg.fewshot.preparing import Prepared
+from napari_iseg.prompts import Window
+from napari_iseg.widgets.placement import Placement
+from napari_iseg.widgets.trust_strip import REJECTED, SUPPORT
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image, Labels
+
+class Results:
+    """Layer and trust of one output.
+
+    Parameters
+    ----------
+    viewer, image : where the layer is added, and above what
+    frame, grid, output : of the run
+    """
+
+    def __init__(
+        self, viewer: napari.Viewer, image: Image, frame: Frame, grid: Grid, output: Output
+    ) -> None:
+        self.frame, self.grid, self.output = frame, grid, output
+        self.rejected: set[Plane] = set()
+        self._viewer, self._image = viewer, image
+        self._trust: dict[Plane, npt.NDArray[np.float64]] = {}
+        self._stale = False
+        self.layer = self._add_layer()
+
+    def use(self, prepared: Prepared) -> None:
+        """Take over what an earlier run has found and is still valid."""
+        self._trust.clear()
+        for unit in prepared.plan.blocks:
+            job = prepared.plan.jobs[unit.name]
+            result = prepared.record.result(job)
+            digest = prepared.plan.block_digest(unit)
+            if result is not None and prepared.record.is_written(unit.name, digest):
+                self._set(unit.plane, unit.row, unit.col, SUPPORT if job.fixed else result.trust)
+        self.rejected &= set(self._trust)
+        for plane in self.rejected:
+            self._trust[plane][...] = REJECTED
+
+    def add(self, written: Written, shown: Plane) -> None:
+        """A block was written."""
+        row = self.grid.borders(0).index(written.window.top)
+        col = self.grid.borders(1).index(written.window.left)
+        self.rejected.discard(written.plane)
+        self._set(written.plane, row, col, SUPPORT if written.annotated else written.trust)
+        self._stale = True
+        if written.plane == shown:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Draw the layer anew."""
+        self._stale = False
+        if self.layer in self._viewer.layers:
+            self.layer.refresh()
+
+    def refresh_if_stale(self) -> None:
+        """Draw the layer anew if something was written since."""
+        if self._stale:
+            self.refresh()
+
+    def is_predicted(self, plane: Plane) -> bool:
+        """Whether the whole plane is there and is no annotation."""
+        cells = self._trust.get(plane)
+        return cells is not None and not np.isnan(cells).any() and not (cells == SUPPORT).all()
+
+    def mask_of(self, plane: Plane) -> npt.NDArray[np.int32]:
+        """(rows, cols) int32 labels of a plane."""
+        whole = Window.of_shape(self.frame.plane_shape)
+        levels = self.output.store.levels
+        return np.asarray(levels[0][self.frame.index(plane, whole)]).astype(np.int32)
+
+    def reject(self, plane: Plane) -> None:
+        """Empty a plane of the output and mark it."""
+        for row, col in self.grid.tiles():
+            core = self.grid.core(row, col)
+            self.output.write(plane, core, np.zeros(core.shape, np.uint32))
+            self._set(plane, row, col, REJECTED)
+        self.rejected.add(plane)
+        self.refresh()
+
+    def cells(self, shown: Plane) -> tuple[npt.NDArray[np.float64], tuple[int, int]]:
+        """Cells of the strip, and which of them is in view: slices of a stack, tiles of a scene."""
+        if self.frame.slicing is None:
+            cells = self._trust.get((), np.full(self.grid.count, np.nan))
+            return cells, (-1, -1)
+        place, size = self.frame.place, self.frame.shape[self.frame.slicing]
+        line = np.full((1, size), np.nan)
+        for plane, cells in self._trust.items():
+            same = not shown or all(
+                a == b for i, (a, b) in enumerate(zip(plane, shown, strict=True)) if i != place
+            )
+            if same and not np.isnan(cells).all():
+                line[0, plane[place]] = float(np.nanmin(cells))
+        return line, (0, shown[place] if shown else -1)
+
+    def plane_of_cell(self, row: int, col: int, shown: Plane) -> Plane | None:  # noqa: ARG002
+        """The plane that a cell of the strip stands for; None in a scene, which is one plane."""
+        if self.frame.slicing is None:
+            return None
+        base = shown or (0,) * len(self.frame.leading_shape)
+        place = self.frame.place
+        return (*base[:place], col, *base[place + 1 :])
+
+    def _set(self, plane: Plane, row: int, col: int, value: float) -> None:
+        cells = self._trust.setdefault(plane, np.full(self.grid.count, np.nan))
+        cells[row, col] = value
+
+    def _add_layer(self) -> Labels:
+        from napari.layers import Labels
+
+        levels = self.output.store.levels
+        layer = Labels(
+            levels if len(levels) > 1 else levels[0],
+            multiscale=len(levels) > 1,
+            name=f"{self._image.name} few-shot",
+            opacity=0.5,
+            **Placement.of(self._image).whole(),
+        )
+        layer.editable = False  # a result is corrected by annotating, so that nothing is lost when it is renewed
+        self._viewer.add_layer(layer)
+        return layer

@@ -1,0 +1,120 @@
+"""A run in the background of the viewer: prepared and computed in the worker, told of in the GUI thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from qtpy.QtCore import QObject, Signal
+
+from napari_iseg.fewshot.base import UnitPredictor
+from napari_iseg.fewshot.control import Control, Progress, Written
+from napari_iseg.fewshot.executors import Local
+from napari_iseg.fewshot.preparing import Prepared, Request, prepare
+from napari_iseg.fewshot.propagate import RunReport, make_report
+from napari_iseg.fewshot.runner import Runner
+from napari_iseg.fewshot.support_store import SupportRef
+from napari_iseg.fewshot.worker import Worker as RunWorker
+from napari_iseg.images import PlaneSource
+
+THUMBNAIL = 64  # pixels
+_MOST_THUMBNAILS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class SupportRow:
+    """A support as the list shows it.
+
+    Attributes
+    ----------
+    ref : where and what
+    reliability : 0 to 1; None where the method has none
+    picture : (rows, cols, 3) uint8, the image with its labels tinted
+    """
+
+    ref: SupportRef
+    reliability: float | None
+    picture: npt.NDArray[np.uint8]
+
+
+@dataclass(eq=False)
+class Loaded:
+    """A model that stays in memory between runs, with its encoded images."""
+
+    name: str
+    predictor: UnitPredictor
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class RunSignals(QObject):
+    """What a run tells; emitted in the worker thread, received in the GUI thread."""
+
+    prepared = Signal(object)  # Prepared
+    supports = Signal(object)  # list[SupportRow]
+    progress = Signal(object)  # Progress
+    written = Signal(object)  # Written
+
+
+def execute(
+    load: Callable[[], Loaded],
+    make_request: Callable[[UnitPredictor], Request],
+    signals: RunSignals,
+    control: Control,
+) -> RunReport:
+    """Prepare and run; for the worker thread.
+
+    Raises
+    ------
+    IsegError
+        As of ``prepare`` and ``Runner.run``.
+    """
+    loaded = load()
+    with loaded.lock:  # a run that is being stopped and the next one share the model
+        prepared = prepare(make_request(loaded.predictor))
+        try:
+            signals.prepared.emit(prepared)
+            worker = RunWorker(prepared.setup, loaded.predictor)
+            signals.supports.emit(_rows(prepared, worker.source, loaded.predictor))
+            tell = _Teller(signals)
+            executor = Local(worker, ahead=2)
+            runner = Runner(
+                prepared.plan, prepared.record, prepared.output, executor, control=control, listener=tell
+            )
+            return make_report(prepared, runner.run())
+        finally:
+            prepared.record.close()
+
+
+class _Teller:
+    """Hands what a run says to the right signal."""
+
+    def __init__(self, signals: RunSignals) -> None:
+        self._signals = signals
+
+    def __call__(self, entry: Progress | Written) -> None:
+        signal = self._signals.progress if isinstance(entry, Progress) else self._signals.written
+        signal.emit(entry)
+
+
+def _rows(prepared: Prepared, source: PlaneSource, predictor: UnitPredictor) -> list[SupportRow]:
+    rows = []
+    ask: Any = getattr(predictor, "reliability", None)
+    for number, ref in enumerate(prepared.plan.supports.values()):
+        if number >= _MOST_THUMBNAILS:
+            break
+        support = prepared.record.supports.read(ref, source)
+        reliability = float(ask(support, prepared.plan.rules.labels)) if ask is not None else None
+        rows.append(SupportRow(ref, reliability, _picture(support.image, support.mask)))
+    return rows
+
+
+def _picture(image: npt.NDArray[np.float32], mask: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
+    step = max(1, -(-max(mask.shape) // THUMBNAIL))
+    small = image[::step, ::step].copy()
+    inside = mask[::step, ::step] > 0
+    small[inside] = 0.5 * small[inside] + 0.5 * np.array([1.0, 0.84, 0.04], np.float32)
+    return np.ascontiguousarray((small * 255).astype(np.uint8))

@@ -1,0 +1,59 @@
+"""What the few-shot controller tells its dock; it never asks it anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_iseg.widgets.fewshot_run import SupportRow
+
+
+@dataclass(frozen=True)
+class FewShotSettings:
+    """What the user has set.
+
+    Attributes
+    ----------
+    model, device : name of a few-shot model, and where it runs
+    axis : slicing axis of the image; None for a 2-D one
+    tile : side of a window in pixels
+    region : "whole", "visible" or "range"
+    first, last : slices of the range, both included
+    sequential : carry the answer from slice to slice
+    partial : unlabelled pixels of annotated slices are unknown
+    """
+
+    model: str
+    device: str = "auto"
+    axis: int | None = None
+    tile: int = 512
+    region: str = "whole"
+    first: int = 0
+    last: int = 0
+    sequential: bool = False
+    partial: bool = False
+
+
+class FewShotView(Protocol):
+    """The dock as the controller sees it."""
+
+    def set_status(self, text: str) -> None:
+        """The line that says what to do next."""
+
+    def set_running(self, running: bool, paused: bool) -> None:
+        """Whether something runs, or waits."""
+
+    def set_progress(self, done: int, total: int, left: str) -> None:
+        """How far it is, and the time left in words."""
+
+    def show_supports(self, rows: list[SupportRow]) -> None:
+        """The list of supports."""
+
+    def show_trust(self, values: npt.NDArray[np.float64], current: tuple[int, int]) -> None:
+        """The strip of slices or tiles."""
+
+    def set_possible(self, accept: bool, suggestion: bool) -> None:
+        """Whether the slice in view can be accepted or rejected, and whether there is a next one."""

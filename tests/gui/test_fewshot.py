@@ -1,0 +1,217 @@
+"""The few-shot dock: three slices annotated, run, one correction, refreshed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fewshot"))
+
+from run_fakes import GreyPredictor, blobs, sparse  # noqa: E402
+
+from .conftest import HAS_DISPLAY  # noqa: E402
+
+if HAS_DISPLAY:
+    from napari_iseg.widgets.fewshot_dock import FewShotDock
+    from napari_iseg.widgets.preferences import Preferences
+    from napari_iseg.widgets.trust_strip import REJECTED, SUPPORT
+
+VOLUME, TRUTH = blobs()
+
+
+class FewShotBench:
+    """A viewer with the dock, and short ways to use it."""
+
+    def __init__(self, viewer: Any, qtbot: Any, folder: Path) -> None:
+        self.viewer, self.qtbot, self.folder = viewer, qtbot, folder
+        self.fake = GreyPredictor()
+
+    def open(self, volume: Any = VOLUME, labels: Any = None, **layer: Any) -> Any:
+        self.image = self.viewer.add_image(volume, name="stack", **layer)
+        if labels is not None:
+            self.viewer.add_labels(labels, name="some", **layer)
+        self.dock = FewShotDock(
+            self.viewer,
+            models={"grey": "nearest grey"},
+            load=lambda *_: self.fake,
+            preferences=Preferences(autosave_folder=self.folder),
+        )
+        self.viewer.window.add_dock_widget(self.dock, name="Few-shot")
+        return self.dock
+
+    def run(self) -> None:
+        self.dock.run_button.click()
+        self.settle()
+
+    def settle(self) -> None:
+        controller = self.dock.controller
+        self.qtbot.waitUntil(lambda: not controller.running and not controller.worker.busy, timeout=60_000)
+
+    def show(self, plane: int) -> None:
+        self.dock.controller.go_to((plane,))
+
+    @property
+    def result(self) -> np.ndarray:
+        data = self.dock.controller.results.layer.data
+        return np.asarray(data)
+
+    @property
+    def cells(self) -> np.ndarray:
+        return self.dock.strip.values[0]
+
+
+@pytest.fixture
+def fewshot(make_napari_viewer: Any, qtbot: Any, tmp_path: Path) -> Iterator[FewShotBench]:
+    bench = FewShotBench(make_napari_viewer(), qtbot, tmp_path)
+    yield bench
+    bench.dock.shut_down()
+    assert bench.dock.controller.worker.join(10), "the worker thread did not end"
+
+
+def test_annotated_slices_become_all(fewshot):
+    dock = fewshot.open(labels=sparse(TRUTH, 2).astype(np.uint8), scale=(3, 1, 1), translate=(10, 0, 0))
+    fewshot.run()
+    np.testing.assert_array_equal(fewshot.result, TRUTH)
+    layer = dock.controller.results.layer
+    assert layer.name == "stack few-shot"
+    np.testing.assert_array_equal(layer.scale, (3, 1, 1))
+    np.testing.assert_array_equal(layer.translate, (10, 0, 0))
+    np.testing.assert_allclose(fewshot.cells, [0.9, 0.9, SUPPORT, 0.9, 0.8], atol=0.11)
+    assert [dock.supports.item(i).text().split("\n")[0] for i in range(dock.supports.count())] == ["2 · painted"]
+    assert not dock.supports.item(0).icon().isNull()
+    assert dock.progress.value() == dock.progress.maximum() == 5
+    assert "Done" in dock.status.text()
+
+
+def test_accepting_a_slice_makes_it_an_annotation_and_renews_the_rest(fewshot):
+    fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
+    fewshot.run()
+    fewshot.fake.calls.clear()
+    fewshot.show(4)
+    assert fewshot.dock.accept_button.isEnabled()
+    fewshot.dock.accept_button.click()
+    fewshot.settle()
+    assert fewshot.cells[4] == SUPPORT
+    origins = [fewshot.dock.supports.item(i).text().split(" · ")[1].split("\n")[0] for i in range(2)]
+    assert origins == ["painted", "accepted"]
+    assert {p[0] for p in fewshot.fake.calls} == {1, 2, 3}
+    assert not fewshot.viewer.layers["some"].data[4].any(), "the user's layer is left alone"
+
+
+def test_a_prediction_is_no_annotation_without_the_users_word(fewshot):
+    fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
+    fewshot.run()
+    fewshot.run()
+    assert fewshot.dock.supports.count() == 1
+    assert fewshot.dock.controller.report.computed == 0
+
+
+def test_a_rejected_slice_is_emptied_and_marked(fewshot):
+    fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
+    fewshot.run()
+    fewshot.show(3)
+    fewshot.dock.reject_button.click()
+    assert not fewshot.result[3].any()
+    assert fewshot.cells[3] == REJECTED
+    fewshot.run()
+    assert not fewshot.result[3].any(), "the user's word holds"
+
+
+def test_an_annotated_slice_cannot_be_accepted_or_rejected(fewshot):
+    fewshot.open(labels=sparse(TRUTH, 2).astype(np.uint8))
+    fewshot.run()
+    fewshot.show(2)
+    assert not fewshot.dock.accept_button.isEnabled()
+    fewshot.dock.controller.reject()
+    np.testing.assert_array_equal(fewshot.result[2], TRUTH[2])
+
+
+def test_a_click_on_a_slice_corrects_it_the_slice_in_view_first(fewshot):
+    fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
+    points = fewshot.viewer.add_points(ndim=3, name="clicks", features={"label": np.zeros(0, int)})
+    fewshot.dock.clicks.setCurrentIndex(1)
+    fewshot.dock.clicks.activated.emit(1)
+    fewshot.run()
+    fewshot.fake.calls.clear()
+    fewshot.show(4)
+    points.feature_defaults = {"label": [2]}
+    points.add((4, 3, 3))
+    fewshot.settle()
+    assert fewshot.fake.calls[0] == (4.0,)
+    origins = [fewshot.dock.supports.item(i).text().split("\n")[0] for i in range(2)]
+    assert origins == ["0 · painted", "4 · clicked"]
+
+
+def test_next_to_annotate_goes_to_the_doubtful_slice(fewshot):
+    volume = VOLUME.copy()
+    volume[3][TRUTH[3] == 2] = 135  # as near to one label as to the other
+    fewshot.open(volume, sparse(TRUTH, 0).astype(np.uint8))
+    fewshot.run()
+    fewshot.dock.next_button.click()
+    assert fewshot.viewer.dims.current_step[0] == 3
+    assert "Annotate here next" in fewshot.dock.status.text()
+
+
+def test_pause_go_on_and_cancel(fewshot):
+    fewshot.fake.slow = 0.2
+    fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
+    fewshot.dock.run_button.click()
+    fewshot.qtbot.waitUntil(lambda: fewshot.fake.calls != [], timeout=30_000)
+    fewshot.dock.pause_button.click()
+    assert fewshot.dock.pause_button.text() == "Go on"
+    fewshot.dock.cancel_button.click()
+    fewshot.settle()
+    assert 0 < np.isfinite(fewshot.cells).sum() < 5
+    fewshot.fake.slow = 0
+    fewshot.run()
+    np.testing.assert_array_equal(fewshot.result, TRUTH)
+
+
+def test_regions(fewshot):
+    dock = fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
+    dock.region.setCurrentIndex(2)
+    dock.range.setValue((3, 4))
+    fewshot.run()
+    assert np.isfinite(fewshot.cells).tolist() == [False, False, False, True, True]
+    dock.region.setCurrentIndex(1)
+    fewshot.show(2)
+    fewshot.run()
+    assert np.isfinite(fewshot.cells).tolist() == [False, False, True, False, False]
+    np.testing.assert_array_equal(fewshot.result[2:], TRUTH[2:])
+
+
+def test_a_strip_cell_is_a_way_to_its_slice(fewshot):
+    fewshot.open(labels=sparse(TRUTH, 2).astype(np.uint8))
+    fewshot.run()
+    fewshot.dock.strip.chosen.emit(0, 4)
+    assert fewshot.viewer.dims.current_step[0] == 4
+
+
+def test_a_scene_is_done_in_tiles(fewshot):
+    scene, truth = np.tile(VOLUME[0], (6, 6)), np.tile(TRUTH[0], (6, 6))
+    labels = np.zeros(truth.shape, np.uint8)
+    labels[:48, :48] = truth[:48, :48]
+    dock = fewshot.open(scene, labels)
+    dock.tile.setValue(64)
+    dock.partial.setChecked(True)
+    assert not dock.axis.isEnabled()
+    fewshot.run()
+    assert fewshot.dock.strip.values.shape == (3, 3)
+    assert np.array_equal(fewshot.result[labels > 0], labels[labels > 0])
+
+
+def test_bad_input_is_a_sentence(fewshot, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr("napari_iseg.widgets.reports.warn", said.append)
+    dock = fewshot.open(labels=np.zeros_like(TRUTH, np.uint8))
+    fewshot.run()
+    assert "No slice or tile holds a label" in said[-1]
+    fewshot.viewer.layers["some"].data = np.ones((3, 4, 4), np.uint8)
+    fewshot.run()
+    assert "needs labels of (5, 24, 24)" in said[-1]
+    assert dock.run_button.isEnabled()
