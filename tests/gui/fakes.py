@@ -7,12 +7,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from napari_iseg.backends.base import ClickNet, Inference
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.model import Model
 from napari_iseg.errors import DeviceError
+from napari_iseg.prompts import Box
 
 RADIUS = 20  # pixels of the network's input
 SIZE = (128, 128)
@@ -66,6 +68,25 @@ class LocalCard(ModelCard):
         return True
 
 
+class WideningRefiner:
+    """Adds ``by`` pixels above and below a mask; with ``lost`` it finds nothing."""
+
+    size, threshold = 256, 0.5
+
+    def __init__(self, by: int = 3) -> None:
+        self.by = by
+        self.lost = False
+        self.threads: set[int] = set()
+
+    def probability(self, image: np.ndarray, mask: np.ndarray, box: Box | None = None) -> np.ndarray:
+        """1 on the wider mask."""
+        self.threads.add(threading.get_ident())
+        wide = mask.copy()
+        for step in range(-self.by, self.by + 1):
+            wide |= np.roll(mask, step, 0)
+        return (wide & (not self.lost)).astype(np.float32)
+
+
 class FakeLoader:
     """Hands out one model, as slowly as wanted."""
 
@@ -73,11 +94,20 @@ class FakeLoader:
         self.net = net or DiskNet()
         self.seconds = seconds
         self.loads = 0
+        self.refiner = WideningRefiner()
         self.error: Exception | None = None
 
     def cards(self) -> list[ModelCard]:
         """One that is here and one that is not."""
         return [LocalCard(**{name: getattr(CARD, name) for name in CARD.__dataclass_fields__}), OTHER]
+
+    def edge_cards(self) -> list[ModelCard]:
+        """One that is here."""
+        return [ModelCard("widen", "is5net", "narrow")]
+
+    def load_edges(self, key: object) -> WideningRefiner:
+        """It widens masks."""
+        return self.refiner
 
     def load(self, key: object) -> Model:
         """The disk model."""

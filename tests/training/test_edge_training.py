@@ -8,9 +8,9 @@ import torch
 
 from napari_iseg import backends
 from napari_iseg.errors import InputError
+from napari_iseg.evaluation.coarse import degraded
 from napari_iseg.training import synthetic_thin
 from napari_iseg.training.bank import Bank, picture
-from napari_iseg.training.degrade import degraded
 from napari_iseg.training.edge_samples import EdgeSampleOptions, EdgeSamples
 from napari_iseg.training.edge_task import EdgeTask, TruthTask
 from napari_iseg.training.enrichment import enriched

@@ -21,6 +21,7 @@ from napari_iseg.errors import InputError
 from napari_iseg.prompts import Box
 
 Float = npt.NDArray[np.float32]
+_CONSTANT = 1e-6
 _SNAP = 1e-3  # a grey level this near to a whole one was whole before it was divided by 255
 
 
@@ -79,9 +80,12 @@ def read_answer(answer: Tensor, shape: tuple[int, ...], cut: str) -> Float:
 
 
 def stretched_levels(probability: Float) -> npt.NDArray[np.uint8] | None:
-    """A map stretched from its least to its largest value, as grey levels; None for a constant map."""
+    """A map stretched from its least to its largest value, as grey levels; None for a constant map.
+
+    Resizing leaves rounding errors in a constant map, which must not be stretched either.
+    """
     low, high = float(probability.min()), float(probability.max())
-    if high == low:
+    if high - low < _CONSTANT:
         return None
     return np.asarray((probability - low) / (high - low) * 255, np.uint8)
 

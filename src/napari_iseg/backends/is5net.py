@@ -192,9 +192,10 @@ class Is5Net(_IsNetMethod):
 
     def _read(self, shapes: Shapes) -> dict[str, Any] | None:
         shape = shapes.get("conv_in.weight", ())
-        if len(shape) != 4 or shape[1] not in CHANNELS or not shape[0]:
+        width = _width_of(shapes)
+        if len(shape) != 4 or shape[1] not in CHANNELS or width is None:
             return None
-        return {"in_channels": shape[1], "width": shape[0] / 64}
+        return {"in_channels": shape[1], "width": width}
 
     def _label(self, variant: Variant) -> str:
         label = CHANNELS[variant.get("in_channels", 5)]
@@ -220,8 +221,8 @@ class GtEncoder(_IsNetMethod):
         return TruthNet(_width(_checked(variant, ("width",))))
 
     def _read(self, shapes: Shapes) -> dict[str, Any] | None:
-        shape = shapes.get("conv_in.conv.weight", ())
-        return {"width": shape[0] / 16} if len(shape) == 4 and shape[0] else None
+        width = _width_of(shapes)
+        return {"width": width} if "conv_in.conv.weight" in shapes and width is not None else None
 
     def _label(self, variant: Variant) -> str:
         width = variant.get("width", 1.0)
@@ -276,6 +277,12 @@ def _differences(net: PublishedNet, shapes: Shapes) -> list[str]:
 
 def _times(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "a single number"
+
+
+def _width_of(shapes: Shapes) -> float | None:
+    """The factor on the channels, read where they are most; None where that is missing."""
+    shape = shapes.get("side6.weight", ())
+    return shape[1] / 512 if len(shape) == 4 and shape[1] >= 32 else None
 
 
 def _checked(variant: Variant, known: tuple[str, ...]) -> dict[str, Any]:

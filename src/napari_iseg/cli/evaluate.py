@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from napari_iseg import backends
 from napari_iseg.cli.common import errors, numbers, print_json
+from napari_iseg.cli.fine import evaluate_fine
 from napari_iseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,23 +72,38 @@ def evaluate(
         str | None,
         typer.Option(metavar="SIDE,...", help="Bounds between sizes: object side over image side, 0 to 1."),
     ] = None,
+    dis: Annotated[
+        bool,
+        typer.Option("--dis", help="Metrics of fine masks: max F, weighted F, MAE, S, E, boundary IoU, HCE."),
+    ] = False,
+    refine_edges: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="With --dis: also refine the masks by this model.")
+    ] = None,
+    dis_clicks: Annotated[int, typer.Option(min=1, help="With --dis: clicks before a mask is measured.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for report.json, report.md and PNG plots.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Evaluate a model by simulated clicks: NoC@80/85/90/95, failures, IoU per click, seconds per click.
+
+    A model that refines edges is measured by DIS metrics on degraded true masks.
 
     Example: napari-iseg evaluate cfr-icl-starter nuclei.zip --baseline random-walker --out report
     """
     from napari_iseg.evaluation.methods import ModelMethod
     from napari_iseg.evaluation.report import finite, scale_table, table, write_report
     from napari_iseg.evaluation.scales import SCALE_BOUNDS, bounds_sentence, checked_bounds
-    from napari_iseg.weights.store import load_click_model
+    from napari_iseg.weights.store import as_click_model, load_model
 
     asked = numbers(scale_bounds, "--scale-bounds", "0.05,0.1,0.3") if scale_bounds else SCALE_BOUNDS
     bounds = checked_bounds(asked)
     data = [_open(path, split, axis, min_area, seed) for path in datasets]
+    loaded = load_model(model, device=device)
+    if dis or refine_edges is not None or backends.role(loaded.card.backend) == "edges":
+        chosen: dict[str, Any] = {"max_objects": max_objects, "seed": seed, "out": out, "as_json": as_json}
+        evaluate_fine(loaded, refine_edges, data, device=device, clicks=dis_clicks, **chosen)
+        return
     methods = [_baseline(name) for name in baseline or ()]
-    loaded = load_click_model(model, device=device)
+    loaded = as_click_model(loaded)
     options = _inference(refine, adaptive, refine_clicks)
     methods.insert(0, ModelMethod(loaded.with_inference(**options) if options else loaded))
     if boxes:

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from skimage.morphology import skeletonize
 
+from napari_iseg.evaluation.opencv import opencv
+
 Mask = npt.NDArray[np.bool_]
 Points = list[tuple[int, int]]  # (col, row) along a contour, as OpenCV orders them
 GAMMA: Final = 5
@@ -75,8 +77,7 @@ def _relaxed(wrong: Mask, core: Mask, other: Mask, gamma: int) -> Mask:
 
 def _clicks(region: Mask, condition: Mask, epsilon: float) -> tuple[int, int]:
     """(polygon points, regions without any) for the outline of ``region`` where it meets ``condition``."""
-    import cv2
-
+    cv2 = opencv()
     contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_TREE, cv2.CHAIN_APPROX_NONE)
     open_pixels = _times(condition, 1, erode=False)
     used = np.zeros_like(region)
@@ -114,7 +115,6 @@ def _runs(contour: Sequence[tuple[int, int]], open_pixels: Mask, used: Mask) -> 
 
 def _times(mask: Mask, times: int, *, erode: bool) -> Mask:
     """A mask eroded or dilated by a cross; the picture's border neither eats nor grows anything."""
-    import cv2
-
+    cv2 = opencv()
     change = cv2.erode if erode else cv2.dilate
     return np.asarray(change(mask.astype(np.uint8), _CROSS, iterations=times), np.bool_)

@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 
 from napari_iseg.backends.edge_input import box_of_mask
 from napari_iseg.errors import InputError
+from napari_iseg.evaluation.coarse import degraded
 from napari_iseg.training.bank import Bank, Picture, draw_cut
-from napari_iseg.training.degrade import degraded
 from napari_iseg.training.enrichment import enriched
 from napari_iseg.training.photometric import vary
 from napari_iseg.training.recipe import Recipe

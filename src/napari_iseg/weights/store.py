@@ -161,7 +161,11 @@ def load_click_model(
     name_or_path: str | Path, *, device: str = "auto", precision: str = "auto", store: Store | None = None
 ) -> Model:
     """As `load_model`, for a model that answers clicks or boxes; InputError for any other."""
-    model = load_model(name_or_path, device=device, precision=precision, store=store)
+    return as_click_model(load_model(name_or_path, device=device, precision=precision, store=store))
+
+
+def as_click_model(model: Any) -> Model:
+    """What `load_model` gave, if it answers clicks or boxes; InputError otherwise."""
     if backends.role(model.card.backend) != "click":
         backends.get_click(model.card.backend)  # says why not
     return cast("Model", model)

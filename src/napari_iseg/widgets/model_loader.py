@@ -14,10 +14,12 @@ from napari_iseg.backends import role
 
 if TYPE_CHECKING:
     from napari_iseg.backends.cards import ModelCard
+    from napari_iseg.backends.edge_model import EdgeModel
     from napari_iseg.backends.model import Model
     from napari_iseg.weights.store import Store
 
 STARTER = "cfr-icl-starter"  # ships with the package
+EDGE_STARTER = "is5net-starter"
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,29 @@ class ModelLoader:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._last: tuple[ModelKey, Model] | None = None
+        self._last_edges: tuple[ModelKey, EdgeModel] | None = None
 
     def cards(self) -> list[ModelCard]:
         """All models that answer clicks: the starter first, then those on this machine, then the others."""
         cards = [card for card in self._store().list_models() if role(card.backend) == "click"]
         return sorted(cards, key=lambda card: (not card.is_local, card.name != STARTER, card.name))
+
+    def edge_cards(self) -> list[ModelCard]:
+        """The models on this machine that refine edges, the starter first."""
+        cards = [card for card in self._store().list_models() if role(card.backend) == "edges"]
+        local = [card for card in cards if card.is_local]
+        return sorted(local, key=lambda card: (card.name != EDGE_STARTER, card.name))
+
+    def load_edges(self, key: ModelKey) -> EdgeModel:
+        """A refinement model, as `load`."""
+        if self._last_edges is not None and self._last_edges[0] == key:
+            return self._last_edges[1]
+        preload_torch()
+        from napari_iseg.weights.store import load_edge_model
+
+        model = load_edge_model(key.name, device=key.device, precision=key.precision, store=self._store())
+        self._last_edges = (key, model)
+        return model
 
     def load(self, key: ModelKey) -> Model:
         """The model ready to answer; slow, for the worker.

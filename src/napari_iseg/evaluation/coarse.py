@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from napari_iseg.training.synthetic_shapes import smooth
+from napari_iseg.evaluation.opencv import opencv
 
 Mask = npt.NDArray[np.bool_]
 EXACT = 0.05  # share of masks left as they are: the network must leave what is right alone
@@ -39,8 +38,17 @@ def degraded(truth: Mask, rng: np.random.Generator) -> Mask:
     return truth.copy()
 
 
+def _smooth(rng: np.random.Generator, shape: tuple[int, int], period: float) -> npt.NDArray[np.float32]:
+    """Noise of unit deviation whose bumps are about ``period`` pixels wide."""
+    knots = rng.standard_normal([max(4, int(side / period) + 2) for side in shape]).astype(np.float32)
+    cv2 = opencv()
+    field: npt.NDArray[np.float32] = cv2.resize(knots, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return field
+
+
 def _coarse_grid(mask: Mask, extent: float, rng: np.random.Generator) -> Mask:
     """As seen on a grid of large pixels and enlarged again: the look of a small decoder."""
+    cv2 = opencv()
     cell = float(np.exp(rng.uniform(np.log(2), np.log(max(2.5, extent / 10)))))
     size = [max(2, round(side / cell)) for side in mask.shape]
     small = cv2.resize(mask.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_AREA)
@@ -50,6 +58,7 @@ def _coarse_grid(mask: Mask, extent: float, rng: np.random.Generator) -> Mask:
 
 def _rounded(mask: Mask, extent: float, rng: np.random.Generator) -> Mask:
     """Opened, closed or both with a disk: hairs and gaps go."""
+    cv2 = opencv()
     radius = max(1, round(extent * rng.uniform(0.01, 0.06)))
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     pixels: npt.NDArray[Any] = mask.astype(np.uint8)
@@ -65,6 +74,7 @@ def _rounded(mask: Mask, extent: float, rng: np.random.Generator) -> Mask:
 
 def _resized_outline(mask: Mask, extent: float, rng: np.random.Generator) -> Mask:
     """Too wide or too narrow everywhere."""
+    cv2 = opencv()
     radius = max(1, round(extent * rng.uniform(0.005, 0.03)))
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     kind = cv2.MORPH_DILATE if rng.random() < 0.6 else cv2.MORPH_ERODE
@@ -73,17 +83,19 @@ def _resized_outline(mask: Mask, extent: float, rng: np.random.Generator) -> Mas
 
 def _bent(mask: Mask, extent: float, rng: np.random.Generator) -> Mask:
     """The outline moved by a smooth displacement: a hand that was not quite steady."""
+    cv2 = opencv()
     amount = extent * rng.uniform(0.005, 0.025)
     shape = (mask.shape[0], mask.shape[1])
     rows, cols = np.indices(shape, np.float32)
     period = max(4.0, extent * rng.uniform(0.08, 0.4))
-    moved = [axis + smooth(rng, shape, period) * np.float32(amount) for axis in (rows, cols)]
+    moved = [axis + _smooth(rng, shape, period) * np.float32(amount) for axis in (rows, cols)]
     found = cv2.remap(mask.astype(np.float32), moved[1], moved[0], cv2.INTER_LINEAR)
     return np.asarray(found > 0.5, np.bool_)
 
 
 def _bitten(mask: Mask, extent: float, rng: np.random.Generator) -> Mask:
     """A few round bites and leaks along the outline."""
+    cv2 = opencv()
     outline = mask ^ cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
     rows, cols = np.nonzero(outline)
     pixels = mask.astype(np.uint8)

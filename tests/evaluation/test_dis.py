@@ -1,0 +1,157 @@
+"""DIS metrics on data sets: first stage against refined, degenerate masks, the command line."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_iseg.backends.base import Inference
+from napari_iseg.backends.cards import ModelCard
+from napari_iseg.backends.model import Model
+from napari_iseg.cli import main
+from napari_iseg.errors import InputError
+from napari_iseg.evaluation.datasets import open_dataset
+from napari_iseg.evaluation.dis import COLUMNS, DegradedTruth, dis_table, evaluate_dis
+from napari_iseg.evaluation.dis_metrics import boundary_iou, dis_scores, inner_band
+from napari_iseg.evaluation.hce import human_correction_efforts
+
+
+class BrightRefiner:
+    """What is bright is object."""
+
+    size, threshold = 256, 0.5
+    card = ModelCard("bright-edges", "is5net", "narrow")
+
+    def __init__(self, blind=False):
+        self.blind = blind
+
+    def probability(self, image, mask, box=None):
+        return image[..., 0] * (not self.blind)
+
+
+@pytest.fixture
+def data(tmp_path):
+    labels = np.zeros((80, 90), np.uint16)
+    labels[20:60, 20:30] = 1
+    labels[22:60:6, 30:70] = 1
+    labels[23:60:6, 30:70] = 1
+    for part, pixels in (("images", (labels * 255).astype(np.uint8)), ("labels", labels)):
+        (tmp_path / "set" / part).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "set" / part / "comb.png")
+    return tmp_path / "set"
+
+
+def test_a_refiner_that_sees_the_object_beats_the_coarse_mask(data):
+    coarse, fine = evaluate_dis(DegradedTruth(1), open_dataset(data), BrightRefiner(), refiner_name="bright")
+    before, after = coarse.values(), fine.values()
+    assert set(before) == set(COLUMNS)
+    assert after["bIoU"] == after["IoU"] == 1 > before["bIoU"]
+    assert after["HCE"] == 0 < before["HCE"]
+    assert after["MAE"] == 0 < before["MAE"]
+    assert "degraded truth + bright" in dis_table([coarse, fine])
+
+
+def test_where_refinement_gives_up_the_coarse_mask_counts(data):
+    coarse, fine = evaluate_dis(
+        DegradedTruth(1), open_dataset(data), BrightRefiner(blind=True), with_hce=False
+    )
+    assert fine.failures == 1
+    assert fine.values()["bIoU"] == coarse.values()["bIoU"]
+    assert np.isnan(fine.values()["HCE"])
+
+
+def test_empty_and_full_truths_have_their_published_values():
+    empty, full = np.zeros((20, 30), bool), np.ones((20, 30), bool)
+    prediction = np.full((20, 30), 0.25)
+    prediction[5:10] = 0.75
+    on_empty, on_full = dis_scores(prediction, empty), dis_scores(prediction, full)
+    assert on_empty.s_measure == pytest.approx(1 - 0.25, abs=0.01)  # the map is stretched to 0 and 1
+    assert on_full.s_measure == pytest.approx(0.25, abs=0.01)
+    assert on_empty.weighted_f == 0
+    assert dis_scores(empty, empty).iou == 1
+    assert dis_scores(full, full).mae == 0
+
+
+def test_grey_levels_probabilities_and_masks_agree():
+    rng = np.random.default_rng(0)
+    truth = np.zeros((40, 50), bool)
+    truth[10:30, 10:40] = True
+    levels = np.clip(truth * 200 + rng.integers(0, 50, truth.shape), 0, 255).astype(np.uint8)
+    from_levels, from_floats = (
+        dis_scores(levels, truth),
+        dis_scores(levels / 255, truth.astype(np.uint8) * 255),
+    )
+    np.testing.assert_allclose(from_levels.f_curve, from_floats.f_curve)
+    assert from_levels.s_measure == pytest.approx(from_floats.s_measure)
+    assert dis_scores(truth, truth).hce == 0
+    with pytest.raises(InputError, match="alike"):
+        dis_scores(levels[:9], truth)
+
+
+def test_boundary_iou_sees_what_iou_does_not():
+    truth = np.zeros((200, 200), bool)
+    truth[40:160, 40:160] = True
+    wavy = truth.copy()
+    wavy[40:43, 40:160:2] = False
+    assert boundary_iou(wavy, truth) < (wavy & truth).sum() / (wavy | truth).sum()
+    band = inner_band(np.ones((50, 50), bool), 3)
+    assert band[0, 0]
+    assert not band[25, 25]
+    assert band.sum() == 50 * 50 - 44 * 44
+
+
+def test_corrections_grow_with_what_is_wrong():
+    truth = np.zeros((120, 120), bool)
+    truth[20:100, 20:100] = True
+    one, two = truth.copy(), truth.copy()
+    one[50:75, 80:100] = False
+    two[50:75, 80:100] = two[20:45, 20:50] = False
+    efforts = [human_correction_efforts(mask, truth).total for mask in (truth, one, two)]
+    assert efforts[0] == 0 < efforts[1] < efforts[2]
+    near = np.zeros_like(truth)
+    near[22:98, 22:98] = True  # within the relaxation
+    assert human_correction_efforts(near, truth).total == 0
+
+
+def test_the_command_line_measures_clicks_and_refinement(data, tmp_path, monkeypatch, capsys):
+    import torch
+
+    from napari_iseg.backends.base import ClickNet
+
+    class BlobNet(ClickNet):
+        def forward(self, image, prev_mask, clicks):
+            rows = torch.arange(image.shape[2])[None, :, None] - clicks[:, :1, 0, None]
+            cols = torch.arange(image.shape[3])[None, None, :] - clicks[:, :1, 1, None]
+            return (12 - (rows**2 + cols**2).sqrt())[:, None].float()
+
+    model = Model(
+        ModelCard("blob", "cfr-icl", "vit-b"),
+        BlobNet(),
+        device="cpu",
+        inference=Inference(size=(64, 64), flip=False),
+    )
+    models = {"blob": model, "bright-edges": BrightRefiner()}
+    monkeypatch.setattr("napari_iseg.weights.store.load_model", lambda name, **_: models[name])
+    out = tmp_path / "out"
+    main(
+        [
+            "evaluate",
+            "blob",
+            str(data),
+            "--dis",
+            "--refine-edges",
+            "bright-edges",
+            "--out",
+            str(out),
+            "--json",
+        ]
+    )
+    printed = json.loads(capsys.readouterr().out)
+    coarse, fine = printed["reports"]
+    assert (coarse["method"], fine["method"]) == ("blob, 1 click", "blob, 1 click + bright-edges")
+    assert set(COLUMNS) <= set(fine)
+    assert json.loads((out / "dis.json").read_text()) == printed["reports"]
+    assert "bright-edges" in (out / "dis.md").read_text()
+    main(["evaluate", "bright-edges", str(data)])
+    assert "degraded truth + bright-edges" in capsys.readouterr().out
