@@ -174,13 +174,16 @@ def _sampled(
     groups = [((classes == row) & (weights <= 1), _PER_LABEL) for row in range(1, count + 1)]
     groups += [((classes == 0) & rim & (weights <= 1), _BACKGROUND // 2)]
     groups += [((classes == 0) & ~rim & (weights <= 1), _BACKGROUND // 2), (weights > 1, 2 * _PER_LABEL)]
-    chosen = []
+    chosen, counts = [], []
     for inside, most in groups:
         flat = np.flatnonzero(inside)
-        chosen.append(flat if len(flat) <= most else rng.choice(flat, most, replace=False))
-    flat = np.sort(np.concatenate(chosen))
+        kept = flat if len(flat) <= most else np.sort(rng.choice(flat, most, replace=False))
+        chosen.append(kept)
+        # what a pixel stands for, softened: else a vast background would outvote small objects
+        counts.append(np.full(len(kept), (len(flat) / max(len(kept), 1)) ** 0.5, np.float32))
+    flat = np.concatenate(chosen)
     points = np.stack(np.divmod(flat, classes.shape[1]), 1).astype(np.float32)
-    return points, classes.ravel()[flat], weights.ravel()[flat]
+    return points, classes.ravel()[flat], weights.ravel()[flat] * np.concatenate(counts)
 
 
 def _cells(mask: Mask, features: Pyramid) -> Tensor:

@@ -19,6 +19,9 @@ from napari_iseg.fewshot.positional import interpolated_distances
 Float = npt.NDArray[np.float32]
 _DEFAULT = (0.8, 0.1, 0.5, 0.0)  # head, prototypes, position, threshold: for a single support
 _MOST_FOLDS = 4
+_LEAST_HEAD = 0.25
+_MOST_BACKGROUND = 3.0  # its weight over that of all labels together: else it would outvote small objects
+_POSITION_SCALE = 4.0
 _LIMIT = 12.0  # of the position's score: it may be outvoted
 
 
@@ -31,33 +34,55 @@ class Fitted:
 
 
 def fit(embeddings: Sequence[FreeEmbedding], count: int) -> Fitted:
-    """Fit to supports; with two or more, the weights on pixels of supports that were left out."""
-    head = _head(embeddings, count, steps=40)
-    with_label = [e for e in embeddings if any(e.present)]
+    """Fit to supports; with two or more, the weights on pixels of supports that were left out.
+
+    The head sees position too, for what depends on both ("dark, and near the outline"); a support's position
+    scores come from the other supports, as a query's will.
+    """
+    where = [_position_rows([e for e in embeddings if e is not one], one, count) for one in embeddings]
+    head = _head(embeddings, where, count, steps=40)
+    with_label = [i for i, e in enumerate(embeddings) if any(e.present)]
     if len(with_label) < 2:
         return Fitted(head, _DEFAULT)
     folds = with_label[:: max(1, len(with_label) // _MOST_FOLDS)][:_MOST_FOLDS]
-    scores, targets = [], []
+    scores, targets, weights = [], [], []
     for out in folds:
-        rest = [e for e in embeddings if e is not out]
-        present = [any(e.present[i] for e in rest) for i in range(count)]
-        if not any(present):
+        rest = [i for i in range(len(embeddings)) if i != out]
+        others = [embeddings[i] for i in rest]
+        if not any(e.present[row] for e in others for row in range(count)):
             continue
-        rows = out.rows.float()
-        deep = rows[:, -out.widths[-1] :]
-        where = position_scores(rest, out.support.position, out.support.shape, None, count)
-        at = out.points.long()
-        flat = (
-            torch.zeros(len(rows), count)
-            if where is None
-            else torch.from_numpy(where[:, at[:, 0], at[:, 1]].T)
-        )
-        opinions = [_head(rest, count, steps=20).rows(rows), prototype_rows(deep, rest, count), flat]
+        one, flat = embeddings[out], where[out]
+        rows = one.rows.float()
+        fitted = _head(others, [where[i] for i in rest], count, steps=20)
+        opinions = [
+            fitted.rows(torch.cat([rows, flat / _POSITION_SCALE], 1)),
+            prototype_rows(rows[:, -one.widths[-1] :], others, count),
+            flat,
+        ]
         scores.append(torch.stack(opinions, 2))
-        targets.append(out.targets)
+        targets.append(one.targets)
+        weights.append(one.weights)
     if not scores:
         return Fitted(head, _DEFAULT)
-    return Fitted(head, _stacked(torch.cat(scores), torch.cat(targets)))
+    wanted = torch.cat(targets)
+    return Fitted(head, _stacked(torch.cat(scores), wanted, _balanced(wanted, torch.cat(weights))))
+
+
+def position_level(where: Float | None, half: tuple[int, int], count: int) -> Tensor:
+    """The head's last level (L, h, w) at half size, from position scores (L, H, W); zeros for None."""
+    level = torch.zeros(count, half[0] * 2, half[1] * 2)
+    if where is not None:
+        level[:, : where.shape[1], : where.shape[2]] = torch.from_numpy(where)
+    return F.avg_pool2d(level[None], 2)[0] / _POSITION_SCALE
+
+
+def _position_rows(others: Sequence[FreeEmbedding], one: FreeEmbedding, count: int) -> Tensor:
+    """(N, L): position scores of a support's pixels from the other supports; zeros without any."""
+    where = position_scores(others, one.support.position, one.support.shape, None, count)
+    if where is None:
+        return torch.zeros(len(one.rows), count)
+    at = one.points.long().numpy()
+    return torch.from_numpy(np.ascontiguousarray(where[:, at[:, 0], at[:, 1]].T))
 
 
 def position_scores(
@@ -88,17 +113,25 @@ def position_scores(
     return strength
 
 
-def _head(embeddings: Sequence[FreeEmbedding], count: int, steps: int) -> PixelHead:
-    rows = torch.cat([e.rows.float() for e in embeddings])
+def _head(embeddings: Sequence[FreeEmbedding], where: Sequence[Tensor], count: int, steps: int) -> PixelHead:
+    pairs = zip(embeddings, where, strict=True)
+    rows = torch.cat([torch.cat([e.rows.float(), flat / _POSITION_SCALE], 1) for e, flat in pairs])
     targets = torch.cat([e.targets for e in embeddings])
-    weights = torch.cat([e.weights for e in embeddings])
-    return PixelHead(rows, targets, weights, count, embeddings[0].widths, steps)
+    weights = _balanced(targets, torch.cat([e.weights for e in embeddings]))
+    return PixelHead(rows, targets, weights, count, (*embeddings[0].widths, count), steps)
 
 
-def _stacked(scores: Tensor, targets: Tensor) -> tuple[float, float, float, float]:
+def _balanced(targets: Tensor, weights: Tensor) -> Tensor:
+    fore = weights[targets > 0].sum()
+    back = weights[targets == 0].sum().clamp(min=1e-6)
+    factor = (_MOST_BACKGROUND * fore / back).clamp(max=1.0)
+    return torch.where(targets == 0, weights * factor, weights)
+
+
+def _stacked(scores: Tensor, targets: Tensor, counts: Tensor) -> tuple[float, float, float, float]:
     """Weights of the opinions (N, L, 3) that explain the targets best, drawn towards the default."""
     with torch.inference_mode(False), torch.enable_grad():
-        known, wanted = scores.clone(), targets.clone()
+        known, wanted, count = scores.clone(), targets.clone(), counts.clone()
         start = torch.tensor(_DEFAULT)
         weights = start.clone().requires_grad_(True)
         optimizer = torch.optim.LBFGS([weights], max_iter=30, line_search_fn="strong_wolfe")
@@ -107,10 +140,12 @@ def _stacked(scores: Tensor, targets: Tensor) -> tuple[float, float, float, floa
             optimizer.zero_grad()
             logits = (known * weights[:3]).sum(2) + weights[3]
             logits = torch.cat([torch.zeros(len(logits), 1), logits], 1)
-            loss: Tensor = F.cross_entropy(logits, wanted) + 0.01 * (weights - start).square().sum()
+            losses = F.cross_entropy(logits, wanted, reduction="none") * count
+            loss: Tensor = losses.sum() / count.sum() + 0.01 * (weights - start).square().sum()
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
 
-        optimizer.step(closure)
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
     a, b, c, d = (float(v) for v in weights.detach())
-    return max(a, 0.0), max(b, 0.0), max(c, 0.0), d
+    # A left-out support may be unlike the rest; the opinions of pixels are never dropped for that.
+    return max(a, _LEAST_HEAD), max(b, 0.0), max(c, 0.0), float(np.clip(d, -1, 1))

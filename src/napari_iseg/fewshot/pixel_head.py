@@ -86,7 +86,7 @@ class PixelHead:
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
 
-        optimizer.step(closure)
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
         self.parameters = [p.detach() for p in parts]
 
 

@@ -25,7 +25,7 @@ from napari_iseg.fewshot.answers import (
 )
 from napari_iseg.fewshot.base import UNKNOWN, Image, Position, Prediction, Support
 from napari_iseg.fewshot.free_embedding import FreeEmbedding, make_embedding, prototype_scores
-from napari_iseg.fewshot.free_fit import Fitted, fit, position_scores
+from napari_iseg.fewshot.free_fit import Fitted, fit, position_level, position_scores
 from napari_iseg.fewshot.pixel_head import guided
 from napari_iseg.fewshot.pyramid import Pyramid, PyramidEncoder, make_pyramid
 from napari_iseg.nn.ifsenet import padded
@@ -119,12 +119,12 @@ class TrainingFree:
         """(L, H, W) logits against background."""
         fitted = self._fitted(embeddings, count)
         rows, cols = features.shape
-        head = fitted.head.maps(features.levels)
+        where = position_scores(embeddings, position, features.shape, previous, count)
+        head = fitted.head.maps((*features.levels, position_level(where, features.half, count)))
         near = prototype_scores(features.deep.float(), embeddings, count)
         near = F.interpolate(near[None], size=features.half, mode="bilinear", align_corners=False)[0]
         a, b, c, d = fitted.weights
         smooth = guided(a * head + b * near, features.guide.float() / 255)[:, :rows, :cols]
-        where = position_scores(embeddings, position, features.shape, previous, count)
         if where is None:
             return (smooth + d).numpy()
         logits: Float = (smooth + d).numpy() + c * where
