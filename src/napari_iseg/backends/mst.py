@@ -52,6 +52,7 @@ _STARTER: Variant = MappingProxyType(
         "quality": True,
     }
 )
+_PACKED_BYTES = 2**30  # every branch of ViT-B's width; 0.62 GB for "main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class MstNet(ClickNet):
         """Make position tables and resampled kernels, and pack the weights, once; the state dict stays."""
         with torch.no_grad():
             self.backbone.prepare(height, width)
-        pack(self)
+        pack(self, _PACKED_BYTES)
 
     def load_published(self, state: Mapping[str, Tensor]) -> None:
         """Load a published (or our own) state dict: every used key, no unknown one, the right shapes.

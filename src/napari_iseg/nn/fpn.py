@@ -133,7 +133,7 @@ class MlpHead(nn.Module):
             part = point_conv(F.relu(conv(level), inplace=True), share, fuse.bias if i == 0 else None)
             if part.shape[-2:] != size:
                 part = F.interpolate(part, size=size, mode="bilinear", align_corners=False)
-            mixed = part if mixed is None else mixed + part
+            mixed = part if mixed is None else mixed.add_(part)
         assert mixed is not None  # maps are never empty; for the type checker
         x = self.up_conv2(self.up_conv1(F.relu(mixed, inplace=True)))
         logits: Tensor = self.conv_seg(self.dropout(x))

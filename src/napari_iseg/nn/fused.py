@@ -111,7 +111,10 @@ class PatchConv(Packable, nn.Conv2d):
         cells = x.reshape(batch, channels, height // side, side, width // side, side)
         rows = cells.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * side * side)
         assert self.bias is not None  # never without; for the type checker
-        return linear(rows, self.matrix(), self.bias, packed=self.packed(rows))
+        packed = self.packed(rows)
+        if packed is not None:  # the flat matrix would be a copy where the weight lies channels last
+            return _pointwise(rows, packed, self.bias, self.out_channels)
+        return linear(rows, self.matrix(), self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inner, H, W) -> (B, outer, H // side, W // side)."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_iseg.nn.fused import Linear
+from napari_iseg.nn.fused import Linear, PatchConv
 from napari_iseg.nn.plain_vit import Mlp
 
 Kind = Literal["s", "l"]
@@ -132,7 +132,7 @@ class ExpertAttention(nn.Module):
             {f"expert_{kind}": _Expert(dim, rules.expert_ratio * dim) for kind in ("s", "l")}
         )
         if rules.reduce > 1:
-            self.sr: nn.Conv2d | None = nn.Conv2d(dim, dim, rules.reduce, stride=rules.reduce)
+            self.sr: PatchConv | None = PatchConv(dim, dim, rules.reduce)
             self.norm: nn.LayerNorm | None = nn.LayerNorm(dim, eps=1e-5)
         else:
             self.sr, self.norm = None, None
@@ -170,8 +170,9 @@ class ScoreBlock(nn.Module):
 
     def refresh(self, tokens: Tensor, context: tuple[Tensor, Tensor], kind: Kind) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
-        tokens = tokens + self.cross_attn(self.norm1(tokens), context, kind)
-        fresh: Tensor = tokens + self.drop(self.cross_mlp(self.norm3(tokens)))
+        # Added to the new tensor in place: these are the largest sets of tokens.
+        mixed: Tensor = self.cross_attn(self.norm1(tokens), context, kind).add_(tokens)
+        fresh: Tensor = self.drop(self.cross_mlp(self.norm3(mixed))).add_(mixed)
         return fresh
 
     def kernel(self, base: Tensor, cells: Tensor) -> Tensor:
