@@ -73,5 +73,7 @@ def _given(model: FewShotModel | UnitPredictor, device: str, features: int) -> U
 
 def _load(name: str, device: str, precision: str) -> FewShotModel | UnitPredictor:
     from napari_iseg.fewshot.models import load_fewshot
+    from napari_iseg.nn.triton_guard import keep_triton_out
 
+    keep_triton_out()  # the models' own libraries may load it, and this may be a viewer's process
     return load_fewshot(name, device=device, precision=precision)
