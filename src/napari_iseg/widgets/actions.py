@@ -40,6 +40,7 @@ class Action:
 
 ACTIONS: tuple[Action, ...] = (
     Action("toggle_sign", "Foreground / background", "X", "Switch between foreground and background clicks."),
+    Action("box", "Draw box", "B", "Drag a box around the object; drawn again it replaces the first one."),
     Action("undo", "Undo", "Control-Z", "Take back the last step of this object."),
     Action("redo", "Redo", "Control-Shift-Z", "Do again what was taken back."),
     Action("reset", "Reset", "Escape", "Remove all clicks of this object and start it anew."),
@@ -48,6 +49,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("pick", "Pick object", "O", "Reopen a committed object with its clicks, to correct it."),
     Action("delete", "Delete object", "Shift-D", "Remove a committed object."),
     Action("probability", "Probability", "P", "Show or hide how sure the model is, pixel by pixel."),
+    Action("refine_edges", "Refine edges", "E", "Make this object's mask exact along thin structures."),
     Action("save", "Save labels…", "", "Write all committed objects to a TIFF or OME-Zarr file."),
     Action(
         "open_session", "Open session…", "", "Go on where an earlier session ended, undo history included."

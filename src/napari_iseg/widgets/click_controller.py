@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from napari_iseg.errors import InputError, IsegError
 from napari_iseg.prompts import Click
 from napari_iseg.widgets import guidance, scene
+from napari_iseg.widgets.box_control import BoxControl
+from napari_iseg.widgets.edge_choice import EdgeChoice
 from napari_iseg.widgets.editor import Editor
 from napari_iseg.widgets.hands import Hands
 from napari_iseg.widgets.layers import ClickLayers, warm_up
@@ -54,12 +56,14 @@ class ClickController:
         self.editor: Editor | None = None
         self.positive = True
         self.choice = ModelChoice(loader)
+        self.edges = EdgeChoice(loader)
         self._armed = ""  # "pick" or "delete": what the next click in the image means
         self._with_probability = False
         self._news = ""  # what the last command has to say; shown until the next one
         self._editors: dict[tuple[Image, PlaneAxes], Editor] = {}
         self.autosave = autosave
-        self._hands = Hands(self.click_world, self._key_pressed, self.say, modifier)
+        self.boxes = BoxControl(self)
+        self._hands = Hands(self.click_world, self._key_pressed, self.say, self.boxes.take, modifier)
         self.files = SessionFiles(self)
         self.loading = ""  # what is read in the background for all images, in words
         self._closed = self._switching = False
@@ -85,9 +89,9 @@ class ClickController:
                 event.connect(self._follow_image)
         self._follow_dims()
 
-    def choose_model(self, key: ModelKey, options: Options) -> None:
-        """Answer with another model, started with ``options`` (its card's)."""
-        if self.choice.choose(key, options):
+    def choose_model(self, key: ModelKey, options: Options, prompts: Sequence[str] = ("click",)) -> None:
+        """Answer with another model, started with ``options`` and offering ``prompts`` (its card's)."""
+        if self.choice.choose(key, options, prompts):
             self.view.set_options(self.choice.options)
             self._renew_model(f"Loading the model {key.name}")
 
@@ -136,10 +140,14 @@ class ClickController:
         elif name == "next_label":
             editor.choose_label(None)
         elif name == "commit":
-            if editor.clicks:
+            if editor.has_prompts:
                 editor.commit()
             else:
                 self.say("There is nothing to commit; click on an object first.")
+        elif name == "refine_edges":
+            self.edges.refine(editor, self.say)
+        elif name == "box":
+            self.boxes.draw()
         elif name == "save":
             self.files.export(editor)
         elif name == "save_session":
@@ -369,6 +377,7 @@ class ClickController:
         """Tell the dock what is so."""
         if self._closed:
             return
+        self.boxes.update()
         self._hands.bind_keys()
         editor = self.editor
         session = None if editor is None else editor.session

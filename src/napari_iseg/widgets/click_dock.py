@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +98,10 @@ class ClickDock(QWidget):
     def set_possible(self, possible: dict[str, bool]) -> None:
         """Enable the buttons that make sense now."""
         self.actions.set_possible(possible)
+
+    def set_prompts(self, prompts: Sequence[str]) -> None:
+        """Offer what the model takes."""
+        self.actions.set_prompts(prompts)
 
     def set_label(self, label: int) -> None:
         """Show the label that the next commit writes."""
@@ -197,6 +201,9 @@ class ClickDock(QWidget):
         self.image_combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.image_combo.setMinimumContentsLength(14)
         self.models = ModelBox()
+        self.edge_models = QComboBox()
+        self.edge_models.setToolTip("The model that Refine edges asks.")
+        self.edge_models.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.device = QComboBox()
         self.device.setToolTip("Where the model runs; auto takes a GPU when there is one.")
         self.device.addItems(["auto", "cpu", "mps" if sys.platform == "darwin" else "cuda"])
@@ -231,6 +238,7 @@ class ClickDock(QWidget):
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Image", self.image_combo)
         form.addRow("Model", self.models)
+        form.addRow("Edges", self.edge_models)
         form.addRow("Device", self.device)
         form.addRow(self.options)
         label = QHBoxLayout()
@@ -264,6 +272,7 @@ class ClickDock(QWidget):
         self.image_combo.activated.connect(self._image_activated)
         self.models.chosen.connect(lambda _card: self._choose_model())
         self.device.activated.connect(lambda _index: self._choose_model())
+        self.edge_models.activated.connect(lambda _index: self._choose_model())
         self.options.changed.connect(self.controller.choose_options)
         self.actions.triggered.connect(self.controller.perform)
         self.actions.sign_chosen.connect(self.controller.choose_sign)
@@ -279,14 +288,20 @@ class ClickDock(QWidget):
 
         cards = self.controller.loader.cards()
         self.models.set_cards(cards, [how_to_get(card) for card in cards])
+        edge_cards = self.controller.loader.edge_cards()
+        self.edge_models.addItems([card.name for card in edge_cards] or ["none on this machine"])
+        self.edge_models.setEnabled(bool(edge_cards))
         self._choose_model()
 
     def _choose_model(self) -> None:
+        edges = self.edge_models.currentText() if self.edge_models.isEnabled() else None
+        device, precision = self.device.currentText(), self._preferences.precision
+        self.controller.edges.key = ModelKey(edges, device, precision) if edges else None
         card = self.models.card
         if card is None:
             return
         key = ModelKey(card.name, self.device.currentText(), self._preferences.precision)
-        self.controller.choose_model(key, Options.of(card.inference))
+        self.controller.choose_model(key, Options.of(card.inference), card.prompts)
 
     def _list_images(self, _event: Any = None) -> None:
         """Keep the list of images; a new choice is made only when the chosen one is gone."""

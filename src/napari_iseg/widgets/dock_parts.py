@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -23,11 +25,12 @@ from napari_iseg.widgets.actions import ACTIONS, action
 from napari_iseg.widgets.options import Options
 
 BUTTONS = (
+    ("box",),
     ("undo", "redo"),
     ("commit", "reset"),
     ("next_label", "pick"),
     ("probability", "delete"),
-    ("save",),
+    ("refine_edges", "save"),
     ("open_session", "save_session"),
 )
 
@@ -173,6 +176,10 @@ class ActionButtons(QWidget):
         """Enable what can be done now."""
         for name, button in self.buttons.items():
             button.setEnabled(possible.get(name, True))
+
+    def set_prompts(self, prompts: Sequence[str]) -> None:
+        """Show the buttons of what the model takes."""
+        self.buttons["box"].setVisible("box" in prompts)
 
     def _button(self, name: str) -> QPushButton:
         entry = action(name)

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_iseg.errors import IsegError
-from napari_iseg.prompts import Click, Window
+from napari_iseg.prompts import Box, Click, Window
 from napari_iseg.widgets.layers import ClickLayers
 from napari_iseg.widgets.worker import Worker
 
 if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
+    from napari_iseg.interactive.edges import Refiner
     from napari_iseg.interactive.session import Session
 
 Plane = tuple[int, ...]
@@ -53,6 +54,7 @@ class Editor:
         self.layers = layers
         self.session: Session | None = None
         self.pending: list[tuple[Plane, Click]] = []  # clicks whose turn has not come
+        self._pending_box: tuple[Plane, Box | None] | None = None
         self.seconds: float | None = None  # from the last click to its mask
         self.with_probability = False
         self.quiet: Callable[[], AbstractContextManager[Any]] = (
@@ -80,6 +82,27 @@ class Editor:
         return done + self.pending
 
     @property
+    def has_object(self) -> bool:
+        """Whether something is open that a command could work on."""
+        if self.has_prompts or self.session is None or self._task:
+            return self.has_prompts
+        return self.session.patch is not None
+
+    @property
+    def box(self) -> tuple[Plane, Box] | None:
+        """The box of the current object with its plane, also one that still waits."""
+        if self._pending_box is not None:
+            plane, box = self._pending_box
+            return None if box is None else (plane, box)
+        box = None if self.session is None else self.session.current_box
+        return None if box is None else (self._plane(), box)
+
+    @property
+    def has_prompts(self) -> bool:
+        """Whether the current object has clicks or a box."""
+        return bool(self.clicks) or self.box is not None
+
+    @property
     def busy_with_task(self) -> bool:
         """Whether the session must be left alone now."""
         return bool(self._task)
@@ -97,6 +120,23 @@ class Editor:
             self.pending.pop(0)
             self._clicked_at = time.perf_counter()
             self._session.append_click((*plane, click.row, click.col), click.positive, view)
+            self._predict()
+
+        self._do(run)
+
+    def give_box(self, plane: Plane, box: Box | None, view: Window | None) -> None:
+        """Give the current object this box instead of the one it has, or none."""
+        if self.box == (None if box is None else (plane, box)):
+            return
+        self._pending_box = (plane, box)
+
+        def run() -> None:
+            self._pending_box = None
+            self._clicked_at = time.perf_counter()
+            if box is None:
+                self._session.remove_box()
+            else:
+                self._session.append_box((*plane, box.row0, box.col0, box.row1, box.col1), view)
             self._predict()
 
         self._do(run)
@@ -138,6 +178,14 @@ class Editor:
     def commit(self) -> None:
         """Write the object into the labels, once its last click is answered."""
         self._do(lambda: self._slow("Committing", self._session.commit), settled=True)
+
+    def refine_edges(self, load: Callable[[], Refiner]) -> None:
+        """Make the current object's mask exact along its edges, once its last click is answered."""
+
+        def work() -> None:
+            self._session.finish_edges(self._session.edge_job(load()).run())
+
+        self._do(lambda: self._slow("Refining edges", work, self._then_predict), settled=True)
 
     def reopen(self, label: int) -> None:
         """Take a committed object up again, with its clicks."""
@@ -227,6 +275,7 @@ class Editor:
         if self.layers.are_shown and not (self._task and self.session is not None):
             with self.quiet():
                 self.layers.show_clicks(self.clicks)
+                self.layers.boxes.show(self.box)
 
     def _show_labels(self, session: Session) -> None:
         if self._labels_changed:
@@ -363,5 +412,6 @@ class Editor:
         """Report an error and drop the commands that built on what failed."""
         self._later.clear()
         self.pending.clear()
+        self._pending_box = None
         self.failed.emit(error)
         self.show()

@@ -12,17 +12,19 @@ NO_MODEL = (
 def possible(editor: Editor | None) -> dict[str, bool]:
     """Which actions make sense now, by name."""
     session = None if editor is None else editor.session
-    clicked = editor is not None and bool(editor.clicks)
+    clicked = editor is not None and editor.has_prompts
     committed = editor is not None and editor.layers.committed is not None
     return {
         "undo": session is not None and session.can_undo,
         "redo": session is not None and session.can_redo,
         "reset": clicked,
         "commit": clicked,
+        "refine_edges": editor is not None and editor.has_object,
         "next_label": session is not None,
         "pick": committed,
         "delete": committed,
         "probability": editor is not None,
+        "box": editor is not None,
         "save": committed,
         "save_session": session is not None,
     }
@@ -38,8 +40,9 @@ def next_step(editor: Editor, armed: str) -> str:
     """
     if armed:
         return f"Click on the object to {'reopen' if armed == 'pick' else 'delete'}."
-    if not editor.clicks:
-        return "Click on an object."
+    if not editor.has_prompts:
+        boxes = editor.layers.boxes.layer is not None
+        return "Click on an object, or draw a box around it (B)." if boxes else "Click on an object."
     if not editor.settled:
         return "Your clicks are kept; the answer comes."
     if editor.seconds is None:

@@ -6,10 +6,13 @@ Everything is bound on our own layers only and taken off again by `detach`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari_iseg.errors import InputError
 from napari_iseg.widgets.actions import ACTIONS
+from napari_iseg.widgets.box_layer import Placed
 from napari_iseg.widgets.editor import Editor
 from napari_iseg.widgets.mouse import click_callback
 
@@ -27,6 +30,7 @@ class Hands:
     on_click : gets the world position of a click, and whether it was made without modifier by the left button
     on_key : gets the name of the action whose key was pressed
     on_hint : gets a sentence for the status line
+    on_box : gets plane and box, or None where it was deleted
     modifier : the key of background clicks
     """
 
@@ -35,11 +39,13 @@ class Hands:
         on_click: Callable[[Sequence[float], bool], None],
         on_key: Callable[[str], None],
         on_hint: Callable[[str], None],
+        on_box: Callable[[Placed | None], None],
         modifier: str,
     ) -> None:
-        self._on_click, self._on_key, self._on_hint = on_click, on_key, on_hint
+        self._on_click, self._on_key, self._on_hint, self._on_box = on_click, on_key, on_hint, on_box
         self._on_canvas = click_callback(on_click, modifier)
         self._bound: list[Layer] = []
+        self._boxes: Layer | None = None  # that is listened to
         self._editor: Editor | None = None
 
     def attach(self, editor: Editor) -> None:
@@ -59,6 +65,7 @@ class Hands:
             points.events.data.disconnect(self._points_edited)
             if self._on_canvas in points.mouse_drag_callbacks:
                 points.mouse_drag_callbacks.remove(self._on_canvas)
+        self._listen_to_boxes(None)
         for layer in self._bound:
             for key in KEYS:
                 layer.bind_key(key, None, overwrite=True)
@@ -68,6 +75,7 @@ class Hands:
         """Bind the keys on layers that have come since."""
         if self._editor is None:
             return
+        self._listen_to_boxes(self._editor.layers.boxes.layer)
         for layer in self._editor.layers.ours:
             if layer in self._bound:
                 continue
@@ -78,10 +86,43 @@ class Hands:
             self._bound.append(layer)
 
     def quiet(self) -> AbstractContextManager[Any]:
-        """A context in which changes of the clicks layer are our own and not reported."""
+        """A context in which changes of the clicks and of the box are our own and not reported."""
         assert self._editor is not None
         assert self._editor.layers.points is not None
-        return self._editor.layers.points.events.data.blocker(self._points_edited)
+        both = ExitStack()
+        both.enter_context(self._editor.layers.points.events.data.blocker(self._points_edited))
+        if self._boxes is not None:
+            both.enter_context(self._boxes.events.data.blocker(self._box_edited))
+        return both
+
+    def _listen_to_boxes(self, layer: Layer | None) -> None:
+        if layer is self._boxes:
+            return
+        if self._boxes is not None:
+            self._boxes.events.data.disconnect(self._box_edited)
+        self._boxes = layer
+        if layer is not None:
+            layer.events.data.connect(self._box_edited)
+
+    def _box_edited(self, event: Any) -> None:
+        """A box was drawn, moved, resized or deleted; taken up once napari is done with it."""
+        from qtpy.QtCore import QTimer
+
+        if str(getattr(event.action, "value", event.action)) in ("changed", "removed", "added"):
+            QTimer.singleShot(0, partial(self._take_box, self._editor))
+
+    def _take_box(self, editor: Editor | None) -> None:
+        if editor is None or editor is not self._editor or editor.layers.boxes.layer is None:
+            return
+        editor.layers.end_drawing()
+        try:
+            placed = editor.layers.boxes.read()
+        except InputError as error:
+            self._on_hint(str(error))
+        else:
+            self._on_box(placed)
+        with self.quiet():
+            editor.layers.boxes.show(editor.box, anew=True)  # one box, whatever was drawn
 
     def _points_edited(self, event: Any) -> None:
         """Clicks were moved, removed or added with napari's own tools."""

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.prompts import Click, Window
+from napari_iseg.widgets.box_layer import BoxLayer
 from napari_iseg.widgets.placement import Placement, PlaneAxes
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ class ClickLayers:
         self.current: Labels | None = None
         self.probability: Image | None = None
         self.committed: Labels | None = None
+        self.boxes = BoxLayer(image, axes)
 
     @property
     def ours(self) -> tuple[Layer, ...]:
         """The layers that exist and are in the viewer, bottom first."""
-        layers = (self.committed, self.probability, self.current, self.points)
+        layers = (self.committed, self.probability, self.current, self.boxes.layer, self.points)
         return tuple(layer for layer in layers if layer is not None and layer in self.viewer.layers)
 
     @property
@@ -72,6 +74,28 @@ class ClickLayers:
         points.mode = "pan_zoom"
         points.cursor = "crosshair"
         return points
+
+    def offer_boxes(self, offered: bool) -> None:
+        """Have the layer of boxes there, or not."""
+        here = self.boxes.layer is not None and self.boxes.layer in self.viewer.layers
+        if offered and not here and self.are_shown:
+            self._insert_below(self.points, self.boxes.make())
+        elif not offered and self.boxes.layer is not None:
+            self._remove(self.boxes.layer)
+            self.boxes.forget()
+
+    def draw_box(self) -> None:
+        """Let the next drag draw a box."""
+        if self.boxes.layer is not None and self.boxes.layer in self.viewer.layers:
+            self.viewer.layers.selection.active = self.boxes.layer
+            self.boxes.draw()
+
+    def end_drawing(self) -> None:
+        """Go back to clicks once a box is drawn; one that is being edited stays at hand."""
+        if self.boxes.layer is not None and str(self.boxes.layer.mode) == "add_rectangle":
+            self.boxes.layer.mode = "pan_zoom"
+            if self.points is not None and self.points in self.viewer.layers:
+                self.viewer.layers.selection.active = self.points
 
     def show_clicks(self, clicks: Sequence[tuple[tuple[int, ...], Click]]) -> None:
         """Make the clicks layer show exactly these (plane, click); the caller blocks its own callbacks.
@@ -177,13 +201,14 @@ class ClickLayers:
     def follow_image(self) -> None:
         """Move the clicks and the committed labels to where the image was moved."""
         placed = Placement.of(self.image).whole()
-        for layer in (self.points, self.committed):
+        for layer in (self.points, self.boxes.layer, self.committed):
             if layer is not None and layer in self.viewer.layers:
                 _place(layer, placed)
 
     def remove(self) -> None:
-        """Take away clicks, current object and probability; committed labels stay as the user's result."""
+        """Take away clicks, box, current object and probability; committed labels stay, the user's result."""
         self.hide_probability()
+        self.offer_boxes(False)
         self._remove(self.current)
         self._remove(self.points)
         self.current = self.points = None

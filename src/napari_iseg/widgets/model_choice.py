@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from napari_iseg.errors import CheckpointError, DeviceError, ModelNotFoundError
@@ -24,21 +25,29 @@ class ModelChoice:
     ----------
     key : the chosen model; None when there is none on this machine
     options : how it is run
+    prompts : what it takes
     """
 
     def __init__(self, loader: ModelLoader) -> None:
         self.key: ModelKey | None = None
         self.options = Options()
+        self.prompts: tuple[str, ...] = ("click",)
         self._loader = loader
         self._options_chosen = False  # by the user, so that a model's own do not replace them
         self._working: ModelKey | None = None  # loaded last
 
-    def choose(self, key: ModelKey, options: Options) -> bool:
+    @property
+    def takes_boxes(self) -> bool:
+        """Whether boxes are offered."""
+        return "box" in self.prompts
+
+    def choose(self, key: ModelKey, options: Options, prompts: Sequence[str] = ("click",)) -> bool:
         """Take another model, with its card's ``options`` unless only the device differs; is it new?"""
         if key == self.key:
             return False
         if self.key is None or key.name != self.key.name:
             self.options, self._options_chosen = options, False
+            self.prompts = tuple(prompts)
         self.key = key
         return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +23,9 @@ class DockView(Protocol):
 
     def set_possible(self, possible: dict[str, bool]) -> None:
         """Which actions make sense now."""
+
+    def set_prompts(self, prompts: Sequence[str]) -> None:
+        """What the model in use takes: "click", "box"."""
 
     def set_label(self, label: int) -> None:
         """The label that the next commit writes."""
