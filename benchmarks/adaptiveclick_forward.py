@@ -3,9 +3,9 @@
     python benchmarks/adaptiveclick_forward.py [--repeats 5] [--threads 2] [--json FILE]
 
 "Plain" is the network as it is described and released: softmax attention as matrix products, deformable
-attention with a loop over the levels and one grid sampling for each, sine codes made in every forward, all ten
-masks enlarged before they are summed. It has the same weights and must give the same logits. ``sampling`` is
-the deformable sampling alone, one layer's, ours against the loop. Wall time decides; processor time suffers
+attention with a loop over the levels and one grid sampling for each, sine codes made in every forward, all
+ten masks enlarged before they are summed. It has the same weights and must give the same logits. ``sampling``
+is the deformable sampling alone, one layer's, ours against the loop. Wall time decides; processor time suffers
 less from other load.
 """
 
