@@ -4,9 +4,9 @@
 
 "Plain" is the network as it is described and released: softmax attention as matrix products, deformable
 attention with a loop over the levels and one grid sampling for each, sine codes made in every forward, all
-ten masks enlarged before they are summed. It has the same weights and must give the same logits. ``sampling``
-is the deformable sampling alone, one layer's, ours against the loop. Wall time decides; processor time suffers
-less from other load.
+ten masks enlarged before they are summed. Weights and logits are the same. ``sampling`` is the deformable
+sampling alone, one layer's, ours against the loop. Wall time decides; processor time suffers less from other
+load.
 """
 
 from __future__ import annotations
