@@ -76,11 +76,13 @@ class WideningRefiner:
     def __init__(self, by: int = 3) -> None:
         self.by = by
         self.lost = False
+        self.seconds = 0.0
         self.threads: set[int] = set()
 
     def probability(self, image: np.ndarray, mask: np.ndarray, box: Box | None = None) -> np.ndarray:
         """1 on the wider mask."""
         self.threads.add(threading.get_ident())
+        time.sleep(self.seconds)
         wide = mask.copy()
         for step in range(-self.by, self.by + 1):
             wide |= np.roll(mask, step, 0)

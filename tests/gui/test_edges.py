@@ -68,3 +68,21 @@ def test_without_a_refinement_model_the_dock_says_where_to_get_one(bench, monkey
     bench.click((60, 60))
     bench.do("refine_edges")
     assert "napari-iseg models list" in dock.status.text()
+
+
+def test_it_can_be_stopped_and_a_newer_click_takes_its_place(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.click((60, 60))
+    mask = bench.editor.session.mask
+    bench.loader.refiner.seconds = 0.5
+    dock.controller.perform("refine_edges")
+    assert dock.stop_button.isEnabled()
+    dock.stop_button.click()
+    bench.settle()
+    np.testing.assert_array_equal(bench.editor.session.mask, mask)
+    dock.controller.perform("refine_edges")
+    bench.click((60, 90))
+    assert len(bench.editor.session.clicks) == 2
+    bench.do("undo")
+    np.testing.assert_array_equal(bench.editor.session.mask, mask)

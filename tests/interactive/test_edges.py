@@ -186,3 +186,24 @@ def test_it_can_be_stopped():
     with pytest.raises(CancelledError):
         refined_region(view, BrightRefiner(128), cancelled=lambda: asked.append(0) or len(asked) > 3)
     assert len(asked) == 4
+
+
+@pytest.mark.parametrize("side", [60, 200])
+def test_a_real_network_of_random_weights_runs_in_windows_and_tiles(side):
+    import torch
+
+    from napari_iseg import backends
+    from napari_iseg.backends.cards import ModelCard
+    from napari_iseg.backends.edge_model import EdgeModel
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    variant = {"in_channels": 5, "width": 0.0625}
+    card = ModelCard("tiny", "is5net", variant, inference={"size": 128, "threshold": 1e-6})
+    model = EdgeModel(card, backends.build("is5net", variant), device="cpu")
+    mask = np.zeros((side, side), bool)
+    mask[side // 8 : -side // 8, side // 8 : -side // 8] = True
+    image = np.random.default_rng(0).random((side, side, 3), np.float32)
+    refined = refine_edges(image, mask, model)
+    assert refined[mask].mean() > 0.9  # such a threshold takes all that is looked at, and keeps what is not
+    assert refined.sum() > mask.sum()

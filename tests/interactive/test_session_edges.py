@@ -116,7 +116,7 @@ def test_every_plane_has_its_own(image):
 def test_a_result_that_comes_too_late_is_dropped(image):
     session = make(image)
     session.click((30, 40))
-    job = session.edge_job(SquareRefiner())
+    job = session.edge_job(SquareRefiner)
     wanted = session.click((20, 20))
     assert not session.finish_edges(job.run())
     np.testing.assert_array_equal(session.mask, wanted)

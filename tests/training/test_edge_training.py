@@ -190,3 +190,38 @@ def test_a_three_channel_start_is_widened(tmp_path):
 def test_bad_sample_options_are_refused(bank, options, words):
     with pytest.raises(InputError, match=words):
         EdgeTask().samples(replace(RECIPE, samples=options), bank, 4, 4)
+
+
+def test_a_whole_run_from_data_to_a_model_that_refines(tmp_path):
+    from PIL import Image
+
+    from napari_iseg.backends.edge_model import EdgeModel
+    from napari_iseg.training.run import train
+    from napari_iseg.weights.store import load_model
+
+    for index in range(4):
+        labels = np.zeros((72, 72), np.uint16)
+        labels[10:60, 12 + index : 50] = 1
+        for part, pixels in (("images", (labels * 200).astype(np.uint8)), ("labels", labels)):
+            (tmp_path / "set" / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "set" / part / f"{index}.png")
+    base = replace(
+        RECIPE,
+        data=(DataRecipe("set"),),
+        optim=replace(RECIPE.optim, steps=2),
+        validation=ValidationRecipe(every=1, share=0.5, objects=2),
+    )
+    encoder = replace(
+        base, name="guide", backend="is5net-gt-encoder", variant={"width": 0.0625}, loss=LossRecipe()
+    )
+    card = train(encoder, tmp_path / "a", tmp_path)
+    assert set(card.prompts) == {"mask"}
+    assert "max_f" in (tmp_path / "a" / "log.csv").read_text().splitlines()[0]
+    guided = replace(base, loss=LossRecipe(guide=str(tmp_path / "a" / "guide")), inference={"size": 64})
+    card = train(guided, tmp_path / "b", tmp_path)
+    assert set(card.prompts) == {"box", "mask"}
+    head = (tmp_path / "b" / "log.csv").read_text().splitlines()[0]
+    assert {"boundary_iou", "coarse_boundary_iou"} <= set(head.split(","))
+    model = load_model(tmp_path / "b" / "edges", device="cpu")
+    assert isinstance(model, EdgeModel)
+    assert model.size == 64

@@ -12,6 +12,7 @@ from napari_iseg.errors import InputError
 from napari_iseg.prompts import Box, Click, Prompts
 
 if TYPE_CHECKING:
+    from napari_iseg.interactive.edge_job import EdgeJob
     from napari_iseg.interactive.edges import Refiner
     from napari_iseg.interactive.session import Session
 
@@ -74,7 +75,7 @@ def run_prompts(
                     f"The prompts of the object at {here} select nothing; move them or add another --click."
                 )
             if refiner is not None:
-                session.finish_edges(session.edge_job(refiner).run())
+                session.finish_edges(_edge_job(session, refiner).run())
             label = _commit(session, here, overwrite)
             placed = [(c.row, c.col, c.positive) for c in prompts.clicks]
             record = {"label": label, **_extent(session, label), "clicks": placed}
@@ -89,6 +90,10 @@ def _answer(session: Session) -> None:
     job = session.job()
     if job is not None:
         session.finish(job.run())
+
+
+def _edge_job(session: Session, refiner: Refiner) -> EdgeJob:
+    return session.edge_job(lambda: refiner)
 
 
 def _place(prompts: Prompts) -> str:

@@ -35,6 +35,7 @@ class EdgeJob:
     Attributes
     ----------
     box : the drawn box, if there is one
+    load : gives the refinement model, in the thread that runs the job
     """
 
     revision: int
@@ -42,7 +43,7 @@ class EdgeJob:
     source: PlaneSource
     patch: Patch
     box: Box | None
-    model: Refiner
+    load: Callable[[], Refiner]
 
     def run(self, cancelled: Callable[[], bool] = never) -> EdgeResult:
         """Refine; InputError when that loses the object, CancelledError when it was stopped."""
@@ -55,7 +56,7 @@ class EdgeJob:
             lambda window, scale: self.source.read(window, self.plane, scale),
             self.patch.full_mask,
         )
-        return EdgeResult(self.revision, self.plane, refined_region(view, self.model, self.box, cancelled))
+        return EdgeResult(self.revision, self.plane, refined_region(view, self.load(), self.box, cancelled))
 
 
 def as_refiner(model: Refiner | str | Path) -> Refiner:

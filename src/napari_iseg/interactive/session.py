@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,15 +231,15 @@ class Session(SessionState):
             Without an object, for a model that does not refine edges, or when refining lost the object;
             nothing is recorded then.
         """
-        self.finish_edges(self.edge_job(as_refiner(model)).run())
+        self.finish_edges(self.edge_job(lambda: as_refiner(model)).run())
         return self.mask
 
-    def edge_job(self, model: Refiner) -> EdgeJob:
+    def edge_job(self, load: Callable[[], Refiner]) -> EdgeJob:
         """What ``refine_edges`` computes, for any thread: ``EdgeJob.run``, then ``finish_edges``."""
         patch = self._computed()
         if patch is None:
             raise InputError("There is no object to refine; click on it first.")
-        return EdgeJob(self._revision, self.plane, self.source, patch, self._draft.box, model)
+        return EdgeJob(self._revision, self.plane, self.source, patch, self._draft.box, load)
 
     def finish_edges(self, result: EdgeResult) -> bool:
         """Record a refined mask as the open object's; False when the session has moved on."""
