@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
@@ -27,14 +26,6 @@ if TYPE_CHECKING:
     from napari_iseg.interactive.session import Session
 
 Plane = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Step:
-    """A command that waits for its turn; ``settled`` ones also wait for the answer to the last click."""
-
-    run: Callable[[], None]
-    settled: bool = False
 
 
 class Editor:
@@ -57,18 +48,17 @@ class Editor:
         self._pending_box: tuple[Plane, Box | None] | None = None
         self.seconds: float | None = None  # from the last click to its mask
         self.with_probability = False
-        self.quiet: Callable[[], AbstractContextManager[Any]] = (
-            nullcontext  # wraps our own edits of the clicks
-        )
+        # Wraps our own edits of the clicks and the box.
+        self.quiet: Callable[[], AbstractContextManager[Any]] = nullcontext
         self._worker, self._open_session = worker, open_session
-        self._later: deque[Step] = deque()
+        # Commands that wait for their turn, and whether they also wait for the answer to the last click.
+        self._later: deque[tuple[Callable[[], None], bool]] = deque()
         self._task = ""  # what the worker does that the session must not be touched meanwhile
         self._predicting = False
         self._clicked_at = 0.0
         self._labels_changed = self._closed = False
-        self.last_commit: tuple[int, int] | None = (
-            None  # label, and how many pixels stayed with other objects
-        )
+        # Label, and how many pixels stayed with other objects.
+        self.last_commit: tuple[int, int] | None = None
 
     @property
     def activity(self) -> str:
@@ -180,12 +170,25 @@ class Editor:
         self._do(lambda: self._slow("Committing", self._session.commit), settled=True)
 
     def refine_edges(self, load: Callable[[], Refiner]) -> None:
-        """Make the current object's mask exact along its edges, once its last click is answered."""
+        """Make the current object's mask exact along its edges, once its last click is answered.
 
-        def work() -> None:
-            self._session.finish_edges(self._session.edge_job(load()).run())
+        Like a prediction: it can be stopped, and a newer click takes its place.
+        """
 
-        self._do(lambda: self._slow("Refining edges", work, self._then_predict), settled=True)
+        def run() -> None:
+            if self._session.patch is not None:
+                self._predicting = True
+                job = self._session.edge_job(load)
+                self._worker.submit_newest(job.run, self._refined, self._not_answered)
+
+        self._do(run, settled=True)
+
+    def _refined(self, result: Any) -> None:
+        if not self._closed:
+            self._predicting = False
+            self._session.finish_edges(result)
+            self._predict()
+            self._advance()
 
     def reopen(self, label: int) -> None:
         """Take a committed object up again, with its clicks."""
@@ -267,8 +270,15 @@ class Editor:
         """Bring all layers to the session's state."""
         self._show_clicks()
         if self.session is not None and not self._task and self.layers.are_shown:
-            self._show_labels(self.session)
-            self._show_patch(self.session)
+            if self._labels_changed:
+                self._labels_changed = False
+                self.layers.show_committed(self.session.labels.levels)
+            self.layers.show_patch(
+                self._plane(),
+                self.session.patch,
+                with_probability=self.with_probability,
+                waiting=self._predicting,
+            )
         self.changed.emit()
 
     def _show_clicks(self) -> None:
@@ -276,24 +286,6 @@ class Editor:
             with self.quiet():
                 self.layers.show_clicks(self.clicks)
                 self.layers.boxes.show(self.box)
-
-    def _show_labels(self, session: Session) -> None:
-        if self._labels_changed:
-            self._labels_changed = False
-            self.layers.show_committed(session.labels.levels)
-
-    def _show_patch(self, session: Session) -> None:
-        patch = session.patch
-        if patch is not None:
-            self.layers.show_current(self._plane(), patch.window, patch.scale, patch.mask)
-        elif (
-            not self._predicting
-        ):  # while predicting, the mask before the last click stays until the next one comes
-            self.layers.clear_current()
-        if patch is not None and self.with_probability:
-            self.layers.show_probability(self._plane(), patch.window, patch.scale, patch.probability)
-        elif not (self.with_probability and self._predicting):
-            self.layers.hide_probability()
 
     @property
     def _session(self) -> Session:
@@ -304,7 +296,7 @@ class Editor:
         return tuple(self._session.plane or ())
 
     def _do(self, run: Callable[[], None], *, settled: bool = False) -> None:
-        self._later.append(Step(run, settled))
+        self._later.append((run, settled))
         self._advance()
 
     def _advance(self) -> None:
@@ -313,10 +305,10 @@ class Editor:
             if self.session is None:
                 self._slow("Loading the model", self._open_session, then=self._opened)
                 break
-            if self._later[0].settled and self._predicting:
+            if self._later[0][1] and self._predicting:
                 break
             try:
-                self._later.popleft().run()
+                self._later.popleft()[0]()
             except IsegError as error:
                 self.failed.emit(error)
         self.show()

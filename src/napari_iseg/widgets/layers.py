@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer, Points
     from napari.utils.colormaps import DirectLabelColormap
 
+    from napari_iseg.interactive.patch import Patch
+
 FOREGROUND, BACKGROUND = "#22dd55", "#ff3b30"
 OBJECT_COLOR = "#ffd60a"
 MARKER_PIXELS = 8.0  # on the screen, whatever the zoom; the border that napari adds doubles it
@@ -162,6 +164,22 @@ class ClickLayers:
             self._insert_below(self.current or self.points, self.probability)
         else:
             _replace(self.probability, data, placed)
+
+    def show_patch(
+        self, plane: Sequence[int], patch: Patch | None, *, with_probability: bool, waiting: bool
+    ) -> None:
+        """Show the current object, and its probability if wanted.
+
+        While one is ``waiting`` for an answer, what was shown before stays until it comes.
+        """
+        if patch is not None:
+            self.show_current(plane, patch.window, patch.scale, patch.mask)
+        elif not waiting:
+            self.clear_current()
+        if patch is not None and with_probability:
+            self.show_probability(plane, patch.window, patch.scale, patch.probability)
+        elif not (with_probability and waiting):
+            self.hide_probability()
 
     def clear_current(self) -> None:
         """Show no current object; its layer stays, so that the list does not flicker."""
