@@ -11,6 +11,7 @@ import typer
 
 from napari_iseg import backends
 from napari_iseg.cli.common import errors, numbers, print_json
+from napari_iseg.cli.evaluate_fewshot import evaluate_fewshot, is_fewshot
 from napari_iseg.cli.fine import evaluate_fine
 from napari_iseg.errors import InputError
 
@@ -31,7 +32,10 @@ def evaluate(
     ],
     baseline: Annotated[
         list[str] | None,
-        typer.Option(help="Also evaluate a method without learning: random-walker, or random-walker:BETA."),
+        typer.Option(
+            help="Also evaluate a method without learning: random-walker, random-walker:BETA; for few-shot "
+            "models copy-nearest, interpolation, two-stage, training-free."
+        ),
     ] = None,
     max_clicks: Annotated[int, typer.Option(min=1, help="Clicks per object at most.")] = 20,
     max_objects: Annotated[
@@ -80,6 +84,15 @@ def evaluate(
         str | None, typer.Option(metavar="MODEL", help="With --dis: also refine the masks by this model.")
     ] = None,
     dis_clicks: Annotated[int, typer.Option(min=1, help="With --dis: clicks before a mask is measured.")] = 1,
+    few_shot: Annotated[
+        bool | None,
+        typer.Option(
+            "--few-shot/--clicks",
+            help="Few-shot protocols instead of clicks on every object; by default for few-shot models.",
+        ),
+    ] = None,
+    cases: Annotated[int, typer.Option(min=1, help="Few-shot: cases of each set of images.")] = 40,
+    supports: Annotated[int, typer.Option(min=1, help="Few-shot: annotated images of each case.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for report.json, report.md and PNG plots.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
@@ -87,8 +100,26 @@ def evaluate(
 
     A model that refines edges is measured by DIS metrics on degraded true masks.
 
+    Few-shot models: query mIoU against clicks on supports, Dice of volumes against annotated slices.
+
     Example: napari-iseg evaluate cfr-icl-starter nuclei.zip --baseline random-walker --out report
     """
+    if is_fewshot(model) if few_shot is None else few_shot:
+        evaluate_fewshot(
+            model,
+            datasets,
+            baselines=baseline or [],
+            clicks=max_clicks,
+            cases=cases,
+            supports=supports,
+            split=split,
+            axis=axis,
+            seed=seed,
+            device=device,
+            out=out,
+            as_json=as_json,
+        )
+        return
     from napari_iseg.evaluation.methods import ModelMethod
     from napari_iseg.evaluation.report import finite, scale_table, table, write_report
     from napari_iseg.evaluation.scales import SCALE_BOUNDS, bounds_sentence, checked_bounds

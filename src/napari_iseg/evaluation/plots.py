@@ -24,7 +24,7 @@ def require_matplotlib() -> None:
 
 def plot_curves(reports: Sequence[Report], path: Path) -> Path:
     """Mean IoU after each click, one line per method; ``reports`` are of one data set."""
-    figure = _figure()
+    figure = new_figure()
     axes = figure.add_subplot()
     for report in reports:
         axes.plot(np.arange(1, report.max_clicks + 1), report.curve(), marker=".", label=report.method)
@@ -32,12 +32,12 @@ def plot_curves(reports: Sequence[Report], path: Path) -> Path:
     axes.set_xticks(range(1, max(r.max_clicks for r in reports) + 1, 1 if reports[0].max_clicks <= 10 else 2))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_noc(reports: Sequence[Report], path: Path) -> Path:
     """Clicks to each IoU threshold as bars, one colour per method; ``reports`` are of one data set."""
-    figure = _figure()
+    figure = new_figure()
     axes = figure.add_subplot()
     thresholds = reports[0].thresholds
     width = 0.8 / len(reports)
@@ -48,14 +48,15 @@ def plot_noc(reports: Sequence[Report], path: Path) -> Path:
     axes.set_xticks(range(len(thresholds)), [f"NoC@{t * 100:.0f}" for t in thresholds])
     axes.set(ylabel="mean clicks", title=_title(reports))
     axes.legend()
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _title(reports: Sequence[Report]) -> str:
     return f"{reports[0].dataset}, {len(reports[0].objects)} objects"
 
 
-def _figure() -> Figure:
+def new_figure() -> Figure:
+    """A figure that needs no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -64,7 +65,8 @@ def _figure() -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a PNG to a temporary name, then rename it."""
     part = path.with_name(path.name + ".part")
     figure.savefig(part, format="png")
     part.replace(path)

@@ -84,12 +84,12 @@ def table(reports: Sequence[Report]) -> str:
             row = [r.dataset, r.method, str(len(r.objects)), *(f"{r.noc(t):.2f}" for t in thresholds)]
             row += [*(str(r.failures(t)) for t in thresholds), *(f"{r.iou_at(k):.3f}" for k in clicks)]
             rows.append([*row, f"{r.seconds_per_click:.3f}"])
-    return _markdown_table(head, rows)
+    return markdown_table(head, rows)
 
 
 def scale_table(reports: Sequence[Report]) -> str:
     """Markdown: per data set and size bin the methods one below the other, see `scales.scale_rows`."""
-    return _markdown_table(*scale_rows(reports))
+    return markdown_table(*scale_rows(reports))
 
 
 def datasets_of(reports: Sequence[Report]) -> list[str]:
@@ -97,7 +97,8 @@ def datasets_of(reports: Sequence[Report]) -> list[str]:
     return list(dict.fromkeys(r.dataset for r in reports))
 
 
-def _markdown_table(head: list[str], rows: list[list[str]]) -> str:
+def markdown_table(head: list[str], rows: list[list[str]]) -> str:
+    """Markdown; columns after the second are aligned right."""
     align = ["---" if i < 2 else "---:" for i in range(len(head))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, align, *rows))
 
