@@ -234,3 +234,8 @@ def test_starter_starts_as_the_small_network_of_cfr_icl():
     assert {key: value.shape for key, value in theirs.items()}.items() <= {
         key: value.shape for key, value in own.items()
     }.items()
+    trunk_net = backends.build("cfr-icl", trunk).eval()
+    ours.load_state_dict({**own, **trunk_net.state_dict()})
+    with torch.inference_mode():
+        masks = [net(*inputs(72, 100)) > 0 for net in (ours.eval(), trunk_net)]
+    assert torch.equal(*masks)  # before training the queries change nothing

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from napari_iseg.backends.adaptiveclick_variants import UNUSED, Sizes, label, sizes_from_shapes
 from napari_iseg.backends.base import ClickNet, Shapes
@@ -105,7 +106,8 @@ class AdaptiveClickNet(ClickNet):
 class AdaptiveClickUNet(ClickUNet):
     """Our starter: AdaptiveClick's two decoders on the maps of a small U-Net, which it can start from.
 
-    The finest map, at half resolution, also carries the U-Net's own mask, so that the decoders refine it.
+    Every query's mask is a change of the U-Net's own, which the finest map also holds: before training it
+    changes nothing, and the answer is the U-Net's mask times a number.
 
     Parameters
     ----------
@@ -131,37 +133,42 @@ class AdaptiveClickUNet(ClickUNet):
         pyramid = (widths[0] + self.out.out_channels, *widths[1:])
         self.pixel_decoder = PixelDecoder(pyramid, decoder_dim, feedforward_dim // 2, encoder_layers, None)
         self.click_aware_decoder = ClickAwareDecoder(decoder_dim, feedforward_dim, decoder_layers, queries)
+        last = self.click_aware_decoder.mask_embed.layers[-1]
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:
         """Mask logits, see `ClickNet.forward`; any size, padded inside to a multiple of 16."""
-        maps = self.maps(image, prev_mask, clicks)
-        return self._answer(self._decoded(maps, clicks)[-1], image)
+        return self._decoded(self.maps(image, prev_mask, clicks), image, clicks)[0]
 
     def learned(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Learned:
         """All that the loss needs; `Prediction`s are those of the padded input."""
         maps = self.maps(image, prev_mask, clicks)
-        predictions = self._decoded(maps, clicks)
-        logits = self._answer(predictions[-1], image)
+        logits, predictions = self._decoded(maps, image, clicks)
         return Learned(logits, predictions, self._quality(logits.detach(), maps[1], maps[3]))
 
     def scored(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and the IoU that the quality head expects of them, (B,)."""
         maps = self.maps(image, prev_mask, clicks)
-        logits = self._answer(self._decoded(maps, clicks)[-1], image)
+        logits, _ = self._decoded(maps, image, clicks)
         return logits, self._quality(logits, maps[1], maps[3]).sigmoid()
 
-    def _decoded(self, maps: Sequence[Tensor], clicks: Tensor) -> list[Prediction]:
+    def _decoded(
+        self, maps: Sequence[Tensor], image: Tensor, clicks: Tensor
+    ) -> tuple[Tensor, list[Prediction]]:
+        """The answer (B, 1, H, W) without the padding, and all predictions."""
         fine, *coarser = maps
-        levels, mask_features = self.pixel_decoder([torch.cat([fine, self.out(fine)], 1), *coarser])
+        cells = self.out(fine)  # 2 x 2 pixels of the U-Net's mask
+        levels, mask_features = self.pixel_decoder([torch.cat([fine, cells], 1), *coarser])
         height, width = 2 * fine.shape[-2], 2 * fine.shape[-1]
         disks = click_disks(clicks, height, width)
-        predictions: list[Prediction] = self.click_aware_decoder(levels, mask_features, disks[:, :1])
-        return predictions
-
-    def _answer(self, last: Prediction, image: Tensor) -> Tensor:
-        """(B, 1, H, W) logits of the image without the padding."""
-        height, width = 2 * last.masks.shape[-2], 2 * last.masks.shape[-1]
-        return last.combined((height, width))[..., : image.shape[-2], : image.shape[-1]]
+        base = cells.float().mean(1, keepdim=True)
+        predictions: list[Prediction] = self.click_aware_decoder(levels, mask_features, disks[:, :1], base)
+        last = predictions[-1]
+        change = torch.einsum("bq,bqhw->bhw", last.weights, last.masks.float() - base)[:, None]
+        change = F.interpolate(change, size=(height, width), mode="bilinear", align_corners=False)
+        own = F.pixel_shuffle(cells.float(), 2) * last.weights.sum(1).view(-1, 1, 1, 1)
+        return (own + change)[..., : image.shape[-2], : image.shape[-1]], predictions
 
 
 def own_shapes(net: ClickNet) -> dict[str, tuple[int, ...]]:

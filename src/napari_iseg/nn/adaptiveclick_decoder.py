@@ -29,13 +29,17 @@ class Prediction(NamedTuple):
     classes: Tensor
     masks: Tensor
 
+    @property
+    def weights(self) -> Tensor:
+        """(B, Q) how much each mask counts in the answer."""
+        return self.classes[..., 1].float().sigmoid()
+
     def combined(self, size: Shape) -> Tensor:
         """(B, 1, *size) logits: masks weighted by the sigmoid of the object's class logit, summed, enlarged.
 
         The published code enlarges all masks and then sums; both are linear.
         """
-        weights = self.classes[..., 1].float().sigmoid()
-        mask = torch.einsum("bq,bqhw->bhw", weights, self.masks.float())[:, None]
+        mask = torch.einsum("bq,bqhw->bhw", self.weights, self.masks.float())[:, None]
         return F.interpolate(mask, size=size, mode="bilinear", align_corners=True)
 
 
@@ -150,7 +154,9 @@ class ClickAwareDecoder(nn.Module):
         self.class_embed = nn.Linear(dim, 2)
         self.mask_embed = MaskVector(dim)
 
-    def forward(self, levels: Sequence[Level], mask_features: Tensor, disks: Tensor) -> list[Prediction]:
+    def forward(
+        self, levels: Sequence[Level], mask_features: Tensor, disks: Tensor, base: Tensor | None = None
+    ) -> list[Prediction]:
         """All predictions: before the first layer and after each.
 
         Parameters
@@ -158,6 +164,7 @@ class ClickAwareDecoder(nn.Module):
         levels : coarsest first
         mask_features : (B, C, h, w)
         disks : (B, 1, H, W) of 0 and 1 around the positive clicks, in pixels of the network's input
+        base : (B, 1, h, w) logits that every query's mask is a change of; the published network has none
         """
         batch = mask_features.shape[0]
         values = [level.tokens + embed for level, embed in zip(levels, self.level_embed.weight, strict=True)]
@@ -165,7 +172,7 @@ class ClickAwareDecoder(nn.Module):
         clicked = click_maps(disks, [level.shape for level in levels])
         content = self.query_feat.weight.expand(batch, -1, -1)
         place = self.query_embed.weight
-        predictions = [self.predict(content, mask_features)]
+        predictions = [self.predict(content, mask_features, base)]
         layers = zip(
             self.transformer_cross_attention_layers,
             self.transformer_self_attention_layers,
@@ -178,14 +185,14 @@ class ClickAwareDecoder(nn.Module):
             # Who may look nowhere may look everywhere.
             allowed = ~blocked | blocked.all(-1, keepdim=True)
             content = feed(own(cross(content, place, keys[level], values[level], allowed), place))
-            predictions.append(self.predict(content, mask_features))
+            predictions.append(self.predict(content, mask_features, base))
         return predictions
 
-    def predict(self, content: Tensor, mask_features: Tensor) -> Prediction:
+    def predict(self, content: Tensor, mask_features: Tensor, base: Tensor | None = None) -> Prediction:
         """What queries (B, Q, C) say."""
         normal = self.decoder_norm(content)
         masks = torch.einsum("bqc,bchw->bqhw", self.mask_embed(normal), mask_features)
-        return Prediction(self.class_embed(normal), masks)
+        return Prediction(self.class_embed(normal), masks if base is None else masks + base)
 
 
 def click_maps(disks: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
