@@ -15,7 +15,7 @@ from napari_iseg.labels.store import LabelStore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fewshot"))
 
-from run_fakes import GreyPredictor, blobs, sparse  # noqa: E402
+from run_fakes import GreyPredictor, blobs, sparse
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import resource
 import sys
 from pathlib import Path
 
-LIMIT = 2 * 10**9
-resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
@@ -16,10 +14,15 @@ from run_fakes import GreyPredictor
 
 from napari_iseg.fewshot.propagate import propagate
 
+LIMIT = 2 * 10**9
+
 
 def main(folder: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
     shape = (5000, 2048, 2048)  # 21 GB of uint8
-    volume = zarr.create_array(folder / "volume.zarr", shape=shape, dtype="uint8", chunks=(1, 512, 512), fill_value=9)
+    volume = zarr.create_array(
+        folder / "volume.zarr", shape=shape, dtype="uint8", chunks=(1, 512, 512), fill_value=9
+    )
     labels = zarr.create_array(folder / "labels.zarr", shape=shape, dtype="uint32", chunks=(1, 512, 512))
     volume[2500:2502, 300:700, 300:700] = 200
     labels[2500, 300:700, 300:700] = 1
@@ -27,7 +30,7 @@ def main(folder: Path) -> None:
     propagate(volume, labels, out, GreyPredictor(), planes=[2501], memory="1 GB", complete=False)
     found = np.asarray(zarr.open_array(out / "0", mode="r")[2501])
     assert found[300:700, 300:700].all()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000)
+    sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000))
 
 
 if __name__ == "__main__":

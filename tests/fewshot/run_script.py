@@ -7,9 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from run_fakes import GreyPredictor, blobs, sparse  # noqa: E402
+from run_fakes import GreyPredictor, blobs, sparse
 
-from napari_iseg.fewshot.propagate import propagate  # noqa: E402
+from napari_iseg.fewshot.propagate import propagate
 
 
 def main(out: str, log: str, slow: str) -> None:

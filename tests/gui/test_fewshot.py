@@ -12,9 +12,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fewshot"))
 
-from run_fakes import GreyPredictor, blobs, sparse  # noqa: E402
+from run_fakes import GreyPredictor, blobs, sparse
 
-from .conftest import HAS_DISPLAY  # noqa: E402
+from .conftest import HAS_DISPLAY
 
 if HAS_DISPLAY:
     from napari_iseg.widgets.fewshot_dock import FewShotDock
@@ -82,7 +82,9 @@ def test_annotated_slices_become_all(fewshot):
     np.testing.assert_array_equal(layer.scale, (3, 1, 1))
     np.testing.assert_array_equal(layer.translate, (10, 0, 0))
     np.testing.assert_allclose(fewshot.cells, [0.9, 0.9, SUPPORT, 0.9, 0.8], atol=0.11)
-    assert [dock.supports.item(i).text().split("\n")[0] for i in range(dock.supports.count())] == ["2 · painted"]
+    assert [dock.supports.item(i).text().split("\n")[0] for i in range(dock.supports.count())] == [
+        "2 · painted"
+    ]
     assert not dock.supports.item(0).icon().isNull()
     assert dock.progress.value() == dock.progress.maximum() == 5
     assert "Done" in dock.status.text()

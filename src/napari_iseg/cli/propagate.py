@@ -198,8 +198,8 @@ def _plain(volume: Path, report: Any) -> dict[str, Any]:
 
 def _say(report: RunReport, result: dict[str, Any]) -> None:
     console.print(
-        f"{report.units} units, {report.computed} computed, {report.kept} kept, mean trust {report.trust:.2f}, "
-        f"{report.seconds:.1f} s ({report.megapixels_per_second:.2f} megapixels/s)"
+        f"{report.units} units, {report.computed} computed, {report.kept} kept, mean trust "
+        f"{report.trust:.2f}, {report.seconds:.1f} s ({report.megapixels_per_second:.2f} megapixels/s)"
     )
     if report.next is not None:
         where = ",".join(map(str, report.next.plane)) or f"row {report.next.window.top}"

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.base import Embedding, FewShotModel, Image, Position, Prediction, Support
+from napari_iseg.fewshot.corrections import beside_painted
 from napari_iseg.fewshot.feature_cache import FeatureCache
 
 _MOST_EMBEDDINGS = 256  # small beside features; a run has few supports
@@ -56,7 +57,7 @@ class ModelPredictor:
             if image is None:
                 raise InputError(f"The model {self.identity} needs the images of its units.")
             features.append(self.cache.get(self.identity, image, self.model.encode))
-        embeddings = [self._embedding(support, labels) for support in supports]
+        embeddings = [self._embedding(support, labels) for support in beside_painted(supports)]
         given = previous if previous is not None and any(p is not None for p in previous) else None
         return self.model.predict(features, positions, embeddings, labels, given)
 

@@ -64,7 +64,10 @@ def written_boxes(labels: Any) -> list[tuple[slice, ...]] | None:
 
     if not isinstance(labels, zarr.Array) or not isinstance(labels.store, LocalStore):
         return None
-    if labels.metadata.zarr_format != 3 or labels.metadata.chunk_key_encoding.separator != "/":
+    if (
+        labels.metadata.zarr_format != 3
+        or getattr(labels.metadata.chunk_key_encoding, "separator", "") != "/"
+    ):
         return None
     base = labels.store.root / labels.path / "c"
     sides = labels.shards or labels.chunks

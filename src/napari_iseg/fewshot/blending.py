@@ -25,7 +25,7 @@ def axis_weights(borders: list[int], halo: int, number: int, start: int, stop: i
     -------
     (stop - start,) float32
     """
-    centres = np.arange(start, stop) + 0.5
+    centres = np.arange(start, stop, dtype=np.float64) + 0.5
     after = np.ones(len(centres)) if number == 0 else _ramp(centres, borders[number], halo)
     last = number == len(borders) - 2
     beyond = np.zeros(len(centres)) if last else _ramp(centres, borders[number + 1], halo)

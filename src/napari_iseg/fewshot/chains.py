@@ -17,8 +17,8 @@ def chained(
 ) -> Iterator[Step]:
     """Units with stage, parents and their weights, parents first.
 
-    From every annotated slice two chains run outward along the slicing axis, each step given the answer of the
-    step before. Between two annotated slices ``a`` and ``b`` the final answer is
+    From every annotated slice two chains run outward along the slicing axis, each step given the answer of
+    the step before. Between two annotated slices ``a`` and ``b`` the final answer is
     ``(d_b Q_a + d_a Q_b) / (d_a + d_b)``. Lines of planes (time points, say) without an annotated slice are
     independent.
 

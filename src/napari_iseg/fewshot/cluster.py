@@ -41,7 +41,8 @@ class Cluster:
             threads = self._client.nthreads()
         except (OSError, ValueError, TimeoutError) as error:
             raise InputError(
-                f"No Dask scheduler answers at {address}; start one (dask scheduler) or leave the scheduler out."
+                f"No Dask scheduler answers at {address}; start one (dask scheduler) or leave the scheduler "
+                "out."
             ) from error
         self._name = f"napari-iseg-{uuid4().hex}"
         self._client.register_plugin(_plugin(setup, self._name))
@@ -114,7 +115,7 @@ def _plugin(setup: Setup, name: str) -> Any:
             self.name = name
             self.setup_values = setup
 
-        def setup(self, worker: Any) -> None:
+        def setup(self, worker: Any) -> None:  # noqa: ARG002
             self.state = State(self.setup_values)
 
     return IsegPlugin()

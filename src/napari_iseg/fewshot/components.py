@@ -36,17 +36,17 @@ def separate_objects(
     """Give every connected object of every class an id of its own; returns how many there are.
 
     The array is labelled block by block, and pieces that meet across a border of blocks are joined, so an
-    object has one id however many blocks it crosses, and ids are 1, 2, ... in the order of the array, whatever
-    the blocks are. Objects of different classes are never joined. Nothing of the data's size is held: per
-    object a few numbers, per block its labels.
+    object has one id however many blocks it crosses, and ids are 1, 2, ... in the order of the array,
+    whatever the blocks are. Objects of different classes are never joined. Nothing of the data's size is
+    held: per object a few numbers, per block its labels.
 
     Parameters
     ----------
     labels : LabelStore, path of one
         Classes; 0 is background.
     out : path of a new OME-Zarr group of labels, ending in .zarr
-    ndim : 2: objects of a plane (the last two axes); 3: objects go through the third axis from last. Pixels that
-        share a side belong together.
+    ndim : 2: objects of a plane (the last two axes); 3: objects go through the third axis from last. Pixels
+        that share a side belong together.
     min_pixels : smaller objects are dropped
     split : pull touching objects apart where the distance to their border has several maxima, each at least
         this many pixels higher than the pass between them; None: no. An object is split as a whole, so blocks
@@ -75,7 +75,9 @@ def separate_objects(
             count = split_touching(array, blocks, count, split, write_levels)
         _finish(temporary, path, count)
     except OSError as error:
-        raise SaveError(f"{path} could not be written ({error.strerror or error}); free some space.") from error
+        raise SaveError(
+            f"{path} could not be written ({error.strerror or error}); free some space."
+        ) from error
     return count
 
 
@@ -132,7 +134,8 @@ def _flat(local: Ids, block: Block, shape: tuple[int, ...]) -> Ids:
     sides = tuple(part.stop - part.start for part in block)
     at = np.unravel_index(local, sides)
     moved = tuple(index + part.start for index, part in zip(at, block, strict=True))
-    return np.ravel_multi_index(moved, shape).astype(np.int64)
+    flat: Ids = np.ravel_multi_index(moved, shape).astype(np.int64)
+    return flat
 
 
 def _joins(classes: Any, ids: Any, block: Block, ndim: int) -> Iterator[Ids]:
@@ -151,16 +154,14 @@ def _joins(classes: Any, ids: Any, block: Block, ndim: int) -> Iterator[Ids]:
 
 def _structure(axes: int, ndim: int) -> npt.NDArray[np.bool_]:
     """Neighbours that share a side along the last ``ndim`` axes."""
-    full = ndimage.generate_binary_structure(axes, 1)
+    full: npt.NDArray[np.bool_] = ndimage.generate_binary_structure(axes, 1)
     for axis in range(axes - ndim):
         for side in (0, 2):
             full[(slice(None),) * axis + (side,)] = False
     return full
 
 
-def _blocks(
-    shape: tuple[int, ...], chunks: tuple[int, ...], ndim: int, values: int
-) -> Iterator[Block]:
+def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...], ndim: int, values: int) -> Iterator[Block]:
     """Pieces of an array made of whole chunks, of about ``values`` pixels, in the order of the array."""
     sides = [min(c, n) for c, n in zip(chunks, shape, strict=True)]
     for axis in reversed(range(len(shape) - ndim, len(shape))):

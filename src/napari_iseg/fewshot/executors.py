@@ -53,7 +53,7 @@ class Local:
         """Begin to read an item's windows."""
         self._waiting.append((item, self._pool.submit(self._worker.read, item)))
 
-    def next(self, timeout: float) -> Outcome | None:
+    def next(self, timeout: float) -> Outcome | None:  # noqa: ARG002
         """Run the oldest item to its end; ``timeout`` is not looked at."""
         if not self._waiting:
             return None

@@ -44,8 +44,8 @@ class Frame:
 
         Parameters
         ----------
-        axis : the slicing axis, as index or as one of the names ``axes``; None: the third from last. The plane
-            is the last two of the others, all further axes (time) are gone through plane by plane.
+        axis : the slicing axis, as index or as one of the names ``axes``; None: the third from last. The
+            plane is the last two of the others, all further axes (time) are gone through plane by plane.
         spacing : one positive number per axis; None: 1 everywhere
 
         Raises
@@ -142,7 +142,8 @@ class Grid:
     ----------
     shape : (rows, cols) of the plane
     tile : side of a window, halos included
-    halo : pixels by which a window reaches beyond its core; blending happens ``halo`` to both sides of a border
+    halo : pixels by which a window reaches beyond its core; blending happens ``halo`` to both sides of a
+        border
     """
 
     shape: tuple[int, int]

@@ -55,8 +55,8 @@ class GivenImage:
 
     Attributes
     ----------
-    image : array-like, levels of a pyramid, PlaneSource, or a callable (plane axes or None) -> PlaneSource, whose
-        plane axes are counted without the channel axis
+    image : array-like, levels of a pyramid, PlaneSource, or a callable (plane axes or None) -> PlaneSource,
+        whose plane axes are counted without the channel axis
     """
 
     image: Any
@@ -116,8 +116,8 @@ class GivenImage:
             if (*shape[:axis], *shape[axis + 1 :]) == labels:
                 return axis
         raise InputError(
-            f"An image of shape {shape} does not go with labels of shape {labels}; give labels of the image's "
-            "shape without its channel axis."
+            f"An image of shape {shape} does not go with labels of shape {labels}; give labels of the "
+            "image's shape without its channel axis."
         )
 
     def _is_rgb(self, channel: int) -> bool:
@@ -186,8 +186,8 @@ def plane_list(
         fits = len(plane) == len(frame.leading_shape)
         if not fits or any(not 0 <= i < n for i, n in zip(plane, frame.leading_shape, strict=True)):
             raise InputError(
-                f"The plane {','.join(map(str, plane))} does not exist; there are {size} along the slicing axis, "
-                "counted from 0."
+                f"The plane {','.join(map(str, plane))} does not exist; there are {size} along the slicing "
+                "axis, counted from 0."
             )
     if not chosen:
         raise InputError("No plane was chosen; give at least one, or leave planes out for all.")

@@ -96,12 +96,12 @@ class Output:
                 self._sync(level, low, shape)
         except OSError as error:
             raise SaveError(
-                f"The output {self.path} could not be written ({error.strerror or error}); free some space and "
-                "resume: what is finished is kept."
+                f"The output {self.path} could not be written ({error.strerror or error}); free some space "
+                "and resume: what is finished is kept."
             ) from error
 
     def finish(self, trust: npt.NDArray[np.float32], highest: int) -> None:
-        """Write the trust of all tiles, (leading axes..., tile rows, tile cols) float32, NaN where unknown."""
+        """Write the trust of all tiles: (leading axes..., tile rows, tile cols) float32, NaN: unknown."""
         names = [_names(Space.make(len(self.frame.shape)))[axis] for axis in self.frame.leading]
         array = self._array("trust", trust.shape, trust.shape, "float32", [*names, "row", "col"])
         try:

@@ -130,8 +130,8 @@ class Plan:
             order = [i for i in order if self._refs[i].window == window]
             if not order:
                 raise InputError(
-                    "A method that copies masks needs annotated slices of the same stack; choose another model "
-                    "for a scene."
+                    "A method that copies masks needs annotated slices of the same stack; choose another "
+                    "model for a scene."
                 )
         chosen = order[:MOST_SUPPORTS]
         seen = {label for i in chosen for label in self._refs[i].labels}

@@ -116,8 +116,8 @@ def prepare(request: Request) -> Prepared:
         plan = Plan(frame, grid, rules, refs, planes, request.region)
         if all(plan.jobs[unit.name].fixed for unit in plan.blocks):
             raise InputError(
-                "Every slice or tile asked for is annotated already, so there is nothing to predict; choose more "
-                "planes or another slicing axis, or say that the labels are partial."
+                "Every slice or tile asked for is annotated already, so there is nothing to predict; choose "
+                "more planes or another slicing axis, or say that the labels are partial."
             )
         output = Output(out, frame, grid, labels, request.space, probability=request.probability)
     except BaseException:

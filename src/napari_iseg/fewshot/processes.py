@@ -85,8 +85,8 @@ class Processes:
         except (TypeError, AttributeError, ValueError, OSError) as error:  # what pickle says of live objects
             if "pickle" in str(error).lower() or isinstance(error, (TypeError, AttributeError)):
                 raise InputError(
-                    f"The image or model cannot be handed to another process ({error}); save the image as zarr "
-                    "or TIFF and give the model by name, or use one worker."
+                    f"The image or model cannot be handed to another process ({error}); save the image as "
+                    "zarr or TIFF and give the model by name, or use one worker."
                 ) from error
             raise
         theirs.close()

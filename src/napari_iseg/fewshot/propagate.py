@@ -34,7 +34,8 @@ class RunReport:
     units : tiles of planes asked for; computed : predictions made now; kept : units valid from before
     trust : mean of the predicted units, 0 to 1; failed : units that are missing
     next : the slice or tile whose annotation would help most; None when all is annotated
-    cancelled : stopped on request; seconds, megapixels_per_second : on the clock; model_seconds : in the model
+    cancelled : stopped on request; seconds, megapixels_per_second : on the clock; model_seconds : in the
+        model
     """
 
     out: Path
@@ -90,21 +91,22 @@ def propagate(
 
     Nothing of the data's size is ever held: windows are read, predicted, blended and written one after the
     other. Beside ``out`` a folder ``<out>.run`` keeps what is finished, so that a run that was killed goes on
-    where it was (``existing="resume"``) and ends with the same bits, and after a change of the annotations only
-    what depends on it is computed again.
+    where it was (``existing="resume"``) and ends with the same bits, and after a change of the annotations
+    only what depends on it is computed again.
 
     Parameters
     ----------
     volume : array-like, levels of a pyramid, or a callable that opens a PlaneSource
-        (..., rows, cols) with or without a channel axis; numpy, zarr, dask, xarray. For several processes or a
-        cluster something that can be handed over: a zarr array on disk, or a picklable callable.
+        (..., rows, cols) with or without a channel axis; numpy, zarr, dask, xarray. For several processes or
+        a cluster something that can be handed over: a zarr array on disk, or a picklable callable.
     labels : array of the volume's shape without channels, LabelStore or path of one, optional
-        0 is background, -1 unknown. Slices (of a scene: surroundings) that hold a label are the supports; they
-        are copied to the output and never overwritten.
+        0 is background, -1 unknown. Slices (of a scene: surroundings) that hold a label are the supports;
+        they are copied to the output and never overwritten.
     out : OME-Zarr group to make; ends in .zarr
     model : name of a few-shot model or baseline, or a predictor
     planes : indices along the slicing axis, or plane indices (t, z); None: all
-    tile, halo : side of a window, and by how much it reaches beyond its core; planes up to ``tile`` are one piece
+    tile, halo : side of a window, and by how much it reaches beyond its core; planes up to ``tile`` are one
+        piece
     memory : budget of one worker, as "2 GB" or bytes
     scheduler : address of a Dask scheduler, whose workers then do the same
     axis : slicing axis, index or name; None: the third from last
@@ -119,8 +121,8 @@ def propagate(
     probability : keep the probabilities too, as ``out/probability`` (label, ..., rows, cols) float16
     existing : "ask" refuses an output that exists, "resume" goes on with it, "overwrite" replaces it
     workers : processes on this machine, as a number or as devices ("cuda:0", "cuda:1")
-    device, precision, threads : of the model; threads 0: as the library likes. For equal bits between runs use
-        equal threads
+    device, precision, threads : of the model; threads 0: as the library likes. For equal bits between runs
+        use equal threads
     batch : windows per call of the model, which a GPU likes
     rgb, channel_axis, bands : as of ``PlaneSource.wrap``
     control, listener : pause, cancel and focus; told of progress and written blocks, in this thread
@@ -188,8 +190,8 @@ def propagate(
         named = "; ".join(f"{failure.where} ({failure.reason})" for failure in report.failed[:5])
         more = f" and {len(report.failed) - 5} more" if len(report.failed) > 5 else ""
         raise IncompleteError(
-            f"{len(report.failed)} of {report.units} units of {report.out} failed: {named}{more}; the rest is "
-            "done, resume to try them again.",
+            f"{len(report.failed)} of {report.units} units of {report.out} failed: {named}{more}; the rest "
+            "is done, resume to try them again.",
             report,
         )
     return report

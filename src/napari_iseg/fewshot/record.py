@@ -58,8 +58,8 @@ class Record:
             differ = ", ".join(sorted(key for key in {*known, *layout} if known.get(key) != layout.get(key)))
             self._journal.close()
             raise InputError(
-                f"The output was begun with other settings ({differ}); give the same ones to resume, or choose "
-                "to overwrite or another name."
+                f"The output was begun with other settings ({differ}); give the same ones to resume, or "
+                "choose to overwrite or another name."
             )
 
     @property

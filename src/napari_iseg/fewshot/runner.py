@@ -169,8 +169,8 @@ class Runner:
         if missing:
             self._record.scratch.drop(missing[0])
             raise InputError(
-                f"A draft of {self._where(unit)} is damaged ({missing[0]}); start the run again, it is then made "
-                "anew."
+                f"A draft of {self._where(unit)} is damaged ({missing[0]}); start the run again, it is then "
+                "made anew."
             )
         parts = [
             ((job.unit.row, job.unit.col), draft.with_background())

@@ -38,8 +38,8 @@ class Draft:
 class Scratch:
     """A folder with one file per job that is done but still needed.
 
-    Probabilities are kept as float16, and everything downstream reads them from here, so a resumed run goes on
-    with the very same numbers.
+    Probabilities are kept as float16, and everything downstream reads them from here, so a resumed run goes
+    on with the very same numbers.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -20,11 +20,7 @@ def byte_count(size: str | int) -> int:
     InputError
         When it is no size.
     """
-    if isinstance(size, int) and not isinstance(size, bool):
-        text = str(size)
-    else:
-        text = str(size)
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(size))
     if match is None or match[2].lower() not in _UNITS:
         raise InputError(f"The memory budget {size!r} is not understood; write it like '2 GB'.")
     return int(float(match[1]) * _UNITS[match[2].lower()])
@@ -66,7 +62,7 @@ def share(memory: int, tile: tuple[int, int], labels: int) -> Budget:
     if left < 0:
         least = -(-(_BASE + working) // 10**6)
         raise InputError(
-            f"A memory budget of {memory / 10**6:.0f} MB is too small for tiles of {tile[0]} x {tile[1]} pixels "
-            f"and {labels} label(s); give at least {least} MB or smaller tiles."
+            f"A memory budget of {memory / 10**6:.0f} MB is too small for tiles of {tile[0]} x {tile[1]} "
+            f"pixels and {labels} label(s); give at least {least} MB or smaller tiles."
         )
     return Budget(features=left // 2, supports=left // 4, ahead=left // 8)

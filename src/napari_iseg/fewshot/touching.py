@@ -49,7 +49,9 @@ def parts_of(mask: npt.NDArray[np.bool_], depth: float) -> npt.NDArray[np.int64]
     from skimage.morphology import h_maxima
     from skimage.segmentation import watershed
 
-    padded = np.pad(mask, 1)  # the border of the box is no border of the object, but the border of its pixels is
+    padded = np.pad(
+        mask, 1
+    )  # the border of the box is no border of the object, but the border of its pixels is
     inside = tuple(slice(1, -1) for _ in mask.shape)
     kept = [axis for axis, size in enumerate(mask.shape) if size > 1]
     flat = padded[tuple(slice(None) if axis in kept else 1 for axis in range(mask.ndim))]

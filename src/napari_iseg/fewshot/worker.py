@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.fewshot.base import Image, Prediction, Support, UnitPredictor
+from napari_iseg.fewshot.corrections import honest
 from napari_iseg.fewshot.guard import MIN_TRUST, areas, jumped
 from napari_iseg.fewshot.jobs import Item, Job, Result
 from napari_iseg.fewshot.scratch import Draft, Scratch
@@ -117,7 +118,15 @@ class Worker:
         supports = [self._support(key) for key in job.supports]
         labels = self._setup.labels
         answer = self._predictor.predict_unit(image, job.position, supports, labels, previous)
-        return _draft(answer)
+        return _draft(self._honest(job, answer))
+
+    def _honest(self, job: Job, answer: Prediction) -> Prediction:
+        """The answer, in agreement with clicks on the very same plane."""
+        for key in job.supports:
+            ref = self._setup.supports[key]
+            if ref.plane == job.unit.plane and ref.origin == "clicked":
+                answer = honest(answer, self._support(key), job.window, ref.window, self._setup.labels)
+        return answer
 
     def _batch(self, jobs: Sequence[Job], images: Sequence[Image | None]) -> list[Result]:
         """Independent jobs with the same supports at once, where the predictor offers it."""
@@ -129,7 +138,8 @@ class Worker:
         answers = together(images, [job.position for job in jobs], supports, self._setup.labels)
         share = (perf_counter() - start) * (len(jobs) - 1) / len(jobs)
         return [
-            self._keep(job, _draft(answer), start + share) for job, answer in zip(jobs, answers, strict=True)
+            self._keep(job, _draft(self._honest(job, answer)), start + share)
+            for job, answer in zip(jobs, answers, strict=True)
         ]
 
     def _fixed(self, job: Job) -> Draft:

@@ -89,8 +89,8 @@ class Annotations:
             base = self.labels.data[0] if self.labels.multiscale else self.labels.data
             if tuple(base.shape) != frame.shape:
                 raise InputError(
-                    f"The layer {self.labels.name!r} has the shape {tuple(base.shape)} but {image.name!r} needs "
-                    f"labels of {frame.shape}; choose another layer."
+                    f"The layer {self.labels.name!r} has the shape {tuple(base.shape)} but {image.name!r} "
+                    f"needs labels of {frame.shape}; choose another layer."
                 )
         return Overlay(base, frame, self.accepted)
 

@@ -285,7 +285,9 @@ class FewShotController:
             self.cancel()
             return
         if self.results is None or self.results.output.path != prepared.output.path:
-            self.results = Results(self.viewer, self.image, prepared.plan.frame, prepared.plan.grid, prepared.output)
+            self.results = Results(
+                self.viewer, self.image, prepared.plan.frame, prepared.plan.grid, prepared.output
+            )
         self.results.use(prepared)
         self.view.set_status(f"{len(prepared.plan.supports)} annotated; the nearest come first.")
         self.tell()
@@ -308,7 +310,9 @@ class FewShotController:
             return
         if result.failed:
             first = result.failed[0]
-            warn(f"{len(result.failed)} units failed, first {first.where}: {first.reason}. Run again to retry.")
+            warn(
+                f"{len(result.failed)} units failed, first {first.where}: {first.reason}. Run again to retry."
+            )
         stopped = "Stopped; run again to go on." if result.cancelled else "Done."
         self.view.set_status(f"{stopped} {result.computed} computed, mean trust {result.trust:.2f}.")
         if self.results is not None:
@@ -329,7 +333,11 @@ class FewShotController:
     def _clicked(self, event: Any) -> None:
         """A click on a slice makes it a support; what there is of a result is brought up to date."""
         action = str(getattr(event, "action", "")).rsplit(".", 1)[-1].lower()
-        if action in ("added", "removed", "changed") and self.results is not None and self.settings is not None:
+        if (
+            action in ("added", "removed", "changed")
+            and self.results is not None
+            and self.settings is not None
+        ):
             self.run(self.settings)
 
     def _follow_plane(self, _event: Any = None) -> None:

@@ -173,8 +173,8 @@ class FewShotDock(QWidget):
     def _make_widgets(self, models: dict[str, str]) -> None:
         self.image = _combo("The image layer: a stack, a time series, or a large scene.")
         self.labels = _combo(
-            "Labels of a few slices: any labels layer of the image's shape, also the committed objects of the "
-            "click dock. It is only read."
+            "Labels of a few slices: any labels layer of the image's shape, also the committed objects of "
+            "the click dock. It is only read."
         )
         self.clicks = _combo(
             "Points on objects; an x-shaped point is a background click, the feature 'label' its label."
@@ -198,16 +198,16 @@ class FewShotDock(QWidget):
         self.range = QLabeledRangeSlider(Qt.Orientation.Horizontal)
         self.range.setToolTip("First and last slice.")
         self.range.setVisible(False)
-        self.sequential = QCheckBox("carry on from slice to slice")
+        self.sequential = QCheckBox("from slice to slice")
         self.sequential.setToolTip("Give each slice its neighbour's answer, from both sides, while trusted.")
-        self.partial = QCheckBox("annotated slices are incomplete")
+        self.partial = QCheckBox("labels are incomplete")
         self.partial.setToolTip("Unlabelled pixels of annotated slices are unknown rather than background.")
         self.run_button = _button("Run", "Segment the rest; after a change only what depends on it.")
         self.pause_button = _button("Pause", "Begin nothing new until you go on.")
         self.cancel_button = _button("Cancel", "Stop; what is finished stays.")
         self.accept_button = _button("Accept", "The slice in view is right: it becomes an annotation.")
         self.reject_button = _button("Reject", "The slice in view is wrong: empty it.")
-        self.next_button = _button("Next to annotate", "Go to the slice whose annotation helps most.")
+        self.next_button = _button("Next", "Go to the slice whose annotation helps most.")
         self.progress = QProgressBar()
         self.progress.setRange(0, 1)
         self.progress.setToolTip("How much of the run is done.")
@@ -267,7 +267,9 @@ class FewShotDock(QWidget):
         self.labels.activated.connect(lambda _index: self._annotations_chosen())
         self.clicks.activated.connect(lambda _index: self._annotations_chosen())
         self.axis.activated.connect(lambda _index: self._axis_chosen())
-        self.region.currentIndexChanged.connect(lambda index: self.range.setVisible(REGIONS[index] == "range"))
+        self.region.currentIndexChanged.connect(
+            lambda index: self.range.setVisible(REGIONS[index] == "range")
+        )
         self.run_button.clicked.connect(lambda: controller.run(self.settings))
         self.pause_button.clicked.connect(controller.pause)
         self.cancel_button.clicked.connect(controller.cancel)
@@ -364,13 +366,14 @@ def _combo(tip: str) -> QComboBox:
     combo = QComboBox()
     combo.setToolTip(tip)
     combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(12)
+    combo.setMinimumContentsLength(8)
     return combo
 
 
 def _button(text: str, tip: str) -> QPushButton:
     button = QPushButton(text)
     button.setToolTip(tip)
+    button.setMinimumWidth(60)
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return button
 
@@ -384,4 +387,6 @@ def _row(*widgets: QWidget) -> QHBoxLayout:
 
 def _pixmap(picture: npt.NDArray[np.uint8]) -> QPixmap:
     rows, cols, _ = picture.shape
-    return QPixmap.fromImage(QImage(picture.tobytes(), cols, rows, 3 * cols, QImage.Format.Format_RGB888).copy())
+    return QPixmap.fromImage(
+        QImage(picture.tobytes(), cols, rows, 3 * cols, QImage.Format.Format_RGB888).copy()
+    )

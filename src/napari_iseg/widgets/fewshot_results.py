@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels
 
+
 class Results:
     """Layer and trust of one output.
 
@@ -28,9 +29,7 @@ class Results:
     frame, grid, output : of the run
     """
 
-    def __init__(
-        self, viewer: napari.Viewer, image: Image, frame: Frame, grid: Grid, output: Output
-    ) -> None:
+    def __init__(self, viewer: napari.Viewer, image: Image, frame: Frame, grid: Grid, output: Output) -> None:
         self.frame, self.grid, self.output = frame, grid, output
         self.rejected: set[Plane] = set()
         self._viewer, self._image = viewer, image
@@ -130,6 +129,8 @@ class Results:
             opacity=0.5,
             **Placement.of(self._image).whole(),
         )
-        layer.editable = False  # a result is corrected by annotating, so that nothing is lost when it is renewed
+        layer.editable = (
+            False  # a result is corrected by annotating, so that nothing is lost when it is renewed
+        )
         self._viewer.add_layer(layer)
         return layer

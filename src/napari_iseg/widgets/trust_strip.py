@@ -34,8 +34,8 @@ class TrustStrip(QWidget):
         self._current = (-1, -1)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip(
-            "Slices (tiles of a scene) from first to last: blue is annotated, green trusted, red doubtful, grey "
-            "not done. Click to go there."
+            "Slices (tiles of a scene) from first to last: blue is annotated, green trusted, red doubtful, "
+            "grey not done. Click to go there."
         )
 
     @property
