@@ -1,0 +1,129 @@
+"""The learned model behind the protocol: invariances that hold for any weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from few_shot_scenes import blobs, tiny_model
+
+from napari_iseg.errors import InputError
+from napari_iseg.fewshot.base import UNKNOWN, Support
+from napari_iseg.fewshot.learned import LearnedModel
+from napari_iseg.prompts import Click
+
+
+@pytest.fixture(scope="module")
+def model() -> LearnedModel:
+    return tiny_model(eager=0.0)
+
+
+def support(shift: int, position: tuple[float, ...] = (), version: int = 0) -> Support:
+    image, labels = blobs(shift, second=True)
+    return Support(f"s{shift}", image, labels, (), position, True, version, bool(position))
+
+
+def test_the_answer_depends_neither_on_the_other_images_nor_on_their_order(model: LearnedModel) -> None:
+    one = support(0)
+    embedded = [model.embed(one, model.encode(one.image), [1, 2])]
+    features = [model.encode(blobs(shift)[0]) for shift in (6, 12, 18)]
+    together = model.predict(features, [()] * 3, embedded, [1, 2])
+    turned = model.predict(features[::-1], [()] * 3, embedded, [1, 2])[::-1]
+    alone = [model.predict([f], [()], embedded, [1, 2])[0] for f in features]
+    for a, b, c in zip(together, turned, alone, strict=True):
+        assert np.array_equal(a.probability, b.probability)
+        assert np.array_equal(a.probability, c.probability)
+        assert a.trust == c.trust
+
+
+def test_probabilities_sum_to_one_and_trust_is_a_share(model: LearnedModel) -> None:
+    supports = [support(0, (0.0,)), support(8, (10.0,))]
+    embedded = [model.embed(s, model.encode(s.image), [1, 2]) for s in supports]
+    answer = model.predict([model.encode(blobs(4)[0])], [(4.0,)], embedded, [1, 2])[0]
+    assert answer.probability.shape == (3, 96, 96)
+    assert np.allclose(answer.probability.sum(0), 1, atol=1e-5)
+    assert 0 <= answer.trust <= 1
+    assert answer.presence.shape == (2,)
+
+
+def test_a_label_no_support_has_is_not_predicted(model: LearnedModel) -> None:
+    image, labels = blobs(0)
+    one = Support("a", image, labels)
+    answer = model.predict(
+        [model.encode(blobs(5)[0])], [()], [model.embed(one, model.encode(image), [1, 9])], [1, 9]
+    )
+    assert (answer[0].probability[2] < 1e-6).all()
+    assert answer[0].presence[1] == 0
+
+
+def test_embeddings_are_small_and_know_their_version(model: LearnedModel) -> None:
+    one = support(0, version=7)
+    embedded = model.embed(one, model.encode(one.image), [1, 2])
+    assert embedded.version == 7
+    assert embedded.reliability == 1
+    assert sum(label.nbytes for label in embedded.labels) < 200_000
+
+
+def test_more_clicks_make_a_support_more_reliable(model: LearnedModel) -> None:
+    image, _ = blobs(0)
+    clicks = [(1, Click(35, 34)), (1, Click(30, 30)), (1, Click(80, 80, False)), (1, Click(5, 5, False))]
+    nothing = np.full((96, 96), UNKNOWN, np.int32)
+    found = []
+    for count in (1, 2, 3):
+        one = Support("c", image, nothing, tuple(clicks[:count]))
+        found.append(model.embed(one, model.encode(image), [1]).reliability)
+    assert 0 < found[0] < found[2] <= 1
+
+
+def test_identity_tells_weights_and_settings_apart(model: LearnedModel) -> None:
+    same = tiny_model(eager=0.0)
+    assert model.identity == same.identity
+    assert model.identity != tiny_model(eager=0.4).identity
+    with_other_weights = tiny_model(eager=0.0)
+    with_other_weights.net.gate.bias.data += 1
+    assert LearnedModel(_rewrapped(with_other_weights), eager=0.0).identity != model.identity
+
+
+def _rewrapped(model: LearnedModel):  # type: ignore[no-untyped-def]
+    from few_shot_scenes import TINY
+
+    from napari_iseg.backends.cards import ModelCard
+    from napari_iseg.backends.model import Model
+
+    return Model(ModelCard("tiny", "ifsenet", TINY), model.net, device="cpu")
+
+
+def test_position_is_used_between_whole_planes_only(model: LearnedModel) -> None:
+    """The interpolated prior changes the answer, and no prior is made of tiles."""
+    features = model.encode(blobs(4)[0])
+    answers = []
+    for whole in (True, False):
+        image, labels = blobs(0)
+        one = Support("p", image, labels, (), (0.0,), True, 0, whole)
+        embedded = model.embed(one, model.encode(image), [1])
+        assert (embedded.outlines is not None) == whole
+        answers.append(model.predict([features], [(1.0,)], [embedded], [1])[0].probability)
+    assert not np.array_equal(*answers)
+
+
+def test_a_neighbours_answer_replaces_the_interpolation(model: LearnedModel) -> None:
+    one = support(0, (0.0,))
+    embedded = [model.embed(one, model.encode(one.image), [1])]
+    features = model.encode(blobs(4)[0])
+    flat = np.stack([np.ones((96, 96)), np.zeros((96, 96))]).astype(np.float32)
+    given = model.predict([features], [(1.0,)], embedded, [1], [flat])[0]
+    own = model.predict([features], [(1.0,)], embedded, [1])[0]
+    assert not np.array_equal(given.probability, own.probability)
+
+
+def test_features_of_another_size_are_refused(model: LearnedModel) -> None:
+    one = support(0)
+    with pytest.raises(InputError, match="s0"):
+        model.embed(one, model.encode(one.image[:64]), [1])
+
+
+def test_no_positive_click_is_one_sentence(model: LearnedModel) -> None:
+    image, _ = blobs(0)
+    one = Support("n", image, np.full((96, 96), UNKNOWN, np.int32), ((1, Click(3, 3, False)),))
+    embedded = [model.embed(one, model.encode(image), [1])]
+    with pytest.raises(InputError, match="positive click"):
+        model.predict([model.encode(blobs(3)[0])], [()], embedded, [1])
