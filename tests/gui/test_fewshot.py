@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fewshot"))
 
 from run_fakes import GreyPredictor, blobs, sparse
 
+from napari_iseg.labels.store import LabelStore
+
 from .conftest import HAS_DISPLAY
 
 if HAS_DISPLAY:
@@ -172,6 +174,19 @@ def test_pause_go_on_and_cancel(fewshot):
     fewshot.fake.slow = 0
     fewshot.run()
     np.testing.assert_array_equal(fewshot.result, TRUTH)
+
+
+def test_the_result_is_saved_where_the_image_lies(fewshot, tmp_path):
+    dock = fewshot.open(labels=sparse(TRUTH, 2).astype(np.uint8), scale=(3, 1, 1))
+    assert not dock.save_button.isEnabled()
+    fewshot.run()
+    assert dock.save_button.isEnabled()
+    dock.controller.save(tmp_path / "copy.zarr")
+    fewshot.settle()
+    saved = LabelStore.open(tmp_path / "copy.zarr")
+    np.testing.assert_array_equal(saved.levels[0][...], TRUTH)
+    assert saved.space.scale == (3, 1, 1)
+    assert "Saved" in dock.status.text()
 
 
 def test_regions(fewshot):

@@ -18,7 +18,9 @@ from napari_iseg.fewshot.given import GivenImage
 from napari_iseg.fewshot.preparing import Prepared, Request
 from napari_iseg.fewshot.propagate import RunReport
 from napari_iseg.images import PlaneSource
+from napari_iseg.labels.export import export_labels
 from napari_iseg.labels.metadata import Space
+from napari_iseg.labels.store import LabelStore
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.fewshot_annotations import Annotations
 from napari_iseg.widgets.fewshot_results import Results
@@ -152,6 +154,18 @@ class FewShotController:
             report(error)
         self.tell()
 
+    def save(self, path: Path) -> None:
+        """Write the result to a file of another kind or place, in the background."""
+        if self.report is None:
+            return
+        out = self.report.out
+        self.view.set_status(f"Saving {path.name}…")
+        self.worker.submit_task(
+            lambda _stop: export_labels(LabelStore.open(out), path),
+            lambda written: self.view.set_status(f"Saved {written}."),
+            self._failed,
+        )
+
     def go_next(self) -> None:
         """Go to the slice whose annotation helps most."""
         if self.report is None or self.report.next is None or self.results is None:
@@ -189,7 +203,8 @@ class FewShotController:
         if self.results is not None:
             self.view.show_trust(*self.results.cells(plane or ()))
         can_go = self.report is not None and self.report.next is not None
-        self.view.set_possible(self._shown_prediction() is not None, can_go)
+        can_save = self.report is not None and not self.running
+        self.view.set_possible(self._shown_prediction() is not None, can_go, can_save)
 
     # -- the run --
 
@@ -314,7 +329,9 @@ class FewShotController:
                 f"{len(result.failed)} units failed, first {first.where}: {first.reason}. Run again to retry."
             )
         stopped = "Stopped; run again to go on." if result.cancelled else "Done."
-        self.view.set_status(f"{stopped} {result.computed} computed, mean trust {result.trust:.2f}.")
+        self.view.set_status(
+            f"{stopped} {result.computed} computed, mean trust {result.trust:.2f}. Kept in {result.out}."
+        )
         if self.results is not None:
             self.results.refresh()
         self.tell()

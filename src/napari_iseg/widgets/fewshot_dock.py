@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
+    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -134,8 +136,9 @@ class FewShotDock(QWidget):
         """Show the trust of every slice or tile."""
         self.strip.set_values(values, current)
 
-    def set_possible(self, accept: bool, suggestion: bool) -> None:
+    def set_possible(self, accept: bool, suggestion: bool, save: bool) -> None:
         """Enable the buttons that make sense now."""
+        self.save_button.setEnabled(save)
         self.accept_button.setEnabled(accept)
         self.reject_button.setEnabled(accept)
         self.next_button.setEnabled(suggestion)
@@ -208,6 +211,9 @@ class FewShotDock(QWidget):
         self.accept_button = _button("Accept", "The slice in view is right: it becomes an annotation.")
         self.reject_button = _button("Reject", "The slice in view is wrong: empty it.")
         self.next_button = _button("Next", "Go to the slice whose annotation helps most.")
+        self.save_button = _button(
+            "Save as…", "Write the result as OME-Zarr or TIFF, lying where the image lies."
+        )
         self.progress = QProgressBar()
         self.progress.setRange(0, 1)
         self.progress.setToolTip("How much of the run is done.")
@@ -223,6 +229,7 @@ class FewShotDock(QWidget):
         for button in (self.pause_button, self.cancel_button, self.accept_button, self.reject_button):
             button.setEnabled(False)
         self.next_button.setEnabled(False)
+        self.save_button.setEnabled(False)
 
     def _lay_out(self) -> None:
         form = QFormLayout()
@@ -249,6 +256,7 @@ class FewShotDock(QWidget):
         column.addWidget(QLabel("Trust"))
         column.addWidget(self.strip)
         column.addLayout(_row(self.accept_button, self.reject_button, self.next_button))
+        column.addWidget(self.save_button)
         column.addWidget(self.status)
         column.addWidget(QLabel("Annotated"))
         column.addWidget(self.supports, 1)
@@ -276,10 +284,22 @@ class FewShotDock(QWidget):
         self.accept_button.clicked.connect(controller.accept)
         self.reject_button.clicked.connect(controller.reject)
         self.next_button.clicked.connect(controller.go_next)
+        self.save_button.clicked.connect(self._ask_where)
         self.strip.chosen.connect(controller.go_to_cell)
         self.supports.itemClicked.connect(lambda item: controller.go_to(item.data(Qt.ItemDataRole.UserRole)))
         self._viewer.layers.events.inserted.connect(self._list_layers)
         self._viewer.layers.events.removed.connect(self._list_layers)
+
+    def _ask_where(self) -> None:
+        """Ask where to save; the window stays usable."""
+        dialog = QFileDialog(
+            self, "Save the result", "few-shot.zarr", "OME-Zarr (*.zarr);;TIFF (*.tif *.tiff)"
+        )
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix("zarr")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(lambda chosen: self.controller.save(Path(chosen)))
+        dialog.open()
 
     # -- lists --
 

@@ -55,5 +55,5 @@ class FewShotView(Protocol):
     def show_trust(self, values: npt.NDArray[np.float64], current: tuple[int, int]) -> None:
         """The strip of slices or tiles."""
 
-    def set_possible(self, accept: bool, suggestion: bool) -> None:
-        """Whether the slice in view can be accepted or rejected, and whether there is a next one."""
+    def set_possible(self, accept: bool, suggestion: bool, save: bool) -> None:
+        """Whether the slice in view can be accepted or rejected, there is a next one, a result to save."""
