@@ -149,6 +149,30 @@ def test_gt_encoder_guides_the_network(bank, tmp_path):
     assert seen[0].terms["features"] > 0
 
 
+def test_coarse_masks_may_come_from_the_model_that_stands_before(bank, monkeypatch):
+    from napari_iseg.backends.base import ClickNet, Inference
+    from napari_iseg.backends.cards import ModelCard
+    from napari_iseg.backends.model import Model
+
+    class Bright(ClickNet):
+        def forward(self, image, prev_mask, clicks):
+            return image.new_full((len(image), 1, *image.shape[2:]), 4.0)
+
+    card, inference = ModelCard("whole", "cfr-icl", "vit-b"), Inference(size=(64, 64))
+    model = Model(card, Bright(), device="cpu", inference=inference)
+    asked = []
+    monkeypatch.setattr("napari_iseg.weights.store.load_model", lambda name, **_: asked.append(name) or model)
+    options = EdgeSampleOptions(size=64, drop_mask=0.0, first_stage="whole", first_share=1.0)
+    samples = EdgeSamples(bank, options, 3, 30)
+    seen = [samples[index] for index in range(12)]
+    whole = [bool(sample["mask"].all()) for sample in seen]
+    assert whole == [float(sample["truth"].mean()) >= 0.35 for sample in seen]  # or it lost the object
+    assert not all(whole)
+    monkeypatch.setattr("napari_iseg.training.edge_samples.WORST_IOU", 0.0)
+    assert all(samples[index]["mask"].all() for index in range(12))
+    assert asked == ["whole"]
+
+
 def batch_of(bank):
     from torch.utils.data import default_collate
 

@@ -131,7 +131,7 @@ def evaluate(
     loaded = load_model(model, device=device)
     if dis or refine_edges is not None or backends.role(loaded.card.backend) == "edges":
         chosen: dict[str, Any] = {"max_objects": max_objects, "seed": seed, "out": out, "as_json": as_json}
-        evaluate_fine(loaded, refine_edges, data, device=device, clicks=dis_clicks, **chosen)
+        evaluate_fine(loaded, refine_edges, data, device=device, clicks=dis_clicks, boxes=boxes, **chosen)
         return
     methods = [_baseline(name) for name in baseline or ()]
     loaded = as_click_model(loaded)

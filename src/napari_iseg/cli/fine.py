@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_iseg.cli.common import errors, print_json
+from napari_iseg.errors import InputError
 
 if TYPE_CHECKING:
     from napari_iseg.evaluation.datasets import Dataset
@@ -20,6 +21,7 @@ def evaluate_fine(
     *,
     device: str,
     clicks: int,
+    boxes: bool,
     max_objects: int | None,
     seed: int,
     out: Path | None,
@@ -29,12 +31,20 @@ def evaluate_fine(
 
     Parameters
     ----------
-    loaded : a click model, whose masks after ``clicks`` simulated clicks are the first stage; or a refinement
+    loaded : a click model, whose masks after ``clicks`` simulated clicks, or with ``boxes`` from the true
+        box, are the first stage; or a refinement
         model, whose first stage is the degraded truth
     refine_edges : a refinement model for a click model's masks, or None
     """
     from napari_iseg import backends
-    from napari_iseg.evaluation.dis import ClickedMask, DegradedTruth, FirstStage, dis_table, evaluate_dis
+    from napari_iseg.evaluation.dis import (
+        BoxedMask,
+        ClickedMask,
+        DegradedTruth,
+        FirstStage,
+        dis_table,
+        evaluate_dis,
+    )
     from napari_iseg.evaluation.methods import ModelMethod
     from napari_iseg.evaluation.report import finite
     from napari_iseg.weights.files import write_text
@@ -46,7 +56,10 @@ def evaluate_fine(
         first, refiner = DegradedTruth(seed), loaded
     else:
         backends.get_click(loaded.card.backend)
-        first = ClickedMask(ModelMethod(loaded), clicks)
+        method = ModelMethod(loaded)
+        if boxes and "box" not in loaded.card.prompts:
+            raise InputError(f"The model {loaded.card.name!r} does not take boxes; leave --boxes out.")
+        first = BoxedMask(method) if boxes else ClickedMask(method, clicks)
     name = refiner.card.name if refiner is not None else ""
     reports = []
     for dataset in data:

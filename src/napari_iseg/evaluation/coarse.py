@@ -11,7 +11,7 @@ from napari_iseg.evaluation.opencv import opencv
 
 Mask = npt.NDArray[np.bool_]
 EXACT = 0.05  # share of masks left as they are: the network must leave what is right alone
-_WORST = 0.35  # IoU below which a mask no longer tells which object is meant
+WORST_IOU = 0.35  # IoU below which a mask no longer tells which object is meant
 
 
 def degraded(truth: Mask, rng: np.random.Generator) -> Mask:
@@ -33,7 +33,7 @@ def degraded(truth: Mask, rng: np.random.Generator) -> Mask:
         for step in rng.permutation(np.array(_STEPS, object))[: int(rng.integers(1, 4))]:
             mask = step(mask, extent * strength, rng)
         common, either = np.count_nonzero(mask & truth), np.count_nonzero(mask | truth)
-        if common >= _WORST * either:
+        if common >= WORST_IOU * either:
             return mask
     return truth.copy()
 

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.errors import InputError
+from napari_iseg.evaluation.boxes import box_of
 from napari_iseg.evaluation.clicks import ClickSimulator
 from napari_iseg.evaluation.coarse import degraded
 from napari_iseg.evaluation.datasets import Dataset
 from napari_iseg.evaluation.dis_metrics import DisScores, dis_scores
-from napari_iseg.evaluation.methods import ClickMethod, as_source
+from napari_iseg.evaluation.methods import ClickMethod, ModelMethod, as_source
 from napari_iseg.evaluation.protocol import choose_objects
 from napari_iseg.interactive.edges import Refiner, refine_edges
 from napari_iseg.prompts import Window
@@ -65,6 +66,20 @@ class ClickedMask:
             found = self.method.click(click.row, click.col, click.positive)
             mask = np.asarray(found > self.method.threshold)
         return mask
+
+
+class BoxedMask:
+    """A model that takes boxes, given the true one."""
+
+    def __init__(self, method: ModelMethod) -> None:
+        self.method = method
+        self.name = f"{method.name}, box"
+
+    def mask(self, image: npt.NDArray[Any], truth: Truth, index: int) -> npt.NDArray[np.bool_]:
+        """See `FirstStage`."""
+        del index
+        self.method.start(image)
+        return np.asarray(self.method.box(box_of(truth == 1)) > self.method.threshold)
 
 
 @dataclass(frozen=True)

@@ -231,7 +231,8 @@ class Session(SessionState):
             Without an object, for a model that does not refine edges, or when refining lost the object;
             nothing is recorded then.
         """
-        self.finish_edges(self.edge_job(lambda: as_refiner(model)).run())
+        refiner = as_refiner(model)
+        self.finish_edges(self.edge_job(lambda: refiner).run())
         return self.mask
 
     def edge_job(self, load: Callable[[], Refiner]) -> EdgeJob:

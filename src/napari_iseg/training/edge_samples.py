@@ -15,9 +15,11 @@ from torch.utils.data import Dataset
 
 from napari_iseg.backends.edge_input import box_of_mask
 from napari_iseg.errors import InputError
-from napari_iseg.evaluation.coarse import degraded
+from napari_iseg.evaluation.coarse import WORST_IOU, degraded
+from napari_iseg.evaluation.dis_metrics import mask_iou
 from napari_iseg.training.bank import Bank, Picture, draw_cut
 from napari_iseg.training.enrichment import enriched
+from napari_iseg.training.first_stage import FirstStage
 from napari_iseg.training.photometric import vary
 from napari_iseg.training.recipe import Recipe
 
@@ -36,6 +38,9 @@ class EdgeSampleOptions:
     vary : factor on how often each intensity augmentation is applied, 0 to 1 (published: 0)
     enrich : GT enrichment: parts of a mask become targets of their own
     drop_mask, drop_box : share of samples without the mask, and without the box (never both)
+    first_stage : a click or box model that makes coarse masks, as a SAM does in the published training; ""
+        for none, then all are degraded truths
+    first_share : share of samples whose coarse mask is that model's, where it found the object at all
     box_of_truth : the box is drawn around the truth, as published, and not around the coarse mask
     """
 
@@ -45,6 +50,8 @@ class EdgeSampleOptions:
     enrich: bool = True
     drop_mask: float = 0.1
     drop_box: float = 0.1
+    first_stage: str = ""
+    first_share: float = 0.5
     box_of_truth: bool = False
 
 
@@ -72,6 +79,7 @@ class EdgeSamples(Dataset[dict[str, Tensor]]):
         self.options = options
         self.seed = seed
         self.length = length
+        self.first = FirstStage(options.first_stage) if options.first_stage else None
 
     def __len__(self) -> int:
         return self.length
@@ -81,14 +89,17 @@ class EdgeSamples(Dataset[dict[str, Tensor]]):
             raise IndexError(index)
         rng = np.random.default_rng((self.seed, index))
         for _ in range(_TRIES):
-            made = draw_sample(self.bank.draw(rng), self.options, rng)
+            made = draw_sample(self.bank.draw(rng), self.options, rng, self.first)
             if made is not None:
                 return made
         raise RuntimeError("Twenty windows in a row held no object; check the training labels.")
 
 
 def draw_sample(
-    source: Picture, options: EdgeSampleOptions, rng: np.random.Generator
+    source: Picture,
+    options: EdgeSampleOptions,
+    rng: np.random.Generator,
+    first: FirstStage | None = None,
 ) -> dict[str, Tensor] | None:
     """One sample from a picture, see `EdgeSamples`; None where the window holds no object."""
     made = draw_cut(source, options.size, rng, rng.random() < options.close)
@@ -99,6 +110,9 @@ def draw_sample(
     if np.count_nonzero(truth) < _LEAST:
         return None
     mask = degraded(truth, rng)
+    if first is not None and rng.random() < options.first_share:
+        found = first.mask(made.image, truth, rng)
+        mask = found if mask_iou(found, truth) >= WORST_IOU else mask
     around = truth if options.box_of_truth else mask
     box = box_of_mask(around.astype(np.float32) * 255) / 255
     drop = rng.random()
