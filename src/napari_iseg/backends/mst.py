@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -29,43 +28,15 @@ from napari_iseg.backends.published import (
     named_variant,
     shape_differences,
 )
-from napari_iseg.errors import CheckpointError
+from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.nn.clicks import click_disks
 from napari_iseg.nn.fpn import MlpHead, SimplePyramid
 from napari_iseg.nn.fused import pack
 from napari_iseg.nn.mst import MstVit, click_cells, within
-from napari_iseg.nn.mst_score import Selection
+from napari_iseg.nn.mst_score import MstOutput, Selection
 from napari_iseg.nn.plain_vit import PatchEmbed
 
-# Ours, for a CPU: see recipes/mst-starter.toml.
-_STARTER: Variant = MappingProxyType(
-    {
-        "img_size": 128,
-        "patch_size": 8,
-        "embed_dim": 128,
-        "depth": 6,
-        "num_heads": 4,
-        "neck_dims": [32, 64, 96, 128],
-        "head_channels": 64,
-        "branch": "main",
-        "scoring": [2, 5],
-        "quality": True,
-    }
-)
 _PACKED_BYTES = 2**30  # every branch of ViT-B's width; 0.62 GB for "main"
-
-
-@dataclass(frozen=True, slots=True)
-class MstOutput:
-    """All a forward has to tell a training objective.
-
-    ``logits`` (B, 1, H, W) float32; ``chosen`` one pair (small, large) per scoring block; ``quality`` (B,)
-    logit of the expected IoU, or None without that head.
-    """
-
-    logits: Tensor
-    chosen: list[tuple[Selection, Selection]]
-    quality: Tensor | None
 
 
 class MstNet(ClickNet):
@@ -90,6 +61,16 @@ class MstNet(ClickNet):
             self.quality = nn.Sequential(
                 nn.Linear(3 * dim, QUALITY_WIDTH), nn.ReLU(True), nn.Linear(QUALITY_WIDTH, 1)
             )
+
+    @property
+    def branch(self) -> str:
+        """Of the authors' repository; decides which losses train it."""
+        return self.sizes.branch
+
+    @property
+    def patch(self) -> int:
+        """Side of a middle patch in pixels."""
+        return self.sizes.patch_size
 
     def forward(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:
         """Mask logits, see `ClickNet.forward`. Clicks outside the window are left out, as published.
@@ -176,11 +157,22 @@ class Mst:
     good_at = "objects of very different sizes in one image"
     prompts = frozenset({"click", "mask"})
     inference = Inference(zoom_min_side=20)
-    variants: Mapping[str, Variant] = MappingProxyType({**VARIANTS, "starter": _STARTER})
+    # A variant with "trunk": "conv" is our starter network; its other keys are that network's arguments.
+    variants: Mapping[str, Variant] = MappingProxyType(
+        {**VARIANTS, "starter": MappingProxyType({"trunk": "conv"})}
+    )
 
     def build(self, variant: str | Variant) -> ClickNet:
         """The network of a variant (a name or a mapping), with random weights."""
-        return MstNet(read_sizes(self._resolve(variant)))
+        options = dict(self._resolve(variant))
+        if options.pop("trunk", "vit") != "conv":
+            return MstNet(read_sizes(options))
+        from napari_iseg.nn.mst_unet import MstUNet
+
+        try:
+            return MstUNet(**options)
+        except TypeError as error:
+            raise InputError(f"The variant does not describe a starter network: {error}.") from None
 
     def recognise(self, shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Recognition | None:
         """See `napari_iseg.backends.recognise`."""
@@ -201,7 +193,10 @@ class Mst:
 
     def inference_for(self, variant: str | Variant) -> Inference:
         """Published evaluation settings, windows resized to the variant's trained size."""
-        return self.inference.with_options(size=read_sizes(self._resolve(variant)).image)
+        options = dict(self._resolve(variant))
+        if options.pop("trunk", "vit") == "conv":
+            return self.inference
+        return self.inference.with_options(size=read_sizes(options).image)
 
     def _resolve(self, variant: str | Variant) -> Variant:
         return named_variant(self.title, self.variants, variant)

@@ -188,6 +188,11 @@ class ClickUNet(ClickNet):
 
     def maps(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> list[Tensor]:
         """Decoded features at 1/2, 1/4, 1/8 and 1/16 of the input, padded to a multiple of 16."""
+        skips, narrow = self.encoded(image, prev_mask, clicks)
+        return self.decoded(self.levels[-1](narrow), skips)
+
+    def encoded(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Features at 1/2, 1/4 and 1/8, and those at 1/16 before its attention blocks."""
         right, bottom = -image.shape[-1] % self.divisor, -image.shape[-2] % self.divisor
         if right or bottom:
             image = F.pad(image, (0, right, 0, bottom), mode="replicate")
@@ -198,10 +203,14 @@ class ClickUNet(ClickNet):
             memory_format=torch.channels_last
         )
         x = self.stem(x)
-        skips = []
-        for down, level in zip(self.down, self.levels, strict=True):
-            skips.append(x)
+        skips = [x]
+        for down, level in zip(self.down[:-1], self.levels[:-1], strict=True):
             x = level(down(x))
+            skips.append(x)
+        return skips, self.down[-1](x)
+
+    def decoded(self, x: Tensor, skips: Sequence[Tensor]) -> list[Tensor]:
+        """The way up, from the features at 1/16: see `maps`."""
         decoded = [x]
         for i in (2, 1, 0):
             x = F.interpolate(self.lateral[i](x), scale_factor=2.0, mode="bilinear", align_corners=False)
@@ -211,8 +220,11 @@ class ClickUNet(ClickNet):
 
     def _features(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         fine, middle, _, deep = self.maps(image, prev_mask, clicks)
+        return self._logits(fine, image), middle, deep
+
+    def _logits(self, fine: Tensor, image: Tensor) -> Tensor:
         logits = F.pixel_shuffle(self.out(fine), 2)[..., : image.shape[-2], : image.shape[-1]]
-        return logits.float(), middle, deep
+        return logits.float()
 
     def _quality(self, logits: Tensor, middle: Tensor, deep: Tensor) -> Tensor:
         """Pools features inside and along the outline of the predicted mask: what tells a good mask from

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_iseg.nn.fused import DoublingConv, PatchConv, PointConv, point_conv
+from napari_iseg.nn.fused import PatchConv, PointConv, point_conv
 
 UPSAMPLE = {"x1": 1, "x2": 2, "x4": 4}
 
@@ -45,10 +45,10 @@ class SimplePyramid(nn.Module):
         super().__init__()
         first = max(2 * widths[0], dim // 2)
         self.down_4 = nn.Sequential(
-            DoublingConv(dim, first),
+            nn.ConvTranspose2d(dim, first, 2, stride=2),
             MapNorm(first),
             nn.GELU(),
-            DoublingConv(first, first // 2),
+            nn.ConvTranspose2d(first, first // 2, 2, stride=2),
             MapNorm(first // 2),
             PointConv(first // 2, widths[0]),
             MapNorm(widths[0]),
@@ -56,7 +56,7 @@ class SimplePyramid(nn.Module):
         )
         middle = max(widths[1], dim // 2)
         self.down_8 = nn.Sequential(  # no GELU after the first norm: so it was published
-            DoublingConv(dim, middle),
+            nn.ConvTranspose2d(dim, middle, 2, stride=2),
             MapNorm(middle),
             PointConv(middle, widths[1]),
             MapNorm(widths[1]),
@@ -88,7 +88,7 @@ class _Conv(nn.Module):
 def _up_conv(channels: int) -> nn.Sequential:
     half = channels // 2
     return nn.Sequential(
-        DoublingConv(channels, half),
+        nn.ConvTranspose2d(channels, half, 2, stride=2),
         MapNorm(half),
         PointConv(half, half),
         MapNorm(half),

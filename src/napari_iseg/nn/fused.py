@@ -125,29 +125,6 @@ class PatchConv(Packable, nn.Conv2d):
         return rows.permute(0, 3, 1, 2)
 
 
-class DoublingConv(Packable, nn.ConvTranspose2d):
-    """A transposed convolution of side and stride 2: every pixel becomes 2 x 2."""
-
-    def __init__(self, inner: int, outer: int) -> None:
-        super().__init__(inner, outer, 2, stride=2)
-        self.packing = Packing()
-
-    def matrix(self) -> Tensor:
-        """(2 * 2 * outer, inner)."""
-        return self.weight.permute(2, 3, 1, 0).reshape(4 * self.out_channels, self.in_channels)
-
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """(B, inner, h, w) -> (B, outer, 2 * h, 2 * w)."""
-        packed = self.packed(x)
-        if packed is None or output_size is not None:
-            return super().forward(x, output_size)
-        assert self.bias is not None  # never without; for the type checker
-        batch, _, height, width = x.shape
-        cells = _pointwise(x.permute(0, 2, 3, 1), packed, self.bias.repeat(4), 4 * self.out_channels)
-        cells = cells.view(batch, height, width, 2, 2, self.out_channels).transpose(2, 3)
-        return cells.reshape(batch, 2 * height, 2 * width, self.out_channels).permute(0, 3, 1, 2)
-
-
 def linear(
     x: Tensor, weight: Tensor, bias: Tensor, *, gelu: bool = False, packed: Tensor | None = None
 ) -> Tensor:

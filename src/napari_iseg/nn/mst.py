@@ -19,11 +19,13 @@ from napari_iseg.nn.plain_vit import Block, Mlp
 _FUSE_HEADS = 2
 
 
-class ScoringBlock(Block):
-    """An ordinary block that before takes in the kept small and large tokens."""
+class TakesIn(nn.Module):
+    """The scoring part of a block, under the published names: middle tokens take in small and large ones."""
 
-    def __init__(self, dim: int, heads: int, rules: ScoreRules) -> None:
-        super().__init__(dim, heads)
+    rules: ScoreRules
+
+    def add_scoring(self, dim: int, rules: ScoreRules) -> None:
+        """Add the layers, after the constructor of the rest."""
         self.rules = rules
         self.score = ScoreBlock(dim, rules)
         self.norm3, self.norm4, self.norm6, self.norm7 = (nn.LayerNorm(dim, eps=1e-6) for _ in range(4))
@@ -63,6 +65,14 @@ class ScoringBlock(Block):
         if self.rules.loss_fused:
             fine = Selection(fine.kernel, fine.scores, fine.index, fused)
         return base, small, large, (fine, coarse)
+
+
+class ScoringBlock(TakesIn, Block):
+    """An ordinary block that before takes in the kept small and large tokens."""
+
+    def __init__(self, dim: int, heads: int, rules: ScoreRules) -> None:
+        super().__init__(dim, heads)
+        self.add_scoring(dim, rules)
 
 
 class MstVit(nn.Module):

@@ -70,6 +70,19 @@ class Selection:
     tokens: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class MstOutput:
+    """All a forward has to tell a training objective.
+
+    ``logits`` (B, 1, H, W) float32; ``chosen`` one pair (small, large) per scoring block; ``quality`` (B,)
+    logit of the expected IoU, or None without that head.
+    """
+
+    logits: Tensor
+    chosen: list[tuple[Selection, Selection]]
+    quality: Tensor | None
+
+
 class _Unbiased(Linear):
     """A linear layer without bias."""
 
@@ -211,7 +224,7 @@ class ScoreBlock(nn.Module):
         count, dim = tokens.shape[1], tokens.shape[2]
         cosine = F.cosine_similarity(tokens.float(), kernel[:, None], dim=-1)
         scores = (cosine + 1) / 2 * clicked[:, None]
-        slots = count // self.rules.share
+        slots = max(1, count // self.rules.share)
         best, index = scores.topk(slots, dim=1)
         kept = clicked[:, None].expand(-1, slots)
         if self.rules.may_empty:

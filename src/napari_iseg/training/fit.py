@@ -119,6 +119,9 @@ class Trainer:
         recipe = self.recipe
         rng = np.random.default_rng((recipe.seed, step, self.fabric.global_rank + 1))
         forwards_rng = np.random.default_rng((recipe.seed, step))
+        # Dropout draws from torch's own generator, which a resumed run must find as it was.
+        dropout = np.random.SeedSequence((recipe.seed, step, self.fabric.global_rank + 1, 1))
+        torch.manual_seed(int(dropout.generate_state(1)[0]))
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, recipe.optim)
         batch = {key: self.fabric.to_device(value) for key, value in batch.items()}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
-from napari_iseg.backends.mst import MstNet
+from napari_iseg.nn.mst_score import MstOutput
 from napari_iseg.training.click_task import ClickTask
 from napari_iseg.training.iteration import Batch, Forward, icl_loss, quality_loss
 from napari_iseg.training.mst_losses import score_loss, token_loss
@@ -23,6 +23,16 @@ def published_weights(branch: str) -> dict[str, float]:
     return {"token": 1.0, "score": 0.0 if branch == "mst-224-large" else 1.0}
 
 
+class Detailed(Protocol):
+    """A network that tells what it chose: MST's, and the small one trained in its way."""
+
+    branch: str
+    patch: int
+
+    def detailed(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> MstOutput:
+        """Logits and what the scoring blocks chose."""
+
+
 class MstTask(ClickTask):
     """Normalised focal loss on the mask, token and score loss on what the scoring blocks chose.
 
@@ -36,22 +46,20 @@ class MstTask(ClickTask):
         return icl_loss(net, batch, forwards, recipe, draw, free, mst_forward(net, batch, recipe))
 
 
-def mst_forward(net: MstNet, batch: Batch, recipe: LossRecipe) -> Forward:
+def mst_forward(net: Detailed, batch: Batch, recipe: LossRecipe) -> Forward:
     """A forward of the network with MST's own losses, by the rules of its branch."""
-    sizes = net.sizes
-    late, published = sizes.branch in _LATE, recipe.published
+    late, published = net.branch in _LATE, recipe.published
 
     def answer(image: Tensor, previous: Tensor, clicks: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         out, truth = net.detailed(image, previous, clicks), batch["truth"]
-        patch = sizes.patch_size
         losses = {
             "token": token_loss(
-                out.chosen, truth, patch, published=published, late=late or sizes.branch == "mst-224-large"
+                out.chosen, truth, net.patch, published=published, late=late or net.branch == "mst-224-large"
             ),
-            "score": score_loss(out.chosen, truth, patch, squared=late, published=published),
+            "score": score_loss(out.chosen, truth, net.patch, squared=late, published=published),
         }
         if out.quality is not None:
             losses["quality"] = quality_loss(out.logits, out.quality, batch)
         return out.logits, losses
 
-    return Forward(answer, {**published_weights(sizes.branch), "quality": recipe.quality})
+    return Forward(answer, {**published_weights(net.branch), "quality": recipe.quality})
