@@ -28,6 +28,7 @@ from napari_iseg import backends
 from napari_iseg.backends.cfr_icl import CfrIclNet
 from napari_iseg.nn import plain_vit
 from napari_iseg.nn.clicks import click_disks
+from napari_iseg.nn.fpn import MlpHead, SimplePyramid
 from napari_iseg.nn.plain_vit import Attention, Block
 
 BAR = 0.8
@@ -72,15 +73,24 @@ def plain_block(block: Block, x: Tensor, windows: tuple[int, int] | None) -> Ten
     return out
 
 
-def plain_pyramid(net: CfrIclNet, x: Tensor) -> list[Tensor]:
+def plain_pyramid(neck: SimplePyramid, x: Tensor) -> list[Tensor]:
     """The neck layer by layer, with torch's own group norm."""
     levels = []
-    for stage in (net.neck.down_4, net.neck.down_8, net.neck.down_16, net.neck.down_32):
+    for stage in (neck.down_4, neck.down_8, neck.down_16, neck.down_32):
         y = x
         for layer in stage:
             y = nn.GroupNorm.forward(layer, y) if isinstance(layer, nn.GroupNorm) else layer(y)
         levels.append(y)
     return levels
+
+
+def plain_head(head: MlpHead, levels: list[Tensor]) -> Tensor:
+    """Every level resized before the maps are concatenated and mixed."""
+    levels = [F.relu(conv.conv(level)) for conv, level in zip(head.convs, levels, strict=True)]
+    size = levels[0].shape[-2:]
+    levels = [F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in levels]
+    logits: Tensor = head.conv_seg(F.relu(head.fusion_conv.conv(torch.cat(levels, 1))))
+    return logits
 
 
 def plain_forward(net: CfrIclNet, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:
@@ -93,11 +103,7 @@ def plain_forward(net: CfrIclNet, image: Tensor, prev_mask: Tensor, clicks: Tens
     x = x + vit.pos_embed[:, 1:].view(1, *grid, -1)
     for i, block in enumerate(vit.blocks):
         x = plain_block(block, x, None if (i + 1) % vit.group == 0 else vit.windows(grid))
-    levels = plain_pyramid(net, x.permute(0, 3, 1, 2).contiguous())
-    levels = [F.relu(conv.conv(level)) for conv, level in zip(net.head.convs, levels, strict=True)]
-    size = levels[0].shape[-2:]
-    levels = [F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in levels]
-    logits = net.head.conv_seg(F.relu(net.head.fusion_conv.conv(torch.cat(levels, 1))))
+    logits = plain_head(net.head, plain_pyramid(net.neck, x.permute(0, 3, 1, 2).contiguous()))
     return F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=True)
 
 

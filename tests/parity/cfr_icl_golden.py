@@ -119,8 +119,13 @@ def read_cases(file: Path, *, full: bool) -> list[Case]:
 
 
 def whole_stages(case: Case) -> dict[str, np.ndarray]:
-    """Every stage of our network: tokens (N, C) in raster order, maps (C, h, w), "disks" (2, H, W)."""
-    net, seen = case.network(), {}
+    """Every stage of our network, laid out and prepared as `Model` does.
+
+    Tokens (N, C) are in raster order, maps (C, h, w), "disks" (2, H, W).
+    """
+    net, seen = case.network().to(memory_format=torch.channels_last), {}
+    with torch.inference_mode():
+        net.prepare(*case.size)
     grid = net.backbone.grid(*case.size)
 
     def raster(tokens):
