@@ -206,6 +206,20 @@ def test_only_models_that_take_boxes_offer_them(boxes: Any) -> None:
     assert boxes.editor.layers.boxes.layer in boxes.viewer.layers
 
 
+def test_embeddings_are_kept_on_disk_where_the_user_wants_it(tmp_path: Any, monkeypatch: Any) -> None:
+    from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
+
+    model = BoxLoader().load(ModelKey("fill"))
+    monkeypatch.setattr("napari_iseg.weights.store.load_click_model", lambda *_, **__: model)
+    loader = ModelLoader(tmp_path)
+    assert loader.load(ModelKey("fill")).embeddings.folder is None
+    loader = ModelLoader(tmp_path)
+    loader.keep_embeddings = True
+    folder = loader.load(ModelKey("fill")).embeddings.folder
+    assert folder is not None
+    assert folder.parent == tmp_path / "embeddings"
+
+
 def test_the_layer_goes_with_the_dock(boxes: Any) -> None:
     boxes.viewer.add_image(IMAGE)
     dock = boxes.open()

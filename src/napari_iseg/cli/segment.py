@@ -76,6 +76,10 @@ def segment(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep there what SAM computes once per image, for the next run."),
+    ] = None,
     overlay: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Also write a picture of the result.")
     ] = None,
@@ -105,6 +109,8 @@ def segment(
         precision,
         {name: value for name, value in options.items() if value is not None},
     )
+    if embeddings is not None and session.model is not None:
+        session.model.keep_embeddings(folder=embeddings)
     refiner = _edge_model(refine_edges, device, precision) if refine_edges is not None else None
     found = run_prompts(session, objects, refiner=refiner)
     write_results(session, opened, output, overlay)

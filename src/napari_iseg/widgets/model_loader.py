@@ -37,9 +37,14 @@ class ModelLoader:
     Parameters
     ----------
     folder : where the user's models are; None for the default of this account
+
+    Attributes
+    ----------
+    keep_embeddings : whether embeddings of pictures are kept on disk, beside the user's models
     """
 
     def __init__(self, folder: Path | None = None) -> None:
+        self.keep_embeddings = False
         self._folder = folder
         self._last: tuple[ModelKey, Model] | None = None
         self._last_edges: tuple[ModelKey, EdgeModel] | None = None
@@ -80,6 +85,8 @@ class ModelLoader:
         from napari_iseg.weights.store import load_click_model
 
         model = load_click_model(key.name, device=key.device, precision=key.precision, store=self._store())
+        if self.keep_embeddings and "box" in model.card.prompts:
+            model.keep_embeddings(folder=self._store().home / "embeddings")
         self._last = (key, model)
         return model
 

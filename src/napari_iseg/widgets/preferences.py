@@ -18,6 +18,7 @@ class Preferences:
     preload : whether the chosen model is loaded before the first click
     cache_folder : where models are kept; None for the default of this user account
     autosave_folder : where clicks are recorded; None for the default of this user account
+    keep_embeddings : whether what a model like SAM has seen of an image is kept on disk for the next time
     background_modifier : the key that turns a click into a background click
     """
 
@@ -26,6 +27,7 @@ class Preferences:
     preload: bool = True
     cache_folder: Path | None = None
     autosave_folder: Path | None = None
+    keep_embeddings: bool = False
     background_modifier: str = "Control"
 
     @property
@@ -51,6 +53,7 @@ class Preferences:
             preload=stored.computing.preload,
             cache_folder=_folder(stored.files.cache_folder),
             autosave_folder=_folder(stored.files.autosave_folder),
+            keep_embeddings=stored.files.keep_embeddings,
             background_modifier=stored.mouse.background_modifier,
         )
 
