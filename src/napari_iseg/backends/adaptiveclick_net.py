@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -107,7 +108,7 @@ class AdaptiveClickUNet(ClickUNet):
     """Our starter: AdaptiveClick's two decoders on the maps of a small U-Net, which it can start from.
 
     Every query's mask is a change of the U-Net's own, which the finest map also holds: before training it
-    changes nothing, and the answer is the U-Net's mask times a number.
+    changes nothing, and the answer is the U-Net's.
 
     Parameters
     ----------
@@ -133,9 +134,7 @@ class AdaptiveClickUNet(ClickUNet):
         pyramid = (widths[0] + self.out.out_channels, *widths[1:])
         self.pixel_decoder = PixelDecoder(pyramid, decoder_dim, feedforward_dim // 2, encoder_layers, None)
         self.click_aware_decoder = ClickAwareDecoder(decoder_dim, feedforward_dim, decoder_layers, queries)
-        last = self.click_aware_decoder.mask_embed.layers[-1]
-        for parameter in last.parameters():
-            nn.init.zeros_(parameter)
+        self._start_as_unet(queries)
 
     def forward(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:
         """Mask logits, see `ClickNet.forward`; any size, padded inside to a multiple of 16."""
@@ -152,6 +151,15 @@ class AdaptiveClickUNet(ClickUNet):
         maps = self.maps(image, prev_mask, clicks)
         logits, _ = self._decoded(maps, image, clicks)
         return logits, self._quality(logits, maps[1], maps[3]).sigmoid()
+
+    @torch.no_grad()
+    def _start_as_unet(self, queries: int) -> None:
+        """Masks without a change, and weights that add up to about one."""
+        decoder = self.click_aware_decoder
+        for parameter in decoder.mask_embed.layers[-1].parameters():
+            nn.init.zeros_(parameter)
+        decoder.class_embed.weight.mul_(0.1)
+        decoder.class_embed.bias.copy_(torch.tensor([0.0, -math.log(max(1, queries - 1))]))
 
     def _decoded(
         self, maps: Sequence[Tensor], image: Tensor, clicks: Tensor
