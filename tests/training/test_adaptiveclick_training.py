@@ -193,3 +193,47 @@ def test_the_recipe_starts_from_the_other_starter_and_has_the_starter_s_terms() 
     own = net.state_dict()
     assert all(torch.equal(own[key], value) for key, value in trunk.items())
     assert set(own) - set(trunk)
+
+
+RECIPE = """
+name = "tiny"
+backend = "adaptiveclick"
+workers = 1
+variant = { trunk = "conv", widths = [16, 16, 16, 32], depths = [1, 1, 1, 1], sweeps = 2, decoder_dim = 32 }
+samples = { size = 32 }
+optim = { steps = 2, batch = 2, warmup = 1 }
+validation = { every = 2, objects = 1, max_clicks = 2, share = 0.25 }
+scenes = { count = 2, size = 96 }
+loss = { icl = false, terms = { answer = 1.0, class = 0.0 } }
+inference = { window = "scale-search", size = [32, 32], flip = false, search_sides = [32, 64] }
+
+[[data]]
+path = "made"
+kind = "instances"
+"""
+
+
+def test_a_run_from_the_command_line_ends_in_a_model_that_answers_clicks(tmp_path: Path) -> None:
+    from skimage.io import imsave
+
+    from napari_iseg import Session, load_model
+    from napari_iseg.cli import main
+    from napari_iseg.training.log import read_log
+
+    for name in ("images", "labels"):
+        (tmp_path / "made" / name).mkdir(parents=True)
+    for i, word in enumerate(("oak", "elm", "ash", "fir", "yew", "box")):
+        image, labels = random_scene(np.random.default_rng(i), 80)
+        imsave(tmp_path / "made" / "images" / f"{word}.png", image, check_contrast=False)
+        imsave(tmp_path / "made" / "labels" / f"{word}.png", labels.astype(np.uint16), check_contrast=False)
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(RECIPE)
+    out = tmp_path / "run"
+    main(["train", str(recipe), "--data", str(tmp_path), "--out", str(out)])
+    assert "loss_class" not in read_log(out / "log.csv")[0]  # switched off
+    model = load_model(str(out / "tiny"), device="cpu")
+    assert model.card.backend == "adaptiveclick"
+    session = Session(np.zeros((40, 50), np.uint8), model)
+    mask = session.click((20, 20))
+    assert mask.shape == (40, 50)
+    assert np.isfinite(session.probability).all()
