@@ -112,6 +112,7 @@ def test_file_open_brings_everything_back(bench, made):
     assert said() == []
     assert_as_before(bench)
     assert bench.editor.session.folder == made
+    assert bench.viewer.layers.selection.active is bench.editor.layers.points
     assert dock.image_combo.currentText() == "stack"
     assert dock.models.card.name == "wide"  # the session's model, not the first of the list
     assert "2 objects" in dock.status.text()
