@@ -87,6 +87,8 @@ class FineHead(nn.Module):
         self.reduce = ConvNorm(skip_channels, reduced, 1)
         self.convs = nn.Sequential(Separable(channels + reduced, channels), Separable(channels, channels))
         self.out = nn.Conv2d(channels, 4, 1)
+        with torch.no_grad():  # small at first, beside what is added to it
+            self.out.weight.mul_(0.1)
 
     def forward(self, coarse: Tensor, skip: Tensor, extra: Tensor | None = None) -> Tensor:
         """(B, C, h, w) with (B, C1, 2h, 2w), and ``extra`` added to the reduced skip -> (B, 1, 4h, 4w)."""

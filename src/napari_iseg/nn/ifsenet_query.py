@@ -11,6 +11,8 @@ from napari_iseg.nn.ifsenet_parts import ConvNorm, FineHead, Residual, resize
 
 RATIOS = (1.0, 0.5, 0.25, 0.125)
 _MAPS = 4  # two prior channels, the margin, the neighbour's probability
+# What these say by themselves at the start of training, as logits: about a training-free matcher.
+_DIRECT, _DIRECT_BIAS = (0.0, 2.0, 6.0, 3.0), -2.0
 
 
 @dataclass
@@ -72,6 +74,11 @@ class QueryPath(nn.Module):
         self.merge = ConvNorm(channels * len(RATIOS), channels, 1)
         self.last = Residual(channels)
         self.head = FineHead(channels, skip_channels)
+        # Ours: the maps reach the answer directly too, so that training starts from a matcher.
+        self.direct = nn.Conv2d(_MAPS, 1, 1)
+        with torch.no_grad():
+            self.direct.weight.copy_(torch.tensor(_DIRECT).view(1, _MAPS, 1, 1))
+            self.direct.bias.fill_(_DIRECT_BIAS)  # type: ignore[union-attr]
         self.presence = nn.Sequential(nn.Linear(2 * channels + 2, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def forward(self, m: Tensor, f1: Tensor, condition: Condition) -> QueryAnswer:
@@ -101,4 +108,6 @@ class QueryPath(nn.Module):
             ],
             1,
         )
-        return QueryAnswer(self.head(merged, f1), tuple(aux), self.presence(summary)[:, 0])
+        fine = self.head(merged, f1)
+        logits = fine + resize(self.direct(maps), fine.shape[-2:])
+        return QueryAnswer(logits, tuple(aux), self.presence(summary)[:, 0])

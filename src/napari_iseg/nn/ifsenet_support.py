@@ -10,8 +10,12 @@ from torch import Tensor, nn
 
 from napari_iseg.nn.click_unet import Guidance
 from napari_iseg.nn.clicks import click_disks
-from napari_iseg.nn.ifsenet_parts import Aspp, ConvNorm, FineHead
+from napari_iseg.nn.ifsenet_parts import Aspp, ConvNorm, FineHead, resize
 
+# What each map says by itself at the start of training, as a logit. Distances: near, far, colour, texture of
+# either sign, then geodesic ones of both signs at two scales, then the previous mask.
+_DISTANCES = (3.0, 1.0, 1.0, 1.0, -3.0, -1.0, -1.0, -1.0, 1.0, -1.0, 3.0, -3.0, 3.0)
+_DISKS = (3.0, -3.0, 4.0)
 HONEST_RADIUS = 3.0  # pixels around a click whose side of the mask is the user's
 
 
@@ -23,6 +27,7 @@ class PromptMaps(nn.Module):
         self.guidance = Guidance() if guidance else None
         self.channels = Guidance.channels + 1 if guidance else 3
         self.stride = 2 if guidance else 1
+        self.meaning = _DISTANCES if guidance else _DISKS
 
     @torch.no_grad()
     def forward(self, image: Tensor, previous: Tensor, clicks: Tensor) -> Tensor:
@@ -74,6 +79,11 @@ class SupportPath(nn.Module):
         self.maps = PromptMaps(guidance)
         self.aspp = Aspp(channels, rates)
         self.head = FineHead(channels, skip_channels)
+        # Ours, as in the query path: the maps reach the answer directly too.
+        self.direct = nn.Conv2d(self.maps.channels, 1, 1)
+        with torch.no_grad():
+            self.direct.weight.copy_(torch.tensor(self.maps.meaning).view(1, -1, 1, 1))
+            self.direct.bias.fill_(-3.0)  # type: ignore[union-attr]
         self.prompts: PromptEncoder | None = None
         self.early: nn.Module | None = None
         if fusion == "cached":
@@ -93,7 +103,7 @@ class SupportPath(nn.Module):
             deep, extra = self.prompts(prompts)
             m = m + deep
         logits: Tensor = self.head(self.aspp(m), f1, extra)
-        return logits
+        return logits + resize(self.direct(prompts), logits.shape[-2:])
 
 
 def honest(probability: Tensor, clicks: Tensor, radius: float = HONEST_RADIUS) -> Tensor:
