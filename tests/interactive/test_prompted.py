@@ -172,7 +172,7 @@ def test_windows_may_be_searched_and_follow_the_object(model: Counting) -> None:
     p = predictor(model, image)
     one = p.step(None, Click(100, 100))
     assert model.counts["encode"] == 3
-    assert one.zoom in [Window(85, 85, 117, 117), Window(69, 69, 133, 133), Window(37, 37, 165, 165)]
+    assert one.zoom in [Window(84, 84, 116, 116), Window(68, 68, 132, 132), Window(36, 36, 164, 164)]
     p.step(one, Click(101, 102))
     assert model.counts["encode"] <= 4
     boxed = p.step(None, None, box=Box(20, 30, 60, 70))

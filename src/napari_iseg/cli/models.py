@@ -161,11 +161,13 @@ def _table(cards: list[ModelCard]) -> Table:
     table = Table(box=None, pad_edge=False)
     for title in ("name", "here", "size"):  # never shortened: they are what one copies
         table.add_column(title, no_wrap=True, overflow="ignore", min_width=len(title))
+    table.add_column("takes")
     table.add_column("licence")
     table.add_column("good at")
     for card in cards:
         here = "yes" if card.is_local else "no"
-        table.add_row(*map(Text, (card.name, here, _size(card.size_bytes), card.licence, card.good_at)))
+        size, takes = _size(card.size_bytes), ", ".join(card.prompts)
+        table.add_row(*map(Text, (card.name, here, size, takes, card.licence, card.good_at)))
     return table
 
 
