@@ -74,9 +74,8 @@ class Editor:
     @property
     def has_object(self) -> bool:
         """Whether something is open that a command could work on."""
-        if self.has_prompts or self.session is None or self._task:
-            return self.has_prompts
-        return self.session.patch is not None
+        known = None if self.session is None or self._task else self.session.patch
+        return self.has_prompts or known is not None
 
     @property
     def box(self) -> tuple[Plane, Box] | None:
@@ -170,10 +169,7 @@ class Editor:
         self._do(lambda: self._slow("Committing", self._session.commit), settled=True)
 
     def refine_edges(self, load: Callable[[], Refiner]) -> None:
-        """Make the current object's mask exact along its edges, once its last click is answered.
-
-        Like a prediction: it can be stopped, and a newer click takes its place.
-        """
+        """Make the current object's mask exact, once its last click is answered; a newer click stops it."""
 
         def run() -> None:
             if self._session.patch is not None:
@@ -185,14 +181,13 @@ class Editor:
 
     def _refined(self, result: Any) -> None:
         if not self._closed:
-            self._predicting = False
             self._session.finish_edges(result)
-            self._predict()
+            self._predict()  # the mask is known now, unless the session has moved on
             self._advance()
 
     def reopen(self, label: int) -> None:
         """Take a committed object up again, with its clicks."""
-        self._do(lambda: self._slow("Reopening", lambda: self._session.reopen(label), self._then_predict))
+        self._do(lambda: self._slow("Reopening", lambda: self._session.reopen(label)))
 
     def delete(self, label: int) -> None:
         """Remove a committed object."""
@@ -347,10 +342,7 @@ class Editor:
         else:
             self._worker.cancel_newest()
             self._predicting = False
-            self._slow(text, step, self._then_predict)
-
-    def _then_predict(self, _result: Any) -> None:
-        self._predict()
+            self._slow(text, step)
 
     def _now(self, change: Callable[[], Any]) -> None:
         change()
@@ -381,14 +373,13 @@ class Editor:
         self._give_up(error)
 
     def _slow(self, text: str, work: Callable[[], Any], then: Callable[[Any], None] | None = None) -> None:
-        """Run ``work`` in the worker while the session is left alone, then ``then`` with its result."""
+        """Run ``work`` in the worker while the session is left alone, then ``then`` (default: predict)."""
 
         def done(result: Any) -> None:
             if self._closed:
                 return
             self._task = ""
-            if then is not None:
-                then(result)
+            self._predict() if then is None else then(result)
             self._advance()
 
         def failed(error: Exception) -> None:
