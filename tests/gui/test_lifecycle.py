@@ -120,7 +120,10 @@ def test_the_newest_click_wins(bench):
     for at in (80, 100, 120, 140):
         bench.dock.controller.click_world((at, at), True)
     bench.settle()
-    assert passes == [2, 2, 3, 4, 5]  # the answer to two clicks was superseded; then one pass per click
+    # Answers to fewer clicks were superseded, how many depends on the machine; then one pass per click.
+    assert passes[-4:] == [2, 3, 4, 5]
+    assert len(passes) > 4
+    assert 5 not in passes[:-4]
     assert bench.editor.layers.current.data[140, 140] == 1
 
 
