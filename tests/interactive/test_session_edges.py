@@ -132,6 +132,18 @@ def test_coarse_grids_are_refined_at_full_resolution(image):
     assert session.patch.scale == 1
 
 
+def test_a_refinement_model_is_no_model_for_clicks(image):
+    from types import SimpleNamespace
+
+    from napari_iseg.evaluation.protocol import as_method
+
+    edges = SimpleNamespace(card=SimpleNamespace(name="is5net-starter"), probability=None)
+    with pytest.raises(InputError, match="refine_edges"):
+        make(image).model = edges
+    with pytest.raises(InputError, match="--dis"):
+        as_method(edges)
+
+
 def test_refusals_record_nothing(image):
     session = make(image)
     with pytest.raises(InputError, match="no object"):

@@ -141,4 +141,8 @@ def as_method(model: Model | ClickMethod | str | Path) -> ClickMethod:
         return ModelMethod(load_click_model(str(model)))
     if hasattr(model, "start") and hasattr(model, "click"):
         return cast(ClickMethod, model)
+    if not hasattr(model, "inference"):
+        raise InputError(
+            f"The model {model.card.name!r} takes no clicks; measure it with `napari-iseg evaluate --dis`."
+        )
     return ModelMethod(model)

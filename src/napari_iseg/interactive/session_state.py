@@ -165,6 +165,11 @@ class SessionState:
     def model(self, model: Model | None) -> None:
         if model is self._model:
             return
+        if model is not None and not hasattr(model, "inference"):
+            raise InputError(
+                f"The model {model.card.name!r} takes no clicks or boxes; if it refines edges, give it to "
+                "refine_edges."
+            )
         if model is not None:
             described = (model.card.name, plain(model.inference))
             if described != self._recorded:
