@@ -162,18 +162,25 @@ def test_next_to_annotate_goes_to_the_doubtful_slice(fewshot):
 
 
 def test_pause_go_on_and_cancel(fewshot):
-    fewshot.fake.slow = 0.2
-    fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
+    volume, truth = np.concatenate([VOLUME] * 4), np.concatenate([TRUTH] * 4)
+    fewshot.fake.slow = 0.5
+    fewshot.open(volume, sparse(truth, 0).astype(np.uint8))
     fewshot.dock.run_button.click()
     fewshot.qtbot.waitUntil(lambda: fewshot.fake.calls != [], timeout=30_000)
     fewshot.dock.pause_button.click()
     assert fewshot.dock.pause_button.text() == "Go on"
+    fewshot.qtbot.wait(1000)  # what was being computed comes to its end
+    paused = len(fewshot.fake.calls)
+    fewshot.qtbot.wait(1200)
+    assert len(fewshot.fake.calls) == paused
+    fewshot.dock.pause_button.click()
+    fewshot.qtbot.waitUntil(lambda: len(fewshot.fake.calls) > paused, timeout=30_000)
     fewshot.dock.cancel_button.click()
     fewshot.settle()
-    assert 0 < np.isfinite(fewshot.cells).sum() < 5
+    assert 0 < np.isfinite(fewshot.cells).sum() < 20
     fewshot.fake.slow = 0
     fewshot.run()
-    np.testing.assert_array_equal(fewshot.result, TRUTH)
+    np.testing.assert_array_equal(fewshot.result, truth)
 
 
 def test_the_result_is_saved_where_the_image_lies(fewshot, tmp_path):

@@ -76,6 +76,9 @@ def propagate(
 
     if resume and overwrite:
         raise InputError("Give --resume or --overwrite, not both.")
+    target = out.with_name(f"{out.name.removesuffix('.zarr')}_objects.zarr")
+    if objects is not None and target.exists() and not (resume or overwrite):
+        raise InputError(f"{target} exists already; give --resume or --overwrite, or choose another name.")
     opened = open_image(volume)
     known = _labels(labels, opened)
     with progress(f"segmenting {volume.name}", 100) as advance:
@@ -113,9 +116,10 @@ def propagate(
             raise
     result = _plain(volume, report)
     if objects is not None:
-        target = out.with_name(f"{out.name.removesuffix('.zarr')}_objects.zarr")
         with progress("separating objects"):
-            count = separate_objects(out, target, ndim=objects, min_pixels=min_pixels, split=split)
+            count = separate_objects(
+                out, target, ndim=objects, min_pixels=min_pixels, split=split, overwrite=True
+            )
         result["objects"] = {"out": target, "count": count}
     if as_json:
         print_json(result)

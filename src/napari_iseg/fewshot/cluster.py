@@ -47,6 +47,7 @@ class Cluster:
         self._name = f"napari-iseg-{uuid4().hex}"
         self._client.register_plugin(_plugin(setup, self._name))
         self.capacity = 2 * max(1, len(threads))
+        self.elsewhere = True
         self._done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self._futures: dict[int, Any] = {}
 

@@ -32,6 +32,7 @@ def separate_objects(
     min_pixels: int = 1,
     split: float | None = None,
     block_values: int = _BLOCK_VALUES,
+    overwrite: bool = False,
 ) -> int:
     """Give every connected object of every class an id of its own; returns how many there are.
 
@@ -52,6 +53,7 @@ def separate_objects(
         this many pixels higher than the pass between them; None: no. An object is split as a whole, so blocks
         leave no trace; the parts but the first get ids after all others.
     block_values : pixels looked at at once
+    overwrite : replace labels of that name, once the new ones are complete
 
     Raises
     ------
@@ -64,8 +66,10 @@ def separate_objects(
     shape, path = store.shape, Path(out)
     if ndim not in (2, 3) or ndim > len(shape):
         raise InputError(f"ndim must be 2 or 3 and at most the {len(shape)} axes of the labels, got {ndim}.")
-    if path.exists():
+    if path.exists() and not overwrite:
         raise InputError(f"{path} exists already; choose another name.")
+    if path.exists():
+        LabelStore.open(path)  # only labels are replaced
     temporary = path.with_name(f".{path.name}.part")
     try:
         array = _empty(store, temporary, path)
@@ -184,6 +188,8 @@ def _finish(temporary: Path, path: Path, count: int) -> None:
     made.reserve(count + 1)
     made.trust_traces()
     made.flush()
+    if path.exists():
+        shutil.rmtree(path)
     temporary.rename(path)
 
 

@@ -19,9 +19,11 @@ class Executor(Protocol):
     Attributes
     ----------
     capacity : items that should be with it so that it never waits
+    elsewhere : whether items are computed while nobody calls ``next``
     """
 
     capacity: int
+    elsewhere: bool
 
     def submit(self, item: Item) -> None:
         """Take an item."""
@@ -45,6 +47,7 @@ class Local:
 
     def __init__(self, worker: Worker, *, readers: int = 2, ahead: int = 3) -> None:
         self.capacity = 1 + max(0, ahead)
+        self.elsewhere = False
         self._worker = worker
         self._pool = ThreadPoolExecutor(max(1, readers), thread_name_prefix="iseg-read")
         self._waiting: deque[tuple[Item, Future[list[Image | None]]]] = deque()

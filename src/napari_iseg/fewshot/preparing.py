@@ -89,7 +89,7 @@ def prepare(request: Request) -> Prepared:
     grid = Grid(frame.plane_shape, request.tile, request.halo)
     source = request.image()
     _check_image(source, frame)
-    _check_output(out, request)
+    check_output(out, request.existing, request.annotations)
     planes = list(request.planes) if request.planes is not None else list(frame.planes())
     window = grid.window(0, 0)
     byte_count(request.memory)
@@ -169,14 +169,21 @@ def _labels(refs: Sequence[Any], wanted: Sequence[int] | None) -> tuple[int, ...
     return tuple(sorted(set(wanted)))
 
 
-def _check_output(out: Path, request: Request) -> None:
-    if request.existing not in EXISTING:
-        raise InputError(f"existing must be one of {', '.join(EXISTING)}, got {request.existing!r}.")
+def check_output(out: Path, existing: str, annotations: Path | None) -> None:
+    """Refuse an output that cannot be written or is not to be guessed about; touches nothing.
+
+    Raises
+    ------
+    InputError, SaveError
+        See ``propagate``.
+    """
+    if existing not in EXISTING:
+        raise InputError(f"existing must be one of {', '.join(EXISTING)}, got {existing!r}.")
     if out.suffix != ".zarr":
         raise InputError(f"The output {out.name!r} must end in .zarr: it is an OME-Zarr group of labels.")
-    if request.annotations is not None and out.exists() and out.samefile(request.annotations):
+    if annotations is not None and out.exists() and out.samefile(annotations):
         raise InputError(f"{out} holds the annotations themselves; choose another name for the output.")
-    if out.exists() and request.existing == "ask":
+    if out.exists() and existing == "ask":
         raise InputError(
             f"{out} exists already; say whether to resume it or to overwrite it, or choose another name."
         )

@@ -39,6 +39,7 @@ class Processes:
         self._lanes: list[_Lane] = []
         self._found: deque[Outcome] = deque()
         self.capacity = _DEPTH * len(devices)
+        self.elsewhere = True
         try:
             for device in devices:
                 self._lanes.append(self._start(device))

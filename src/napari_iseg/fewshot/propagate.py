@@ -16,7 +16,7 @@ from napari_iseg.fewshot.executors import Executor, Local
 from napari_iseg.fewshot.frame import Frame, Plane
 from napari_iseg.fewshot.given import GivenImage, GivenLabels, given_clicks, known_planes, plane_list
 from napari_iseg.fewshot.predictors import Described, describe
-from napari_iseg.fewshot.preparing import Prepared, Request, prepare
+from napari_iseg.fewshot.preparing import Prepared, Request, check_output, prepare
 from napari_iseg.fewshot.runner import Ended, Failure, Listener, Runner
 from napari_iseg.fewshot.suggest import Suggestion, suggest
 from napari_iseg.fewshot.worker import Worker
@@ -144,6 +144,8 @@ def propagate(
     )
     frame = Frame.of(shape, axis, axes=space.axes, spacing=space.scale)
     devices = _devices(workers, device)
+    annotations = given.store.path if given.store is not None else None
+    check_output(Path(out), existing, annotations)  # before the model is loaded: nobody waits for a refusal
     described = describe(model, devices[0], precision)
     prepared = prepare(
         Request(
@@ -167,7 +169,7 @@ def propagate(
             sequential=sequential,
             probability=probability,
             existing=existing,
-            annotations=given.store.path if given.store is not None else None,
+            annotations=annotations,
             device=devices[0],
             threads=threads,
         )

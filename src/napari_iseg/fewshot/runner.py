@@ -101,6 +101,8 @@ class Runner:
         self._progress()
         try:
             while (self._feed() or self._held) and not self._control.cancelled:
+                if self._control.paused and not self._executor.elsewhere:
+                    continue  # what was read ahead waits too
                 outcome = self._executor.next(_POLL)
                 if outcome is not None:
                     self._take(outcome)
