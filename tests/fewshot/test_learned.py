@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from few_shot_scenes import blobs, tiny_model
+from few_shot_scenes import TINY, blobs, tiny_model
 
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.base import UNKNOWN, Support
 from napari_iseg.fewshot.learned import LearnedModel
+from napari_iseg.fewshot.models import load_fewshot
 from napari_iseg.prompts import Click
+from napari_iseg.training.export import export
+from napari_iseg.training.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +89,6 @@ def test_identity_tells_weights_and_settings_apart(model: LearnedModel) -> None:
 
 
 def _rewrapped(model: LearnedModel):  # type: ignore[no-untyped-def]
-    from few_shot_scenes import TINY
-
     from napari_iseg.backends.cards import ModelCard
     from napari_iseg.backends.model import Model
 
@@ -127,3 +130,23 @@ def test_no_positive_click_is_one_sentence(model: LearnedModel) -> None:
     embedded = [model.embed(one, model.encode(image), [1])]
     with pytest.raises(InputError, match="positive click"):
         model.predict([model.encode(blobs(3)[0])], [()], embedded, [1])
+
+
+def test_an_exported_network_is_loaded_by_its_folder_and_parts_can_be_left_out(tmp_path: Path) -> None:
+    """From training to use: what `train` writes is what `load_fewshot` reads."""
+    made = tiny_model()
+    recipe = Recipe(name="tiny", backend="ifsenet", variant=TINY)
+    export(recipe, made.net.state_dict(), tmp_path / "tiny", {"steps": 1})
+    folder = str(tmp_path / "tiny")
+    loaded, ablated = (
+        load_fewshot(name, device="cpu") for name in (folder, f"{folder}:no-prior:no-position")
+    )
+    assert loaded.identity != ablated.identity
+    one = support(0, (0.0,))
+    answers = []
+    for model in (loaded, ablated):
+        embedded = [model.embed(one, model.encode(one.image), [1])]  # type: ignore[union-attr]
+        answers.append(model.predict([model.encode(blobs(4)[0])], [(2.0,)], embedded, [1])[0])  # type: ignore[union-attr]
+    assert not np.array_equal(answers[0].probability, answers[1].probability)
+    with pytest.raises(InputError, match="no part 'tokens'"):
+        load_fewshot(f"{folder}:no-tokens", device="cpu")

@@ -19,7 +19,7 @@ def is_fewshot(name: str) -> bool:
     """Whether a name is that of a few-shot method, or of an IFSENet model's card; loads no torch."""
     from napari_iseg.fewshot.models import METHODS, list_fewshot
 
-    return name.partition(":")[0] in METHODS or name in list_fewshot()
+    return name.partition(":")[0] in METHODS or name.partition(":no-")[0] in list_fewshot()
 
 
 def evaluate_fewshot(
@@ -46,9 +46,10 @@ def evaluate_fewshot(
     """
     from napari_iseg.evaluation.fewshot_report import fewshot_table, write_fewshot_report
     from napari_iseg.evaluation.report import finite
-    from napari_iseg.fewshot.models import load_fewshot
+    from napari_iseg.fewshot.models import list_fewshot, load_fewshot
 
-    unknown = [name for name in baselines if name.partition(":")[0] not in BASELINES]
+    known = {*BASELINES, *list_fewshot()}
+    unknown = [name for name in baselines if name.partition(":")[0] not in known]
     if unknown:
         raise InputError(f"Unknown few-shot baseline {unknown[0]!r}; available: {', '.join(BASELINES)}.")
     data = [_open(path, split, axis, seed) for path in datasets]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
 
 Float = npt.NDArray[np.float32]
+PARTS = ("click-vector", "prior")  # what `without` may name
 _MOST_SUPPORTS = 16
 _RIM = 3  # pixels to either side of an outline in which a predicted mask's certainty is measured
 
@@ -85,11 +86,25 @@ class LearnedModel:
     model : whose network is an IFSENet
     eager : a label is taken as present where its presence exceeds this; lower finds more, and more wrongly
     interpolate : give interpolated masks of neighbouring planes as a prior where nothing else is given
+    without : parts left out, for ablations: "click-vector", "prior"
+
+    Raises
+    ------
+    InputError
+        For a model that is no IFSENet, or an unknown part.
     """
 
-    def __init__(self, model: Model, *, eager: float = 0.5, interpolate: bool = True) -> None:
+    def __init__(
+        self, model: Model, *, eager: float = 0.5, interpolate: bool = True, without: Sequence[str] = ()
+    ) -> None:
         if not isinstance(model.net, IfseNet):
             raise InputError(f"The model {model.card.name} is no few-shot model; choose an IFSENet model.")
+        unknown = sorted(set(without) - set(PARTS))
+        if unknown:
+            raise InputError(
+                f"IFSENet has no part {unknown[0]!r} to leave out; there are {', '.join(PARTS)}."
+            )
+        self.without = frozenset(without)
         self.net = model.net
         self.device = model.device
         self.eager = eager
@@ -97,6 +112,8 @@ class LearnedModel:
         self.divisor = self.net.divisor
         self.name = model.card.name
         self.identity = f"{self.name}:{_digest(self.net)}:eager={eager}:interpolate={interpolate}"
+        if self.without:
+            self.identity += f":without={','.join(sorted(self.without))}"
 
     @torch.inference_mode()
     def encode(self, image: Image) -> LearnedFeatures:
@@ -141,7 +158,10 @@ class LearnedModel:
             outside = (1 - probability[row]) * known
             pads = [padded(t[None, None], self.divisor)[0, 0] for t in (inside, outside)]
             embedded = self.net.embed(encoded.m[0], encoded.h[0], pads[0], pads[1], points[0], points[1])
-            made.append(replace(embedded, present=bool(own.presence[row - 1] > 0)))
+            embedded = replace(embedded, present=bool(own.presence[row - 1] > 0))
+            if "click-vector" in self.without:
+                embedded = replace(embedded, click=torch.zeros_like(embedded.click), positives=0)
+            made.append(embedded)
         masks = [own.probability[row] > 0.5 for row in range(1, len(labels) + 1)]
         cells = padded((probability[1:] * known)[None], self.divisor)[0]
         return LearnedEmbedding(
@@ -240,6 +260,8 @@ class LearnedModel:
                 )
             )
         vectors, priors, margins = (torch.stack(list(column)) for column in zip(*parts, strict=True))
+        if "prior" in self.without:
+            priors = torch.zeros_like(priors)
         size = encoded.m.shape[-2:]
         near = torch.zeros(len(wanted), 1, *size, device=self.device)
         if prior is not None:

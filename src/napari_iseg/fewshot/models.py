@@ -48,7 +48,8 @@ def load_fewshot(
     ----------
     name : of a card or path of an IFSENet model; "training-free", or "training-free:NAME" with a timm
         encoder and its pretrained weights; "two-stage", or "two-stage:CLICK MODEL"; "copy-nearest";
-        "interpolation"
+        "interpolation". Ablations of an IFSENet model: "NAME:no-click-vector", "NAME:no-prior",
+        "NAME:no-position"
     device, precision : as of `napari_iseg.load_model`
 
     Raises
@@ -76,6 +77,7 @@ def _learned(name: str, device: str, precision: str, store: Store | None) -> Few
     from napari_iseg.fewshot.learned import LearnedModel
     from napari_iseg.weights.store import load_model
 
+    name, *ablated = name.split(":no-")
     try:
         model = load_model(name, device=device, precision=precision, store=store)
     except ModelNotFoundError:
@@ -86,8 +88,13 @@ def _learned(name: str, device: str, precision: str, store: Store | None) -> Few
         raise ModelNotFoundError(
             f"There is no few-shot model {name!r}; use {' or '.join(map(repr, near))}."
         ) from None
+    made = LearnedModel(
+        model,
+        interpolate="position" not in ablated,
+        without=[part for part in ablated if part != "position"],
+    )
     # its features and embeddings are opaque to whoever calls it by the protocol
-    return cast("FewShotModel", LearnedModel(model))
+    return cast("FewShotModel", made)
 
 
 def _training_free(encoder: str, device: str, store: Store | None) -> FewShotModel:
