@@ -9,12 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
+from napari_iseg import Session, load_model
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.datasets import open_dataset
 from napari_iseg.training.bank import Bank, picture
 from napari_iseg.training.fit import Trainer
-from napari_iseg.training.log import Progress
+from napari_iseg.training.log import Progress, read_log
 from napari_iseg.training.recipe import LossRecipe, OptimRecipe, Recipe, read_recipe
+from napari_iseg.training.run import train
 from napari_iseg.training.sam_task import (
     SamTask,
     dice_loss,
@@ -126,7 +128,9 @@ def test_only_the_best_of_three_masks_learns_its_shape_and_all_learn_their_worth
     moved = logits.grad.abs().sum((2, 3))[0]
     assert moved[1] > 0
     assert moved[0] == moved[2] == 0
-    assert float(terms["iou"].detach()) == pytest.approx(((0.5 - 0) ** 2 + (0.5 - 1) ** 2 + (0.5 - 0) ** 2) / 3)
+    assert float(terms["iou"].detach()) == pytest.approx(
+        ((0.5 - 0) ** 2 + (0.5 - 1) ** 2 + (0.5 - 0) ** 2) / 3
+    )
     assert (quality.grad != 0).all()
 
 
@@ -192,6 +196,65 @@ def test_terms_that_do_not_exist_are_refused(bank: Bank, recipe: Recipe) -> None
     wrong = Recipe("x", backend="sam", variant=TINY, loss=LossRecipe(terms={"edge": 1.0}))
     with pytest.raises(InputError, match="unknown term 'edge'"):
         SamTask().loss(None, {}, wrong, np.random.default_rng(0), lambda n: 0)
+
+
+RECIPE = """
+name = "tiny-sam"
+backend = "sam"
+workers = 1
+
+[variant]
+embed_dim = 32
+depth = 1
+num_heads = 2
+global_attn_indexes = [0]
+img_size = 32
+patch_size = 8
+prompt_dim = 32
+mlp_dim = 32
+iou_dim = 16
+
+[samples]
+size = 32
+
+[optim]
+steps = 3
+batch = 2
+warmup = 1
+
+[validation]
+every = 2
+objects = 2
+max_clicks = 2
+share = 0.25
+
+[inference]
+window = "scale-search"
+size = [32, 32]
+search_sides = [32, 64]
+
+[[data]]
+path = "made"
+kind = "instances"
+"""
+
+
+def test_a_whole_run_ends_in_a_model_that_takes_boxes(tmp_path: Path) -> None:
+    for name in ("images", "labels"):
+        (tmp_path / "made" / name).mkdir(parents=True)
+    for i in range(8):
+        image, labels = random_scene(np.random.default_rng(i), 80)
+        Image.fromarray(image).save(tmp_path / "made" / "images" / f"{'abcdefgh'[i]}.png")
+        Image.fromarray(labels.astype(np.uint16)).save(tmp_path / "made" / "labels" / f"{'abcdefgh'[i]}.png")
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    card = train(read_recipe(tmp_path / "tiny.toml"), tmp_path / "run", tmp_path)
+    assert set(card.prompts) == {"box", "click"}
+    names, rows = read_log(tmp_path / "run" / "log.csv")
+    assert {"loss_focal", "loss_dice", "loss_iou", "iou", "box_iou"} <= set(names)
+    assert 0 <= float(rows[-1]["box_iou"]) <= 1
+    assert (tmp_path / "run" / "curves.png").is_file()
+    session = Session(image, load_model(tmp_path / "run" / "tiny-sam", device="cpu"), rgb=True)
+    assert session.box((10, 10, 40, 50)).shape == (80, 80)
 
 
 def test_the_starter_s_recipe_builds_its_network_and_is_small() -> None:
