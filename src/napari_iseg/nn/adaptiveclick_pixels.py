@@ -34,9 +34,9 @@ class Level:
 class EncoderLayer(nn.Module):
     """Deformable self-attention and a feed-forward part, each followed by its norm."""
 
-    def __init__(self, dim: int, hidden: int) -> None:
+    def __init__(self, dim: int, hidden: int, heads: int, points: int) -> None:
         super().__init__()
-        self.self_attn = DeformableAttention(dim, levels=LEVELS)
+        self.self_attn = DeformableAttention(dim, heads, LEVELS, points)
         self.norm1 = nn.LayerNorm(dim)
         self.linear1 = Linear(dim, hidden)
         self.linear2 = Linear(hidden, dim)
@@ -56,9 +56,9 @@ class EncoderLayer(nn.Module):
 class EncoderLayers(nn.Module):
     """The list of layers, under its published name."""
 
-    def __init__(self, dim: int, hidden: int, count: int) -> None:
+    def __init__(self, dim: int, hidden: int, count: int, heads: int, points: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(EncoderLayer(dim, hidden) for _ in range(count))
+        self.layers = nn.ModuleList(EncoderLayer(dim, hidden, heads, points) for _ in range(count))
 
     def forward(self, tokens: Tensor, place: Tensor, reference: Tensor, shapes: Sequence[Shape]) -> Tensor:
         """(B, N, C) -> same, see `EncoderLayer`."""
@@ -70,10 +70,10 @@ class EncoderLayers(nn.Module):
 class DeformableEncoder(nn.Module):
     """The encoder's layers over all levels at once, with a learned vector per level."""
 
-    def __init__(self, dim: int, hidden: int, layers: int) -> None:
+    def __init__(self, dim: int, hidden: int, layers: int, heads: int, points: int) -> None:
         super().__init__()
         self.level_embed = nn.Parameter(torch.empty(LEVELS, dim))
-        self.encoder = EncoderLayers(dim, hidden, layers)
+        self.encoder = EncoderLayers(dim, hidden, layers, heads, points)
         nn.init.normal_(self.level_embed)
 
     def forward(self, levels: Sequence[Level]) -> list[Level]:
@@ -97,14 +97,23 @@ class PixelDecoder(nn.Module):
     hidden : of the encoder's feed-forward part
     layers : of the encoder
     trunk_dim : channels of the trunk's one map, from which the pyramid is made here; None: it is given
+    heads, points : of the deformable attention; the published network's by default
     """
 
     def __init__(
-        self, widths: Sequence[int], dim: int, hidden: int, layers: int, trunk_dim: int | None
+        self,
+        widths: Sequence[int],
+        dim: int,
+        hidden: int,
+        layers: int,
+        trunk_dim: int | None,
+        *,
+        heads: int = 8,
+        points: int = 4,
     ) -> None:
         super().__init__()
         self.input_proj = nn.ModuleList(_convolution(width, dim) for width in reversed(widths[1:]))
-        self.transformer = DeformableEncoder(dim, hidden, layers)
+        self.transformer = DeformableEncoder(dim, hidden, layers, heads, points)
         self.mask_features = PointConv(dim, dim)
         self.lateral_convs = nn.ModuleList([_convolution(widths[0], dim)])
         self.output_convs = nn.ModuleList(
