@@ -240,3 +240,15 @@ def test_starter_starts_as_the_small_network_of_cfr_icl():
         mine, trunks = (net(*inputs(72, 100)) for net in (ours.eval(), trunk_net))
     assert torch.equal(mine > 0, trunks > 0)  # before training the queries change nothing
     assert (mine - trunks).abs().max() < 0.3 * trunks.abs().max()
+
+
+def test_reduced_precision_gives_about_the_same_answer(net):
+    variant = TINY if hasattr(net, "sizes") else STARTER
+    card = ModelCard("tiny", "adaptiveclick", variant)
+    given = inputs(224, 224)
+    exact, rough = (
+        Model(card, net, device="cpu", precision=precision).logits(*given)
+        for precision in ("float32", "bfloat16")
+    )
+    assert rough.dtype == torch.float32
+    assert (exact - rough).abs().mean() < 0.1 * exact.std() + 0.02
