@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from vit_attention import in_turns, plain_attention, plain_pyramid, softmax_attention
+from vit_attention import in_turns, plain_attention, plain_head, plain_pyramid, softmax_attention
 
 from napari_iseg import backends
 from napari_iseg.backends.mst import MstNet
@@ -117,11 +117,8 @@ def plain_forward(net: MstNet, image: Tensor, prev_mask: Tensor, clicks: Tensor)
             x, small, large = plain_scoring(block, x, small, large, cells, (rows, cols), places)
         x = x + plain_attention(block.attn, block.norm1(x))
         x = x + plain_mlp(block.mlp, block.norm2(x))
-    levels = plain_pyramid(net, x.transpose(1, 2).reshape(len(x), -1, rows, cols).contiguous())
-    levels = [F.relu(conv.conv(level)) for conv, level in zip(net.head.convs, levels, strict=True)]
-    size = levels[0].shape[-2:]
-    levels = [F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in levels]
-    logits = net.head.conv_seg(F.relu(net.head.fusion_conv.conv(torch.cat(levels, 1))))
+    levels = plain_pyramid(net.neck, x.transpose(1, 2).reshape(len(x), -1, rows, cols).contiguous())
+    logits = plain_head(net.head, levels)
     return F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=True)
 
 

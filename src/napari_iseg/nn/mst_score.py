@@ -7,7 +7,7 @@ Key names are the published ones. "Small" and "large" are the sizes of the token
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -127,14 +127,41 @@ class _Expert(nn.Sequential):
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__(Linear(dim, hidden), nn.Identity(), Linear(hidden, dim))
 
+    @property
+    def first(self) -> Linear:
+        """Into the hidden layer."""
+        return cast("Linear", self[0])
+
+    @property
+    def last(self) -> Linear:
+        """Out of it."""
+        return cast("Linear", self[2])
+
     def forward(self, input: Tensor) -> Tensor:
         """(..., C) -> same."""
-        out: Tensor = self[2](self[0](input, gelu=True))
+        out: Tensor = self.last(self.first(input, gelu=True))
         return out
 
 
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What small and large tokens are refreshed from: key and value, (B, heads, M, C / heads) each.
+
+    ``asked`` (B, heads * M, C): the keys seen through the query weights, where that is the cheaper way.
+    """
+
+    key: Tensor
+    value: Tensor
+    asked: Tensor | None
+
+
 class ExpertAttention(nn.Module):
-    """Cross attention whose last layer is one of two experts, by the kind of token ("MoECA"); no gate."""
+    """Cross attention whose last layer is one of two experts, by the kind of token ("MoECA"); no gate.
+
+    There are many tokens that look (3136 at 448) and few to look at (49). A product of three matrices may be
+    taken in either order, so the query weights are multiplied with the keys, and the expert's first layer
+    with the values, instead of both with the many tokens: the same sums with half of the work.
+    """
 
     def __init__(self, dim: int, rules: ScoreRules) -> None:
         super().__init__()
@@ -151,17 +178,35 @@ class ExpertAttention(nn.Module):
             self.sr, self.norm = None, None
         self.drop = nn.Dropout(rules.dropout)
 
-    def context(self, base: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Key and value from the middle tokens (B, rows * cols, C), equal for both kinds."""
+    def context(self, base: Tensor, grid: tuple[int, int]) -> Context:
+        """Of the middle tokens (B, rows * cols, C), for tokens of both kinds."""
         if self.sr is not None and self.norm is not None:
             cells = self.sr(base.transpose(1, 2).reshape(len(base), -1, *grid))
             base = self.norm(cells.flatten(2).transpose(1, 2))
-        return _key_value(self.kv(base), self.heads)
+        key, value = _key_value(self.kv(base), self.heads)
+        if 2 * self.heads * key.shape[2] > base.shape[2]:
+            return Context(key, value, None)
+        asked = key @ self.q.weight.view(self.heads, -1, base.shape[2])
+        return Context(key, value, asked.flatten(1, 2) * key.shape[3] ** -0.5)
 
-    def forward(self, x: Tensor, context: tuple[Tensor, Tensor], kind: Kind) -> Tensor:
+    def forward(self, x: Tensor, context: Context, kind: Kind) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
-        out: Tensor = self.drop(self.proj[f"expert_{kind}"](_attend(self.q(x), *context, self.heads)))
-        return out
+        expert = cast("_Expert", self.proj[f"expert_{kind}"])
+        if context.asked is None:
+            out = expert(_attend(self.q(x), context.key, context.value, self.heads))
+        else:
+            out = expert.last(self._hidden(x, context, context.asked, expert))
+        dropped: Tensor = self.drop(out)
+        return dropped
+
+    def _hidden(self, x: Tensor, context: Context, asked: Tensor, expert: _Expert) -> Tensor:
+        """The expert's hidden layer on what every token of ``x`` sees."""
+        scores = x @ asked.transpose(1, 2)
+        weights = scores.view(*scores.shape[:2], self.heads, -1).softmax(-1).flatten(2)
+        first = expert.first
+        share = first.weight.view(len(first.bias), self.heads, -1).permute(1, 2, 0)
+        seen = (context.value @ share).flatten(1, 2)
+        return F.gelu(torch.baddbmm(first.bias, weights, seen))
 
 
 class ScoreBlock(nn.Module):
@@ -177,11 +222,11 @@ class ScoreBlock(nn.Module):
         self.cross_mlp = Mlp(dim, rules.refresh_ratio * dim)
         self.drop = nn.Dropout(rules.dropout)
 
-    def context(self, base: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Key and value that tokens of both kinds are refreshed from."""
+    def context(self, base: Tensor, grid: tuple[int, int]) -> Context:
+        """What tokens of both kinds are refreshed from."""
         return self.cross_attn.context(self.norm2(base), grid)
 
-    def refresh(self, tokens: Tensor, context: tuple[Tensor, Tensor], kind: Kind) -> Tensor:
+    def refresh(self, tokens: Tensor, context: Context, kind: Kind) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
         # Added to the new tensor in place: these are the largest sets of tokens.
         mixed: Tensor = self.cross_attn(self.norm1(tokens), context, kind).add_(tokens)
