@@ -323,7 +323,8 @@ class LearnedModel:
         clicked = any(label in labels and click.positive for label, click in support.clicks)
         if clicked:
             return np.ones(support.shape, np.float32)
-        return (support.mask != UNKNOWN).astype(np.float32)
+        known: Float = (support.mask != UNKNOWN).astype(np.float32)
+        return known
 
     def _half_to_device(self, features: LearnedFeatures) -> Encoded:
         return Encoded(*(t[None].to(self.device).float() for t in (features.m, features.f1, features.h)))
