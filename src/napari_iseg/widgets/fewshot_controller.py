@@ -329,9 +329,7 @@ class FewShotController:
                 f"{len(result.failed)} units failed, first {first.where}: {first.reason}. Run again to retry."
             )
         stopped = "Stopped; run again to go on." if result.cancelled else "Done."
-        self.view.set_status(
-            f"{stopped} {result.computed} computed, mean trust {result.trust:.2f}. Kept in {result.out}."
-        )
+        self.view.set_status(f"{stopped} {result.computed} computed, mean trust {result.trust:.2f}.")
         if self.results is not None:
             self.results.refresh()
         self.tell()

@@ -78,13 +78,16 @@ def execute(
         try:
             signals.prepared.emit(prepared)
             worker = RunWorker(prepared.setup, loaded.predictor)
-            signals.supports.emit(_rows(prepared, worker.source, loaded.predictor))
+            signals.supports.emit(_rows(prepared, worker.source, None))
             tell = _Teller(signals)
             executor = Local(worker, ahead=2)
             runner = Runner(
                 prepared.plan, prepared.record, prepared.output, executor, control=control, listener=tell
             )
-            return make_report(prepared, runner.run())
+            report = make_report(prepared, runner.run())
+            if not report.cancelled:  # embedding costs time that the slice in view shall not wait for
+                signals.supports.emit(_rows(prepared, worker.source, loaded.predictor))
+            return report
         finally:
             prepared.record.close()
 
@@ -100,7 +103,8 @@ class _Teller:
         signal.emit(entry)
 
 
-def _rows(prepared: Prepared, source: PlaneSource, predictor: UnitPredictor) -> list[SupportRow]:
+def _rows(prepared: Prepared, source: PlaneSource, predictor: UnitPredictor | None) -> list[SupportRow]:
+    """The supports with their pictures, and with their reliability where a predictor is given."""
     rows = []
     ask: Any = getattr(predictor, "reliability", None)
     for number, ref in enumerate(prepared.plan.supports.values()):
