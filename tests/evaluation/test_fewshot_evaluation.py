@@ -271,3 +271,19 @@ def test_volumes_keep_their_ids_when_asked(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "v_image.tif", labels.astype(np.uint8))
     tifffile.imwrite(tmp_path / "v_labels.tif", labels)
     assert set(np.unique(open_dataset(tmp_path / "v_image.tif", components=False)[0].labels())) == {0, 7}
+
+
+def test_the_command_clicks_on_supports_of_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / "spots" / folder).mkdir(parents=True)
+    for item in spots(4):
+        Image.fromarray(item.image()).save(tmp_path / "spots" / "images" / f"{item.name}.png")
+        Image.fromarray(item.labels().astype(np.uint16)).save(
+            tmp_path / "spots" / "labels" / f"{item.name}.png"
+        )
+    options = ["--cases", "2", "--max-clicks", "1", "--device", "cpu", "--json"]
+    main(["evaluate", "training-free", str(tmp_path / "spots"), *options])
+    found = json.loads(capsys.readouterr().out)["reports"]["queries"]
+    assert [r["method"] for r in found] == ["training-free"]
+    assert set(found[0]["curve"]) == {"1"}
+    assert found[0]["dense"] > 0.5
