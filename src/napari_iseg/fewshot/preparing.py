@@ -112,7 +112,7 @@ def prepare(request: Request) -> Prepared:
         labels = _labels(refs, request.wanted)
         budget = share(byte_count(request.memory), window.shape, len(labels))
         mode = "sequential" if request.sequential else "independent"
-        rules = Rules(request.identity, fingerprint(source), labels, mode, request.on_grid)
+        rules = Rules(request.identity, image_digest(source), labels, mode, request.on_grid)
         plan = Plan(frame, grid, rules, refs, planes, request.region)
         if all(plan.jobs[unit.name].fixed for unit in plan.blocks):
             raise InputError(
@@ -140,7 +140,7 @@ def prepare(request: Request) -> Prepared:
     return Prepared(plan, record, output, setup)
 
 
-def fingerprint(source: PlaneSource) -> str:
+def image_digest(source: PlaneSource) -> str:
     """Of an image's shape and intensities (a bounded sample of them), to notice that it is another one."""
     stretch = source.stretch()
     ends = [np.asarray(stretch.low).tolist(), np.asarray(stretch.high).tolist()]

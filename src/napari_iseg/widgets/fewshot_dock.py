@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFileDialog,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
     QListWidget,
     QListWidgetItem,
     QProgressBar,
-    QPushButton,
     QScrollArea,
     QSpinBox,
     QVBoxLayout,
@@ -31,6 +29,7 @@ from superqt import QLabeledRangeSlider
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.dock_parts import small_label
 from napari_iseg.widgets.fewshot_controller import FewShotController, LoadModel
+from napari_iseg.widgets.fewshot_parts import button, combo, pixmap, row_of
 from napari_iseg.widgets.fewshot_run import THUMBNAIL, SupportRow
 from napari_iseg.widgets.fewshot_view import FewShotSettings
 from napari_iseg.widgets.preferences import Preferences
@@ -128,7 +127,7 @@ class FewShotDock(QWidget):
             reliability = "" if row.reliability is None else f", reliability {row.reliability:.2f}"
             names = ", ".join(map(str, row.ref.labels)) or "none"
             text = f"{row.ref.key} · {row.ref.origin}{reliability}\nlabels {names}"
-            item = QListWidgetItem(QIcon(_pixmap(row.picture)), text)
+            item = QListWidgetItem(QIcon(pixmap(row.picture)), text)
             item.setData(Qt.ItemDataRole.UserRole, row.ref.plane)
             self.supports.addItem(item)
 
@@ -174,20 +173,20 @@ class FewShotDock(QWidget):
     # -- building --
 
     def _make_widgets(self, models: dict[str, str]) -> None:
-        self.image = _combo("The image layer: a stack, a time series, or a large scene.")
-        self.labels = _combo(
+        self.image = combo("The image layer: a stack, a time series, or a large scene.")
+        self.labels = combo(
             "Labels of a few slices: any labels layer of the image's shape, also the committed objects of "
             "the click dock. It is only read."
         )
-        self.clicks = _combo(
+        self.clicks = combo(
             "Points on objects; an x-shaped point is a background click, the feature 'label' its label."
         )
-        self.axis = _combo("The axis that is sliced; the other two are the plane that was annotated in.")
-        self.model = _combo("What carries the annotation to the other slices.")
+        self.axis = combo("The axis that is sliced; the other two are the plane that was annotated in.")
+        self.model = combo("What carries the annotation to the other slices.")
         for name, line in models.items():
             self.model.addItem(name, name)
             self.model.setItemData(self.model.count() - 1, line, Qt.ItemDataRole.ToolTipRole)
-        self.device = _combo("Where the model runs; auto takes a GPU when there is one.")
+        self.device = combo("Where the model runs; auto takes a GPU when there is one.")
         self.device.addItems(["auto", "cpu", "mps" if sys.platform == "darwin" else "cuda"])
         self.device.setCurrentText(self._preferences.device)
         self.tile = QSpinBox()
@@ -196,7 +195,7 @@ class FewShotDock(QWidget):
         self.tile.setValue(512)
         self.tile.setSuffix(" px")
         self.tile.setToolTip("Side of a window; a plane up to this size is done in one piece.")
-        self.region = _combo("Which slices are done: all, only what is in view, or a range.")
+        self.region = combo("Which slices are done: all, only what is in view, or a range.")
         self.region.addItems(["whole image", "what is in view", "range of slices"])
         self.range = QLabeledRangeSlider(Qt.Orientation.Horizontal)
         self.range.setToolTip("First and last slice.")
@@ -205,13 +204,13 @@ class FewShotDock(QWidget):
         self.sequential.setToolTip("Give each slice its neighbour's answer, from both sides, while trusted.")
         self.partial = QCheckBox("labels are incomplete")
         self.partial.setToolTip("Unlabelled pixels of annotated slices are unknown rather than background.")
-        self.run_button = _button("Run", "Segment the rest; after a change only what depends on it.")
-        self.pause_button = _button("Pause", "Begin nothing new until you go on.")
-        self.cancel_button = _button("Cancel", "Stop; what is finished stays.")
-        self.accept_button = _button("Accept", "The slice in view is right: it becomes an annotation.")
-        self.reject_button = _button("Reject", "The slice in view is wrong: empty it.")
-        self.next_button = _button("Next", "Go to the slice whose annotation helps most.")
-        self.save_button = _button(
+        self.run_button = button("Run", "Segment the rest; after a change only what depends on it.")
+        self.pause_button = button("Pause", "Begin nothing new until you go on.")
+        self.cancel_button = button("Cancel", "Stop; what is finished stays.")
+        self.accept_button = button("Accept", "The slice in view is right: it becomes an annotation.")
+        self.reject_button = button("Reject", "The slice in view is wrong: empty it.")
+        self.next_button = button("Next", "Go to the slice whose annotation helps most.")
+        self.save_button = button(
             "Save as…", "Write the result as OME-Zarr or TIFF, lying where the image lies."
         )
         self.progress = QProgressBar()
@@ -226,8 +225,8 @@ class FewShotDock(QWidget):
         self.strip = TrustStrip()
         self.status = small_label()
         self.status.setToolTip("What to do next.")
-        for button in (self.pause_button, self.cancel_button, self.accept_button, self.reject_button):
-            button.setEnabled(False)
+        for each in (self.pause_button, self.cancel_button, self.accept_button, self.reject_button):
+            each.setEnabled(False)
         self.next_button.setEnabled(False)
         self.save_button.setEnabled(False)
 
@@ -251,11 +250,11 @@ class FewShotDock(QWidget):
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.addLayout(form)
-        column.addLayout(_row(self.run_button, self.pause_button, self.cancel_button))
-        column.addLayout(_row(self.progress, self.left))
+        column.addLayout(row_of(self.run_button, self.pause_button, self.cancel_button))
+        column.addLayout(row_of(self.progress, self.left))
         column.addWidget(QLabel("Trust"))
         column.addWidget(self.strip)
-        column.addLayout(_row(self.accept_button, self.reject_button, self.next_button))
+        column.addLayout(row_of(self.accept_button, self.reject_button, self.next_button))
         column.addWidget(self.save_button)
         column.addWidget(self.status)
         column.addWidget(QLabel("Annotated"))
@@ -311,19 +310,19 @@ class FewShotDock(QWidget):
         ours = results.layer if results is not None else None
         kinds = {"image": Image, "labels": Labels, "clicks": Points}
         for name, kind in kinds.items():
-            combo: QComboBox = getattr(self, name)
+            box: QComboBox = getattr(self, name)
             old = self._layers[name]
-            chosen = old[combo.currentIndex()] if 0 <= combo.currentIndex() < len(old) else None
+            chosen = old[box.currentIndex()] if 0 <= box.currentIndex() < len(old) else None
             first = [] if name == "image" else [None]
             layers = [layer for layer in self._viewer.layers if isinstance(layer, kind) and layer is not ours]
             self._layers[name] = [*first, *layers[::-1]]
-            combo.clear()
+            box.clear()
             for layer in self._layers[name]:
-                combo.addItem("none" if layer is None else layer.name)
+                box.addItem("none" if layer is None else layer.name)
             if chosen in self._layers[name] and (chosen is not None or name == "clicks"):
-                combo.setCurrentIndex(self._layers[name].index(chosen))
+                box.setCurrentIndex(self._layers[name].index(chosen))
             elif name == "labels" and len(self._layers[name]) > 1:
-                combo.setCurrentIndex(1)
+                box.setCurrentIndex(1)
         self._image_chosen()
         self._annotations_chosen()
 
@@ -380,33 +379,3 @@ def _known_models() -> dict[str, str]:
     from napari_iseg.fewshot.models import list_fewshot
 
     return list_fewshot()
-
-
-def _combo(tip: str) -> QComboBox:
-    combo = QComboBox()
-    combo.setToolTip(tip)
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(8)
-    return combo
-
-
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    button.setMinimumWidth(60)
-    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    return button
-
-
-def _row(*widgets: QWidget) -> QHBoxLayout:
-    row = QHBoxLayout()
-    for widget in widgets:
-        row.addWidget(widget)
-    return row
-
-
-def _pixmap(picture: npt.NDArray[np.uint8]) -> QPixmap:
-    rows, cols, _ = picture.shape
-    return QPixmap.fromImage(
-        QImage(picture.tobytes(), cols, rows, 3 * cols, QImage.Format.Format_RGB888).copy()
-    )
