@@ -16,7 +16,7 @@ STOPPED = 130
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run ``napari-iseg``: exit code 0; 2 after bad input, 3 when a part failed, 1 after anything unexpected."""
+    """Run ``napari-iseg``: exit code 0; 2 for bad input, 3 where a part failed, 1 for anything unexpected."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given  # wherever it stands: people add it at the end of the line that failed
     command = typer.main.get_command(build_app())
