@@ -12,13 +12,12 @@ import typer
 
 from napari_iseg.cli.common import console, print_json, progress, whole_numbers
 from napari_iseg.errors import IncompleteError, InputError
+from napari_iseg.fewshot.models import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from napari_iseg.cli.reading import Opened
     from napari_iseg.fewshot.propagate import RunReport
     from napari_iseg.images import PlaneSource
-
-DEFAULT_MODEL = "ifsenet-starter"
 
 
 def propagate(

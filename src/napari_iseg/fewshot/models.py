@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_iseg.weights.store import Store
 
 BACKEND: Final = "ifsenet"
-DEFAULT_MODEL: Final = "ifsenet-starter"
+DEFAULT_MODEL: Final = "training-free"  # no trained few-shot weights come with the package yet
 _CLICKS: Final = "cfr-icl-starter"
 
 # Methods without trained few-shot weights: name -> one line for people.
@@ -106,7 +106,8 @@ def _training_free(encoder: str, device: str, store: Store | None) -> FewShotMod
 
 
 def _best(device: str, precision: str, store: Store | None) -> FewShotModel:
-    """The second stage of the shortcut: the trained starter where it is, else the training-free profile."""
-    if DEFAULT_MODEL in list_fewshot(store):
-        return _learned(DEFAULT_MODEL, device, precision, store)
+    """The second stage of the shortcut: a trained model where there is one, else the training-free profile."""
+    trained = next((name for name in list_fewshot(store) if name not in METHODS), None)
+    if trained is not None:
+        return _learned(trained, device, precision, store)
     return _training_free("", device, store)

@@ -15,6 +15,7 @@ from napari_iseg.fewshot.control import Control
 from napari_iseg.fewshot.executors import Executor, Local
 from napari_iseg.fewshot.frame import Frame, Plane
 from napari_iseg.fewshot.given import GivenImage, GivenLabels, given_clicks, known_planes, plane_list
+from napari_iseg.fewshot.models import DEFAULT_MODEL
 from napari_iseg.fewshot.predictors import Described, describe
 from napari_iseg.fewshot.preparing import Prepared, Request, check_output, prepare
 from napari_iseg.fewshot.runner import Ended, Failure, Listener, Runner
@@ -56,7 +57,7 @@ def propagate(
     volume: Any,
     labels: Any = None,
     out: str | Path = "rest.zarr",
-    model: str | FewShotModel | UnitPredictor = "ifsenet-starter",
+    model: str | FewShotModel | UnitPredictor = DEFAULT_MODEL,
     planes: range | slice | Sequence[int] | Sequence[Plane] | None = None,
     tile: int = 512,
     halo: int = 64,
