@@ -106,7 +106,7 @@ def _training_free(encoder: str, device: str, store: Store | None) -> FewShotMod
 
 
 def _best(device: str, precision: str, store: Store | None) -> FewShotModel:
-    """The second stage of the shortcut: a trained model where there is one, else the training-free profile."""
+    """The second stage of the shortcut: a trained model if there is one, else the training-free profile."""
     trained = next((name for name in list_fewshot(store) if name not in METHODS), None)
     if trained is not None:
         return _learned(trained, device, precision, store)
