@@ -70,7 +70,7 @@ def plain_deformable(
 
 def plain_pixels(net: AdaptiveClickNet, features: Tensor) -> tuple[list[Tensor], list[Shape], Tensor]:
     decoder = net.pixel_decoder
-    maps = plain_pyramid(decoder, features)
+    maps = plain_pyramid(decoder.neck, features)
     levels = [project(x) for project, x in zip(decoder.input_proj, reversed(maps[1:]), strict=True)]
     shapes: list[Shape] = [(x.shape[2], x.shape[3]) for x in levels]
     tokens = torch.cat([x.flatten(2).transpose(1, 2) for x in levels], 1)
