@@ -75,3 +75,10 @@ def test_a_model_without_boxes_says_so(run, squares_file, bright):
     ended = run("segment", squares_file, "--model", "bright", "--box", "1,2,8,9")
     assert ended.code == 2
     assert "does not take boxes" in " ".join(ended.err.split())
+
+
+def test_a_box_without_a_model_says_where_one_is(run, squares_file, tmp_path):
+    ended = run("segment", squares_file, "--box", "20,30,40,50", "-o", tmp_path / "mask.tif")
+    assert ended.code == 2
+    assert "models fetch sam-vit-b" in ended.err.replace("\n", " ")
+    assert not (tmp_path / "mask.tif").exists()

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from napari_iseg.interactive.session import Session
 
 STARTER = "cfr-icl-starter"
-BOX_STARTER = "sam-starter"
 LABEL_ENDINGS = (".tif", ".tiff", ".png", ".zarr")
 
 
@@ -57,7 +56,7 @@ def segment(
         typer.Option(
             "--model",
             "-m",
-            help=f"Name of a model, or a checkpoint file. Default: {STARTER}, with --box {BOX_STARTER}.",
+            help=f"Name of a model, or a checkpoint file. Default: {STARTER}; --box needs one.",
             show_default=False,
         ),
     ] = None,
@@ -94,7 +93,12 @@ def segment(
     """
     from napari_iseg.cli.reading import open_image
 
-    model = model or (BOX_STARTER if box else STARTER)
+    if box and model is None:  # no model that takes boxes comes with the package
+        raise InputError(
+            "A box needs a model that takes boxes: `napari-iseg models fetch sam-vit-b` gets one, "
+            "then give it with --model sam-vit-b."
+        )
+    model = model or STARTER
     objects = read_objects(click or [], background or [], box or [], each=each)
     _check_outputs(image, output, overlay)
     opened = open_image(image)
