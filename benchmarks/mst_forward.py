@@ -10,17 +10,13 @@ processor time suffers less from other load.
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import statistics
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from compare import command_line, compared, show
 from torch import Tensor
-from vit_attention import in_turns, plain_attention, plain_head, plain_pyramid, softmax_attention
+from vit_attention import plain_attention, plain_head, plain_pyramid, softmax_attention
 
 from napari_iseg import backends
 from napari_iseg.backends.mst import MstNet
@@ -140,36 +136,15 @@ def measure(variant: str, repeats: int) -> dict[str, float]:
         "ours": lambda: ours(*inputs),
         "plain": lambda: plain_forward(plain, *inputs),
     }
-    with torch.inference_mode():
-        logits = {name: forward() for name, forward in forwards.items()}  # the first run also warms up
-        wall, processor = in_turns(forwards, repeats)
-    result = {f"{name}_s": statistics.median(values) for name, values in wall.items()}
-    result |= {f"{name}_cpu_s": statistics.median(values) for name, values in processor.items()}
-    for kind, times in (("ratio", wall), ("cpu_ratio", processor)):
-        pairs = zip(times["ours"], times["plain"], strict=True)
-        result[kind] = statistics.median(a / b for a, b in pairs)
-    difference = float((logits["ours"] - logits["plain"]).abs().max())
-    result["largest_difference_in_std"] = difference / float(logits["ours"].std())
-    result["peak_memory_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return result
+    return compared(forwards, repeats)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = command_line(__doc__)
     parser.add_argument("--variant", default="main")
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    result = measure(options.variant, options.repeats)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
-    for name, value in result.items():
-        print(f"{name:26} {value:.3g}")
-    print(f"bar: ratio at most {BAR}: {'met' if result['ratio'] <= BAR else 'MISSED'}")
+    show(measure(options.variant, options.repeats), BAR, options.json)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,12 @@ Wall time decides; processor time is given beside it because it suffers less fro
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from compare import command_line, compared, show
 from torch import Tensor, nn
 
 from napari_iseg import backends
@@ -117,21 +113,6 @@ def without_fused_attention() -> Iterator[None]:
         plain_vit.F.scaled_dot_product_attention = fused
 
 
-def in_turns(
-    forwards: dict[str, Callable[[], Tensor]], repeats: int
-) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Wall and processor seconds of each forward, in turns so that other load hits all alike."""
-    wall: dict[str, list[float]] = {name: [] for name in forwards}
-    processor: dict[str, list[float]] = {name: [] for name in forwards}
-    for _ in range(repeats):
-        for name, forward in forwards.items():
-            start, used = time.perf_counter(), time.process_time()
-            forward()
-            wall[name].append(time.perf_counter() - start)
-            processor[name].append(time.process_time() - used)
-    return wall, processor
-
-
 def networks() -> tuple[CfrIclNet, CfrIclNet]:
     """Two networks of equal weights: convolutions laid out as in `Model`, and as torch does by default."""
     torch.manual_seed(0)
@@ -159,33 +140,14 @@ def measure(repeats: int) -> dict[str, float]:
         "ours_with_softmax": swapped,
         "plain": lambda: plain_forward(plain, *inputs),
     }
-    with torch.inference_mode():
-        logits = {name: forward() for name, forward in forwards.items()}  # the first run also warms up
-        wall, processor = in_turns(forwards, repeats)
-    result = {f"{name}_s": statistics.median(values) for name, values in wall.items()}
-    result |= {f"{name}_cpu_s": statistics.median(values) for name, values in processor.items()}
-    result["ratio"] = result["ours_s"] / result["plain_s"]
-    result["cpu_ratio"] = result["ours_cpu_s"] / result["plain_cpu_s"]
-    differences = [float((logits["ours"] - other).abs().max()) for other in logits.values()]
-    result["largest_difference_in_std"] = max(differences) / float(logits["ours"].std())
-    return result
+    return compared(forwards, repeats)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path)
+    parser = command_line(__doc__)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    result = measure(options.repeats)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
-    for name, value in result.items():
-        print(f"{name:26} {value:.3g}")
-    print(f"bar: ratio at most {BAR}: {'met' if result['ratio'] <= BAR else 'MISSED'}")
+    show(measure(options.repeats), BAR, options.json)
 
 
 if __name__ == "__main__":

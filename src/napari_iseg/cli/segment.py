@@ -68,7 +68,7 @@ def segment(
     ] = None,
     refine_edges: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="Then make each mask exact along its edges, e.g. is5net-starter."),
+        typer.Option(metavar="MODEL", help="Then make each mask exact along its edges, e.g. is5net-dis-sam."),
     ] = None,
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Average with the mirrored image.")

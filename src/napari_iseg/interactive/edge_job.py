@@ -73,5 +73,5 @@ def as_refiner(model: Refiner | str | Path) -> Refiner:
         return load_edge_model(model)
     if not hasattr(model, "probability"):
         name = getattr(getattr(model, "card", None), "name", type(model).__name__)
-        raise InputError(f"The model {name!r} does not refine edges; give one like 'is5net-starter'.")
+        raise InputError(f"The model {name!r} does not refine edges; give one like 'is5net-dis-sam'.")
     return model

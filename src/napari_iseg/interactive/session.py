@@ -223,7 +223,7 @@ class Session(SessionState):
         Parameters
         ----------
         model : EdgeModel, or a name or checkpoint of one
-            For example "is5net-starter".
+            For example "is5net-dis-sam".
 
         Raises
         ------
