@@ -47,6 +47,11 @@ class Series:
         dense = np.count_nonzero(labels) > _DENSE * labels.size
         return [] if dense else [0]
 
+    @property
+    def annotated(self) -> bool:
+        """Whether some picture has a class or a body; pictures full of instances have superpixels only."""
+        return self.positions is not None or any(self.classes_of(i) for i in range(len(self.pictures)))
+
     def mask(self, index: int, label: int) -> npt.NDArray[np.bool_]:
         """(H, W) of one label on one picture; 0: every instance."""
         labels = self.pictures[index].labels

@@ -38,6 +38,8 @@ class EpisodeValidator:
                 continue
             bank = EpisodeBank()
             bank.add_dataset(data, 1.0)
+            if not any(series.annotated for series in bank.series):
+                continue
             count = recipe.validation.objects
             samples = EpisodeSamples(bank, options, recipe.validation.seed + number, count)
             self.batches.append(default_collate([samples[i] for i in range(count)]))
