@@ -130,7 +130,7 @@ def test_without_rasterio_map_coordinates_are_refused_not_lost(tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "rasterio", None)
     with pytest.raises(InputError, match=r"napari-iseg\[geo\]"):
         export_labels(LabelStore((5, 5)), tmp_path / "labels.tif", crs="EPSG:25832")
-    with pytest.raises(InputError, match="Only a GeoTIFF"):
+    with pytest.raises(InputError, match="Only GeoTIFF and GeoPackage"):
         export_labels(LabelStore((5, 5)), tmp_path / "labels.png", crs="EPSG:25832")
 
 

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from napari_iseg.errors import InputError, IsegError, SaveError
-from napari_iseg.labels.export_tiff import geo_reference, write_geotiff, write_tiff
+from napari_iseg.labels.export_polygons import write_geopackage
+from napari_iseg.labels.export_tiff import write_geotiff, write_tiff
+from napari_iseg.labels.georeference import GeoReference, geo_reference
 from napari_iseg.labels.layout import open_pyramid
 from napari_iseg.labels.reading import occupied_tiles
 from napari_iseg.labels.store import LabelStore
@@ -30,6 +32,7 @@ def export_labels(
     like: str | Path | None = None,
     crs: Any = None,
     transform: Any = None,
+    pieces: bool = False,
 ) -> Path:
     """Write all labels to a file; the suffix says which kind.
 
@@ -37,6 +40,7 @@ def export_labels(
       tiled GeoTIFF when there is a CRS or transform
     * ``.ome.tif``, ``.ome.tiff``: OME-TIFF, tiled and compressed, with physical sizes
     * ``.zarr``: OME-Zarr 0.5 pyramid with scale, translation, axes and units
+    * ``.gpkg``: GeoPackage of outlines with their label and area in square metres, for labels on a map
     * ``.png``: 16-bit grey picture, 2-D only, at most 65535 objects
 
     Parameters
@@ -48,6 +52,8 @@ def export_labels(
         The image: when it is a GeoTIFF, its CRS and transform are taken.
     crs, transform : optional
         Anything rasterio takes, e.g. "EPSG:25832" and an ``affine.Affine``; override those of ``like``.
+    pieces : bool
+        In a GeoPackage, every connected piece of a label is a polygon of its own, as classes need it.
 
     Returns
     -------
@@ -63,29 +69,42 @@ def export_labels(
     """
     target = Path(path)
     name = target.name.lower()
-    kind = next((suffix for suffix in _WRITERS if name.endswith(suffix)), None)
+    kind = next((suffix for suffix in _ENDINGS if name.endswith(suffix)), None)
     if kind is None:
         raise InputError(
-            f"Labels cannot be saved as {target.name!r}; valid endings are {', '.join(_WRITERS)}."
+            f"Labels cannot be saved as {target.name!r}; valid endings are {', '.join(_ENDINGS)}."
         )
     if like is not None and target.exists() and Path(like).exists() and target.samefile(like):
         raise InputError(f"{target} is the image itself; choose another name for the labels.")
-    plain_tiff = kind in (".tif", ".tiff")
-    if not plain_tiff and (crs is not None or transform is not None):
-        raise InputError(f"Only a GeoTIFF holds map coordinates; save {target.name!r} as .tif.")
-    geo = geo_reference(Path(like) if like is not None else None, crs, transform) if plain_tiff else None
-    write = _WRITERS[kind]
-    if geo is not None:
-        if len(labels.shape) > 2:
-            raise InputError(
-                "A GeoTIFF of labels holds one plane; save the stack as .zarr or leave the CRS out."
-            )
-        _replace(target, lambda temporary: write_geotiff(labels, temporary, geo))
-    elif kind == ".zarr":
+    on_map = kind in (".tif", ".tiff", ".gpkg")
+    if not on_map and (crs is not None or transform is not None):
+        raise InputError(
+            f"Only GeoTIFF and GeoPackage hold map coordinates; save {target.name!r} as .tif or .gpkg."
+        )
+    geo = geo_reference(Path(like) if like is not None else None, crs, transform) if on_map else None
+    if kind == ".zarr":
         _replace_group(labels, target)
+    elif kind == ".gpkg" or geo is not None:
+        write = _map_writer(labels, target, geo, pieces)
+        _replace(target, write)
     else:
-        _replace(target, lambda temporary: write(labels, temporary))
+        _replace(target, lambda temporary: _WRITERS[kind](labels, temporary))
     return target
+
+
+def _map_writer(
+    labels: LabelStore, target: Path, geo: GeoReference | None, pieces: bool
+) -> Callable[[Path], None]:
+    """What writes a GeoTIFF or GeoPackage, once it is sure that it can."""
+    if len(labels.shape) > 2:
+        raise InputError("A map of labels holds one plane; save the stack as .zarr or leave the CRS out.")
+    if geo is None or (target.suffix.lower() == ".gpkg" and geo.transform is None):
+        raise InputError(
+            "A GeoPackage needs map coordinates and the image has none; save as .tif or .zarr instead."
+        )
+    if target.suffix.lower() == ".gpkg":
+        return lambda temporary: write_geopackage(labels, temporary, geo, target.stem, pieces=pieces)
+    return lambda temporary: write_geotiff(labels, temporary, geo)
 
 
 def _replace(target: Path, write: Callable[[Path], None]) -> None:
@@ -161,6 +180,6 @@ _WRITERS: Mapping[str, Callable[[LabelStore, Path], None]] = {
     ".ome.tiff": lambda labels, path: write_tiff(labels, path, ome=True),
     ".tif": lambda labels, path: write_tiff(labels, path, ome=False),
     ".tiff": lambda labels, path: write_tiff(labels, path, ome=False),
-    ".zarr": _replace_group,
     ".png": _write_png,
 }
+_ENDINGS = (*_WRITERS, ".zarr", ".gpkg")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_iseg.errors import InputError
+from napari_iseg.labels.georeference import GeoReference, import_rasterio
 from napari_iseg.labels.metadata import ome_axes
 from napari_iseg.labels.reading import occupied_tiles
 from napari_iseg.labels.store import LabelStore
@@ -33,57 +33,11 @@ _OME_UNITS = {
     "minute": "min",
     "hour": "h",
 }
-_GEO_KEYS = 34735  # the tag that makes a TIFF a GeoTIFF
-_TRANSFORM_TAGS = (33550, 34264)
-
-
-@dataclass(frozen=True, slots=True)
-class GeoReference:
-    """Where the pixels of a plane lie on the Earth, as rasterio describes it."""
-
-    crs: Any
-    transform: Any
-
-
-def geo_reference(like: Path | None, crs: Any, transform: Any) -> GeoReference | None:
-    """CRS and transform as given, or else those of the GeoTIFF ``like``; None without any.
-
-    Raises InputError when there are some but rasterio is not installed.
-    """
-    if crs is not None or transform is not None:
-        _rasterio()
-    if like is None or not _is_geotiff(like):
-        return GeoReference(crs, transform) if crs is not None or transform is not None else None
-    with _rasterio().open(like) as source:
-        return GeoReference(
-            crs if crs is not None else source.crs, transform if transform is not None else source.transform
-        )
-
-
-def _is_geotiff(path: Path) -> bool:
-    if not path.is_file() or path.suffix.lower() not in (".tif", ".tiff"):
-        return False
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            tags = tiff.pages.first.tags
-            return _GEO_KEYS in tags or any(tag in tags for tag in _TRANSFORM_TAGS)
-    except (tifffile.TiffFileError, OSError):
-        return False
-
-
-def _rasterio() -> Any:
-    try:
-        import rasterio
-    except ImportError as error:
-        raise InputError(
-            'Writing labels with map coordinates needs rasterio: pip install "napari-iseg[geo]".'
-        ) from error
-    return rasterio
 
 
 def write_geotiff(labels: LabelStore, path: Path, geo: GeoReference) -> None:
     """A tiled, compressed uint32 GeoTIFF of a 2-D store; tiles without labels are not looked at."""
-    rasterio = _rasterio()
+    rasterio = import_rasterio()
     rows, cols = labels.shape
     place = {"transform": geo.transform} if geo.transform is not None else {}
     with rasterio.open(

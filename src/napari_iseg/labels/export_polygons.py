@@ -1,0 +1,111 @@
+"""Labels as polygons of a map: a GeoPackage for QGIS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_iseg.errors import InputError
+from napari_iseg.labels.georeference import GeoReference, import_rasterio
+from napari_iseg.labels.reading import occupied_tiles
+from napari_iseg.labels.store import LabelStore
+
+_EQUAL_AREA = "EPSG:6933"  # where the map's own CRS is in degrees
+
+
+def write_geopackage(labels: LabelStore, path: Path, geo: GeoReference, name: str, *, pieces: bool) -> None:
+    """One feature per label, or per connected piece, with its label and its area in square metres.
+
+    The array is looked at tile by tile; outlines that meet at a border of tiles are joined in whole pixels,
+    which is exact, and only then moved to map coordinates.
+
+    Parameters
+    ----------
+    labels : 2-D
+    geo : CRS and transform
+    name : of the layer in the file
+    pieces : every piece is a feature of its own, for labels that are classes; pixels that share a side
+        belong together
+
+    Raises
+    ------
+    InputError
+        When a package is missing.
+    OSError
+        When the file cannot be written.
+    """
+    import_rasterio()
+    try:
+        import pyogrio
+        import shapely
+    except ImportError as error:
+        raise InputError('A GeoPackage needs pyogrio and shapely: pip install "napari-iseg[geo]".') from error
+    found = [
+        (label, shapely.transform(shape, lambda xy: _to_map(xy, geo.transform)))
+        for label, outlines in sorted(_outlines(labels).items())
+        for shape in _joined(outlines, pieces)
+    ]
+    shapes = [shape for _, shape in found]
+    kind = "Polygon" if all(shape.geom_type == "Polygon" for shape in shapes) else "MultiPolygon"
+    if kind == "MultiPolygon":
+        shapes = [s if s.geom_type == kind else shapely.MultiPolygon([s]) for s in shapes]
+    try:
+        pyogrio.raw.write(
+            path,
+            geometry=np.array([shapely.to_wkb(shape) for shape in shapes], object),
+            field_data=[np.array([label for label, _ in found], np.int32), _areas(shapes, geo.crs)],
+            fields=["label", "area_m2"],
+            layer=name,
+            driver="GPKG",
+            geometry_type=kind,
+            crs=geo.crs.to_wkt() if geo.crs is not None else None,
+        )
+    except pyogrio.errors.DataSourceError as error:  # GDAL's word for a disk that is full or read-only
+        raise OSError(str(error)) from error
+
+
+def _outlines(labels: LabelStore) -> dict[int, list[Any]]:
+    """Polygons by label, in (x, y) pixels from the corner of the first pixel; cut at the tiles' borders."""
+    import shapely
+    from rasterio.features import shapes
+    from rasterio.transform import Affine
+
+    found: dict[int, list[Any]] = {}
+    for plane, window in occupied_tiles(labels):
+        block = labels.read(plane, window).astype(np.int32)
+        place = Affine.translation(window.left, window.top)
+        for geometry, label in shapes(block, mask=block > 0, connectivity=4, transform=place):
+            found.setdefault(int(label), []).append(shapely.geometry.shape(geometry))
+    return found
+
+
+def _joined(outlines: list[Any], pieces: bool) -> list[Any]:
+    """The outlines of one label without the tiles' borders."""
+    import shapely
+
+    whole = shapely.union_all(outlines).simplify(0)
+    return list(shapely.get_parts(whole)) if pieces else [whole]
+
+
+def _to_map(xy: Any, transform: Any) -> Any:
+    """(N, 2) pixels as map coordinates."""
+    x, y = xy.T
+    east = transform.a * x + transform.b * y + transform.c
+    north = transform.d * x + transform.e * y + transform.f
+    return np.stack([east, north], 1)
+
+
+def _areas(shapes: list[Any], crs: Any) -> Any:
+    """(N,) float64 square metres; in pixels of the map where it has no CRS."""
+    import shapely
+
+    if crs is not None and crs.is_geographic:
+        from rasterio.warp import transform_geom
+
+        plain = [shapely.geometry.mapping(shape) for shape in shapes]
+        flat = transform_geom(crs, _EQUAL_AREA, plain) if plain else []
+        return np.array([shapely.geometry.shape(shape).area for shape in flat])
+    metres = crs.linear_units_factor[1] if crs is not None else 1.0
+    return np.array([shape.area for shape in shapes], np.float64) * metres**2

@@ -1,0 +1,85 @@
+"""GeoPackages: one polygon per object, where it lies, as large as it is, in one piece across tiles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_iseg.errors import InputError
+from napari_iseg.labels.export import export_labels
+from napari_iseg.labels.store import LabelStore
+from napari_iseg.prompts import Window
+
+pyogrio = pytest.importorskip("pyogrio")
+rasterio = pytest.importorskip("rasterio")
+shapely = pytest.importorskip("shapely")
+
+NORTH = rasterio.transform.from_origin(500_000, 6_000_000, 0.5, 0.5)
+
+
+def store_of(labels):
+    store = LabelStore(labels.shape)
+    for label in np.unique(labels[labels > 0]):
+        store.write(int(label), (), Window.of_shape(labels.shape), labels == label)
+    return store
+
+
+def features(path):
+    meta, _, wkb, fields = pyogrio.raw.read(path)
+    names = dict(zip(meta["fields"], fields, strict=True))
+    return meta["crs"], shapely.from_wkb(wkb), names["label"].tolist(), names["area_m2"].tolist()
+
+
+def test_one_polygon_per_object_in_the_scenes_crs_with_square_metres_and_no_seams(tmp_path):
+    labels = np.zeros((1300, 1100), np.uint32)
+    labels[10:20, 30:50] = 1  # 10 x 20 pixels of 0.5 m
+    labels[1000:1060, 1010:1040] = 1  # crosses the border of the tiles both ways
+    labels[100:110, 100:110] = 2
+    labels[102:104, 102:104] = 0  # a courtyard
+    path = export_labels(
+        store_of(labels), tmp_path / "b.gpkg", crs="EPSG:25832", transform=NORTH, pieces=True
+    )
+    crs, shapes, found, areas = features(path)
+    assert rasterio.crs.CRS.from_user_input(crs).to_epsg() == 25832
+    assert found == [1, 1, 2]
+    assert sorted(areas) == [24.0, 50.0, 450.0]
+    np.testing.assert_allclose([shape.area for shape in shapes], areas)
+    boxes = {shape.bounds for shape in shapes}
+    assert (500_015, 5_999_990, 500_025, 5_999_995) in boxes
+    assert (500_505, 5_999_470, 500_520, 5_999_500) in boxes
+    assert len(shapes[2].interiors) == 1
+    assert all(len(shape.exterior.coords) == 5 for shape in shapes), "no corners left where tiles met"
+
+
+def test_a_label_in_pieces_is_one_feature_unless_labels_are_classes(tmp_path):
+    labels = np.zeros((40, 40), np.uint32)
+    labels[2:4, 2:4] = labels[10:12, 10:12] = 5
+    labels[20:22, 20:22] = labels[22:24, 22:24] = 6  # meet in a corner only
+    place = {"crs": "EPSG:25832", "transform": NORTH}
+    _, shapes, found, _ = features(export_labels(store_of(labels), tmp_path / "o.gpkg", **place))
+    assert found == [5, 6]
+    assert {shape.geom_type for shape in shapes} == {"MultiPolygon"}
+    _, shapes, found, _ = features(export_labels(store_of(labels), tmp_path / "c.gpkg", pieces=True, **place))
+    assert found == [5, 5, 6, 6]
+
+
+def test_degrees_still_give_square_metres(tmp_path):
+    labels = np.zeros((30, 30), np.uint32)
+    labels[10:20, 10:20] = 1
+    degrees = rasterio.transform.from_origin(11.0, 48.0, 1e-5, 1e-5)
+    path = export_labels(store_of(labels), tmp_path / "d.gpkg", crs="EPSG:4326", transform=degrees)
+    # 1e-4 degrees: 11.12 m to the north, 7.44 m to the east at 48 degrees
+    assert features(path)[3] == [pytest.approx(11.12 * 7.46, rel=0.01)]
+
+
+def test_no_objects_make_an_empty_layer(tmp_path):
+    path = export_labels(LabelStore((20, 20)), tmp_path / "e.gpkg", crs="EPSG:25832", transform=NORTH)
+    assert features(path)[2] == []
+
+
+def test_without_map_coordinates_a_sentence_and_no_file(tmp_path):
+    with pytest.raises(InputError, match="needs map coordinates"):
+        export_labels(LabelStore((20, 20)), tmp_path / "e.gpkg")
+    with pytest.raises(InputError, match="one plane"):
+        export_labels(LabelStore((2, 20, 20)), tmp_path / "e.gpkg", crs="EPSG:25832", transform=NORTH)
+    assert list(tmp_path.iterdir()) == []
