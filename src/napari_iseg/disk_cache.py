@@ -30,8 +30,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 class DiskCache:
     """Named arrays by key, one file each; the least recently used files go first.
 
-    Several threads and processes may share a folder: files appear whole, and reading one marks it as used. Every
-    file carries checksums, so a damaged one is a miss. Other files in the folder are left alone.
+    Several threads and processes may share a folder: files appear whole, and reading one marks it as used.
+    Every file carries checksums, so a damaged one is a miss. Other files in the folder are left alone.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from napari_iseg.backends.base import Recognition
 from napari_iseg.backends.embeddings import EmbeddingCache, content_key
 from napari_iseg.backends.sam_net import SamNet, best
 from napari_iseg.backends.sam_variants import VARIANTS, published_shapes, read_sizes
+from napari_iseg.disk_cache import DiskCache
 from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError
 from napari_iseg.nn.square_frame import SquareFrame
 
@@ -195,15 +196,14 @@ def test_embeddings_are_dropped_above_the_limit_but_the_newest_stays() -> None:
     assert cache.get("d") is not None
 
 
-def test_embeddings_on_disk_are_found_by_another_cache_and_damage_is_no_harm(tmp_path: Path) -> None:
-    one = torch.rand(1, 4, 2, 2)
-    EmbeddingCache(folder=tmp_path / "x").put("k", one)
-    found = EmbeddingCache(folder=tmp_path / "x").get("k")
+def test_embeddings_on_disk_are_found_by_another_cache_of_the_same_network(tmp_path: Path) -> None:
+    one, disk = torch.rand(1, 4, 2, 2), DiskCache(tmp_path)
+    EmbeddingCache(disk=disk, owner="net-").put("k", one)
+    found = EmbeddingCache(disk=disk, owner="net-").get("k")
     assert found is not None
     assert torch.equal(found, one)
-    assert EmbeddingCache(folder=tmp_path / "y").get("k") is None
-    (tmp_path / "x" / "k.npy").write_bytes(b"nonsense")
-    assert EmbeddingCache(folder=tmp_path / "x").get("k") is None
+    assert EmbeddingCache(disk=disk, owner="other-").get("k") is None
+    assert EmbeddingCache().get("k") is None
 
 
 def test_pictures_of_equal_bytes_and_other_shape_have_other_keys() -> None:

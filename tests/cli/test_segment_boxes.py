@@ -44,13 +44,14 @@ def test_a_checkpoint_is_imported_and_answers_a_box(run, squares_file, checkpoin
     out = tmp_path / "mask.tif"
     kept = tmp_path / "kept"
     asked = ["segment", squares_file, "--model", "my_sam", "--box", "20,30,40,50", "-o", out, "--json"]
-    asked += ["--embeddings", kept]
+    asked += ["--embeddings", kept, "--embeddings-limit", "100 kB"]
     ended = run(*asked, "--threshold", "0.01")
     assert ended.code == 0, ended.err
     (found,) = json.loads(ended.out)["objects"]
     assert found["prompt_box"] == [20.0, 30.0, 40.0, 50.0]
     assert found["clicks"] == []
-    assert len(list(kept.glob("*/*.npy"))) == 1
+    assert len(list(kept.glob("*.cached.npz"))) == 1
+    assert run(*asked[:-1], "plenty").code == 2
     assert found["area"] == np.count_nonzero(tifffile.imread(out)) > 0
 
 

@@ -207,17 +207,18 @@ def test_only_models_that_take_boxes_offer_them(boxes: Any) -> None:
 
 
 def test_embeddings_are_kept_on_disk_where_the_user_wants_it(tmp_path: Any, monkeypatch: Any) -> None:
+    from napari_iseg.disk_cache import DiskCache
     from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
+    from napari_iseg.widgets.preferences import Preferences
 
     model = BoxLoader().load(ModelKey("fill"))
     monkeypatch.setattr("napari_iseg.weights.store.load_click_model", lambda *_, **__: model)
     loader = ModelLoader(tmp_path)
-    assert loader.load(ModelKey("fill")).embeddings.folder is None
+    assert loader.load(ModelKey("fill")).embeddings.disk is None
     loader = ModelLoader(tmp_path)
-    loader.keep_embeddings = True
-    folder = loader.load(ModelKey("fill")).embeddings.folder
-    assert folder is not None
-    assert folder.parent == tmp_path / "embeddings"
+    loader.embedding_bytes = Preferences(keep_embeddings=True, embeddings_gb=0.5).embedding_bytes
+    assert loader.load(ModelKey("fill")).embeddings.disk == DiskCache(tmp_path / "embeddings", 5 * 10**8)
+    assert Preferences(embeddings_gb=0.5).embedding_bytes == 0
 
 
 def test_the_layer_goes_with_the_dock(boxes: Any) -> None:

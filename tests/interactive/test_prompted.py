@@ -11,6 +11,7 @@ import torch
 
 from napari_iseg import backends
 from napari_iseg.backends.cards import ModelCard
+from napari_iseg.backends.embeddings import EmbeddingCache
 from napari_iseg.backends.model import Model
 from napari_iseg.errors import CancelledError, InputError
 from napari_iseg.images import PlaneSource
@@ -189,7 +190,7 @@ def test_embeddings_are_found_by_content_in_other_sessions_and_on_disk(
     first = predictor(model).step(None, Click(10, 12))
     predictor(model, IMAGE.copy()).step(None, Click(3, 3))  # the same picture in another array
     assert model.counts["encode"] == 1
-    assert len(list(tmp_path.glob("*/*.npy"))) == 1
+    assert len(list(tmp_path.glob("*.cached.npz"))) == 1
     torch.manual_seed(3)
     other = Counting(model.card, backends.get_click("sam").build(TINY), device="cpu")
     other.counts = {"encode": 0, "decode": []}
@@ -199,8 +200,14 @@ def test_embeddings_are_found_by_content_in_other_sessions_and_on_disk(
     with torch.no_grad():
         next(other.net.parameters()).add_(1.0)
     other.keep_embeddings(folder=tmp_path)
-    other.embeddings.get("nothing")
-    assert other.embeddings.folder != model.embeddings.folder
+    predictor(other).step(None, Click(3, 3))  # in memory still
+    other.embeddings = EmbeddingCache()
+    other.keep_embeddings(folder=tmp_path)
+    predictor(other).step(None, Click(3, 3))  # other weights: what is on disk is of no use
+    assert other.counts["encode"] == 1
+    assert len(list(tmp_path.glob("*.cached.npz"))) == 2
+    other.keep_embeddings(folder=tmp_path, limit=1)
+    assert other.embeddings.disk.limit == 1
 
 
 def test_a_session_s_box_is_recorded_undone_and_replayed(model: Counting, tmp_path: Path) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import OrderedDict
-from pathlib import Path
 from threading import Lock
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_iseg.errors import SaveError
+from napari_iseg.disk_cache import DiskCache
 
 MEMORY = 256 * 2**20  # bytes; an embedding of the published SAM has 4 MiB
 
@@ -23,16 +20,17 @@ class EmbeddingCache:
     Keys name a picture by its content (`content_key`), so equal windows of reopened images are found again.
     May be used from several threads.
 
-    Parameters
+    Attributes
     ----------
     memory : bytes
-    folder : where embeddings of this network are kept between sessions too, one file each; None for memory
-        only
+    disk : where embeddings are kept between sessions too; None for memory only
+    owner : of whose embeddings those on disk are (`identity`), so that networks share a folder
     """
 
-    def __init__(self, memory: int = MEMORY, folder: Path | None = None) -> None:
+    def __init__(self, memory: int = MEMORY, disk: DiskCache | None = None, owner: str = "") -> None:
         self.memory = memory
-        self.folder = folder
+        self.disk = disk
+        self.owner = owner
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
         self._bytes = 0
         self._lock = Lock()
@@ -43,21 +41,18 @@ class EmbeddingCache:
         return self._bytes
 
     def get(self, key: str) -> Tensor | None:
-        """The embedding, from memory or from ``folder``; None when it is not there."""
+        """The embedding, from memory or from disk; None when it is not there."""
         with self._lock:
             found = self._kept.get(key)
             if found is not None:
                 self._kept.move_to_end(key)
                 return found
-        path = self._path(key)
-        if path is None or not path.is_file():
+        arrays = None if self.disk is None else self.disk.get(self.owner + key)
+        if arrays is None:
             return None
-        try:
-            found = torch.from_numpy(np.load(path, allow_pickle=False))
-        except (OSError, ValueError, EOFError):
-            return None  # damaged: it is computed and written anew
-        self._keep(key, found)
-        return found
+        read = torch.from_numpy(arrays["embedding"])
+        self._keep(key, read)
+        return read
 
     def put(self, key: str, embedding: Tensor) -> None:
         """Keep an embedding.
@@ -65,24 +60,11 @@ class EmbeddingCache:
         Raises
         ------
         SaveError
-            When ``folder`` cannot be written.
+            When the folder on disk cannot be written; it is kept in memory nevertheless.
         """
         self._keep(key, embedding)
-        path = self._path(key)
-        if path is None or path.exists():
-            return
-        part = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                np.save(file, embedding.float().cpu().numpy())
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise SaveError(
-                f"The image embedding could not be kept in {path.parent} ({error.strerror or error}); "
-                "make space or choose another folder."
-            ) from error
+        if self.disk is not None:
+            self.disk.put(self.owner + key, {"embedding": embedding.float().cpu().numpy()})
 
     def _keep(self, key: str, embedding: Tensor) -> None:
         with self._lock:
@@ -92,9 +74,6 @@ class EmbeddingCache:
             while self._bytes > self.memory and len(self._kept) > 1:
                 _, old = self._kept.popitem(last=False)
                 self._bytes -= _size(old)
-
-    def _path(self, key: str) -> Path | None:
-        return None if self.folder is None else self.folder / f"{key}.npy"
 
 
 def content_key(picture: Tensor) -> str:

@@ -15,6 +15,7 @@ from napari_iseg.backends.base import ClickNet, Inference, as_device
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.embeddings import EmbeddingCache, identity
 from napari_iseg.backends.precision import PRECISIONS, chosen_precision
+from napari_iseg.disk_cache import LIMIT, DiskCache
 from napari_iseg.errors import DeviceError
 
 _REMEMBERED_SIZES = 32
@@ -100,17 +101,21 @@ class Model:
         with self._inference():
             return call(*moved, **options)
 
-    def keep_embeddings(self, *, memory: int | None = None, folder: Path | None = None) -> None:
+    def keep_embeddings(
+        self, *, memory: int | None = None, folder: Path | None = None, limit: int = LIMIT
+    ) -> None:
         """Where embeddings of pictures are kept, by networks that have them.
 
         Parameters
         ----------
         memory : bytes at most in memory; None leaves the limit as it is
         folder : keep them on disk there too, so that an image seen before is answered at once; None: not
+        limit : bytes at most in ``folder``, of all networks; the least recently used go first
         """
         if memory is not None:
             self.embeddings.memory = memory
-        self.embeddings.folder = None if folder is None else folder / identity(self.net, self.precision)
+        self.embeddings.disk = None if folder is None else DiskCache(folder, limit)
+        self.embeddings.owner = "" if folder is None else f"{identity(self.net, self.precision)}-"
 
     def _run(self, call: Callable[..., _T], image: Tensor, prev_mask: Tensor, clicks: Tensor) -> _T:
         with self._inference():

@@ -79,6 +79,9 @@ def segment(
         Path | None,
         typer.Option(metavar="FOLDER", help="Keep there what SAM computes once per image, for the next run."),
     ] = None,
+    embeddings_limit: Annotated[
+        str, typer.Option(metavar="SIZE", help="Space for --embeddings; what was used least recently goes.")
+    ] = "2 GB",
     overlay: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Also write a picture of the result.")
     ] = None,
@@ -92,6 +95,7 @@ def segment(
     Example: napari-iseg segment cells.tif --click 120,88 --background 30,40 -o mask.tif
     """
     from napari_iseg.cli.reading import open_image
+    from napari_iseg.fewshot.sizes import byte_count
 
     if box and model is None:  # no model that takes boxes comes with the package
         raise InputError(
@@ -114,7 +118,7 @@ def segment(
         {name: value for name, value in options.items() if value is not None},
     )
     if embeddings is not None and session.model is not None:
-        session.model.keep_embeddings(folder=embeddings)
+        session.model.keep_embeddings(folder=embeddings, limit=byte_count(embeddings_limit))
     refiner = _edge_model(refine_edges, device, precision) if refine_edges is not None else None
     found = run_prompts(session, objects, refiner=refiner)
     write_results(session, opened, output, overlay)

@@ -70,7 +70,7 @@ class ClickDock(QWidget):
             modifier=self._preferences.background_modifier,
             autosave=self._preferences.journal_folder,
         )
-        self.controller.loader.keep_embeddings = self._preferences.keep_embeddings
+        self.controller.loader.embedding_bytes = self._preferences.embedding_bytes
         self._connect()
         self._list_models()
         self._list_images()

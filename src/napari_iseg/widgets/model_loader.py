@@ -40,11 +40,11 @@ class ModelLoader:
 
     Attributes
     ----------
-    keep_embeddings : whether embeddings of pictures are kept on disk, beside the user's models
+    embedding_bytes : of pictures' embeddings that are kept on disk, beside the user's models; 0: none
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.keep_embeddings = False
+        self.embedding_bytes = 0
         self._folder = folder
         self._last: tuple[ModelKey, Model] | None = None
         self._last_edges: tuple[ModelKey, EdgeModel] | None = None
@@ -85,8 +85,9 @@ class ModelLoader:
         from napari_iseg.weights.store import load_click_model
 
         model = load_click_model(key.name, device=key.device, precision=key.precision, store=self._store())
-        if self.keep_embeddings and "box" in model.card.prompts:
-            model.keep_embeddings(folder=self._store().home / "embeddings")
+        if self.embedding_bytes and "box" in model.card.prompts:
+            folder = self._store().home / "embeddings"
+            model.keep_embeddings(folder=folder, limit=self.embedding_bytes)
         self._last = (key, model)
         return model
 

@@ -19,6 +19,7 @@ class Preferences:
     cache_folder : where models are kept; None for the default of this user account
     autosave_folder : where clicks are recorded; None for the default of this user account
     keep_embeddings : whether what a model like SAM has seen of an image is kept on disk for the next time
+    embeddings_gb : space for that, in GB; what was not used for longest goes first
     background_modifier : the key that turns a click into a background click
     """
 
@@ -28,6 +29,7 @@ class Preferences:
     cache_folder: Path | None = None
     autosave_folder: Path | None = None
     keep_embeddings: bool = False
+    embeddings_gb: float = 2.0
     background_modifier: str = "Control"
 
     @property
@@ -36,6 +38,11 @@ class Preferences:
         if self.autosave_folder is not None:
             return self.autosave_folder
         return Path(platformdirs.user_data_dir("napari-iseg", appauthor=False)) / "sessions"
+
+    @property
+    def embedding_bytes(self) -> int:
+        """Bytes of embeddings on disk; 0 where none are kept."""
+        return int(self.embeddings_gb * 10**9) if self.keep_embeddings else 0
 
     @classmethod
     def read(cls) -> Preferences:
@@ -54,6 +61,7 @@ class Preferences:
             cache_folder=_folder(stored.files.cache_folder),
             autosave_folder=_folder(stored.files.autosave_folder),
             keep_embeddings=stored.files.keep_embeddings,
+            embeddings_gb=stored.files.embeddings_gb,
             background_modifier=stored.mouse.background_modifier,
         )
 
