@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -69,18 +70,30 @@ def disk(row: float, col: float, shape: tuple[int, int]) -> npt.NDArray[np.bool_
     return inside
 
 
-def same_image(content: bytes, supports: Sequence[tuple[bytes, Support, Float]]) -> Prediction | None:
-    """The answer for an image that is a support's own: fixed points are never overwritten.
+class Answered(Protocol):
+    """What `same_image` looks at in an embedding: its support, a digest of its image, and its own answer."""
 
-    Parameters
-    ----------
-    supports : (content, support, its probabilities (L + 1, H, W))
-    """
-    for own, support, probability in supports:
-        if own == content:
+    @property
+    def support(self) -> Support:
+        """The support."""
+
+    @property
+    def content(self) -> bytes:
+        """`content_of` its image."""
+
+    @property
+    def probability(self) -> npt.NDArray[np.float16]:
+        """(L + 1, H, W)."""
+
+
+def same_image(content: bytes, embeddings: Sequence[Answered]) -> Prediction | None:
+    """The answer for an image that is a support's own: fixed points are never overwritten."""
+    for own in embeddings:
+        if own.content == content:
+            probability = own.probability.astype(np.float32)
             presence = probability[1:].reshape(len(probability) - 1, -1).max(1)
-            trust = 1.0 if not (support.mask == UNKNOWN).any() else 0.9
-            return Prediction(probability.copy(), trust, presence)
+            trust = 1.0 if not (own.support.mask == UNKNOWN).any() else 0.9
+            return Prediction(probability, trust, presence)
     return None
 
 

@@ -9,6 +9,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
@@ -21,7 +22,6 @@ from napari_iseg.nn.ifsenet_match import (
     background_prototypes,
     foreground_prototypes,
     masked_mean,
-    nearest_similarity,
     to_cells,
 )
 
@@ -114,25 +114,27 @@ def _reliability(support: Support, own: Prediction | None) -> float:
 
 def prototype_scores(deep: Tensor, embeddings: Sequence[FreeEmbedding], count: int) -> Tensor:
     """(L, h, w): LSE of cosine / tau over foreground minus that over background; 0 where one lacks."""
-    maps = []
-    for row in range(count):
-        inside = torch.cat([e.foreground[row] for e in embeddings])
-        outside = torch.cat([e.background[row] for e in embeddings])
-        if not len(inside) or not len(outside):
-            maps.append(deep.new_zeros(deep.shape[-2:]))
-            continue
-        maps.append(_soft_nearest(deep, inside) - _soft_nearest(deep, outside))
-    return torch.stack(maps)
+    return prototype_rows(deep.flatten(1).T, embeddings, count).T.reshape(count, *deep.shape[-2:])
 
 
 def prototype_rows(rows: Tensor, embeddings: Sequence[FreeEmbedding], count: int) -> Tensor:
     """(N, L): the same for rows (N, C) of the deep level."""
-    return prototype_scores(rows.T[:, :, None], embeddings, count)[:, :, 0].T
+    unit = F.normalize(rows, dim=1)
+    columns = []
+    for row in range(count):
+        inside = torch.cat([e.foreground[row] for e in embeddings])
+        outside = torch.cat([e.background[row] for e in embeddings])
+        if len(inside) and len(outside):
+            columns.append(_soft_nearest(unit, inside) - _soft_nearest(unit, outside))
+        else:
+            columns.append(rows.new_zeros(len(rows)))
+    return torch.stack(columns, 1)
 
 
-def _soft_nearest(deep: Tensor, prototypes: Tensor) -> Tensor:
-    cosines = torch.stack([nearest_similarity(deep, p[None], p.new_zeros(1)) for p in prototypes])
-    return (cosines / _TEMPERATURE).logsumexp(0) - float(np.log(len(prototypes)))
+def _soft_nearest(unit: Tensor, prototypes: Tensor) -> Tensor:
+    """(N,): LSE of the cosines of unit rows (N, C) with prototypes (P, C), over tau, less log P."""
+    cosines = unit @ F.normalize(prototypes, dim=1).T
+    return (cosines / _TEMPERATURE).logsumexp(1) - float(np.log(len(prototypes)))
 
 
 def _known(

@@ -206,9 +206,7 @@ class LearnedModel:
         wanted: list[int],
         previous: Float | None,
     ) -> Prediction:
-        known = same_image(
-            features.content, [(e.content, e.support, e.probability.astype(np.float32)) for e in embeddings]
-        )
+        known = same_image(features.content, embeddings)
         if known is not None:
             return known
         encoded = self._half_to_device(features)

@@ -45,7 +45,7 @@ class TrainingFree:
     def __init__(self, encoder: PyramidEncoder) -> None:
         self.encoder = encoder
         self.divisor = encoder.divisor
-        self.identity = f"training-free:1:{encoder.identity}"
+        self.identity = f"training-free:2:{encoder.identity}"
         self._fits: OrderedDict[tuple[object, ...], Fitted] = OrderedDict()
 
     @torch.inference_mode()
@@ -98,10 +98,7 @@ class TrainingFree:
         priors: Sequence[Float | None] = previous or [None] * len(features)
         answers = []
         for feature, position, prior in zip(features, positions, priors, strict=True):
-            known = same_image(
-                feature.content,
-                [(e.content, e.support, e.probability.astype(np.float32)) for e in embeddings],
-            )
+            known = same_image(feature.content, embeddings)
             if known is None:
                 logits = self._logits(feature, position, embeddings, len(labels), prior)
                 known = _prediction(logits, present)
@@ -132,7 +129,9 @@ class TrainingFree:
 
     def _fitted(self, embeddings: Sequence[FreeEmbedding], count: int) -> Fitted:
         """The head for this set of supports, kept: neighbouring units have the same set."""
-        key = tuple(sorted((e.support.key, e.version, e.content, e.digest) for e in embeddings))
+        key = tuple(
+            sorted((e.support.key, e.version, e.content, e.digest, e.support.position) for e in embeddings)
+        )
         if key not in self._fits:
             self._fits[key] = fit(sorted(embeddings, key=lambda e: (e.support.key, e.version)), count)
             if len(self._fits) > _KEPT_FITS:
