@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_iseg.evaluation.protocol import evaluate
+    from napari_iseg.fewshot.areas import Areas
     from napari_iseg.fewshot.facade import FewShot
     from napari_iseg.fewshot.propagate import propagate
     from napari_iseg.images import PlaneSource
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Areas",
     "Box",
     "Click",
     "FewShot",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Areas": "fewshot.areas",
     "Box": "prompts",
     "Click": "prompts",
     "FewShot": "fewshot.facade",

@@ -32,6 +32,9 @@ def propagate(
     planes: Annotated[
         str | None, typer.Option(metavar="FROM:TO", help="Slices to do, 100:300 or 3,7,9; all without it.")
     ] = None,
+    region: Annotated[
+        Path | None, typer.Option(metavar="GEOJSON", help="Polygons to work in; what lies outside stays.")
+    ] = None,
     only: Annotated[str | None, typer.Option(metavar="L,L", help="Labels to look for.")] = None,
     tile: Annotated[int, typer.Option(min=8, help="Side of a window; smaller planes are one piece.")] = 512,
     halo: Annotated[int, typer.Option(min=0, help="Overlap to each side of a window.")] = 64,
@@ -39,6 +42,9 @@ def propagate(
     partial_labels: Annotated[
         bool, typer.Option("--partial", help="Unlabelled pixels of annotated slices are unknown.")
     ] = False,
+    complete: Annotated[
+        Path | None, typer.Option(metavar="GEOJSON", help="Polygons in which everything is annotated.")
+    ] = None,
     sequential: Annotated[
         bool, typer.Option("--sequential", help="Carry the answer from slice to slice, from both sides.")
     ] = False,
@@ -70,15 +76,19 @@ def propagate(
     Example: napari-iseg propagate stack.tif three_slices.tif rest.zarr --planes 100:300
     """
     from napari_iseg.cli.reading import open_image
+    from napari_iseg.fewshot.areas import Areas
     from napari_iseg.fewshot.components import separate_objects
     from napari_iseg.fewshot.propagate import propagate as run
 
     if resume and overwrite:
         raise InputError("Give --resume or --overwrite, not both.")
+    if partial_labels and complete is not None:
+        raise InputError("Give --partial or --complete, not both: outside of the polygons all is unknown.")
     target = out.with_name(f"{out.name.removesuffix('.zarr')}_objects.zarr")
     if objects is not None and target.exists() and not (resume or overwrite):
         raise InputError(f"{target} exists already; give --resume or --overwrite, or choose another name.")
     opened = open_image(volume)
+    wanted, done = (Areas.read(path, volume) if path is not None else None for path in (region, complete))
     known = _labels(labels, opened)
     with progress(f"segmenting {volume.name}", 100) as advance:
         try:
@@ -88,6 +98,7 @@ def propagate(
                 out,
                 model,
                 planes=_planes(planes),
+                region=wanted,
                 tile=tile,
                 halo=halo,
                 memory=memory,
@@ -98,7 +109,7 @@ def propagate(
                 translate=opened.translate,
                 units=opened.units,
                 only=whole_numbers(only, "--only", "1,2") if only is not None else None,
-                complete=not partial_labels,
+                complete=done or not partial_labels,
                 sequential=sequential,
                 probability=probability,
                 existing="resume" if resume else "overwrite" if overwrite else "ask",

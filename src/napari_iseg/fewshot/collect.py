@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.annotated import occupied, read_plane, support_windows
+from napari_iseg.fewshot.areas import Areas
 from napari_iseg.fewshot.base import UNKNOWN, Labels
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
 from napari_iseg.fewshot.support_store import SupportRef, SupportStore
@@ -28,7 +29,7 @@ def collect(
     planes: Sequence[Plane] | None = None,
     clicks: Clicks | None = None,
     accepted: Iterable[Plane] = (),
-    complete: bool = True,
+    complete: bool | Areas = True,
     on_grid: bool = False,
 ) -> list[SupportRef]:
     """Keep every annotated plane or tile in ``store``.
@@ -38,8 +39,9 @@ def collect(
     source, labels : the image and an array of ``frame.shape`` (or None with clicks only)
     planes : where to look for labels; None: everywhere
     clicks : per plane (label, click) in pixels of the plane
-    accepted : planes that the user called right
-    complete : whether an unlabelled pixel of an annotated plane or tile is background; else it is unknown
+    accepted : planes that the user called right, also those without any label
+    complete : whether an unlabelled pixel of an annotated plane or tile is background; else it is unknown.
+        Polygons: it is background inside them
     on_grid : take the grid's own windows on annotated planes (for methods that copy masks)
 
     Raises
@@ -59,34 +61,46 @@ def collect(
         painted.add(plane)
         known = found.setdefault(plane, [])
         known.extend(place for place in places if place not in known)
+    right = set(accepted) if labels is not None else set()
+    for plane in right:
+        painted.add(plane)
+        found[plane] = [grid.window(*tile) for tile in grid.tiles()]
     for plane, given in (clicks or {}).items():
         known = found.setdefault(plane, [])
         for _, click in given:
             if not any(window.contains(click.row, click.col) for window in known):
                 known.append(_click_window(grid, click))
-    right = set(accepted)
     refs = []
     for plane in sorted(found):
         own = (clicks or {}).get(plane, ())
         for window in found[plane]:
             inside = [(label, click) for label, click in own if window.contains(click.row, click.col)]
-            sure = plane in right or (complete and plane in painted)
+            sure: bool | Areas = plane in right or (plane in painted and complete)
             mask = _mask(labels, frame, plane, window, sure)
             origin = "accepted" if plane in right else "painted" if plane in painted else "clicked"
             refs.append(
                 store.add(
-                    source, plane, window, frame.position(plane), mask, inside, accepted=sure, origin=origin
+                    source,
+                    plane,
+                    window,
+                    frame.position(plane),
+                    mask,
+                    inside,
+                    accepted=bool((mask >= 0).all()),
+                    origin=origin,
                 )
             )
     _check(refs, clicks)
     return refs
 
 
-def _mask(labels: Any | None, frame: Frame, plane: Plane, window: Window, complete: bool) -> Labels:
+def _mask(labels: Any | None, frame: Frame, plane: Plane, window: Window, complete: bool | Areas) -> Labels:
     if labels is None:
         return np.full(window.shape, UNKNOWN, np.int32)
     mask = read_plane(labels, frame, plane, window)
-    if not complete:
+    if isinstance(complete, Areas):
+        mask[(mask == 0) & ~complete.mask(window)] = UNKNOWN
+    elif not complete:
         mask[mask == 0] = UNKNOWN  # nobody has said that the unlabelled pixels are background
     return mask
 

@@ -66,6 +66,7 @@ class Output:
         window: Window,
         values: npt.NDArray[np.uint32],
         probability: npt.NDArray[np.float32] | None = None,
+        inside: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         """Write a block and sync it to the disk.
 
@@ -73,6 +74,7 @@ class Output:
         ----------
         values : (rows, cols) uint32 of ``window``
         probability : (L, rows, cols), where the output keeps it
+        inside : (rows, cols), the pixels that are written, others stay as they are; None: all
 
         Raises
         ------
@@ -81,6 +83,8 @@ class Output:
         """
         at = self.frame.index(plane, window)
         starts = [part if isinstance(part, int) else part.start for part in at]
+        if inside is not None:
+            values = np.where(inside, values, np.asarray(self._levels[0][at]))
         whole = np.expand_dims(values, self.frame.leading)
         touched: list[tuple[int, list[int], tuple[int, ...]]] = []
         try:
@@ -91,7 +95,11 @@ class Output:
                     array[place] = part
                     touched.append((level, low, part.shape))
             if self._probability is not None and probability is not None:
-                self._probability[(slice(None), *at)] = probability.astype(np.float16)
+                cells: tuple[Any, ...] = (slice(None), *at)
+                kept = (
+                    probability if inside is None else np.where(inside, probability, self._probability[cells])
+                )
+                self._probability[cells] = kept.astype(np.float16)
             for level, low, shape in touched:
                 self._sync(level, low, shape)
         except OSError as error:

@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_iseg.errors import InputError
+from napari_iseg.fewshot.areas import Areas, meets
 from napari_iseg.fewshot.chains import chained
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
 from napari_iseg.fewshot.jobs import Job, Unit
@@ -44,7 +47,7 @@ class Plan:
 
     Attributes
     ----------
-    frame, grid, rules, supports : as given, supports by key
+    frame, grid, rules, region, supports : as given, supports by key
     jobs : by name, parents before children, else nearest to a support first
     blocks : the units whose cores are written: those of ``planes`` that touch ``region``
     """
@@ -56,14 +59,14 @@ class Plan:
         rules: Rules,
         supports: Sequence[SupportRef],
         planes: Iterable[Plane],
-        region: Window | None = None,
+        region: Window | Areas | None = None,
     ) -> None:
-        self.frame, self.grid, self.rules = frame, grid, rules
+        self.frame, self.grid, self.rules, self.region = frame, grid, rules, region
         self.supports: dict[str, SupportRef] = {ref.key: ref for ref in supports}
         self._refs = list(supports)
         self._centres = np.array([frame.centre(ref.plane, ref.window) for ref in supports])
         asked = sorted(set(planes))
-        tiles = [tile for tile in grid.tiles() if region is None or _meet(grid.core(*tile), region)]
+        tiles = [tile for tile in grid.tiles() if meets(region, grid.core(*tile))]
         self.blocks: tuple[Unit, ...] = tuple(Unit(p, *tile) for p in asked for tile in tiles)
         self.jobs: dict[str, Job] = {}
         if rules.mode == "sequential":
@@ -83,13 +86,21 @@ class Plan:
     def overrides(self, unit: Unit) -> list[SupportRef]:
         """Supports that know pixels of a unit's core; they are never overwritten."""
         core = self.grid.core(unit.row, unit.col)
-        return [ref for ref in self._refs if ref.plane == unit.plane and _meet(ref.window, core)]
+        return [ref for ref in self._refs if ref.plane == unit.plane and meets(ref.window, core)]
+
+    def inside(self, unit: Unit) -> npt.NDArray[np.bool_] | None:
+        """Which pixels of a unit's core are written: those in the polygons of the region; None: all."""
+        if not isinstance(self.region, Areas):
+            return None
+        mask = self.region.mask(self.grid.core(unit.row, unit.col))
+        return None if mask.all() else mask
 
     def block_digest(self, unit: Unit) -> str:
         """Of everything that a block of the output depends on."""
         return _digest(
             [job.digest for job in self.finals(unit)],
             [(ref.key, ref.version) for ref in self.overrides(unit)],
+            *([] if self.inside(unit) is None else [cast("Areas", self.region).digest]),
         )
 
     def _add(self, unit: Unit, stage: str, parents: tuple[str, ...], weights: tuple[float, ...]) -> None:
@@ -180,11 +191,6 @@ def children(jobs: Mapping[str, Job]) -> dict[str, list[str]]:
 def _alike(one: Job, other: Job) -> bool:
     free = not (one.parents or other.parents or one.fixed or other.fixed)
     return free and one.supports == other.supports and one.window.shape == other.window.shape
-
-
-def _meet(one: Window, other: Window) -> bool:
-    common = one.intersect(other)
-    return bool(common.height and common.width)
 
 
 def _digest(*parts: object) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from napari_iseg.errors import InputError, IsegError, SaveError
+from napari_iseg.fewshot.areas import Areas
 from napari_iseg.fewshot.base import UnitPredictor
 from napari_iseg.fewshot.collect import Clicks, collect
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
@@ -43,7 +44,7 @@ class Request:
     identity: str
     on_grid: bool = False
     planes: Sequence[Plane] | None = None
-    region: Window | None = None
+    region: Window | Areas | None = None
     tile: int = 512
     halo: int = 64
     memory: str | int = "2 GB"
@@ -51,7 +52,7 @@ class Request:
     support_planes: Sequence[Plane] | None = None
     accepted: Iterable[Plane] = ()
     wanted: Sequence[int] | None = None
-    complete: bool = True
+    complete: bool | Areas = True
     sequential: bool = False
     probability: bool = False
     existing: str = "ask"
@@ -114,6 +115,8 @@ def prepare(request: Request) -> Prepared:
         mode = "sequential" if request.sequential else "independent"
         rules = Rules(request.identity, image_digest(source), labels, mode, request.on_grid)
         plan = Plan(frame, grid, rules, refs, planes, request.region)
+        if not plan.blocks:
+            raise InputError("The region lies beside the image, so there is nothing to do; move it onto it.")
         if all(plan.jobs[unit.name].fixed for unit in plan.blocks):
             raise InputError(
                 "Every slice or tile asked for is annotated already, so there is nothing to predict; choose "

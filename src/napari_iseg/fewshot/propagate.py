@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_iseg.errors import IncompleteError, InputError
+from napari_iseg.fewshot.areas import Areas
 from napari_iseg.fewshot.base import FewShotModel, UnitPredictor
 from napari_iseg.fewshot.control import Control
 from napari_iseg.fewshot.executors import Executor, Local
@@ -65,7 +66,7 @@ def propagate(
     scheduler: str | None = None,
     *,
     axis: int | str | None = None,
-    region: Window | None = None,
+    region: Window | Areas | None = None,
     scale: Sequence[float] | None = None,
     axes: Sequence[str] | None = None,
     translate: Sequence[float] | None = None,
@@ -73,7 +74,7 @@ def propagate(
     clicks: Mapping[int | Plane, Sequence[tuple[int, Click]]] | None = None,
     supports: Sequence[int] | Sequence[Plane] | None = None,
     only: Sequence[int] | None = None,
-    complete: bool = True,
+    complete: bool | Areas = True,
     sequential: bool = False,
     probability: bool = False,
     existing: str = "ask",
@@ -111,13 +112,15 @@ def propagate(
     memory : budget of one worker, as "2 GB" or bytes
     scheduler : address of a Dask scheduler, whose workers then do the same
     axis : slicing axis, index or name; None: the third from last
-    region : only the tiles that touch this window of the planes
+    region : only the tiles that touch this window of the planes; of polygons, only the pixels inside, and
+        what the output holds outside stays
     scale, axes, translate, units : of the labels, one entry per axis; None: those of a LabelStore, else 1 ...
         Distances between slices are measured with ``scale``.
     clicks : per plane (index along the slicing axis, or plane index; () in a scene) pairs (label, click)
     supports : planes to look for labels in; None: everywhere
     only : labels to look for; None: all
-    complete : whether unlabelled pixels of annotated slices and tiles are background; else unknown
+    complete : whether unlabelled pixels of annotated slices and tiles are background; else unknown. Polygons:
+        background inside them, unknown outside
     sequential : carry the answer from slice to slice, from both sides, until it is no longer trusted
     probability : keep the probabilities too, as ``out/probability`` (label, ..., rows, cols) float16
     existing : "ask" refuses an output that exists, "resume" goes on with it, "overwrite" replaces it

@@ -185,9 +185,9 @@ class Runner:
             mask = self._record.supports.read(ref, None).mask
             common = ref.window.intersect(core)
             known = mask[part_of(common, ref.window)]
-            inside = values[part_of(common, core)]
-            inside[known >= 0] = known[known >= 0]
-        self._output.write(unit.plane, core, values, probability[1:])
+            part = values[part_of(common, core)]
+            part[known >= 0] = known[known >= 0]
+        self._output.write(unit.plane, core, values, probability[1:], self._plan.inside(unit))
         self._record.written(unit.name, self._todo.digest(unit))
         own = self._plan.jobs[unit.name]
         result = self._record.result(own)

@@ -1,0 +1,156 @@
+"""Polygons of interest in a plane: where a run works, or where its annotation is complete."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_iseg.errors import InputError
+from napari_iseg.prompts import Window
+
+Ring = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Areas:
+    """Polygons in pixels of a plane, the same on every plane.
+
+    Attributes
+    ----------
+    polygons : each an outer ring and its holes; a ring is at least three (row, col) corners, pixel centres at
+        integers. A pixel belongs to an area if its centre lies inside.
+    """
+
+    polygons: tuple[tuple[Ring, ...], ...]
+
+    @classmethod
+    def of(cls, polygons: Iterable[Any]) -> Areas:
+        """From polygons without holes, each (N, 2) corners (row, col).
+
+        Raises
+        ------
+        InputError
+            For a polygon with fewer than three corners, or none at all.
+        """
+        return cls(tuple((_ring(corners),) for corners in polygons))._checked()
+
+    @classmethod
+    def read(cls, path: str | Path, like: str | Path | None = None) -> Areas:
+        """The polygons of a GeoJSON file.
+
+        Parameters
+        ----------
+        path : a Polygon, MultiPolygon, Feature or FeatureCollection. Its coordinates are longitude and
+            latitude unless the file names another CRS, as QGIS does on export.
+        like : the image. When it is a GeoTIFF the polygons are brought to its CRS and pixels; otherwise, and
+            without it, they are (x, y) in pixels, from the corner of the first pixel.
+
+        Raises
+        ------
+        InputError
+            When the file cannot be read, holds no polygon, or its CRS cannot be brought to the image's.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            shapes = list(_geometries(content))
+        except OSError as error:
+            raise InputError(f"{path} could not be read ({error.strerror or error}).") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is no GeoJSON file of polygons; export one from your GIS.") from error
+        if not shapes:
+            raise InputError(f"{path} holds no polygon; draw at least one.")
+        from napari_iseg.labels.georeference import to_pixels
+
+        named = content.get("crs", {}).get("properties", {}).get("name")
+        found = to_pixels(shapes, named, Path(like) if like is not None else None)
+        return cls(tuple(tuple(_ring(ring) for ring in rings) for rings in found))._checked()
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal polygons."""
+        return blake2b(json.dumps(self.polygons).encode(), digest_size=8).hexdigest()
+
+    def mask(self, window: Window) -> npt.NDArray[np.bool_]:
+        """Which pixels of a window lie inside, (rows, cols) bool."""
+        inside = np.zeros(window.shape, bool)
+        for rings in self.polygons:
+            top, left, bottom, right = _bounds(rings[0])
+            if top < window.bottom and bottom >= window.top and left < window.right and right >= window.left:
+                inside |= _even_odd(rings, window)
+        return inside
+
+    def touches(self, window: Window) -> bool:
+        """Whether any pixel of a window lies inside."""
+        return bool(self.mask(window).any())
+
+    def _checked(self) -> Areas:
+        if not self.polygons:
+            raise InputError("There is no polygon; draw at least one.")
+        for rings in self.polygons:
+            if any(len(ring) < 3 or not np.isfinite(ring).all() for ring in rings):
+                raise InputError("A polygon needs at least three corners with finite coordinates.")
+        return self
+
+
+def meets(region: Window | Areas | None, window: Window) -> bool:
+    """Whether a window has a pixel of a region; None is everywhere."""
+    if region is None:
+        return True
+    if isinstance(region, Areas):
+        return region.touches(window)
+    common = region.intersect(window)
+    return bool(common.height and common.width)
+
+
+def _ring(corners: Any) -> Ring:
+    try:
+        return tuple((float(row), float(col)) for row, col in corners)
+    except (TypeError, ValueError) as error:
+        raise InputError("A polygon is a list of (row, col) corners.") from error
+
+
+def _bounds(ring: Ring) -> tuple[float, float, float, float]:
+    rows, cols = zip(*ring, strict=True)
+    return min(rows), min(cols), max(rows), max(cols)
+
+
+def _even_odd(rings: Sequence[Ring], window: Window) -> npt.NDArray[np.bool_]:
+    """Scan lines: a pixel is inside if an odd number of edges of all rings cross its row left of it."""
+    crossed = np.zeros((window.height, window.width + 1), np.int32)
+    for ring in rings:
+        for (row0, col0), (row1, col1) in zip(ring, (*ring[1:], ring[0]), strict=True):
+            low, high = sorted((row0, row1))
+            first = max(int(np.ceil(low)), window.top)
+            rows = np.arange(first, min(int(np.ceil(high)), window.bottom))
+            if not len(rows):
+                continue
+            cols = col0 + (rows - row0) * (col1 - col0) / (row1 - row0)
+            at = np.clip(np.ceil(cols) - window.left, 0, window.width).astype(int)
+            np.add.at(crossed, (rows - window.top, at), 1)
+    return np.asarray(np.cumsum(crossed[:, :-1], axis=1) % 2 == 1)
+
+
+def _geometries(content: Any) -> Iterable[dict[str, Any]]:
+    """The Polygon geometries of GeoJSON content."""
+    kind = content["type"]
+    if kind == "FeatureCollection":
+        for feature in content["features"]:
+            yield from _geometries(feature)
+    elif kind == "Feature":
+        if content["geometry"] is not None:
+            yield from _geometries(content["geometry"])
+    elif kind == "GeometryCollection":
+        for part in content["geometries"]:
+            yield from _geometries(part)
+    elif kind == "MultiPolygon":
+        for rings in content["coordinates"]:
+            yield {"type": "Polygon", "coordinates": rings}
+    elif kind == "Polygon":
+        yield {"type": "Polygon", "coordinates": content["coordinates"]}
