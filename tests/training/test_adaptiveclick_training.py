@@ -19,6 +19,7 @@ from napari_iseg.training.bank import Bank, picture
 from napari_iseg.training.fit import Trainer
 from napari_iseg.training.recipe import LossRecipe, OptimRecipe, Recipe, read_recipe
 from napari_iseg.training.synthetic import random_scene
+from napari_iseg.training.task import Step
 
 STARTER = {"trunk": "conv", "widths": [16, 16, 16, 32], "depths": [1, 1, 1, 1], "sweeps": 2}
 STARTER |= {"decoder_dim": 32, "feedforward_dim": 32, "encoder_layers": 1, "decoder_layers": 2, "queries": 4}
@@ -61,8 +62,9 @@ def disk_batch(side: int = 32, batch: int = 2) -> dict[str, torch.Tensor]:
 
 def objective(net, recipe: LossRecipe, batch=None, forwards: int = 1):
     draw = np.random.default_rng(0)
-    task = AdaptiveClickTask()
-    return task.objective(net, batch or disk_batch(), recipe, forwards, 0, lambda n: int(draw.integers(n)))
+    whole = Recipe("disks", loss=recipe)
+    step = Step(net, batch or disk_batch(), whole, draw, lambda n: int(draw.integers(n)))
+    return AdaptiveClickTask().objective(step, forwards, 0)
 
 
 def test_each_query_gets_the_target_that_it_shows() -> None:

@@ -18,7 +18,7 @@ from napari_iseg.training.export import export
 from napari_iseg.training.fit import Trainer
 from napari_iseg.training.recipe import DataRecipe, LossRecipe, OptimRecipe, Recipe, ValidationRecipe
 from napari_iseg.training.synthetic import random_scene
-from napari_iseg.training.task import task_for
+from napari_iseg.training.task import Step, task_for
 
 NARROW = {"in_channels": 5, "width": 0.0625}
 RECIPE = Recipe(
@@ -184,15 +184,15 @@ def test_guides_that_are_missing_or_do_not_fit_are_refused(bank, tmp_path):
     batch, rng = batch_of(bank), np.random.default_rng(0)
     net = backends.build("is5net", NARROW)
     with pytest.raises(InputError, match="names no GT encoder"):
-        EdgeTask().loss(net, batch, replace(RECIPE, loss=LossRecipe()), rng, int)
+        EdgeTask().loss(Step(net, batch, replace(RECIPE, loss=LossRecipe()), rng, int))
     wide = backends.build("is5net-gt-encoder", {"width": 0.125})
     recipe = replace(RECIPE, name="wide", backend="is5net-gt-encoder", variant={"width": 0.125})
     export(recipe, wide.state_dict(), tmp_path / "wide", {})
     loss = LossRecipe(guide=str(tmp_path / "wide"))
     with pytest.raises(InputError, match="other feature sizes"):
-        EdgeTask().loss(net, batch, replace(RECIPE, loss=loss), rng, int)
+        EdgeTask().loss(Step(net, batch, replace(RECIPE, loss=loss), rng, int))
     with pytest.raises(InputError, match="unknown term 'focal'"):
-        EdgeTask().loss(net, batch, replace(RECIPE, loss=LossRecipe(terms={"focal": 1.0})), rng, int)
+        EdgeTask().loss(Step(net, batch, replace(RECIPE, loss=LossRecipe(terms={"focal": 1.0})), rng, int))
 
 
 def test_a_three_channel_start_is_widened(tmp_path):
@@ -213,7 +213,7 @@ def test_a_three_channel_start_is_widened(tmp_path):
 )
 def test_bad_sample_options_are_refused(bank, options, words):
     with pytest.raises(InputError, match=words):
-        EdgeTask().samples(replace(RECIPE, samples=options), bank, 4, 4)
+        EdgeTask().samples(replace(RECIPE, samples=options), bank, 4)
 
 
 def test_a_whole_run_from_data_to_a_model_that_refines(tmp_path):

@@ -21,6 +21,7 @@ from napari_iseg.training.fit import Trainer
 from napari_iseg.training.log import Progress
 from napari_iseg.training.recipe import LossRecipe, OptimRecipe, Recipe, SceneRecipe, read_recipe
 from napari_iseg.training.synthetic_series import scene_series
+from napari_iseg.training.task import Step
 
 TINY = {
     "encoder": "conv",
@@ -152,13 +153,13 @@ def test_a_few_steps_lower_the_loss(volume_bank: EpisodeBank) -> None:
     torch.manual_seed(0)
     task, recipe = FewShotTask(), tiny_recipe()
     net = task.build(recipe).train()
-    samples = task.samples(recipe, volume_bank, 100, 100)
+    samples = task.samples(recipe, volume_bank, 100)
     batch = default_collate([samples[i] for i in range(4)])
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3)
     losses = []
     for step in range(16):
         rng = np.random.default_rng(step)
-        made = task.loss(net, batch, recipe, rng, lambda n, rng=rng: int(rng.integers(n)))
+        made = task.loss(Step(net, batch, recipe, rng, lambda n, rng=rng: int(rng.integers(n))))
         assert set(made.terms) == set(WEIGHTS)
         optimizer.zero_grad()
         made.total.backward()
@@ -170,10 +171,10 @@ def test_a_few_steps_lower_the_loss(volume_bank: EpisodeBank) -> None:
 def test_every_parameter_learns(volume_bank: EpisodeBank) -> None:
     task, recipe = FewShotTask(), tiny_recipe()
     net = task.build(recipe).train()
-    samples = task.samples(recipe, volume_bank, 100, 100)
+    samples = task.samples(recipe, volume_bank, 100)
     batch = default_collate([samples[i] for i in range(60, 64)])
     rng = np.random.default_rng(0)
-    task.loss(net, batch, recipe, rng, lambda n: 0).total.backward()
+    task.loss(Step(net, batch, recipe, rng, lambda n: 0)).total.backward()
     still = [name for name, p in net.named_parameters() if p.grad is None]
     assert still == []
 
@@ -184,8 +185,8 @@ def test_a_term_is_switched_off_by_its_weight(volume_bank: EpisodeBank) -> None:
         loss=LossRecipe(free_share=0, terms={name: 0.0 for name in WEIGHTS if name != "aux"})
     )
     net = task.build(recipe)
-    samples = task.samples(recipe, volume_bank, 100, 100)
-    made = task.loss(net, default_collate([samples[0]]), recipe, np.random.default_rng(0), lambda n: 0)
+    samples = task.samples(recipe, volume_bank, 100)
+    made = task.loss(Step(net, default_collate([samples[0]]), recipe, np.random.default_rng(0), lambda n: 0))
     assert float(made.total.detach()) == pytest.approx(made.terms["aux"])
 
 

@@ -27,7 +27,7 @@ from napari_iseg.training.sam_task import (
     shaken_boxes,
 )
 from napari_iseg.training.synthetic import random_scene
-from napari_iseg.training.task import task_for
+from napari_iseg.training.task import Step, task_for
 
 TINY = {
     "embed_dim": 32,
@@ -101,13 +101,13 @@ def test_a_few_steps_on_one_batch_lower_the_loss(bank: Bank, recipe: Recipe) -> 
     assert isinstance(task, SamTask)
     torch.manual_seed(0)
     net = task.build(recipe)
-    samples = task.samples(recipe, bank, 4, 4)
+    samples = task.samples(recipe, bank, 4)
     batch = {key: torch.stack([samples[i][key] for i in range(4)]) for key in samples[0]}
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
     losses = []
     for step in range(40):
         rng, drawn = np.random.default_rng(step % 4), np.random.default_rng(step % 4)
-        terms = task.loss(net, batch, recipe, rng, lambda n, drawn=drawn: int(drawn.integers(n)))
+        terms = task.loss(Step(net, batch, recipe, rng, lambda n, drawn=drawn: int(drawn.integers(n))))
         optimizer.zero_grad()
         terms.total.backward()
         optimizer.step()
@@ -175,7 +175,7 @@ def test_an_object_that_augmentation_hid_is_no_trouble(recipe: Recipe) -> None:
     net = SamTask().build(recipe)
     batch = batch_of(np.zeros((32, 32)))
     for seed in range(6):
-        terms = SamTask().loss(net, batch, recipe, np.random.default_rng(seed), lambda n: 0)
+        terms = SamTask().loss(Step(net, batch, recipe, np.random.default_rng(seed), lambda n: 0))
         assert torch.isfinite(terms.total)
 
 
@@ -195,7 +195,7 @@ def test_validation_scores_clicks_and_boxes(recipe: Recipe, tmp_path: Path) -> N
 def test_terms_that_do_not_exist_are_refused(bank: Bank, recipe: Recipe) -> None:
     wrong = Recipe("x", backend="sam", variant=TINY, loss=LossRecipe(terms={"edge": 1.0}))
     with pytest.raises(InputError, match="unknown term 'edge'"):
-        SamTask().loss(None, {}, wrong, np.random.default_rng(0), lambda n: 0)
+        SamTask().loss(Step(None, {}, wrong, np.random.default_rng(0), lambda n: 0))
 
 
 RECIPE = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ from napari_iseg.training.iteration import expected_iou, free_clicks, soft_dice
 from napari_iseg.training.iterative import icl_objective
 from napari_iseg.training.losses import normalised_focal_loss
 from napari_iseg.training.recipe import LossRecipe
-from napari_iseg.training.task import Draw, Terms
+from napari_iseg.training.task import Step, Terms
 
 # As published: 0.4, 0.3 and 0.3 of the losses weighted by 5, 5 and 2.
 WEIGHTS: Final[Mapping[str, float]] = MappingProxyType({"adaptive_focal": 2.0, "dice": 1.5, "class": 0.6})
@@ -89,10 +89,9 @@ class AdaptiveClickTask(ClickTask):
     gradient; a recipe with ``icl = true`` weighs several as CFR-ICL does.
     """
 
-    def objective(
-        self, net: Any, batch: dict[str, Tensor], recipe: LossRecipe, forwards: int, free: int, draw: Draw
-    ) -> Terms:
+    def objective(self, step: Step, forwards: int, free: int) -> Terms:
         """The loss of a batch with ``forwards`` forwards, after ``free`` ones without gradient."""
+        net, batch, recipe, draw = step.net, step.batch, step.recipe.loss, step.draw
         weights = recipe.weights({**WEIGHTS, "answer": 0.0, "quality": recipe.quality})
         counted = forwards if recipe.icl else 1
         previous, clicks = free_clicks(net, batch, free + forwards - counted, draw)

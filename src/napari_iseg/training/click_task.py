@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
 from torch import Tensor
-from torch.utils.data import Dataset as TorchDataset
 
 from napari_iseg import backends
 from napari_iseg.backends.base import ClickNet
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.datasets import Dataset
 from napari_iseg.training.bank import Bank
+from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.iteration import icl_loss
 from napari_iseg.training.published import PublishedSamples, Rule
-from napari_iseg.training.recipe import LossRecipe, Recipe
+from napari_iseg.training.recipe import Recipe
 from napari_iseg.training.samples import SampleOptions, Samples
-from napari_iseg.training.task import Draw, Task, Terms, Validate
+from napari_iseg.training.task import Step, Task, Terms, Validate
 from napari_iseg.training.validation import NocValidator
 
 
@@ -32,9 +30,7 @@ class ClickTask(Task):
             _start(net, recipe.start, recipe.backend)
         return net
 
-    def samples(
-        self, recipe: Recipe, bank: Bank, total: int, late_from: int
-    ) -> TorchDataset[dict[str, Tensor]]:
+    def samples(self, recipe: Recipe, bank: Bank, total: int) -> IndexedSamples[Bank]:
         """Samples as ``recipe.sampling`` says.
 
         Raises
@@ -42,6 +38,7 @@ class ClickTask(Task):
         InputError
             For an unknown sampling, or options that it does not have.
         """
+        late_from = recipe.optim.falls_from * total // recipe.optim.steps
         try:
             if recipe.sampling in ("cocolvis", "sbd"):
                 rule: Rule = "sbd" if recipe.sampling == "sbd" else "cocolvis"
@@ -54,29 +51,17 @@ class ClickTask(Task):
             ) from None
         raise InputError(f"Unknown sampling {recipe.sampling!r}; use 'windows', 'cocolvis' or 'sbd'.")
 
-    def loss(
-        self,
-        net: Any,
-        batch: dict[str, Tensor],
-        recipe: Recipe,
-        forwards_rng: np.random.Generator,
-        draw: Draw,
-    ) -> Terms:
+    def loss(self, step: Step) -> Terms:
         """Draws how many forwards count and how many clicks are made before, then asks `objective`."""
-        loss = recipe.loss
-        forwards = int(forwards_rng.integers(1, loss.max_forwards + 1))
-        free = (
-            int(forwards_rng.integers(1, loss.free_forwards + 1))
-            if forwards_rng.random() < loss.free_share
-            else 0
-        )
-        return self.objective(net, batch, loss, forwards, free, draw)
+        recipe, shared = step.recipe.loss, step.shared
+        forwards, free = int(shared.integers(1, recipe.max_forwards + 1)), 0
+        if shared.random() < recipe.free_share:
+            free = int(shared.integers(1, recipe.free_forwards + 1))
+        return self.objective(step, forwards, free)
 
-    def objective(
-        self, net: Any, batch: dict[str, Tensor], recipe: LossRecipe, forwards: int, free: int, draw: Draw
-    ) -> Terms:
+    def objective(self, step: Step, forwards: int, free: int) -> Terms:
         """The loss of a batch with ``forwards`` forwards that count after ``free`` that do not."""
-        return icl_loss(net, batch, forwards, recipe, draw, free)
+        return icl_loss(step.net, step.batch, forwards, step.recipe.loss, step.draw, free)
 
     def validator(self, recipe: Recipe, sets: Sequence[Dataset]) -> Validate:
         """NoC by the click protocol."""

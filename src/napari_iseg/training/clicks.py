@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 BoolMask = npt.NDArray[np.bool_]
-Draw = Callable[[int], int]
+Draw = Callable[[int], int]  # draw(n) gives a whole number in 0..n-1
 _SQUARE = np.ones((3, 3), np.uint8)
 
 

@@ -1,7 +1,4 @@
-"""Training samples of IS5Net: a window with one object, its truth, a coarse mask and a box.
-
-Sample ``i`` follows from (seed, i) alone, so a resumed run sees what a run that was never stopped sees.
-"""
+"""Training samples of IS5Net: a window with one object, its truth, a coarse mask and a box."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from napari_iseg.backends.edge_input import box_of_mask
 from napari_iseg.errors import InputError
@@ -20,6 +16,7 @@ from napari_iseg.evaluation.dis_metrics import mask_iou
 from napari_iseg.training.bank import Bank, Picture, draw_cut
 from napari_iseg.training.enrichment import enriched
 from napari_iseg.training.first_stage import FirstStage
+from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.photometric import vary
 from napari_iseg.training.recipe import Recipe
 
@@ -68,26 +65,20 @@ def sample_options(recipe: Recipe) -> EdgeSampleOptions:
     return options
 
 
-class EdgeSamples(Dataset[dict[str, Tensor]]):
+class EdgeSamples(IndexedSamples[Bank]):
     """An endless set of samples, by index.
 
     Each item holds ``image`` (3, S, S), ``mask``, ``box`` and ``truth`` (1, S, S), float32 in [0, 1].
     """
 
     def __init__(self, bank: Bank, options: EdgeSampleOptions, seed: int, length: int) -> None:
-        self.bank = bank
+        super().__init__(bank, seed, length)
         self.options = options
-        self.seed = seed
-        self.length = length
         self.first = FirstStage(options.first_stage) if options.first_stage else None
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        if index >= self.length:
-            raise IndexError(index)
-        rng = np.random.default_rng((self.seed, index))
+    def draw(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """See the class."""
+        del index
         for _ in range(_TRIES):
             made = draw_sample(self.bank.draw(rng), self.options, rng, self.first)
             if made is not None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Final, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset as TorchDataset
 
 from napari_iseg import backends
 from napari_iseg.backends.is5net import EdgeNet, TruthNet, widened
@@ -27,7 +25,7 @@ from napari_iseg.training.edge_losses import (
 from napari_iseg.training.edge_samples import EdgeSamples, sample_options
 from napari_iseg.training.edge_validation import EdgeValidator, TruthValidator
 from napari_iseg.training.recipe import Recipe
-from napari_iseg.training.task import Draw, Task, Terms, Validate
+from napari_iseg.training.task import Step, Task, Terms, Validate
 
 TRUTH_WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
     {"bce": BCE_WEIGHT, "iou": IOU_WEIGHT, "orthogonality": ORTHOGONALITY_WEIGHT}
@@ -45,26 +43,15 @@ class TruthTask(Task):
             _start(net, recipe.start)
         return net
 
-    def samples(
-        self, recipe: Recipe, bank: Bank, total: int, late_from: int
-    ) -> TorchDataset[dict[str, Tensor]]:
+    def samples(self, recipe: Recipe, bank: Bank, total: int) -> EdgeSamples:
         """Those of `EdgeSamples`."""
-        del late_from
         return EdgeSamples(bank, sample_options(recipe), recipe.seed, total)
 
-    def loss(
-        self,
-        net: Any,
-        batch: dict[str, Tensor],
-        recipe: Recipe,
-        forwards_rng: np.random.Generator,
-        draw: Draw,
-    ) -> Terms:
+    def loss(self, step: Step) -> Terms:
         """The side maps' losses on the encoder's own input, and orthogonality."""
-        del forwards_rng, draw
-        weights = recipe.loss.weights(TRUTH_WEIGHTS)
-        logits, _ = net.sides(batch["truth"])
-        return _weighed(weights, _common(net, logits, batch["truth"], weights))
+        weights, truth = step.recipe.loss.weights(TRUTH_WEIGHTS), step.batch["truth"]
+        logits, _ = step.net.sides(truth)
+        return _weighed(weights, _common(step.net, logits, truth, weights))
 
     def validator(self, recipe: Recipe, sets: Sequence[Dataset]) -> Validate:
         """One minus the largest F-measure on held-out masks; published training stops at 0.01."""
@@ -77,14 +64,7 @@ class EdgeTask(TruthTask):
     def __init__(self) -> None:
         self._guide: TruthNet | None = None
 
-    def loss(
-        self,
-        net: Any,
-        batch: dict[str, Tensor],
-        recipe: Recipe,
-        forwards_rng: np.random.Generator,
-        draw: Draw,
-    ) -> Terms:
+    def loss(self, step: Step) -> Terms:
         """The side maps' losses, the distance to the guide's features, and orthogonality.
 
         Raises
@@ -92,7 +72,7 @@ class EdgeTask(TruthTask):
         InputError
             When the feature term is on and the recipe names no guide, or one that does not fit.
         """
-        del forwards_rng, draw
+        net, batch, recipe = step.net, step.batch, step.recipe
         weights = recipe.loss.weights(EDGE_WEIGHTS)
         logits, features = net.all_sides(batch["image"], batch["mask"], batch["box"])
         terms = _common(net, logits, batch["truth"], weights)

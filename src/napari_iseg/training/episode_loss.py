@@ -7,7 +7,7 @@ presence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +20,7 @@ from napari_iseg.nn.ifsenet import Encoded, support_log_weights
 from napari_iseg.nn.ifsenet_match import cosine_logits, masked_mean, to_cells
 from napari_iseg.nn.ifsenet_query import Condition
 from napari_iseg.nn.ifsenet_support import honest
-from napari_iseg.training.clicks import iterative_clicks
+from napari_iseg.training.clicks import Draw, iterative_clicks
 from napari_iseg.training.iteration import soft_dice
 from napari_iseg.training.losses import normalised_focal_loss
 from napari_iseg.training.recipe import LossRecipe
@@ -37,7 +37,6 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
     }
 )
 Batch = Mapping[str, Tensor]
-Draw = Callable[[int], int]
 
 
 @dataclass

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from napari_iseg.fewshot.interpolation import signed_distance_prior
 from napari_iseg.training.clicks import ClickSampler
 from napari_iseg.training.episode_bank import EpisodeBank
 from napari_iseg.training.episodes import Episode, Shot, draw_episode
+from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.photometric import vary
 
 Mask = npt.NDArray[np.bool_]
@@ -49,7 +49,7 @@ class EpisodeOptions:
     clicks: ClickSampler = field(default_factory=lambda: ClickSampler(max_clicks=12, gamma=0.6))
 
 
-class EpisodeSamples(Dataset[dict[str, Tensor]]):
+class EpisodeSamples(IndexedSamples[EpisodeBank]):
     """An endless set of episodes, by index.
 
     Each item holds, for K = ``options.supports`` and S = ``options.size``: ``support_image`` (K, 3, S, S),
@@ -58,19 +58,14 @@ class EpisodeSamples(Dataset[dict[str, Tensor]]):
     ``query_image`` (3, S, S), ``query_truth`` (1, S, S), ``previous`` (1, S, S); all float32.
     """
 
+    stream = (3,)
+
     def __init__(self, bank: EpisodeBank, options: EpisodeOptions, seed: int, length: int) -> None:
-        self.bank = bank
+        super().__init__(bank, seed, length)
         self.options = options
-        self.seed = seed
-        self.length = length
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        if index >= self.length:
-            raise IndexError(index)
-        rng = np.random.default_rng((self.seed, 3, index))
+    def draw(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """See the class."""
         options = self.options
         count = int(rng.integers(1, options.supports + 1))
         episode = draw_episode(

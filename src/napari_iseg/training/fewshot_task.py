@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-from torch import Tensor
-from torch.utils.data import Dataset as TorchDataset
 
 from napari_iseg import backends
 from napari_iseg.errors import InputError
@@ -21,7 +16,7 @@ from napari_iseg.training.episode_samples import EpisodeOptions, EpisodeSamples
 from napari_iseg.training.episode_validation import EpisodeValidator
 from napari_iseg.training.load import OnSet, Sets
 from napari_iseg.training.recipe import Recipe
-from napari_iseg.training.task import Draw, Task, Terms, Validate
+from napari_iseg.training.task import Step, Task, Terms, Validate
 
 IMAGENET = "imagenet"
 
@@ -63,9 +58,7 @@ class FewShotTask(Task):
                 on_set("made scenes", recipe.scenes.count)
         return bank
 
-    def samples(
-        self, recipe: Recipe, bank: Bank, total: int, late_from: int
-    ) -> TorchDataset[dict[str, Tensor]]:
+    def samples(self, recipe: Recipe, bank: Bank, total: int) -> EpisodeSamples:
         """Episodes by index.
 
         Raises
@@ -73,25 +66,18 @@ class FewShotTask(Task):
         InputError
             For options of [samples] that episodes do not have.
         """
-        del late_from
         if not isinstance(bank, EpisodeBank):
             raise InputError("Few-shot training needs the series of an EpisodeBank.")
         return EpisodeSamples(bank, episode_options(recipe), recipe.seed, total)
 
-    def loss(
-        self,
-        net: Any,
-        batch: dict[str, Tensor],
-        recipe: Recipe,
-        forwards_rng: np.random.Generator,
-        draw: Draw,
-    ) -> Terms:
+    def loss(self, step: Step) -> Terms:
         """The loss of a batch of episodes, see `episode_loss`; ``[loss.terms]`` weighs or drops its terms."""
-        weights = recipe.loss.weights(WEIGHTS)
-        free = int(forwards_rng.integers(0, recipe.loss.free_forwards + 1))
-        if forwards_rng.random() >= recipe.loss.free_share:
+        recipe = step.recipe.loss
+        weights = recipe.weights(WEIGHTS)
+        free = int(step.shared.integers(0, recipe.free_forwards + 1))
+        if step.shared.random() >= recipe.free_share:
             free = 0
-        terms = episode_terms(net, batch, recipe.loss, free, draw)
+        terms = episode_terms(step.net, step.batch, recipe, free, step.draw)
         total = sum((weights[name] * value for name, value in terms.items()), terms["query"].new_zeros(()))
         return Terms(total, {name: float(value.detach()) for name, value in terms.items()})
 

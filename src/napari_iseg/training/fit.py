@@ -20,19 +20,14 @@ from torch.utils.data import Dataset, default_collate
 from napari_iseg.training.bank import Bank
 from napari_iseg.training.log import Progress
 from napari_iseg.training.recipe import OptimRecipe, Recipe
-from napari_iseg.training.task import Task, Validate, task_for
-
-
-def decay_start(optim: OptimRecipe) -> int:
-    """The step from which the learning rate falls."""
-    return optim.decay_from if optim.decay_from is not None else int(0.7 * optim.steps)
+from napari_iseg.training.task import Step, Task, Validate, task_for
 
 
 def rate_at(step: int, optim: OptimRecipe) -> float:
     """Learning rate of a step: linear warm-up, constant, cosine to a hundredth."""
     if step < optim.warmup:
         return optim.rate * (step + 1) / optim.warmup
-    start = decay_start(optim)
+    start = optim.falls_from
     if step <= start:
         return optim.rate
     done = min(1.0, (step - start) / max(1, optim.steps - start))
@@ -118,7 +113,7 @@ class Trainer:
     ) -> tuple[float, dict[str, float]]:
         recipe = self.recipe
         rng = np.random.default_rng((recipe.seed, step, self.fabric.global_rank + 1))
-        forwards_rng = np.random.default_rng((recipe.seed, step))
+        shared = np.random.default_rng((recipe.seed, step))
         # Dropout draws from torch's own generator, which a resumed run must find as it was.
         dropout = np.random.SeedSequence((recipe.seed, step, self.fabric.global_rank + 1, 1))
         torch.manual_seed(int(dropout.generate_state(1)[0]))
@@ -126,7 +121,7 @@ class Trainer:
             group["lr"] = rate_at(step, recipe.optim)
         batch = {key: self.fabric.to_device(value) for key, value in batch.items()}
         module.train()
-        made = self.task.loss(module, batch, recipe, forwards_rng, lambda n: int(rng.integers(n)))
+        made = self.task.loss(Step(module, batch, recipe, shared, lambda n: int(rng.integers(n))))
         self.fabric.backward(made.total)
         self.fabric.clip_gradients(module, optimizer, max_norm=recipe.optim.clip)
         optimizer.step()
@@ -165,7 +160,7 @@ class Trainer:
         recipe = self.recipe
         per_step = recipe.optim.batch * self.fabric.world_size
         total, first = recipe.optim.steps * per_step, start * per_step
-        samples = self.task.samples(recipe, self.bank, total, decay_start(recipe.optim) * per_step)
+        samples = self.task.samples(recipe, self.bank, total)
         mine = range(first + self.fabric.global_rank, total, self.fabric.world_size)
         return ahead(
             samples,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ from napari_iseg.training.click_task import ClickTask
 from napari_iseg.training.iteration import Batch, Forward, icl_loss, quality_loss
 from napari_iseg.training.mst_losses import score_loss, token_loss
 from napari_iseg.training.recipe import LossRecipe
-from napari_iseg.training.task import Draw, Terms
+from napari_iseg.training.task import Step, Terms
 
 _LATE = ("mst-224", "mst-224-6s", "mst-1024")  # branches with the second version of the losses
 
@@ -39,11 +39,10 @@ class MstTask(ClickTask):
     The authors train with ``icl = false``: clicks without gradient, then one forward that counts.
     """
 
-    def objective(
-        self, net: Any, batch: Batch, recipe: LossRecipe, forwards: int, free: int, draw: Draw
-    ) -> Terms:
+    def objective(self, step: Step, forwards: int, free: int) -> Terms:
         """The terms "focal", "dice" (ours), "token", "score" and, with that head, "quality" (ours)."""
-        return icl_loss(net, batch, forwards, recipe, draw, free, mst_forward(net, batch, recipe))
+        net, batch, recipe = step.net, step.batch, step.recipe.loss
+        return icl_loss(net, batch, forwards, recipe, step.draw, free, mst_forward(net, batch, recipe))
 
 
 def mst_forward(net: Detailed, batch: Batch, recipe: LossRecipe) -> Forward:

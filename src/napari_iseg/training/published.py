@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from napari_iseg.training.augment import published_augmentation
 from napari_iseg.training.bank import Bank
 from napari_iseg.training.clicks import ClickSampler
+from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.suem import suem
 
 Rule = Literal["cocolvis", "sbd"]
@@ -31,7 +31,7 @@ _KEEP_EMPTY: Final = MappingProxyType({"cocolvis": 0.05, "sbd": 0.01})
 _TRIES = 50
 
 
-class PublishedSamples(Dataset[dict[str, Tensor]]):
+class PublishedSamples(IndexedSamples[Bank]):
     """An endless set of samples by index, with the entries of `samples.Samples`.
 
     Parameters
@@ -53,22 +53,16 @@ class PublishedSamples(Dataset[dict[str, Tensor]]):
         max_clicks: int = 24,
         with_suem: bool = True,
     ) -> None:
-        self.bank = bank
+        super().__init__(bank, seed, length)
         self.rule = rule
-        self.seed = seed
-        self.length = length
         self.clicks = ClickSampler(max_clicks=max_clicks)
         self.with_suem = with_suem
         self._augment = published_augmentation(rule, size)
         self._lock = Lock()  # torchvision draws from torch's one generator
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        if index >= self.length:
-            raise IndexError(index)
-        rng = np.random.default_rng((self.seed, index))
+    def draw(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """See the class."""
+        del index
         image, objects = self._draw(rng, rng.random() < _KEEP_EMPTY[self.rule])
         empty = np.zeros(image.shape[:2], np.bool_)
         chosen = self.clicks.choose_objects(len(objects), rng) if objects else []

@@ -57,6 +57,11 @@ class OptimRecipe:
         0.998  # of the exponential moving average of weights, which is what is validated and exported
     )
 
+    @property
+    def falls_from(self) -> int:
+        """The step from which the rate falls."""
+        return self.decay_from if self.decay_from is not None else int(0.7 * self.steps)
+
 
 @dataclass(frozen=True)
 class LossRecipe:

@@ -15,9 +15,9 @@ from torch import Tensor
 from napari_iseg.evaluation.boxes import evaluate_boxes
 from napari_iseg.evaluation.datasets import Dataset
 from napari_iseg.training.click_task import ClickTask
-from napari_iseg.training.clicks import iterative_clicks
+from napari_iseg.training.clicks import Draw, iterative_clicks
 from napari_iseg.training.recipe import LossRecipe, Recipe
-from napari_iseg.training.task import Draw, Terms, Validate
+from napari_iseg.training.task import Step, Terms, Validate
 from napari_iseg.training.validation import NocValidator, validated_model
 
 _KINDS, _SHARES = ("click", "box", "both"), (0.5, 0.35, 0.15)
@@ -30,18 +30,12 @@ class SamTask(ClickTask):
     The paper's weights of the terms are 20 (focal), 1 (dice) and 1 (iou); ``[loss.terms]`` sets others.
     """
 
-    def loss(
-        self,
-        net: Any,
-        batch: dict[str, Tensor],
-        recipe: Recipe,
-        forwards_rng: np.random.Generator,
-        draw: Draw,
-    ) -> Terms:
+    def loss(self, step: Step) -> Terms:
         """The sum over rounds; each feeds back the answer before it and adds a click on its largest error."""
-        weights = recipe.loss.weights({"focal": 20.0, "dice": 1.0, "iou": 1.0})
-        rounds = int(forwards_rng.integers(1, recipe.loss.max_forwards + 1))
-        kind = str(forwards_rng.choice(_KINDS, p=_SHARES))
+        net, batch, recipe, draw = step.net, step.batch, step.recipe.loss, step.draw
+        weights = recipe.weights({"focal": 20.0, "dice": 1.0, "iou": 1.0})
+        rounds = int(step.shared.integers(1, recipe.max_forwards + 1))
+        kind = str(step.shared.choice(_KINDS, p=_SHARES))
         image, truth = batch["image"], batch["truth"]
         embedding = net.encode(image)
         clicks = first_clicks(batch, draw, wanted=kind != "box")
@@ -53,7 +47,7 @@ class SamTask(ClickTask):
             several = turn == 0 and kind == "click"
             logits, quality = net.decode(embedding, points, labels, boxes, memory, several=several)
             fine = F.interpolate(logits.float(), image.shape[-2:], mode="bilinear", align_corners=False)
-            terms = mask_terms(fine, quality.float(), batch, recipe.loss, weights)
+            terms = mask_terms(fine, quality.float(), batch, recipe, weights)
             for name, term in terms.items():
                 total = total + weights[name] * term
                 seen[name] += float(term.detach()) / rounds

@@ -1,8 +1,4 @@
-"""Training samples: a window with one target object, its first clicks, and what augmentation made of it.
-
-Sample ``i`` follows from (seed, i) alone, so a run that is resumed sees what a run that was never stopped
-sees.
-"""
+"""Training samples: a window with one target object, its first clicks, and what augmentation made of it."""
 
 from __future__ import annotations
 
@@ -14,10 +10,10 @@ import numpy.typing as npt
 import torch
 from skimage.segmentation import felzenszwalb
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from napari_iseg.training.bank import Bank, Cut, draw_cut
 from napari_iseg.training.clicks import ClickSampler
+from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.photometric import vary
 from napari_iseg.training.suem import suem
 
@@ -47,7 +43,7 @@ class SampleOptions:
     clicks: ClickSampler = field(default_factory=lambda: ClickSampler(max_clicks=12))
 
 
-class Samples(Dataset[dict[str, Tensor]]):
+class Samples(IndexedSamples[Bank]):
     """An endless set of samples, by index.
 
     Each item holds ``image`` (3, S, S) float32 in [0, 1], ``truth`` (1, S, S) float32, ``clicks`` (2N, 3)
@@ -58,19 +54,12 @@ class Samples(Dataset[dict[str, Tensor]]):
     def __init__(
         self, bank: Bank, options: SampleOptions, seed: int, length: int, late_from: int | None = None
     ) -> None:
-        self.bank = bank
+        super().__init__(bank, seed, length)
         self.options = options
-        self.seed = seed
-        self.length = length
         self.late_from = length if late_from is None else late_from
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        if index >= self.length:
-            raise IndexError(index)
-        rng = np.random.default_rng((self.seed, index))
+    def draw(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """See the class."""
         late = index >= self.late_from and self.options.late_size is not None
         size = (self.options.late_size if late else None) or self.options.size
         for _ in range(20):

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import numpy as np
 from torch import Tensor, nn
-from torch.utils.data import Dataset as Samples
 
 from napari_iseg.errors import InputError
+from napari_iseg.training.clicks import Draw
 from napari_iseg.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from napari_iseg.evaluation.datasets import Dataset
     from napari_iseg.training.bank import Bank
+    from napari_iseg.training.indexed import IndexedSamples
     from napari_iseg.training.load import OnSet, Sets
 
-Draw = Callable[[int], int]  # draw(n) gives a whole number in 0..n-1
 Validate = Callable[[Any, int], dict[str, float]]  # (network, step) -> scores, "score" among them
 
 
@@ -40,6 +40,25 @@ class Terms:
     weight: float = 1.0
 
 
+@dataclass(frozen=True)
+class Step:
+    """What the loss of one training step depends on.
+
+    Attributes
+    ----------
+    net : the network in training mode, wrapped for the device
+    batch : samples on the device, collated
+    shared : equal on all devices: decides how many forwards there are
+    draw : differs between devices: decides everything else, e.g. where clicks go
+    """
+
+    net: Any
+    batch: dict[str, Tensor]
+    recipe: Recipe
+    shared: np.random.Generator
+    draw: Draw
+
+
 class Task(Protocol):
     """A way of training: builds, feeds, scores and validates a network. Inherit from it for `bank`.
 
@@ -56,27 +75,11 @@ class Task(Protocol):
 
         return load_bank(recipe, sets, on_set)
 
-    def samples(self, recipe: Recipe, bank: Bank, total: int, late_from: int) -> Samples[dict[str, Tensor]]:
-        """``total`` samples by index, each following from (seed, index) alone; from ``late_from`` on the
-        learning rate falls.
-        """
+    def samples(self, recipe: Recipe, bank: Bank, total: int) -> IndexedSamples[Any]:
+        """``total`` samples by index, each following from (seed, index) alone."""
 
-    def loss(
-        self,
-        net: Any,
-        batch: dict[str, Tensor],
-        recipe: Recipe,
-        forwards_rng: np.random.Generator,
-        draw: Draw,
-    ) -> Terms:
-        """The loss of one batch.
-
-        Parameters
-        ----------
-        net : the network in training mode, wrapped for the device
-        forwards_rng : equal on all devices: decides how many forwards there are
-        draw : differs between devices: decides everything else, e.g. where clicks go
-        """
+    def loss(self, step: Step) -> Terms:
+        """The loss of one batch."""
 
     def validator(self, recipe: Recipe, sets: Sequence[Dataset]) -> Validate:
         """Scores on held-out data. ``score`` is lower where better and decides ``best.ckpt``."""
