@@ -126,6 +126,48 @@ def test_a_rejected_slice_is_emptied_and_marked(fewshot):
     assert not fewshot.result[3].any(), "the user's word holds"
 
 
+def test_what_was_accepted_and_rejected_is_there_after_the_dock_was_closed(fewshot):
+    some = sparse(TRUTH, 0).astype(np.uint8)
+    fewshot.open(labels=some)
+    fewshot.run()
+    fewshot.show(3)
+    fewshot.dock.reject_button.click()
+    fewshot.show(4)
+    fewshot.dock.accept_button.click()
+    fewshot.settle()
+    result = fewshot.result.copy()
+    cells = fewshot.cells.copy()
+    assert (cells[3], cells[4]) == (REJECTED, SUPPORT)
+    fewshot.dock.shut_down()
+    fewshot.viewer.layers.clear()
+    fewshot.fake.calls.clear()
+    fewshot.open(VOLUME.copy(), labels=some)  # as after a restart: another array with the same pixels
+    fewshot.settle()
+    assert "earlier result" in fewshot.dock.status.text()
+    fewshot.run()
+    assert fewshot.fake.calls == []
+    np.testing.assert_array_equal(fewshot.cells, cells)
+    np.testing.assert_array_equal(fewshot.result, result)
+    fewshot.show(4)
+    assert not fewshot.dock.accept_button.isEnabled()
+    fewshot.dock.reject_button.click()  # the acceptance is taken back
+    fewshot.settle()
+    assert fewshot.cells[4] == pytest.approx(0.8)
+
+
+def test_an_empty_slice_can_be_called_right(fewshot):
+    volume = VOLUME.copy()
+    volume[4] = 20
+    fewshot.open(volume, sparse(TRUTH, 0).astype(np.uint8))
+    fewshot.run()
+    assert not fewshot.result[4].any()
+    fewshot.show(4)
+    fewshot.dock.accept_button.click()
+    fewshot.settle()
+    assert fewshot.cells[4] == SUPPORT
+    assert fewshot.dock.supports.count() == 2
+
+
 def test_an_annotated_slice_cannot_be_accepted_or_rejected(fewshot):
     fewshot.open(labels=sparse(TRUTH, 2).astype(np.uint8))
     fewshot.run()
@@ -207,6 +249,15 @@ def test_regions(fewshot):
     fewshot.run()
     assert np.isfinite(fewshot.cells).tolist() == [False, False, True, False, False]
     np.testing.assert_array_equal(fewshot.result[2:], TRUTH[2:])
+    fewshot.viewer.add_shapes([[[0, 0], [0, 8], [8, 8], [8, 0]]], name="here")
+    assert dock.region.itemText(3) == "inside here"
+    dock.region.setCurrentIndex(3)
+    fewshot.run()
+    np.testing.assert_array_equal(fewshot.result[1, :9, :9], TRUTH[1, :9, :9])
+    assert not fewshot.result[1, 9:].any()
+    np.testing.assert_array_equal(fewshot.result[2:], TRUTH[2:])
+    fewshot.viewer.layers.remove("here")
+    assert dock.region.currentText() == "whole image"
 
 
 def test_a_strip_cell_is_a_way_to_its_slice(fewshot):
@@ -222,11 +273,15 @@ def test_a_scene_is_done_in_tiles(fewshot):
     labels[:48, :48] = truth[:48, :48]
     dock = fewshot.open(scene, labels)
     dock.tile.setValue(64)
-    dock.partial.setChecked(True)
+    dock.unlabelled.setCurrentIndex(1)
     assert not dock.axis.isEnabled()
     fewshot.run()
     assert fewshot.dock.strip.values.shape == (3, 3)
     assert np.array_equal(fewshot.result[labels > 0], labels[labels > 0])
+    assert not dock.accept_button.isEnabled(), "a scene is no slice"
+    dock.strip.chosen.emit(2, 2)
+    place = fewshot.image.world_to_data(fewshot.viewer.scene.camera.center[-2:])
+    assert (place > 95).all(), "a cell is a way to its tile"
 
 
 def test_bad_input_is_a_sentence(fewshot, monkeypatch):

@@ -1,8 +1,9 @@
-"""What the user has annotated, as a run wants it: layers, accepted planes and clicks in one."""
+"""What the user has annotated, as a run wants it: labels, accepted planes and clicks in one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,22 +19,23 @@ from napari_iseg.widgets.placement import PlaneAxes
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Points
 
-Mask = npt.NDArray[np.int32]
-
 
 class Overlay:
-    """An array of labels with some planes put over it, where the array itself holds nothing.
+    """An array of labels with the accepted planes of a result put over it, where the array holds nothing.
 
     The user's layer is left alone: what was painted or committed there counts before what was accepted.
 
     Parameters
     ----------
     base : array of ``frame.shape``, or None for nothing
-    planes : (rows, cols) masks by plane
+    result, accepted : an array of that shape, and the planes of it that count
     """
 
-    def __init__(self, base: Any | None, frame: Frame, planes: dict[Plane, Mask]) -> None:
-        self._base, self._frame, self._planes = base, frame, dict(planes)
+    def __init__(
+        self, base: Any | None, frame: Frame, result: Any | None = None, accepted: Iterable[Plane] = ()
+    ) -> None:
+        self._base, self._frame = base, frame
+        self._result, self._accepted = result, frozenset(accepted)
         self.shape, self.dtype = frame.shape, np.dtype(np.int64)
 
     def __getitem__(self, index: tuple[int | slice, ...]) -> npt.NDArray[np.int64]:
@@ -49,14 +51,14 @@ class Overlay:
             values = np.zeros(sizes, np.int64)
         frame = self._frame
         plane = tuple(index[axis] for axis in frame.leading)
-        if all(not isinstance(part, slice) for part in plane) and plane in self._planes:
-            over = self._planes[plane][index[frame.rows], index[frame.cols]]
-            values = np.where(values == 0, over, values)
+        whole = all(not isinstance(part, slice) for part in plane)
+        if whole and plane in self._accepted and self._result is not None:
+            values = np.where(values == 0, np.asarray(self._result[index], np.int64), values)
         return values
 
     def planes(self) -> list[Plane]:
-        """All planes with labels."""
-        found = {plane for plane, mask in self._planes.items() if (mask > 0).any()}
+        """All planes with labels, and all accepted ones."""
+        found = set(self._accepted)
         if self._base is not None:
             found |= {plane for plane, _ in occupied(self._base, self._frame)}
         return sorted(found)
@@ -64,20 +66,18 @@ class Overlay:
 
 @dataclass
 class Annotations:
-    """The layers that are annotated in, and the planes that were accepted.
+    """The layers that are annotated in.
 
     Attributes
     ----------
     labels : of the image's shape; clicks : points, of which an "x" is a background click
-    accepted : masks that the user called right
     """
 
     labels: Labels | None = None
     clicks: Points | None = None
-    accepted: dict[Plane, Mask] = field(default_factory=dict)
 
-    def array(self, image: Image, frame: Frame) -> Overlay:
-        """All labels.
+    def array(self, image: Image, frame: Frame) -> Any | None:
+        """The painted labels; None without a layer of labels.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class Annotations:
                     f"The layer {self.labels.name!r} has the shape {tuple(base.shape)} but {image.name!r} "
                     f"needs labels of {frame.shape}; choose another layer."
                 )
-        return Overlay(base, frame, self.accepted)
+        return base
 
     def given_clicks(self, image: Image, frame: Frame) -> Clicks:
         """(label, click) by plane, in pixels of the image; clicks beside it are left out."""

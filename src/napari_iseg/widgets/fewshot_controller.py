@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_iseg.errors import InputError, IsegError, SaveError
+from napari_iseg.errors import InputError, IsegError
 from napari_iseg.fewshot.base import UnitPredictor
 from napari_iseg.fewshot.control import Control, Progress, Written
-from napari_iseg.fewshot.frame import Frame, Plane
-from napari_iseg.fewshot.given import GivenImage
-from napari_iseg.fewshot.preparing import Prepared, Request
+from napari_iseg.fewshot.frame import Plane
+from napari_iseg.fewshot.preparing import Prepared
 from napari_iseg.fewshot.propagate import RunReport
-from napari_iseg.images import PlaneSource
 from napari_iseg.labels.export import export_labels
-from napari_iseg.labels.metadata import Space
 from napari_iseg.labels.store import LabelStore
+from napari_iseg.prompts import Window
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.fewshot_annotations import Annotations
+from napari_iseg.widgets.fewshot_request import Opened, frame_of, plane_axes, request_of
 from napari_iseg.widgets.fewshot_results import Results
 from napari_iseg.widgets.fewshot_run import Loaded, RunSignals, execute
 from napari_iseg.widgets.fewshot_view import FewShotSettings, FewShotView
-from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.reports import report, warn
 from napari_iseg.widgets.worker import Worker
 
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Points
 
 LoadModel = Callable[[str, str], UnitPredictor]  # (name, device) -> predictor; slow, called in the worker
-_MEMORY = 2 * 10**9
 
 
 class FewShotController:
@@ -60,9 +56,8 @@ class FewShotController:
         self.report: RunReport | None = None
         self._control: Control | None = None
         self._loaded: Loaded | None = None
-        self._again = False
-        self._outs: dict[tuple[Any, ...], Path] = {}
-        self._source: tuple[Any, PlaneSource] | None = None
+        self._after: Callable[[], None] | None = None  # what waits until a cancelled run has ended
+        self._opened: Opened | None = None
         self.signals.prepared.connect(self._prepared)
         self.signals.supports.connect(view.show_supports)
         self.signals.progress.connect(self._progress)
@@ -81,8 +76,16 @@ class FewShotController:
         if image is not self.image:
             self.cancel()
             self.image, self.results, self.report = image, None, None
-            self.annotations.accepted.clear()
         self.tell()
+
+    def look_for_earlier(self, settings: FewShotSettings) -> None:
+        """Say so when there is a result of the chosen image from an earlier time."""
+        if self.image is None or not self.folder.is_dir():
+            return
+        opened = self._open(self.image, settings)
+        self.worker.submit_task(
+            lambda _stop: opened.output(self.folder, settings.tile).exists(), self._told_of_earlier, report
+        )
 
     def choose_annotations(self, labels: Labels | None, clicks: Points | None) -> None:
         """The layers that are annotated in."""
@@ -100,11 +103,12 @@ class FewShotController:
             warn("Open an image first, then annotate a few of its slices.")
             return
         if self.running:
-            self._again = True
+            self._after = lambda: self.run(settings)
             self.cancel()
             return
         try:
-            make_request = self._request(self.image, settings)
+            opened = self._open(self.image, settings)
+            make_request = request_of(self.viewer, opened, settings, self.annotations, self.folder)
         except IsegError as error:
             report(error)
             return
@@ -135,33 +139,53 @@ class FewShotController:
     def accept(self) -> None:
         """The prediction of the slice in view becomes an annotation, on the user's word."""
         plane = self._shown_prediction()
-        if plane is None or self.results is None or self.settings is None:
+        if plane is None or self.results is None:
             warn("Go to a slice that is predicted to accept it.")
             return
-        self.annotations.accepted[plane] = self.results.mask_of(plane)
-        self.results.rejected.discard(plane)
-        self.run(self.settings)
+        self._decide(self.results.decisions.accept, plane)
 
     def reject(self) -> None:
-        """The prediction of the slice in view is wrong: it is emptied and marked."""
-        plane = self._shown_prediction()
-        if plane is None or self.results is None:
+        """The slice in view is wrong: a prediction is emptied and marked, an acceptance is taken back."""
+        plane, results = self._plane(), self.results
+        if plane is None or results is None or not self._can_reject(plane):
             warn("Go to a slice that is predicted to reject it.")
+        elif results.is_accepted(plane):
+            self._decide(results.decisions.forget, plane)
+        else:
+            self._reject(results, plane)
+
+    def _reject(self, results: Results, plane: Plane) -> None:
+        if self.running:  # one at a time writes to the output
+            self._after = partial(self._reject, results, plane)
+            self.cancel()
             return
         try:
-            self.results.reject(plane)
-        except SaveError as error:
+            results.reject(plane)
+        except IsegError as error:
             report(error)
+        self.view.set_status(
+            "Rejected: the slice is empty until an annotation changes it. Correct it by clicks, or go on."
+        )
         self.tell()
+
+    def _decide(self, say: Callable[[Plane], None], plane: Plane) -> None:
+        """Keep the user's word on a slice, and bring the rest up to date."""
+        assert self.settings is not None, "there is a result"
+        try:
+            say(plane)
+        except IsegError as error:
+            report(error)
+            return
+        self.run(self.settings)
 
     def save(self, path: Path) -> None:
         """Write the result to a file of another kind or place, in the background."""
         if self.report is None:
             return
-        out = self.report.out
+        out, like = self.report.out, self.image.source.path if self.image is not None else None
         self.view.set_status(f"Saving {path.name}…")
         self.worker.submit_task(
-            lambda _stop: export_labels(LabelStore.open(out), path),
+            lambda _stop: export_labels(LabelStore.open(out), path, like=like, pieces=True),
             lambda written: self.view.set_status(f"Saved {written}."),
             self._failed,
         )
@@ -170,23 +194,23 @@ class FewShotController:
         """Go to the slice whose annotation helps most."""
         if self.report is None or self.report.next is None or self.results is None:
             return
-        self.go_to(self.report.next.plane)
+        window = self.report.next.window if self.results.frame.slicing is None else None
+        self.go_to(self.report.next.plane, window)
         self.view.set_status(f"Annotate here next: {self.report.next.reason}.")
 
-    def go_to(self, plane: Plane) -> None:
-        """Show a plane."""
+    def go_to(self, plane: Plane, window: Window | None = None) -> None:
+        """Show a plane, and a window of it in the middle of the canvas."""
         if self.image is not None and self.settings is not None:
-            axes = self._axes(self.image, self.settings)
+            axes = plane_axes(frame_of(self.image, self.settings.axis))
             scene.show_axes(self.viewer, self.image, axes)
             scene.go_to(self.viewer, self.image, axes, plane)
+            if window is not None:
+                scene.look_at(self.viewer, self.image, axes, plane, window)
 
     def go_to_cell(self, row: int, col: int) -> None:
         """Show what a cell of the strip stands for."""
-        if self.results is None:
-            return
-        plane = self.results.plane_of_cell(row, col, self._plane() or ())
-        if plane is not None:
-            self.go_to(plane)
+        if self.results is not None:
+            self.go_to(*self.results.place_of_cell(row, col, self._plane() or ()))
 
     def close(self) -> None:
         """Stop everything and let go of the viewer."""
@@ -202,9 +226,10 @@ class FewShotController:
         plane = self._plane()
         if self.results is not None:
             self.view.show_trust(*self.results.cells(plane or ()))
+        predicted = self._shown_prediction() is not None
         can_go = self.report is not None and self.report.next is not None
         can_save = self.report is not None and not self.running
-        self.view.set_possible(self._shown_prediction() is not None, can_go, can_save)
+        self.view.set_possible(predicted, plane is not None and self._can_reject(plane), can_go, can_save)
 
     # -- the run --
 
@@ -214,84 +239,10 @@ class FewShotController:
             self._loaded = Loaded(name, self._load(settings.model, settings.device))
         return self._loaded
 
-    def _request(self, image: Image, settings: FewShotSettings) -> Callable[[UnitPredictor], Request]:
-        shape = scene.image_shape(image)
-        spacing = [abs(float(step)) for step in image.scale]
-        frame = Frame.of(shape, settings.axis if len(shape) > 2 else None, spacing=spacing)
-        source = self._image_source(image, frame)
-        planes, region = self._where(image, frame, settings)
-        array = self.annotations.array(image, frame)
-        clicks = self.annotations.given_clicks(image, frame)
-        accepted = tuple(self.annotations.accepted)
-        out = self._out(image, settings, frame)
-        space = Space.make(
-            len(shape),
-            None if any(str(name).startswith("-") for name in image.axis_labels) else image.axis_labels,
-            spacing,
-            [float(shift) for shift in image.translate],
-            [str(unit) for unit in image.units],
-        )
-
-        def make(predictor: UnitPredictor) -> Request:
-            return Request(
-                image=lambda: source,
-                labels=array,
-                frame=frame,
-                space=space,
-                out=out,
-                predictor=lambda _device, _bytes: predictor,
-                identity=predictor.identity,
-                on_grid=not predictor.needs_image,
-                planes=planes,
-                region=region,
-                tile=settings.tile,
-                halo=settings.tile // 8,
-                memory=_MEMORY,
-                clicks=clicks,
-                support_planes=array.planes(),
-                accepted=accepted,
-                complete=not settings.partial,
-                sequential=settings.sequential,
-                existing="resume",
-            )
-
-        return make
-
-    def _where(self, image: Image, frame: Frame, settings: FewShotSettings) -> tuple[list[Plane] | None, Any]:
-        """Planes and window of the region that is set."""
-        if settings.region == "visible":
-            axes = PlaneAxes(len(frame.shape), frame.rows, frame.cols)
-            plane = scene.shown_plane(self.viewer, image, axes)
-            if plane is None:
-                raise InputError("No slice of the image is in view; move the sliders to one.")
-            return [plane], scene.visible_window(image, axes)
-        if settings.region == "range" and frame.slicing is not None:
-            wanted = range(settings.first, settings.last + 1)
-            return [plane for plane in frame.planes() if plane[frame.place] in wanted], None
-        return None, None
-
-    def _image_source(self, image: Image, frame: Frame) -> PlaneSource:
-        """Read once per image and slicing axis: its intensities are looked up when it is opened."""
-        key = (image.data, frame.rows, frame.cols)
-        if self._source is None or any(a is not b for a, b in zip(self._source[0], key, strict=True)):
-            data = list(image.data) if image.multiscale else image.data
-            self._source = (key, GivenImage(data, rgb=bool(image.rgb)).opener(frame)())
-        return self._source[1]
-
-    def _out(self, image: Image, settings: FewShotSettings, frame: Frame) -> Path:
-        """One output per image, slicing axis and tile: a second run brings it up to date."""
-        key = (id(image), settings.axis, settings.tile, frame.shape)
-        if key not in self._outs:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise SaveError(
-                    f"The folder {self.folder} cannot be made ({error.strerror or error}); choose another "
-                    "autosave folder in Preferences > Plugins > napari-iseg."
-                ) from error
-            stem = re.sub(r"\W+", "-", image.name).strip("-")[:40] or "image"
-            self._outs[key] = self.folder / f"{stem}-{datetime.now():%Y%m%d-%H%M%S-%f}.zarr"
-        return self._outs[key]
+    def _open(self, image: Image, settings: FewShotSettings) -> Opened:
+        if self._opened is None or not self._opened.is_of(image, settings.axis):
+            self._opened = Opened.of(image, settings.axis)
+        return self._opened
 
     # -- what a run tells --
 
@@ -319,9 +270,7 @@ class FewShotController:
     def _finished(self, result: RunReport) -> None:
         self._control, self.report = None, result
         self.view.set_running(False, False)
-        if self._again and self.settings is not None:
-            self._again = False
-            self.run(self.settings)
+        if self._do_what_waits():
             return
         if result.failed:
             first = result.failed[0]
@@ -339,9 +288,20 @@ class FewShotController:
         self.view.set_running(False, False)
         self.view.set_status("Stopped.")
         report(error)
-        if self._again and self.settings is not None:
-            self._again = False
-            self.run(self.settings)
+        if not self._do_what_waits():
+            self.tell()
+
+    def _do_what_waits(self) -> bool:
+        after, self._after = self._after, None
+        if after is not None:
+            after()
+        return after is not None
+
+    def _told_of_earlier(self, there: bool) -> None:
+        if there and self.results is None and not self.running:
+            self.view.set_status(
+                "There is an earlier result of this image: Run shows it and goes on with it."
+            )
 
     # -- the viewer --
 
@@ -367,7 +327,8 @@ class FewShotController:
         if self.image is None or self.settings is None:
             return None
         try:
-            return scene.shown_plane(self.viewer, self.image, self._axes(self.image, self.settings))
+            axes = plane_axes(frame_of(self.image, self.settings.axis))
+            return scene.shown_plane(self.viewer, self.image, axes)
         except (InputError, ValueError):
             return None
 
@@ -377,10 +338,9 @@ class FewShotController:
             return None
         return plane
 
-    def _axes(self, image: Image, settings: FewShotSettings) -> PlaneAxes:
-        shape = scene.image_shape(image)
-        frame = Frame.of(shape, settings.axis if len(shape) > 2 else None)
-        return PlaneAxes(len(shape), frame.rows, frame.cols)
+    def _can_reject(self, plane: Plane) -> bool:
+        results = self.results
+        return results is not None and (results.is_predicted(plane) or results.is_accepted(plane))
 
 
 def _words(seconds: float) -> str:

@@ -27,9 +27,10 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledRangeSlider
 
 from napari_iseg.widgets import scene
+from napari_iseg.widgets.bare import bare_viewer
 from napari_iseg.widgets.dock_parts import small_label
 from napari_iseg.widgets.fewshot_controller import FewShotController, LoadModel
-from napari_iseg.widgets.fewshot_parts import button, combo, pixmap, row_of
+from napari_iseg.widgets.fewshot_parts import ShapesCombo, button, combo, pixmap, row_of
 from napari_iseg.widgets.fewshot_run import THUMBNAIL, SupportRow
 from napari_iseg.widgets.fewshot_view import FewShotSettings
 from napari_iseg.widgets.preferences import Preferences
@@ -66,14 +67,14 @@ class FewShotDock(QWidget):
         preferences: Preferences | None = None,
     ) -> None:
         super().__init__()
-        self._viewer = napari_viewer
+        self._viewer = bare_viewer(napari_viewer)
         self._preferences = preferences or Preferences.read()
         self._layers: dict[str, list[Any]] = {"image": [], "labels": [], "clicks": []}
         self._docked = False
         self._make_widgets(models if models is not None else _known_models())
         self._lay_out()
         self.controller = FewShotController(
-            napari_viewer,
+            self._viewer,
             self,
             load or _Loader(self._preferences),
             self._preferences.journal_folder.parent / "fewshot"
@@ -92,11 +93,13 @@ class FewShotDock(QWidget):
             device=self.device.currentText(),
             axis=self.axis.currentData(),
             tile=self.tile.value(),
-            region=REGIONS[self.region.currentIndex()],
+            region=REGIONS[self.region.currentIndex()] if self.region.layer is None else "whole",
+            area=self.region.layer,
             first=int(self.range.value()[0]),
             last=int(self.range.value()[1]),
             sequential=self.sequential.isChecked(),
-            partial=self.partial.isChecked(),
+            partial=self.unlabelled.currentIndex() == 1,
+            complete_in=self.unlabelled.layer,
         )
 
     # -- what the controller calls (FewShotView) --
@@ -135,11 +138,11 @@ class FewShotDock(QWidget):
         """Show the trust of every slice or tile."""
         self.strip.set_values(values, current)
 
-    def set_possible(self, accept: bool, suggestion: bool, save: bool) -> None:
+    def set_possible(self, accept: bool, reject: bool, suggestion: bool, save: bool) -> None:
         """Enable the buttons that make sense now."""
         self.save_button.setEnabled(save)
         self.accept_button.setEnabled(accept)
-        self.reject_button.setEnabled(accept)
+        self.reject_button.setEnabled(reject)
         self.next_button.setEnabled(suggestion)
 
     # -- Qt --
@@ -195,15 +198,23 @@ class FewShotDock(QWidget):
         self.tile.setValue(512)
         self.tile.setSuffix(" px")
         self.tile.setToolTip("Side of a window; a plane up to this size is done in one piece.")
-        self.region = combo("Which slices are done: all, only what is in view, or a range.")
-        self.region.addItems(["whole image", "what is in view", "range of slices"])
+        self.region = ShapesCombo(
+            "What is done: everything, what is in view, a range of slices, or the polygons of a Shapes "
+            "layer. What the result holds elsewhere stays.",
+            ["whole image", "what is in view", "range of slices"],
+            "inside",
+        )
         self.range = QLabeledRangeSlider(Qt.Orientation.Horizontal)
         self.range.setToolTip("First and last slice.")
         self.range.setVisible(False)
         self.sequential = QCheckBox("from slice to slice")
         self.sequential.setToolTip("Give each slice its neighbour's answer, from both sides, while trusted.")
-        self.partial = QCheckBox("labels are incomplete")
-        self.partial.setToolTip("Unlabelled pixels of annotated slices are unknown rather than background.")
+        self.unlabelled = ShapesCombo(
+            "What the unlabelled pixels of an annotated slice or tile are. Choose unknown where you "
+            "annotated some objects of many, or draw what is complete in a Shapes layer.",
+            ["are background", "are unknown"],
+            "background inside",
+        )
         self.run_button = button("Run", "Segment the rest; after a change only what depends on it.")
         self.pause_button = button("Pause", "Begin nothing new until you go on.")
         self.cancel_button = button("Cancel", "Stop; what is finished stays.")
@@ -241,11 +252,12 @@ class FewShotDock(QWidget):
             ("Model", self.model),
             ("Device", self.device),
             ("Tile", self.tile),
+            ("Unlabelled", self.unlabelled),
             ("Region", self.region),
         )
         for name, widget in rows:
             form.addRow(name, widget)
-        for widget in (self.range, self.sequential, self.partial):
+        for widget in (self.range, self.sequential):
             form.addRow("", widget)
         inner = QWidget()
         column = QVBoxLayout(inner)
@@ -275,7 +287,7 @@ class FewShotDock(QWidget):
         self.clicks.activated.connect(lambda _index: self._annotations_chosen())
         self.axis.activated.connect(lambda _index: self._axis_chosen())
         self.region.currentIndexChanged.connect(
-            lambda index: self.range.setVisible(REGIONS[index] == "range")
+            lambda index: self.range.setVisible(index == REGIONS.index("range"))
         )
         self.run_button.clicked.connect(lambda: controller.run(self.settings))
         self.pause_button.clicked.connect(controller.pause)
@@ -304,7 +316,7 @@ class FewShotDock(QWidget):
 
     def _list_layers(self, _event: Any = None) -> None:
         """Keep the lists of layers; a new choice is made only when the chosen one is gone."""
-        from napari.layers import Image, Labels, Points
+        from napari.layers import Image, Labels, Points, Shapes
 
         results = self.controller.results
         ours = results.layer if results is not None else None
@@ -323,6 +335,9 @@ class FewShotDock(QWidget):
                 box.setCurrentIndex(self._layers[name].index(chosen))
             elif name == "labels" and len(self._layers[name]) > 1:
                 box.setCurrentIndex(1)
+        shapes = [layer for layer in self._viewer.layers if isinstance(layer, Shapes)]
+        for choice in (self.region, self.unlabelled):
+            choice.offer(shapes)
         self._image_chosen()
         self._annotations_chosen()
 
@@ -349,6 +364,7 @@ class FewShotDock(QWidget):
         if len(shape) > 2:
             self.axis.setCurrentIndex(len(shape) - 3)
         self._axis_chosen()
+        self.controller.look_for_earlier(self.settings)
 
     def _axis_chosen(self) -> None:
         image, axis = self.controller.image, self.axis.currentData()

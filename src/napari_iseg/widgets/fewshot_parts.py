@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import Qt
@@ -9,12 +12,49 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
 
 
-def combo(tip: str) -> QComboBox:
-    """A list that does not widen the dock."""
-    combo = QComboBox()
+class ShapesCombo(QComboBox):
+    """Some fixed choices, and one more per Shapes layer.
+
+    Parameters
+    ----------
+    tip : what is chosen
+    fixed : the fixed choices
+    inside : words before a layer's name
+    """
+
+    def __init__(self, tip: str, fixed: Sequence[str], inside: str) -> None:
+        super().__init__()
+        self._inside, self._layers = inside, [None] * len(fixed)
+        _narrow(self, tip)
+        self.addItems(list(fixed))
+
+    @property
+    def layer(self) -> Any:
+        """The chosen Shapes layer, or None."""
+        return self._layers[self.currentIndex()]
+
+    def offer(self, layers: Sequence[Any]) -> None:
+        """List these layers; the choice stays, or becomes the first when its layer is gone."""
+        chosen, fixed = self.layer, self._layers.count(None)
+        old = self.currentIndex() if chosen is None else 0
+        for _ in range(len(self._layers) - fixed):
+            self.removeItem(self.count() - 1)
+        self._layers[fixed:] = layers
+        for layer in layers:
+            self.addItem(f"{self._inside} {layer.name}")
+        self.setCurrentIndex(self._layers.index(chosen) if chosen in layers else old)
+
+
+def _narrow(combo: QComboBox, tip: str) -> None:
     combo.setToolTip(tip)
     combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     combo.setMinimumContentsLength(8)
+
+
+def combo(tip: str) -> QComboBox:
+    """A list that does not widen the dock."""
+    combo = QComboBox()
+    _narrow(combo, tip)
     return combo
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.fewshot.control import Written
+from napari_iseg.fewshot.decisions import Decisions
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
 from napari_iseg.fewshot.output import Output
-from napari_iseg.fewshot.preparing import Prepared
+from napari_iseg.fewshot.preparing import Prepared, run_folder
 from napari_iseg.prompts import Window
 from napari_iseg.widgets.placement import Placement
 from napari_iseg.widgets.trust_strip import REJECTED, SUPPORT
@@ -21,17 +22,21 @@ if TYPE_CHECKING:
 
 
 class Results:
-    """Layer and trust of one output.
+    """Layer and trust of one output, and what the user has said of it.
 
     Parameters
     ----------
     viewer, image : where the layer is added, and above what
     frame, grid, output : of the run
+
+    Attributes
+    ----------
+    decisions : accepted and rejected planes; kept with the run
     """
 
     def __init__(self, viewer: napari.Viewer, image: Image, frame: Frame, grid: Grid, output: Output) -> None:
         self.frame, self.grid, self.output = frame, grid, output
-        self.rejected: set[Plane] = set()
+        self.decisions = Decisions(run_folder(output.path))
         self._viewer, self._image = viewer, image
         self._trust: dict[Plane, npt.NDArray[np.float64]] = {}
         self._stale = False
@@ -46,15 +51,15 @@ class Results:
             digest = prepared.plan.block_digest(unit)
             if result is not None and prepared.record.is_written(unit.name, digest):
                 self._set(unit.plane, unit.row, unit.col, SUPPORT if job.fixed else result.trust)
-        self.rejected &= set(self._trust)
-        for plane in self.rejected:
+        for plane in self.decisions.rejected & set(self._trust):
             self._trust[plane][...] = REJECTED
 
     def add(self, written: Written, shown: Plane) -> None:
         """A block was written."""
         row = self.grid.borders(0).index(written.window.top)
         col = self.grid.borders(1).index(written.window.left)
-        self.rejected.discard(written.plane)
+        if written.plane in self.decisions.rejected:
+            self.decisions.forget(written.plane)
         self._set(written.plane, row, col, SUPPORT if written.annotated else written.trust)
         self._stale = True
         if written.plane == shown:
@@ -73,22 +78,28 @@ class Results:
 
     def is_predicted(self, plane: Plane) -> bool:
         """Whether the whole plane is there and is no annotation."""
+        if self.frame.slicing is None:
+            return False  # a scene is corrected tile by tile, by annotating
         cells = self._trust.get(plane)
         return cells is not None and not np.isnan(cells).any() and not (cells == SUPPORT).all()
 
-    def mask_of(self, plane: Plane) -> npt.NDArray[np.int32]:
-        """(rows, cols) int32 labels of a plane."""
-        whole = Window.of_shape(self.frame.plane_shape)
-        levels = self.output.store.levels
-        return np.asarray(levels[0][self.frame.index(plane, whole)]).astype(np.int32)
+    def is_accepted(self, plane: Plane) -> bool:
+        """Whether the user has called a plane right."""
+        return plane in self.decisions.accepted
 
     def reject(self, plane: Plane) -> None:
-        """Empty a plane of the output and mark it."""
+        """Empty a plane of the output and mark it.
+
+        Raises
+        ------
+        SaveError
+            When that cannot be written.
+        """
+        self.decisions.reject(plane)  # first: a plane that is empty without a word would be a hole
         for row, col in self.grid.tiles():
             core = self.grid.core(row, col)
             self.output.write(plane, core, np.zeros(core.shape, np.uint32))
             self._set(plane, row, col, REJECTED)
-        self.rejected.add(plane)
         self.refresh()
 
     def cells(self, shown: Plane) -> tuple[npt.NDArray[np.float64], tuple[int, int]]:
@@ -106,13 +117,13 @@ class Results:
                 line[0, plane[place]] = float(np.nanmin(cells))
         return line, (0, shown[place] if shown else -1)
 
-    def plane_of_cell(self, row: int, col: int, shown: Plane) -> Plane | None:  # noqa: ARG002
-        """The plane that a cell of the strip stands for; None in a scene, which is one plane."""
+    def place_of_cell(self, row: int, col: int, shown: Plane) -> tuple[Plane, Window | None]:
+        """What a cell of the strip stands for: a plane, or a window of a scene."""
         if self.frame.slicing is None:
-            return None
+            return (), self.grid.core(row, col)
         base = shown or (0,) * len(self.frame.leading_shape)
         place = self.frame.place
-        return (*base[:place], col, *base[place + 1 :])
+        return (*base[:place], col, *base[place + 1 :]), None
 
     def _set(self, plane: Plane, row: int, col: int, value: float) -> None:
         cells = self._trust.setdefault(plane, np.full(self.grid.count, np.nan))

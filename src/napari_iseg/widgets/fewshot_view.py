@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,11 @@ class FewShotSettings:
     axis : slicing axis of the image; None for a 2-D one
     tile : side of a window in pixels
     region : "whole", "visible" or "range"
+    area : a Shapes layer whose polygons are the region instead
     first, last : slices of the range, both included
     sequential : carry the answer from slice to slice
     partial : unlabelled pixels of annotated slices are unknown
+    complete_in : a Shapes layer inside whose polygons they are background all the same
     """
 
     model: str
@@ -31,10 +33,12 @@ class FewShotSettings:
     axis: int | None = None
     tile: int = 512
     region: str = "whole"
+    area: Any = None
     first: int = 0
     last: int = 0
     sequential: bool = False
     partial: bool = False
+    complete_in: Any = None
 
 
 class FewShotView(Protocol):
@@ -55,5 +59,5 @@ class FewShotView(Protocol):
     def show_trust(self, values: npt.NDArray[np.float64], current: tuple[int, int]) -> None:
         """The strip of slices or tiles."""
 
-    def set_possible(self, accept: bool, suggestion: bool, save: bool) -> None:
-        """Whether the slice in view can be accepted or rejected, there is a next one, a result to save."""
+    def set_possible(self, accept: bool, reject: bool, suggestion: bool, save: bool) -> None:
+        """Whether the slice in view can be accepted, or rejected, there is a next one, a result to save."""

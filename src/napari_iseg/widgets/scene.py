@@ -60,6 +60,20 @@ def go_to(viewer: napari.Viewer, image: Image, axes: PlaneAxes, plane: Sequence[
         viewer.dims.set_point(axis + extra, point[axis])
 
 
+def look_at(
+    viewer: napari.Viewer, image: Image, axes: PlaneAxes, plane: Sequence[int], window: Window
+) -> None:
+    """Move the camera so that a window of a plane fills most of the canvas."""
+    first = np.asarray(image.data_to_world(axes.join(plane, window.top, window.left)), float)
+    last = np.asarray(image.data_to_world(axes.join(plane, window.bottom - 1, window.right - 1)), float)
+    scenery = viewer.scene if hasattr(viewer, "scene") else viewer  # napari before 0.9
+    shown = [axis - (viewer.dims.ndim - image.ndim) for axis in viewer.dims.displayed]
+    scenery.camera.center = tuple(((first + last) / 2)[shown])
+    sides = np.abs(last - first)[shown]
+    canvas = viewer.canvas.size if hasattr(viewer, "canvas") else (600, 600)
+    scenery.camera.zoom = float(0.8 * np.min(np.asarray(canvas, float) / np.maximum(sides, 1e-9)))
+
+
 def image_shape(image: Image) -> tuple[int, ...]:
     """Sizes of the full-resolution image without its colour axis."""
     shape = tuple(int(size) for size in (image.data[0] if image.multiscale else image.data).shape)

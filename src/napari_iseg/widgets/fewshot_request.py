@@ -1,0 +1,177 @@
+"""From what is set in the dock and annotated in the viewer to the request of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_iseg.errors import InputError
+from napari_iseg.fewshot.areas import Areas
+from napari_iseg.fewshot.base import UnitPredictor
+from napari_iseg.fewshot.decisions import Decisions
+from napari_iseg.fewshot.frame import Frame, Plane
+from napari_iseg.fewshot.given import GivenImage
+from napari_iseg.fewshot.preparing import Request, run_folder
+from napari_iseg.images import PlaneSource
+from napari_iseg.labels.metadata import Space
+from napari_iseg.labels.store import LabelStore
+from napari_iseg.prompts import Window
+from napari_iseg.widgets import scene
+from napari_iseg.widgets.fewshot_annotations import Annotations, Overlay
+from napari_iseg.widgets.fewshot_outputs import make_folder, output_path
+from napari_iseg.widgets.fewshot_view import FewShotSettings
+from napari_iseg.widgets.placement import PlaneAxes
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image, Shapes
+
+_MEMORY = 2 * 10**9
+_CORNERS = 64  # of an ellipse
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """An image layer as planes along an axis, and its pixels, whose intensities are looked up only once."""
+
+    image: Image
+    data: Any
+    frame: Frame
+    source: PlaneSource
+
+    @classmethod
+    def of(cls, image: Image, axis: int | None) -> Opened:
+        """Open a layer; nothing is read yet."""
+        frame = frame_of(image, axis)
+        given = GivenImage(list(image.data) if image.multiscale else image.data, rgb=bool(image.rgb))
+        return cls(image, image.data, frame, given.opener(frame)())
+
+    def is_of(self, image: Image, axis: int | None) -> bool:
+        """Whether it is still that image, with the same pixels in the same place."""
+        return self.image is image and self.data is image.data and self.frame == frame_of(image, axis)
+
+    def output(self, folder: Path, tile: int) -> Path:
+        """Where its result lies; reads a few pixels."""
+        return output_path(folder, self.image.name, self.source, self.frame, tile)
+
+
+def frame_of(image: Image, axis: int | None) -> Frame:
+    """The planes of a layer."""
+    shape = scene.image_shape(image)
+    spacing = [abs(float(step)) for step in image.scale]
+    return Frame.of(shape, axis if len(shape) > 2 else None, spacing=spacing)
+
+
+def plane_axes(frame: Frame) -> PlaneAxes:
+    """The axes of a plane."""
+    return PlaneAxes(len(frame.shape), frame.rows, frame.cols)
+
+
+def request_of(
+    viewer: napari.Viewer, opened: Opened, settings: FewShotSettings, annotations: Annotations, folder: Path
+) -> Callable[[UnitPredictor], Request]:
+    """What makes the request once there is a predictor, which reads pixels: to be called in the worker.
+
+    Raises
+    ------
+    InputError, SaveError
+        When something does not fit together, or ``folder`` cannot be made.
+    """
+    image, frame = opened.image, opened.frame
+    planes, region = _where(viewer, image, frame, settings)
+    complete: bool | Areas = not settings.partial
+    if settings.complete_in is not None:
+        complete = areas_of(settings.complete_in, image, frame)
+    painted = annotations.array(image, frame)
+    clicks = annotations.given_clicks(image, frame)
+    space = _space(image, frame)
+    make_folder(folder)
+
+    def make(predictor: UnitPredictor) -> Request:
+        out = opened.output(folder, settings.tile)
+        accepted = Decisions(run_folder(out)).accepted if out.exists() else set()
+        result = LabelStore.open(out).levels[0] if accepted else None
+        labels = Overlay(painted, frame, result, accepted)
+        return Request(
+            image=lambda: opened.source,
+            labels=labels,
+            frame=frame,
+            space=space,
+            out=out,
+            predictor=lambda _device, _bytes: predictor,
+            identity=predictor.identity,
+            on_grid=not predictor.needs_image,
+            planes=planes,
+            region=region,
+            tile=settings.tile,
+            halo=settings.tile // 8,
+            memory=_MEMORY,
+            clicks=clicks,
+            support_planes=labels.planes(),
+            accepted=accepted,
+            complete=complete,
+            sequential=settings.sequential,
+            existing="resume",
+        )
+
+    return make
+
+
+def areas_of(shapes: Shapes, image: Image, frame: Frame) -> Areas:
+    """The polygons, rectangles and ellipses of a layer in pixels of the image; lines are left out.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    found = []
+    for corners, kind in zip(shapes.data, shapes.shape_type, strict=True):
+        if kind in ("line", "path"):
+            continue
+        outline = _ellipse(corners) if kind == "ellipse" else corners
+        points = [image.world_to_data(shapes.data_to_world(c))[-len(frame.shape) :] for c in outline]
+        found.append([(point[frame.rows], point[frame.cols]) for point in points])
+    if not found:
+        raise InputError(f"The layer {shapes.name!r} holds no polygon; draw one, or choose another region.")
+    return Areas.of(found)
+
+
+def _ellipse(corners: Any) -> Any:
+    """Corners of the box around an ellipse as corners of a polygon."""
+    first, second, third, _ = (np.asarray(corner, float) for corner in corners)
+    angles = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)[:, None]
+    middle = (first + third) / 2
+    return middle + np.cos(angles) * (second - first) / 2 + np.sin(angles) * (third - second) / 2
+
+
+def _where(
+    viewer: napari.Viewer, image: Image, frame: Frame, settings: FewShotSettings
+) -> tuple[list[Plane] | None, Window | Areas | None]:
+    """Planes and window of the region that is set."""
+    if settings.area is not None:
+        return None, areas_of(settings.area, image, frame)
+    if settings.region == "visible":
+        plane = scene.shown_plane(viewer, image, plane_axes(frame))
+        if plane is None:
+            raise InputError("No slice of the image is in view; move the sliders to one.")
+        return [plane], scene.visible_window(image, plane_axes(frame))
+    if settings.region == "range" and frame.slicing is not None:
+        wanted = range(settings.first, settings.last + 1)
+        return [plane for plane in frame.planes() if plane[frame.place] in wanted], None
+    return None, None
+
+
+def _space(image: Image, frame: Frame) -> Space:
+    unnamed = any(str(name).startswith("-") for name in image.axis_labels)
+    return Space.make(
+        len(frame.shape),
+        None if unnamed else image.axis_labels,
+        frame.spacing,
+        [float(shift) for shift in image.translate],
+        [str(unit) for unit in image.units],
+    )
