@@ -43,6 +43,16 @@ def test_a_click_is_answered_beside_the_image(bench):
     assert "Answered in" in bench.dock.status.text()
 
 
+def test_an_image_opened_after_the_dock_takes_clicks_at_once(bench):
+    bench.open()
+    image = bench.viewer.add_image(IMAGE)
+    assert bench.viewer.layers.selection.active is image  # napari's doing: a click would only pan
+    bench.qtbot.waitUntil(lambda: bench.viewer.layers.selection.active is bench.editor.layers.points)
+    press_and_release(bench.viewer.layers.selection.active, (60.0, 60.0))
+    bench.settle()
+    assert bench.editor.session.mask[60, 60]
+
+
 def test_mouse_buttons_and_modifier_give_the_sign(bench):
     bench.viewer.add_image(IMAGE)
     bench.open()

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_iseg.widgets.actions import help_table
+from napari_iseg.widgets.bare import bare_viewer
 from napari_iseg.widgets.click_controller import ClickController
 from napari_iseg.widgets.dock_parts import ActionButtons, OptionsBox, small_label
 from napari_iseg.widgets.model_box import ModelBox
@@ -57,14 +58,14 @@ class ClickDock(QWidget):
         preferences: Preferences | None = None,
     ) -> None:
         super().__init__()
-        self._viewer = napari_viewer
+        self._viewer = bare_viewer(napari_viewer)
         self._preferences = preferences or Preferences.read()
         self._images: list[Image] = []
         self._docked = False
         self._make_widgets()
         self._lay_out()
         self.controller = ClickController(
-            napari_viewer,
+            self._viewer,
             self,
             loader or ModelLoader(self._preferences.cache_folder),
             modifier=self._preferences.background_modifier,
@@ -304,7 +305,7 @@ class ClickDock(QWidget):
         key = ModelKey(card.name, self.device.currentText(), self._preferences.precision)
         self.controller.choose_model(key, Options.of(card.inference), card.prompts)
 
-    def _list_images(self, _event: Any = None) -> None:
+    def _list_images(self, event: Any = None) -> None:
         """Keep the list of images; a new choice is made only when the chosen one is gone."""
         from napari.layers import Image
 
@@ -319,6 +320,9 @@ class ClickDock(QWidget):
             active = self._viewer.layers.selection.active
             chosen = active if active in self._images else (self._images[0] if self._images else None)
             self.controller.choose_image(chosen)
+            editor = self.controller.editor
+            if editor is not None and chosen is getattr(event, "value", None):
+                editor.layers.take_clicks_once_added()
         self.image_combo.setCurrentIndex(self._images.index(chosen) if chosen is not None else -1)
 
     def _image_activated(self, index: int) -> None:

@@ -77,6 +77,24 @@ class ClickLayers:
         points.cursor = "crosshair"
         return points
 
+    def take_clicks(self) -> None:
+        """Make the clicks layer active in place of the image, where a click would only pan."""
+        if self.are_shown and self.viewer.layers.selection.active is self.image:
+            self.viewer.layers.selection.active = self.points
+
+    def take_clicks_once_added(self) -> None:
+        """`take_clicks` when napari has made the image active, after everybody has heard of its coming."""
+        from qtpy.QtCore import QTimer
+
+        activated = self.viewer.layers.selection.events.active
+
+        def follow(_event: Any) -> None:
+            if self.viewer.layers.selection.active is self.image:
+                activated.disconnect(follow)
+                QTimer.singleShot(0, self.take_clicks)
+
+        activated.connect(follow)
+
     def offer_boxes(self, offered: bool) -> None:
         """Have the layer of boxes there, or not."""
         here = self.boxes.layer is not None and self.boxes.layer in self.viewer.layers

@@ -192,8 +192,7 @@ class SessionFiles:
         for other in others:
             other.use_model(controller.choice.load, "Loading the model")
         scene.go_to(controller.viewer, image, editor.layers.axes, session.plane)
-        if editor.layers.points is not None:  # napari made the image active when it was opened
-            controller.viewer.layers.selection.active = editor.layers.points
+        editor.layers.take_clicks()  # napari made the image active when it was opened
         count = len(session.objects)
         controller.say(
             f"{found.note} Opened: {count} object{'s' if count != 1 else ''}, undo included.".strip()
