@@ -16,9 +16,12 @@ from napari_iseg.errors import InputError
 from napari_iseg.evaluation import fewshot_metrics as metrics
 from napari_iseg.evaluation.datasets import Dataset, Item, open_dataset
 from napari_iseg.evaluation.fewshot_cases import cases_of
-from napari_iseg.evaluation.fewshot_protocol import SupportUser, evaluate_queries
-from napari_iseg.evaluation.fewshot_report import fewshot_table, write_fewshot_report
-from napari_iseg.evaluation.fewshot_volumes import annotated_slices, evaluate_volume, volumes_of
+from napari_iseg.evaluation.fewshot_protocol import evaluate_queries
+from napari_iseg.evaluation.fewshot_report import write_fewshot_report
+from napari_iseg.evaluation.fewshot_stacks import scene_of, tiles_of, volumes_of
+from napari_iseg.evaluation.fewshot_tables import comparison, fewshot_table
+from napari_iseg.evaluation.fewshot_user import SupportUser, clicked_support
+from napari_iseg.evaluation.fewshot_volumes import VolumeReport, evaluate_volume
 from napari_iseg.evaluation.pascal import FOLDS, pascal5i, pascal_cases, sbd
 from napari_iseg.fewshot.base import UNKNOWN, Prediction, Support
 from napari_iseg.fewshot.baselines import CopyNearest, Interpolation
@@ -49,7 +52,7 @@ class Bright:
     def predict(self, features, positions, embeddings, labels, previous=None):  # type: ignore[no-untyped-def]
         clicks = sum(len(e.clicks) for e in embeddings)
         painted = any((e.mask != UNKNOWN).any() for e in embeddings)
-        level = 0.5 if painted or clicks > 2 else 0.9
+        level = 0.5 if painted or clicks > 1 else 0.9
         return [self._prediction(f.image.mean(2) > level) for f in features]
 
     @staticmethod
@@ -169,7 +172,7 @@ def cone(depth: int = 20) -> Dataset:
 def test_volumes_are_scored_on_the_slices_nobody_annotated() -> None:
     volume = volumes_of(cone())[0]
     assert volume.wanted == (5,)
-    assert annotated_slices(volume, 0.1) == [5, 15]
+    assert volume.annotated(0.1) == [5, 15]
     copied = evaluate_volume(CopyNearest(), volume, name="copy", shares=(0.1, 0.2))
     mixed = evaluate_volume(Interpolation(), volume, name="mix", shares=(0.1, 0.2))
     assert copied.annotated == {0.1: 2, 0.2: 4}
@@ -273,17 +276,137 @@ def test_volumes_keep_their_ids_when_asked(tmp_path: Path) -> None:
     assert set(np.unique(open_dataset(tmp_path / "v_image.tif", components=False)[0].labels())) == {0, 7}
 
 
-def test_the_command_clicks_on_supports_of_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_scene_is_cut_to_equal_tiles_with_one_range_of_greys() -> None:
+    rows, cols = np.mgrid[:300, :400]
+    labels = (((rows // 40) % 2 == 0) & ((cols // 40) % 2 == 0)).astype(np.uint16) * 7
+    ramp = (rows * 10 + 100).astype(np.uint16)
+    scene = Dataset("field", (Item("field", "instances", lambda: ramp, lambda: labels, "field"),))
+    tiles = tiles_of(scene)
+    assert len(tiles) == 4 * 6  # 256 gives one tile, 128 six, 64 at last 24
+    assert {tile.labels().shape for tile in tiles} == {(64, 64)}
+    assert tiles[0].image().mean() < tiles[-1].image().mean() - 100  # not stretched tile by tile
+    stack = scene_of(scene)
+    assert (stack.wanted, stack.scene, len(stack)) == ((1,), True, 24)
+    assert [len(stack.annotated(share)) for share in (0.01, 0.05, 0.1)] == [1, 1, 2]
+    inside = (stack.labels > 0).mean((1, 2))
+    assert abs(inside[stack.annotated(0.01)[0]] - 0.5) == np.abs(inside - 0.5).min()
+    report = evaluate_volume(CopyNearest(), stack, name="copy", shares=(0.05, 1.0 / 3))
+    assert 0 < report.dice[0.05] < 1
+
+
+def test_nothing_to_tile_is_refused() -> None:
+    nothing = np.zeros((200, 200), np.uint8)
+    with pytest.raises(InputError, match="no two tiles with labels"):
+        scene_of(Dataset("bare", (Item("bare", "semantic", lambda: nothing, lambda: nothing, "bare"),)))
+
+
+class Counted(Bright):
+    """Counts its work."""
+
+    def __init__(self) -> None:
+        self.encoded = 0
+
+    def encode(self, image: np.ndarray) -> Bright.Features:
+        self.encoded += 1
+        return super().encode(image)
+
+
+def test_volumes_from_clicks_encode_each_slice_once() -> None:
+    volume, model = volumes_of(cone(10))[0], Counted()
+    asked: list[tuple[int, int]] = []
+    report = evaluate_volume(
+        model,
+        volume,
+        name="bright",
+        shares=(0.1, 0.11, 0.2),
+        clicks=2,
+        on_slice=lambda done, total: asked.append((done, total)),
+    )
+    assert model.encoded == 10
+    assert report.annotated == {0.1: 1, 0.11: 1, 0.2: 2}
+    assert report.dice[0.2] == report.clicked[0.2] == 1
+    assert asked[-1] == (2 * (9 + 8), 2 * (9 + 8))  # equal annotations are evaluated once
+
+
+def test_clicks_on_two_labels_are_made_on_each_alone() -> None:
+    image, labels = np.zeros((32, 32, 3), np.float32), np.zeros((32, 32), np.int32)
+    labels[4:14, 4:14], labels[18:30, 18:30] = 3, 8
+    image[labels > 0] = 1
+    model = Bright()
+    made = clicked_support(model, model.encode(image), image, labels, [3, 5, 8], 1, key="a")
+    assert [(label, labels[int(c.row), int(c.col)], c.positive) for label, c in made.clicks] == [
+        (3, 3, True),
+        (8, 8, True),
+    ]
+    assert made.labels == (3, 8)
+    assert not made.is_painted
+
+
+def test_nobody_clicks_on_what_is_right() -> None:
+    case = cases_of(spots(), 1, 1, empty=0)[0]
+    user = SupportUser(Bright(), case.supports, [Bright().encode(case.supports[0].image)])
+    for _ in range(6):
+        user.click()
+    assert user.iou() == 1
+    assert len(user.supports[0].clicks) == 2
+
+
+def test_lines_say_who_is_ahead_and_where() -> None:
+    def report(method: str, dataset: str, value: float) -> VolumeReport:
+        return VolumeReport(method, dataset, 20, (1,), dice={0.05: value}, clicked={0.05: value / 2})
+
+    volumes = [report(m, d, v) for d, m, v in (("a", "new", 0.8), ("a", "old", 0.6), ("b", "new", 0.5))]
+    volumes += [report("old", "b", 0.6), VolumeReport("old", "c", 9, (1,), dice={0.05: 0.9})]
+    assert comparison([], volumes) == [
+        "new against old: Dice of volumes, 5% painted +0.050 (ahead on 1 of 2); "
+        "Dice of volumes, 5% clicked +0.025 (ahead on 1 of 2)."
+    ]
+    assert "| **mean** | new | 2 | 0.650 | 0.325 |" in fewshot_table([], volumes)
+
+
+def test_one_command_for_volumes_scenes_and_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fakes = {"training-free": Bright(), "copy-nearest": CopyNearest()}
+    monkeypatch.setattr("napari_iseg.fewshot.models.load_fewshot", lambda name, **_: fakes[name])
     for folder in ("images", "labels"):
         (tmp_path / "spots" / folder).mkdir(parents=True)
-    for item in spots(4):
+    for item in spots(5):
         Image.fromarray(item.image()).save(tmp_path / "spots" / "images" / f"{item.name}.png")
         Image.fromarray(item.labels().astype(np.uint16)).save(
             tmp_path / "spots" / "labels" / f"{item.name}.png"
         )
-    options = ["--cases", "2", "--max-clicks", "1", "--device", "cpu", "--json"]
-    main(["evaluate", "training-free", str(tmp_path / "spots"), *options])
-    found = json.loads(capsys.readouterr().out)["reports"]["queries"]
-    assert [r["method"] for r in found] == ["training-free"]
-    assert set(found[0]["curve"]) == {"1"}
-    assert found[0]["dense"] > 0.5
+    data = cone()
+    tifffile.imwrite(tmp_path / "c_image.tif", np.stack([i.image() for i in data]), photometric="minisblack")
+    labels = np.stack([i.labels() for i in data]).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "c_labels.tif", labels, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "e_image.tif", np.zeros((80, 80), np.uint8))
+    tifffile.imwrite(tmp_path / "e_labels.tif", np.zeros((80, 80), np.uint16))
+    paths = [str(tmp_path / name) for name in ("c_image.tif", "spots", "e_image.tif")]
+    options = [
+        "--cases",
+        "2",
+        "--max-clicks",
+        "3",
+        "--baseline",
+        "copy-nearest",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    main(["evaluate", "training-free", *paths, *options, "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    found = printed["reports"]
+    assert [(r["dataset"], r["method"], r["scene"]) for r in found["volumes"]] == [
+        ("c", "training-free", False),
+        ("c", "copy-nearest", False),
+        ("spots", "training-free", True),
+        ("spots", "copy-nearest", True),
+    ]
+    assert [r["method"] for r in found["queries"]] == ["training-free"]
+    assert set(found["queries"][0]["curve"]) == {"1", "2", "3"}
+    assert set(found["queries"][0]["by_supports"]) == {"1", "2", "4"}
+    assert len(printed["notes"]) == 2  # the empty image can be neither tiled nor asked about
+    text = (tmp_path / "out" / "fewshot.md").read_text()
+    assert "training-free against copy-nearest: Dice of volumes, 5% painted" in text
+    assert "The data set e has" in text
+    assert (tmp_path / "out" / "spots_supports.png").is_file()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from napari_iseg.errors import InputError
-from napari_iseg.fewshot.base import Support
+from napari_iseg.fewshot.base import UNKNOWN, Support
 from napari_iseg.fewshot.baselines import CopyNearest, Interpolation
 from napari_iseg.fewshot.interpolation import along_axis, interpolated, neighbours, signed_distance
+from napari_iseg.fewshot.two_stage import TwoStage
+from napari_iseg.prompts import Click
 
 
 def disk_support(z: float, radius: float, label: int = 1, size: int = 64) -> Support:
@@ -88,3 +92,32 @@ def test_sizes_that_differ_are_refused() -> None:
 def test_labels_that_are_not_there_are_refused(labels: list[int]) -> None:
     with pytest.raises(InputError, match="label"):
         CopyNearest().predict_unit(None, (1.0,), [disk_support(0, 5)], labels)
+
+
+def test_two_stage_goes_on_from_the_clicks_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[tuple[int, Click]] = []
+
+    class Clicked:
+        """Its mask is a square around each positive click so far."""
+
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def step(self, state: SimpleNamespace | None, click: Click) -> SimpleNamespace:
+            before = state.probability if state is not None else np.zeros((20, 20), np.float32)
+            steps.append((int((before > 0).sum()), click))
+            after = before.copy()
+            after[int(click.row) - 1 : int(click.row) + 2, int(click.col) - 1 : int(click.col) + 2] = 1
+            return SimpleNamespace(probability=after)
+
+    monkeypatch.setattr("napari_iseg.fewshot.two_stage.Predictor", Clicked)
+    card = SimpleNamespace(name="fake", sha256="0" * 64)
+    click_model = SimpleNamespace(card=card, inference=SimpleNamespace(threshold=0.5))
+    two = TwoStage(click_model, SimpleNamespace(divisor=1, identity="none"))  # type: ignore[arg-type]
+    image, nothing = np.zeros((20, 20, 3), np.float32), np.full((20, 20), UNKNOWN, np.int32)
+    first, second = (1, Click(5, 5)), (1, Click(12, 12))
+    one = two.masked(Support("a", image, nothing, (first,)), [1])
+    both = two.masked(Support("a", image, nothing, (first, second)), [1])
+    again = two.masked(Support("a", image, nothing, (second,)), [1])
+    assert steps == [(0, Click(5, 5)), (9, Click(12, 12)), (0, Click(12, 12))]
+    assert [int((s.mask == 1).sum()) for s in (one, both, again)] == [9, 18, 9]
+    assert both.clicks == ()

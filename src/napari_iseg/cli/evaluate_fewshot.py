@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from napari_iseg.cli.common import errors, print_json
 from napari_iseg.errors import InputError
 
 if TYPE_CHECKING:
     from napari_iseg.evaluation.datasets import Dataset
+    from napari_iseg.evaluation.fewshot_cases import Case
+    from napari_iseg.evaluation.fewshot_stacks import Stack
     from napari_iseg.fewshot.base import FewShotModel, UnitPredictor
 
+Methods = Mapping[str, "FewShotModel | UnitPredictor"]
 BASELINES = ("copy-nearest", "interpolation", "two-stage", "training-free")
+SPLITS = (1, 2, 4, 8)
+_SIDE = 256  # pixels of a case's window and of a scene's tile
+
+
+@dataclass(frozen=True)
+class _Work:
+    """All that is asked of one data set."""
+
+    stacks: tuple[Stack, ...] = ()
+    cases: tuple[Case, ...] = ()
+    name: str = ""
+
+
+@dataclass
+class _Results:
+    queries: list[Any] = field(default_factory=list)
+    volumes: list[Any] = field(default_factory=list)
 
 
 def is_fewshot(name: str) -> bool:
@@ -37,35 +59,46 @@ def evaluate_fewshot(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Volumes by Dice against annotated slices, other sets by query mIoU against clicks; prints a table.
+    """Dice of volumes and scenes against annotated planes, query mIoU of images against clicks; prints both.
+
+    Everything is read and checked before a model runs; the report is written anew after each data set.
 
     Raises
     ------
     InputError
-        For an unknown baseline or split, or data from which no case can be made.
+        For an unknown baseline or split, or when nothing can be asked of any data set.
     """
-    from napari_iseg.evaluation.fewshot_report import fewshot_table, write_fewshot_report
+    from napari_iseg.evaluation.fewshot_report import write_fewshot_report
+    from napari_iseg.evaluation.fewshot_tables import comparison, fewshot_table
     from napari_iseg.evaluation.report import finite
-    from napari_iseg.fewshot.models import list_fewshot, load_fewshot
+    from napari_iseg.fewshot.models import list_fewshot
 
     known = {*BASELINES, *list_fewshot()}
-    unknown = [name for name in baselines if name.partition(":")[0] not in known]
+    unknown = [name for name in baselines if name.partition(":")[0] not in {*known, model.partition(":")[0]}]
     if unknown:
         raise InputError(f"Unknown few-shot baseline {unknown[0]!r}; available: {', '.join(BASELINES)}.")
     data = [_open(path, split, axis, seed) for path in datasets]
-    methods = {name: load_fewshot(name, device=device) for name in dict.fromkeys([model, *baselines])}
-    queries, volumes = [], []
-    for dataset in data:
-        if any(item.position is not None for item in dataset):
-            volumes += _volumes(dataset, methods)
-        else:
-            queries += _queries(dataset, methods, clicks, cases, supports, seed)
-    files = write_fewshot_report(queries, volumes, out) if out is not None else []
+    methods = _load(model, baselines, device)
+    work, notes = _prepare(data, cases, supports, seed, copies_only=not _able(methods))
+    results = _Results()
+    files: list[Path] = []
+    with _bars() as bar:
+        for part in work:
+            _run(part, methods, results, clicks, supports, bar)
+            if out is not None and part is not work[-1]:
+                write_fewshot_report(results.queries, results.volumes, out, notes=notes, plots=False)
+    if out is not None:
+        files = write_fewshot_report(results.queries, results.volumes, out, notes=notes)
     if as_json:
-        content = {"queries": [r.to_dict() for r in queries], "volumes": [r.to_dict() for r in volumes]}
-        print_json({"reports": finite(content), "files": files})
+        content: dict[str, Any] = {
+            "queries": [r.to_dict() for r in results.queries],
+            "volumes": [r.to_dict() for r in results.volumes],
+        }
+        print_json({"reports": finite(content), "notes": notes, "files": files})
         return
-    print(fewshot_table(queries, volumes))
+    print(fewshot_table(results.queries, results.volumes))
+    for line in (*comparison(results.queries, results.volumes), *notes):
+        print(f"\n{line}")
     for file in files:
         print(f"wrote {file}")
 
@@ -79,39 +112,119 @@ def _open(path: Path, split: str, axis: int, seed: int) -> Dataset:
     return dataset.split(seed=seed)[1] if split == "validation" else dataset
 
 
-def _volumes(dataset: Dataset, methods: dict[str, FewShotModel | UnitPredictor]) -> list[Any]:
-    from napari_iseg.evaluation.fewshot_volumes import evaluate_volume, volumes_of
+def _load(model: str, baselines: Sequence[str], device: str) -> dict[str, FewShotModel | UnitPredictor]:
+    """The two-stage baseline hands its masks to the evaluated model, so that only the clicks differ."""
+    from napari_iseg.fewshot.models import load_fewshot
 
-    reports = []
-    for volume in volumes_of(dataset):
-        for name, method in methods.items():
-            with errors.status(f"{volume.name}, {name}"):
-                reports.append(evaluate_volume(method, volume, name=name))
-    return reports
+    first = load_fewshot(model, device=device)
+    second = None if hasattr(first, "predict_unit") or model.startswith("two-stage") else first
+    others = [name for name in dict.fromkeys(baselines) if name != model]
+    loaded = {name: load_fewshot(name, device=device, second=cast(Any, second)) for name in others}
+    return {model: first, **loaded}
 
 
-def _queries(
-    dataset: Dataset,
-    methods: dict[str, FewShotModel | UnitPredictor],
-    clicks: int,
-    cases: int,
-    supports: int,
-    seed: int,
-) -> list[Any]:
-    """Methods that copy masks have nothing to say of other images and are left out."""
+def _able(methods: Methods) -> dict[str, FewShotModel]:
+    """Methods that look at images; those that copy masks have nothing to say of other images."""
+    return {name: method for name, method in methods.items() if not hasattr(method, "predict_unit")}
+
+
+def _prepare(
+    data: Sequence[Dataset], cases: int, supports: int, seed: int, *, copies_only: bool
+) -> tuple[list[_Work], list[str]]:
+    """What is asked of every data set, and a note on each of which something cannot be asked."""
+    from napari_iseg.evaluation.fewshot_stacks import scene_of, volumes_of
+
+    work, notes = [], []
+    for dataset in data:
+        volume = any(item.position is not None for item in dataset)
+        stacks: list[Stack] = []
+        made: list[Case] = []
+        try:
+            stacks = volumes_of(dataset) if volume else [scene_of(dataset, side=_SIDE)]
+        except InputError as error:
+            notes.append(str(error))
+        if cases and not volume and not copies_only:
+            try:
+                made = _cases(dataset, cases, supports, seed)
+            except InputError as error:
+                notes.append(str(error))
+        if stacks or made:
+            work.append(_Work(tuple(stacks), tuple(made), dataset.name))
+    if not work:
+        raise InputError(notes[0] if notes else "There is no data set to evaluate.")
+    return work, notes
+
+
+def _cases(dataset: Dataset, count: int, supports: int, seed: int) -> list[Case]:
+    """Cases with as many supports as clicks are split over, fewer where there are too few images."""
     from napari_iseg.evaluation.fewshot_cases import cases_of
-    from napari_iseg.evaluation.fewshot_protocol import AT, evaluate_queries
+    from napari_iseg.evaluation.fewshot_stacks import tiles_of
 
-    able = {name: method for name, method in methods.items() if not hasattr(method, "predict_unit")}
-    if not able:
-        raise InputError(f"{dataset.name} is no volume; {', '.join(methods)} copy masks between slices only.")
-    made = cases_of(dataset, cases, supports, seed=seed)
-    at = tuple(n for n in AT if n <= clicks)
-    splits = tuple(k for k in (1, 2, 4, 8) if supports > 1 and k <= supports)
-    reports = []
-    for name, method in able.items():
-        with errors.status(f"{dataset.name}, {name}"):
-            reports.append(
-                evaluate_queries(method, made, dataset=dataset.name, name=name, at=at, splits=splits)  # type: ignore[arg-type]
+    images = tiles_of(dataset, _SIDE) if len(dataset) == 1 else dataset
+    for most in sorted({k for k in SPLITS if supports < k < len(images)}, reverse=True):
+        made = cases_of(images, count, most, seed=seed, side=_SIDE)
+        if len(made) == count:
+            return made
+    return cases_of(images, count, supports, seed=seed, side=_SIDE)
+
+
+def _run(
+    work: _Work,
+    methods: Methods,
+    results: _Results,
+    clicks: int,
+    supports: int,
+    bar: Callable[[str], Callable[[int, int], None]],
+) -> None:
+    """Every method on one data set; clicks are split over supports for the evaluated model only."""
+    from napari_iseg.evaluation.fewshot_protocol import AT, evaluate_queries
+    from napari_iseg.evaluation.fewshot_volumes import evaluate_volume
+    from napari_iseg.fewshot.two_stage import TwoStage
+
+    clicker = next((m for m in methods.values() if isinstance(m, TwoStage)), None)
+    for stack in work.stacks:
+        for name, method in methods.items():
+            tick = bar(f"{stack.name}, {name}")
+            # From true masks the two-stage shortcut is its second stage: nothing new.
+            painted = not isinstance(method, TwoStage) or len(methods) == 1
+            report = evaluate_volume(
+                method, stack, name=name, painted=painted, clicker=clicker, on_slice=tick
             )
-    return reports
+            results.volumes.append(report)
+    if not work.cases:
+        return
+    at = tuple(n for n in AT if n <= clicks)
+    for number, (name, model) in enumerate(_able(methods).items()):
+        splits = SPLITS if number == 0 else ()
+        tick = bar(f"{work.name}, {name}, clicks")
+        results.queries.append(
+            evaluate_queries(
+                model,
+                work.cases,
+                dataset=work.name,
+                name=name,
+                at=at,
+                supports=supports,
+                splits=splits,
+                on_case=tick,
+            )
+        )
+
+
+class _bars:
+    """One progress bar per data set and method, shown only where somebody looks."""
+
+    def __enter__(self) -> Callable[[str], Callable[[int, int], None]]:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._progress = Progress(*columns, console=errors, disable=not errors.is_terminal)
+        self._progress.start()
+        return self._bar
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def _bar(self, label: str) -> Callable[[int, int], None]:
+        task = self._progress.add_task(label, total=None)
+        return lambda done, total: self._progress.update(task, completed=done, total=total)

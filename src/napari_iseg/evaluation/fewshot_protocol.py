@@ -8,18 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from napari_iseg.evaluation.clicks import ClickSimulator
 from napari_iseg.evaluation.fewshot_cases import Annotated, Case
 from napari_iseg.evaluation.fewshot_metrics import Accumulated, area_under, clicks_to_share, mean_or_nan
-from napari_iseg.fewshot.base import UNKNOWN, Features, FewShotModel, Support
-from napari_iseg.prompts import Click
+from napari_iseg.evaluation.fewshot_user import LABEL, SupportUser
+from napari_iseg.fewshot.base import Features, FewShotModel, Support
+from napari_iseg.fewshot.feature_cache import FeatureCache
 
 AT = (1, 2, 3, 5, 10, 20)  # clicks after which queries are asked
 BUDGET = 20
 OnCase = Callable[[int, int], object]
-_LABEL = 1
+_CACHE = 2**29
 
 
 @dataclass
@@ -32,7 +31,8 @@ class QueryReport:
     support_curve : clicks -> mean IoU of the supports themselves
     dense, dense_fb : the same with the supports' true masks
     by_supports : number of supports -> mIoU with ``BUDGET`` clicks split over them
-    alarm : share of empty queries with a false alarm, with true masks; class_iou : per category, dense
+    alarm : share of the ``empties`` empty queries with a false alarm, with true masks; alarm_curve : after
+        clicks; class_iou : per category, dense
     seconds : per query, features included; click_seconds : per click on a support
     """
 
@@ -47,6 +47,8 @@ class QueryReport:
     dense_fb: float = float("nan")
     by_supports: dict[int, float] = field(default_factory=dict)
     alarm: float = float("nan")
+    empties: int = 0
+    alarm_curve: dict[int, float] = field(default_factory=dict)
     class_iou: dict[str, float] = field(default_factory=dict)
     seconds: float = float("nan")
     click_seconds: float = float("nan")
@@ -77,6 +79,7 @@ def evaluate_queries(
     dataset: str,
     name: str,
     at: Sequence[int] = AT,
+    supports: int | None = None,
     splits: Sequence[int] = (),
     on_case: OnCase | None = None,
 ) -> QueryReport:
@@ -85,109 +88,89 @@ def evaluate_queries(
     Parameters
     ----------
     at : numbers of clicks after which the queries are asked; () leaves the curve out
+    supports : for the curve and the score with true masks, so many of each case; None: all
     splits : numbers of supports over which ``BUDGET`` clicks are split, at most as many as the cases have
     """
-    report = QueryReport(name, dataset, len(cases), len(cases[0].supports) if cases else 0)
-    dense, curves = Accumulated(), {n: Accumulated() for n in at}
-    by_supports = {k: Accumulated() for k in splits if k <= report.supports}
-    own: dict[int, list[float]] = {n: [] for n in at}
-    query_seconds, click_seconds = [], []
+    most = min((len(case.supports) for case in cases), default=0)
+    report = QueryReport(name, dataset, len(cases), most if supports is None else min(supports, most))
+    asking = _Asking(model, report, tuple(at), tuple(k for k in splits if k <= most))
     for index, case in enumerate(cases):
-        started = time.perf_counter()
-        query = model.encode(case.query.image)
-        encoding = time.perf_counter() - started
-        features = [model.encode(s.image) for s in case.supports]
-        painted = [_painted(i, s) for i, s in enumerate(case.supports)]
-        started = time.perf_counter()
-        dense.add(case.category, _query(model, painted, features, query), case.query.truth)
-        query_seconds.append(encoding + time.perf_counter() - started)
-        if at:
-            user = SupportUser(model, case.supports, features)
-            for n in range(1, max(at) + 1):
-                click_seconds.append(user.click())
-                if n in curves:
-                    mask = _query(model, user.supports, features, query)
-                    curves[n].add(case.category, mask, case.query.truth)
-                    own[n].append(user.iou())
-        for k, accumulated in by_supports.items():
-            user = SupportUser(model, case.supports[:k], features[:k])
-            for _ in range(BUDGET):
-                user.click()
-            mask = _query(model, user.supports, features[:k], query)
-            accumulated.add(case.category, mask, case.query.truth)
+        asking.ask(case)
         if on_case is not None:
             on_case(index + 1, len(cases))
-    report.dense, report.dense_fb, report.alarm = dense.miou, dense.fb_iou, dense.alarm
-    report.class_iou = dense.class_iou
-    report.curve = {n: found.miou for n, found in curves.items()}
-    report.fb_curve = {n: found.fb_iou for n, found in curves.items()}
-    report.support_curve = {n: mean_or_nan(values) for n, values in own.items()}
-    report.by_supports = {k: found.miou for k, found in by_supports.items()}
-    report.seconds, report.click_seconds = mean_or_nan(query_seconds), mean_or_nan(click_seconds)
+    asking.finish()
     return report
 
 
-class SupportUser:
-    """A person who spends each click on the support whose mask is most wrong, in its deepest error."""
+class _Asking:
+    """Asks one method about one case after the other and fills its report."""
 
     def __init__(
-        self, model: FewShotModel, annotated: Sequence[Annotated], features: Sequence[Features]
+        self, model: FewShotModel, report: QueryReport, at: tuple[int, ...], splits: tuple[int, ...]
     ) -> None:
-        self.model = model
-        self.truths = [a.truth for a in annotated]
-        self.features = features
-        self.simulators = [ClickSimulator(truth) for truth in self.truths]
-        self.masks = [np.zeros(t.shape, bool) for t in self.truths]
-        self.supports = [
-            Support(str(i), a.image, np.full(a.truth.shape, UNKNOWN, np.int32))
-            for i, a in enumerate(annotated)
-        ]
+        self.model, self.report, self.at, self.splits = model, report, at, splits
+        self.cache = FeatureCache(_CACHE)
+        self.dense = Accumulated()
+        self.curves = {n: Accumulated() for n in at}
+        self.by_supports = {k: Accumulated() for k in splits}
+        self.own: dict[int, list[float]] = {n: [] for n in at}
+        self.query_seconds: list[float] = []
+        self.click_seconds: list[float] = []
 
-    def click(self) -> float:
-        """Make one click and let the support's mask follow; the seconds that took."""
-        wrong = [
-            int(((mask != (truth == 1)) & (truth != -1)).sum())
-            for mask, truth in zip(self.masks, self.truths, strict=True)
-        ]
-        # A support without a positive click is no support yet: the first click goes to each in turn.
-        unclicked = [i for i, s in enumerate(self.supports) if not s.clicks]
-        worst = unclicked[0] if unclicked else int(np.argmax(wrong))
-        click = self.simulators[worst].next(self.masks[worst])
-        before = self.supports[worst]
-        made = _with_click(before, click)
+    def ask(self, case: Case) -> None:
+        """One case: true masks, clicks, clicks split over supports."""
         started = time.perf_counter()
-        answer = self.model.segment_support(made, self.features[worst], [_LABEL])
-        seconds = time.perf_counter() - started
-        self.supports[worst] = made
-        self.masks[worst] = answer.mask([_LABEL]) == _LABEL
-        return seconds
+        query = self.model.encode(case.query.image)  # not from the cache: it is timed
+        encoding = time.perf_counter() - started
+        features = [self.cache.get(self.model, s.image) for s in case.supports]
+        shown = self.report.supports
+        painted = [_painted(i, s) for i, s in enumerate(case.supports[:shown])]
+        started = time.perf_counter()
+        self._score(self.dense, case, painted, features, query)
+        self.query_seconds.append(encoding + time.perf_counter() - started)
+        for k in sorted({shown, *self.splits} if self.at else self.splits):
+            self._click(case, k, features[:k], query)
 
-    def iou(self) -> float:
-        """Mean IoU of the clicked supports."""
-        values = []
-        for mask, truth, support in zip(self.masks, self.truths, self.supports, strict=True):
-            if support.clicks:
-                inside = truth == 1
-                union = int(((mask | inside) & (truth != -1)).sum())
-                values.append(int((mask & inside).sum()) / max(union, 1))
-        return mean_or_nan(values)
+    def _click(self, case: Case, k: int, features: Sequence[Features], query: Features) -> None:
+        """Clicks on the first ``k`` supports; queries are asked where the curve or the split wants it."""
+        user = SupportUser(self.model, case.supports[:k], features)
+        at = self.at if k == self.report.supports else ()
+        last = max((*at, BUDGET if k in self.splits else 0))
+        for n in range(1, last + 1):
+            self.click_seconds.append(user.click())
+            if n in at:
+                self._score(self.curves[n], case, user.supports, features, query)
+                self.own[n].append(user.iou())
+        if k in self.splits:
+            self._score(self.by_supports[k], case, user.supports, features, query)
 
+    def _score(
+        self,
+        scores: Accumulated,
+        case: Case,
+        supports: Sequence[Support],
+        features: Sequence[Features],
+        query: Features,
+    ) -> None:
+        used = [(s, f) for s, f in zip(supports, features, strict=False) if s.labels]
+        embeddings = [self.model.embed(s, f, [LABEL]) for s, f in used]
+        answer = self.model.predict([query], [()], embeddings, [LABEL])[0]
+        scores.add(case.category, answer.mask([LABEL]) == LABEL, case.query.truth)
 
-def _with_click(support: Support, click: Click) -> Support:
-    clicks = (*support.clicks, (_LABEL, click))
-    return Support(support.key, support.image, support.mask, clicks, version=support.version + 1)
+    def finish(self) -> None:
+        """Means over the cases."""
+        report, dense = self.report, self.dense
+        report.dense, report.dense_fb, report.alarm = dense.miou, dense.fb_iou, dense.alarm
+        report.class_iou, report.empties = dense.class_iou, len(dense.empties)
+        report.curve = {n: found.miou for n, found in self.curves.items()}
+        report.fb_curve = {n: found.fb_iou for n, found in self.curves.items()}
+        report.alarm_curve = {n: found.alarm for n, found in self.curves.items()}
+        report.support_curve = {n: mean_or_nan(values) for n, values in self.own.items()}
+        report.by_supports = {k: found.miou for k, found in self.by_supports.items()}
+        made = [seconds for seconds in self.click_seconds if seconds]
+        report.seconds, report.click_seconds = mean_or_nan(self.query_seconds), mean_or_nan(made)
 
 
 def _painted(index: int, annotated: Annotated) -> Support:
     mask = annotated.truth.astype(np.int32)
     return Support(f"dense-{index}", annotated.image, mask, accepted=True)
-
-
-def _query(
-    model: FewShotModel, supports: Sequence[Support], features: Sequence[Features], query: Features
-) -> npt.NDArray[np.bool_]:
-    used = [(s, f) for s, f in zip(supports, features, strict=True) if s.labels]
-    embeddings = [model.embed(s, f, [_LABEL]) for s, f in used]
-    answer = model.predict([query], [()], embeddings, [_LABEL])[0]
-    mask: npt.NDArray[np.bool_] = answer.mask([_LABEL]) == _LABEL
-    return mask

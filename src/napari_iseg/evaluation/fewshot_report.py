@@ -5,25 +5,48 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from napari_iseg.errors import InputError, SaveError
-from napari_iseg.evaluation.fewshot_protocol import QueryReport
-from napari_iseg.evaluation.fewshot_volumes import VolumeReport
+from napari_iseg.evaluation.fewshot_protocol import BUDGET, QueryReport
+from napari_iseg.evaluation.fewshot_tables import comparison, fewshot_table
+from napari_iseg.evaluation.fewshot_volumes import CLICKS, VolumeReport
 from napari_iseg.evaluation.plots import new_figure, require_matplotlib, save_figure
-from napari_iseg.evaluation.report import finite, markdown_table
+from napari_iseg.evaluation.report import finite
 from napari_iseg.weights.files import write_text
 
-_PROTOCOL = """Queries are never clicked. mIoU is accumulated over all queries of a class, then averaged over
-classes; FB-IoU averages foreground and background IoU whatever the class. Clicks go where the worst support
-is most wrong. "dense" is the score with the supports' true masks, "area" the mean of the curve over 1 to 20
-clicks, "alarm" the share of empty queries with more than 0.1 % of their area predicted. Dice of volumes is
-taken over the slices that were not annotated, with true masks on the others."""
+_PROTOCOL = f"""Volumes and scenes: a share of the slices or tiles is annotated, at least one; Dice is
+taken over others (at most 24, evenly spread), mean over labels. "Dice@5%": 5 % annotated by true masks;
+"{CLICKS} clicks@5%": by at most {CLICKS} simulated clicks per label and annotated plane. Methods that copy
+masks get masks of the clicks from the two-stage baseline's click model. From true masks that baseline is
+its second stage, so it has numbers for clicks only. A scene is cut to tiles, from one image or a set; methods
+that copy masks take the nearest tile's, learned ones are not told where tiles lie.
+
+Images: queries are never clicked. mIoU is accumulated over all queries of a class, then averaged over
+classes; FB-IoU averages foreground and background IoU whatever the class. Each click goes where the worst
+support is most wrong. "true masks" (and FB-IoU) is the score with the supports' true masks, "area" the mean
+of the curve over 1 to {BUDGET} clicks, "ratio" the curve's last point over the score with true masks, "k=4"
+{BUDGET} clicks split over 4 supports, "alarm" the share of empty queries with more than 0.1 % of their area
+predicted.
+
+Ablations `:no-click-vector`, `:no-prior` and `:no-position` leave a part out of a trained model. "No
+alignment" is none of these: the alignment loss acts in training only, so it takes a second training with
+`alignment = 0` under `[loss.terms]` of the recipe."""
 
 
 def write_fewshot_report(
-    queries: Sequence[QueryReport], volumes: Sequence[VolumeReport], folder: str | Path, *, plots: bool = True
+    queries: Sequence[QueryReport],
+    volumes: Sequence[VolumeReport],
+    folder: str | Path,
+    *,
+    notes: Sequence[str] = (),
+    plots: bool = True,
 ) -> list[Path]:
-    """Write fewshot.json, fewshot.md and per data set a plot.
+    """Write fewshot.json, fewshot.md and plots: per data set, and clicks split over supports.
+
+    Parameters
+    ----------
+    notes : sentences for the reader, for example which data sets were left out
 
     Raises
     ------
@@ -37,12 +60,24 @@ def write_fewshot_report(
     if plots:
         require_matplotlib()
     folder = Path(folder)
-    content = {"queries": [r.to_dict() for r in queries], "volumes": [r.to_dict() for r in volumes]}
+    content = {
+        "queries": [r.to_dict() for r in queries],
+        "volumes": [r.to_dict() for r in volumes],
+        "notes": list(notes),
+    }
+    lines = [f"* {line}" for line in (*comparison(queries, volumes), *notes)]
+    text = [
+        "# Few-shot evaluation",
+        "\n".join(lines),
+        fewshot_table(queries, volumes),
+        "## Protocol",
+        _PROTOCOL,
+    ]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = [folder / "fewshot.json", folder / "fewshot.md"]
         write_text(files[0], json.dumps(finite(content), indent=1) + "\n")
-        write_text(files[1], f"# Few-shot evaluation\n\n{fewshot_table(queries, volumes)}\n\n{_PROTOCOL}\n")
+        write_text(files[1], "\n\n".join(part for part in text if part) + "\n")
         if plots:
             files += _plots(queries, volumes, folder)
     except OSError as error:
@@ -50,63 +85,53 @@ def write_fewshot_report(
     return files
 
 
-def fewshot_table(queries: Sequence[QueryReport], volumes: Sequence[VolumeReport]) -> str:
-    """Markdown tables: one row per data set and method."""
-    parts = []
-    if queries:
-        clicks = sorted({n for r in queries for n in r.curve})
-        splits = sorted({k for r in queries for k in r.by_supports})
-        head = [
-            "data set",
-            "method",
-            "cases",
-            *(f"mIoU@{n}" for n in clicks),
-            "area",
-            "dense",
-            "FB-IoU",
-            "ratio",
-        ]
-        head += [*(f"k={k}" for k in splits), "alarm", "s/query", "s/click"]
-        rows = []
-        for r in queries:
-            row = [r.dataset, r.method, str(r.cases), *(_shown(r.curve, n) for n in clicks)]
-            row += [f"{v:.3f}" for v in (r.area, r.dense, r.dense_fb, r.ratio)]
-            row += [*(_shown(r.by_supports, k) for k in splits), f"{r.alarm:.2f}"]
-            rows.append([*row, f"{r.seconds:.2f}", f"{r.click_seconds:.2f}"])
-        parts.append(markdown_table(head, rows))
-    if volumes:
-        shares = sorted({share for r in volumes for share in r.dice})
-        head = ["volume", "method", "slices", *(f"Dice@{100 * s:g}%" for s in shares), "trust", "s/slice"]
-        rows = []
-        for v in volumes:
-            row = [v.dataset, v.method, str(v.slices), *(_shown(v.dice, s) for s in shares)]
-            rows.append([*row, f"{sum(v.trust.values()) / max(len(v.trust), 1):.2f}", f"{v.seconds:.2f}"])
-        parts.append(markdown_table(head, rows))
-    return "\n\n".join(parts)
-
-
-def _shown(values: Mapping[int, float] | Mapping[float, float], key: float) -> str:
-    found = dict(values).get(key)  # type: ignore[call-overload]
-    return "" if found is None else f"{found:.3f}"
-
-
 def _plots(queries: Sequence[QueryReport], volumes: Sequence[VolumeReport], folder: Path) -> list[Path]:
     files = []
-    for name in dict.fromkeys(r.dataset for r in queries if r.curve):
-        figure = new_figure()
-        axes = figure.add_subplot()
-        for r in (r for r in queries if r.dataset == name and r.curve):
-            (line,) = axes.plot(list(r.curve), list(r.curve.values()), marker=".", label=r.method)
-            axes.axhline(r.dense, color=line.get_color(), linestyle=":", linewidth=1)
-        axes.set(xlabel="clicks on the supports", ylabel="query mIoU", ylim=(0, 1), title=name)
-        axes.legend()
-        files.append(save_figure(figure, folder / f"{name}_queries.png"))
+    for name in dict.fromkeys(r.dataset for r in queries):
+        own = [r for r in queries if r.dataset == name]
+        if any(r.curve for r in own):
+            curves = [(r.method, r.curve, r.dense) for r in own if r.curve]
+            labels = ("clicks on the supports", "query mIoU (dotted: true masks)", name)
+            files.append(_lines(curves, labels, folder / f"{name}_queries.png"))
+        split = [(r.method, r.by_supports, None) for r in own if len(r.by_supports) > 1]
+        if split:
+            labels = (f"supports that share {BUDGET} clicks", "query mIoU", name)
+            files.append(_lines(split, labels, folder / f"{name}_supports.png"))
     for name in dict.fromkeys(r.dataset for r in volumes):
-        figure = new_figure()
-        axes = figure.add_subplot()
-        for v in (v for v in volumes if v.dataset == name):
-            axes.plot([100 * s for s in v.dice], list(v.dice.values()), marker=".", label=v.method)
-        axes.set(xlabel="annotated slices, %", ylabel="Dice of the others", ylim=(0, 1), title=name)
-        axes.legend()
-        files.append(save_figure(figure, folder / f"{name}_volume.png"))
+        of = [r for r in volumes if r.dataset == name]
+        kind = "tiles" if of[0].scene else "slices"
+        drawn: list[Any] = [(r.method, _percent(r.dice), None) for r in of if r.dice]
+        drawn += [(f"{r.method}, {CLICKS} clicks", _percent(r.clicked), None) for r in of if r.clicked]
+        labels = (f"annotated {kind}, %", "Dice of the others", name)
+        files.append(_lines(drawn, labels, folder / f"{name}_{'scene' if of[0].scene else 'volume'}.png"))
     return files
+
+
+def _percent(found: Mapping[float, float]) -> dict[float, float]:
+    return {100 * share: value for share, value in found.items()}
+
+
+def _lines(
+    curves: Sequence[tuple[str, Mapping[Any, float], float | None]], labels: tuple[str, str, str], path: Path
+) -> Path:
+    """A plot of (name, x -> y, level) each; clicks are dashed so that they differ from true masks."""
+    figure = new_figure()
+    axes = figure.add_subplot()
+    colours: dict[str, Any] = {}
+    for name, curve, level in curves:
+        dashed = name.endswith(" clicks")
+        method = name.rpartition(", ")[0] if dashed else name
+        (line,) = axes.plot(
+            list(curve),
+            list(curve.values()),
+            marker=".",
+            label=name,
+            linestyle="--" if dashed else "-",
+            color=colours.get(method),
+        )
+        colours.setdefault(method, line.get_color())
+        if level is not None:
+            axes.axhline(level, color=line.get_color(), linestyle=":", linewidth=1)
+    axes.set(xlabel=labels[0], ylabel=labels[1], ylim=(0, 1), title=labels[2])
+    axes.legend(fontsize="small")
+    return save_figure(figure, path)

@@ -40,7 +40,12 @@ def list_fewshot(store: Store | None = None) -> dict[str, str]:
 
 
 def load_fewshot(
-    name: str, *, device: str = "auto", precision: str = "auto", store: Store | None = None
+    name: str,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    store: Store | None = None,
+    second: FewShotModel | None = None,
 ) -> FewShotModel | UnitPredictor:
     """A few-shot model or baseline.
 
@@ -51,6 +56,7 @@ def load_fewshot(
         "interpolation". Ablations of an IFSENet model: "NAME:no-click-vector", "NAME:no-prior",
         "NAME:no-position"
     device, precision : as of `napari_iseg.load_model`
+    second : what "two-stage" hands its masks to; by default a trained model, else the training-free profile
 
     Raises
     ------
@@ -69,7 +75,7 @@ def load_fewshot(
         from napari_iseg.weights.store import load_model
 
         clicks = load_model(detail or _CLICKS, device=device, precision=precision, store=store)
-        return TwoStage(clicks, _best(device, precision, store))
+        return TwoStage(clicks, second or _best(device, precision, store))
     return _learned(name, device, precision, store)
 
 
