@@ -104,7 +104,7 @@ def test_the_cache_keeps_to_its_limit_and_knows_equal_pixels() -> None:
     images = [np.full((8, 8, 3), value, np.float32) for value in (0.1, 0.2, 0.3)]
     cache = FeatureCache(2 * images[0].nbytes)
     for image in (*images, images[2].copy(), images[0]):
-        cache.get("m", image, model.encode)
+        cache.get(model, image)
     assert model.encoded == 4, "the third is known, the first was dropped"
     assert cache.nbytes <= cache.limit
     assert ModelPredictor(model, cache).needs_image  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from napari_iseg.disk_cache import DiskCache
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.base import Embedding, FewShotModel, Image, Position, Prediction, Support
 from napari_iseg.fewshot.corrections import beside_painted
@@ -30,7 +31,7 @@ class ModelPredictor:
     def __init__(self, model: FewShotModel, cache: FeatureCache) -> None:
         self.model, self.cache = model, cache
         self.identity = model.identity
-        self._embeddings: OrderedDict[tuple[str, int, tuple[int, ...]], Embedding] = OrderedDict()
+        self._embeddings: OrderedDict[tuple[object, ...], Embedding] = OrderedDict()
 
     def predict_unit(
         self,
@@ -56,19 +57,24 @@ class ModelPredictor:
         for image in images:
             if image is None:
                 raise InputError(f"The model {self.identity} needs the images of its units.")
-            features.append(self.cache.get(self.identity, image, self.model.encode))
+            features.append(self.cache.get(self.model, image))
         embeddings = [self._embedding(support, labels) for support in beside_painted(supports)]
         given = previous if previous is not None and any(p is not None for p in previous) else None
         return self.model.predict(features, positions, embeddings, labels, given)
+
+    def keep_features(self, disk: DiskCache) -> None:
+        """Keep encodings on disk from now on, and look for them there."""
+        self.cache.disk = disk
 
     def reliability(self, support: Support, labels: Sequence[int]) -> float:
         """How far a support is to be relied on, 0 to 1."""
         return self._embedding(support, labels).reliability
 
     def _embedding(self, support: Support, labels: Sequence[int]) -> Embedding:
-        key = (support.key, support.version, tuple(labels))
+        # a position is no part of a version: the user may set another spacing between two runs
+        key = (support.key, support.version, support.position, support.whole, tuple(labels))
         if key not in self._embeddings:
-            features = self.cache.get(self.identity, support.image, self.model.encode)
+            features = self.cache.get(self.model, support.image)
             self._embeddings[key] = self.model.embed(support, features, labels)
             if len(self._embeddings) > _MOST_EMBEDDINGS:
                 self._embeddings.popitem(last=False)

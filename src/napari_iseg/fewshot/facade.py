@@ -87,6 +87,7 @@ class FewShot:
             self.predictor = ModelPredictor(self.model, self.cache)
         self._wrap = wrap
         self._supports: dict[str, Support] = {}
+        self._version = 0
 
     @property
     def supports(self) -> tuple[Support, ...]:
@@ -138,7 +139,7 @@ class FewShot:
         made = tuple(_click(point, label, shape) for point in clicks or ())
         place = position if isinstance(position, tuple) else (float(position),)
         name = key if key is not None else self._free_key()
-        version = self._supports[name].version + 1 if name in self._supports else 0
+        self._version += 1  # also when a key comes back after its support was removed
         self._supports[name] = Support(
             name,
             pixels,
@@ -146,7 +147,7 @@ class FewShot:
             made,
             place,
             accepted,
-            version,
+            self._version,
             bool(place),
         )
         return name
@@ -188,7 +189,7 @@ class FewShot:
                 f"The method {self.predictor.identity} cannot turn clicks into masks; paint a mask."
             )
         support, labels = self._supports[key], self.labels
-        features = self.cache.get(self.model.identity, support.image, self.model.encode)
+        features = self.cache.get(self.model, support.image)
         return _segmentation(self.model.segment_support(support, features, labels), labels)
 
     def _read(self, image: Any) -> Image:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from napari_iseg.fewshot.answers import (
     with_known,
 )
 from napari_iseg.fewshot.base import UNKNOWN, Image, Position, Prediction, Support, distance
+from napari_iseg.fewshot.packed import encoding, pack, unpack
 from napari_iseg.fewshot.positional import Outlines, positional_prior
 from napari_iseg.fewshot.selfcheck import Checkable, explained
 from napari_iseg.nn.ifsenet import Encoded, IfseNet, padded, support_log_weights
@@ -119,8 +120,21 @@ class LearnedModel:
     def encode(self, image: Image) -> LearnedFeatures:
         """See `FewShotModel.encode`."""
         encoded = self.net.encode(padded(self._tensor(image), self.divisor))
-        maps = [t[0].half().cpu() for t in (encoded.m, encoded.f1, encoded.h)]
+        maps = [t[0].half().cpu().contiguous() for t in (encoded.m, encoded.f1, encoded.h)]
         return LearnedFeatures(maps[0], maps[1], maps[2], (image.shape[0], image.shape[1]), content_of(image))
+
+    @property
+    def encoding(self) -> str:
+        """See `Storable`."""
+        return encoding(self.identity, self.device)
+
+    def pack(self, features: LearnedFeatures) -> dict[str, npt.NDArray[Any]]:
+        """See `Storable`."""
+        return pack(features)
+
+    def unpack(self, arrays: Mapping[str, npt.NDArray[Any]]) -> LearnedFeatures:
+        """See `Storable`."""
+        return unpack(LearnedFeatures, arrays)
 
     @torch.inference_mode()
     def segment_support(

@@ -33,6 +33,7 @@ class Rules:
     labels : ids looked for, ascending
     mode : "independent" or "sequential"
     on_grid : whether a unit wants supports cut to its own window (methods that copy masks)
+    spacing : of the frame: distances between slices are part of the answers
     """
 
     identity: str
@@ -40,6 +41,7 @@ class Rules:
     labels: tuple[int, ...]
     mode: str = "independent"
     on_grid: bool = False
+    spacing: tuple[float, ...] = ()
 
 
 class Plan:
@@ -110,7 +112,7 @@ class Plan:
         used = [self.supports[key] for key in ((fixed,) if fixed else chosen)]
         rules = self.rules
         digest = _digest(
-            [rules.identity, rules.image, list(rules.labels), stage],
+            [rules.identity, rules.image, list(rules.labels), list(rules.spacing), stage],
             [*unit.plane, window.top, window.left, window.bottom, window.right],
             [(ref.key, ref.version) for ref in used],
             [(self.jobs[name].digest, weight) for name, weight in zip(parents, weights, strict=True)],

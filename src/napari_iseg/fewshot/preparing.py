@@ -59,6 +59,7 @@ class Request:
     annotations: Path | None = None
     device: str = "auto"
     threads: int = 0
+    features: str | int = 0
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,12 @@ def prepare(request: Request) -> Prepared:
     check_output(out, request.existing, request.annotations)
     planes = list(request.planes) if request.planes is not None else list(frame.planes())
     window = grid.window(0, 0)
-    byte_count(request.memory)
+    byte_count(request.memory), byte_count(request.features)
     _clear_for(out, request.existing)
     layout = layout_record(frame, grid, probability=request.probability)
     record = Record(run_folder(out), layout)
     try:
+        record.supports.limit = byte_count(request.memory) // 8  # until it is known what the tiles leave
         refs = collect(
             source,
             request.labels,
@@ -112,8 +114,9 @@ def prepare(request: Request) -> Prepared:
         )
         labels = _labels(refs, request.wanted)
         budget = share(byte_count(request.memory), window.shape, len(labels))
+        record.supports.limit = budget.supports
         mode = "sequential" if request.sequential else "independent"
-        rules = Rules(request.identity, image_digest(source), labels, mode, request.on_grid)
+        rules = Rules(request.identity, image_digest(source), labels, mode, request.on_grid, frame.spacing)
         plan = Plan(frame, grid, rules, refs, planes, request.region)
         if not plan.blocks:
             raise InputError("The region lies beside the image, so there is nothing to do; move it onto it.")
@@ -139,6 +142,7 @@ def prepare(request: Request) -> Prepared:
         ahead=budget.ahead,
         device=request.device,
         threads=request.threads,
+        disk=byte_count(request.features),
     )
     return Prepared(plan, record, output, setup)
 

@@ -83,6 +83,7 @@ def propagate(
     precision: str = "auto",
     threads: int = 0,
     batch: int = 1,
+    features: str | int = 0,
     rgb: bool | None = None,
     channel_axis: int | None = None,
     bands: Sequence[int] | None = None,
@@ -128,6 +129,9 @@ def propagate(
     device, precision, threads : of the model; threads 0: as the library likes. For equal bits between runs
         use equal threads
     batch : windows per call of the model, which a GPU likes
+    features : encoded images kept on disk beside the record, as "2 GB" or bytes, so that after a change of the
+        annotations no image is encoded again, in another process either. A window of 512 x 512 takes about
+        5 MB; with less room than the run needs it only costs time. The answers are the same bits
     rgb, channel_axis, bands : as of ``PlaneSource.wrap``
     control, listener : pause, cancel and focus; told of progress and written blocks, in this thread
 
@@ -176,6 +180,7 @@ def propagate(
             annotations=annotations,
             device=devices[0],
             threads=threads,
+            features=features,
         )
     )
     try:
@@ -238,7 +243,8 @@ def _executor(
         from napari_iseg.fewshot.processes import Processes
 
         return Processes(setup, devices)
-    return Local(Worker(setup, described.predictor(setup.features)), ahead=_ahead(prepared))
+    worker = Worker(setup, described.predictor(setup.features), prepared.record.supports)
+    return Local(worker, ahead=_ahead(prepared))
 
 
 def _ahead(prepared: Prepared) -> int:

@@ -82,9 +82,9 @@ def make_pyramid(encoder: PyramidEncoder, image: Tensor, shape: tuple[int, int],
     ]
     grey = (image[0].mean(0) * 255).round().to(torch.uint8)
     return Pyramid(
-        F.normalize(fine, dim=1)[0].half().cpu(),
-        F.normalize(torch.cat(deep, 1), dim=1)[0].half().cpu(),
-        textures(image)[0].half().cpu(),
+        F.normalize(fine, dim=1)[0].half().cpu().contiguous(),
+        F.normalize(torch.cat(deep, 1), dim=1)[0].half().cpu().contiguous(),
+        textures(image)[0].half().cpu().contiguous(),
         grey.cpu(),
         shape,
         content,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -44,10 +45,17 @@ class SupportRef:
 
 
 class SupportStore:
-    """A folder with one file per support and version."""
+    """A folder with one file per support and version; those last asked for stay in memory too.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Parameters
+    ----------
+    folder : made when the first support is kept
+    limit : bytes of images and masks in memory; the newest is always kept
+    """
+
+    def __init__(self, folder: Path, limit: int = 0) -> None:
+        self.folder, self.limit = folder, limit
+        self._held: OrderedDict[tuple[str, int], Support] = OrderedDict()
 
     def add(
         self,
@@ -77,19 +85,24 @@ class SupportStore:
             (label, Click(c.row - window.top, c.col - window.left, c.positive)) for label, c in clicks
         )
         version = _version(image, mask, own, accepted)
-        support = Support(key, image, mask, own, position, accepted, version)
+        support = Support(key, image, mask, own, position, accepted, version, "@" not in key)
         self._write(support, version)
+        self._hold(support)
         whole = window.shape == source.shape and bool((mask >= 0).all())
         return SupportRef(key, plane, window, position, support.labels, whole, origin, version)
 
     def read(self, ref: SupportRef, source: PlaneSource | None) -> Support:
-        """The support; without a source its image is black (for methods that look at masks only).
+        """The support; without a source its image may be black (for methods that look at masks only).
 
         Raises
         ------
         InputError
             When its file is gone.
         """
+        held = self._held.get((ref.key, ref.version))
+        if held is not None and held.position == ref.position:
+            self._held.move_to_end((ref.key, ref.version))
+            return held
         try:
             with np.load(self._path(ref.key, ref.version)) as stored:
                 mask = stored["mask"].astype(np.int32)
@@ -98,12 +111,23 @@ class SupportStore:
             raise InputError(
                 f"The support {ref.key} is missing in {self.folder}; start the run again from its labels."
             ) from error
-        image = np.zeros((*mask.shape, 3), np.float32)
-        if source is not None:
-            image = source.read(ref.window, ref.plane)
         owned = tuple((int(label), Click(row, col, bool(on))) for label, row, col, on in clicks)
         plane_sized = "@" not in ref.key
-        return Support(ref.key, image, mask, owned, ref.position, accepted, ref.version, plane_sized)
+        if source is None:
+            image = np.zeros((*mask.shape, 3), np.float32)
+            return Support(ref.key, image, mask, owned, ref.position, accepted, ref.version, plane_sized)
+        image = source.read(ref.window, ref.plane)
+        made = Support(ref.key, image, mask, owned, ref.position, accepted, ref.version, plane_sized)
+        self._hold(made)
+        return made
+
+    def _hold(self, support: Support) -> None:
+        """Keep a support in memory, and let go of those not asked for longest."""
+        self._held[support.key, support.version] = support
+        total = sum(held.image.nbytes + held.mask.nbytes for held in self._held.values())
+        while total > self.limit and len(self._held) > 1:
+            _, old = self._held.popitem(last=False)
+            total -= old.image.nbytes + old.mask.nbytes
 
     def _write(self, support: Support, version: int) -> None:
         path = self._path(support.key, version)

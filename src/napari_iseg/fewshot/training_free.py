@@ -8,7 +8,8 @@ each support that was left out.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ from napari_iseg.fewshot.answers import (
 from napari_iseg.fewshot.base import UNKNOWN, Image, Position, Prediction, Support
 from napari_iseg.fewshot.free_embedding import FreeEmbedding, make_embedding, prototype_scores
 from napari_iseg.fewshot.free_fit import Fitted, fit, position_level, position_scores
+from napari_iseg.fewshot.packed import encoding, pack, unpack
 from napari_iseg.fewshot.pixel_head import guided
 from napari_iseg.fewshot.pyramid import Pyramid, PyramidEncoder, make_pyramid
 from napari_iseg.nn.ifsenet import padded
@@ -54,6 +56,19 @@ class TrainingFree:
         pixels = np.ascontiguousarray(finite_image(image).transpose(2, 0, 1))
         whole = padded(torch.from_numpy(pixels)[None], self.divisor).to(self.encoder.device)
         return make_pyramid(self.encoder, whole, (image.shape[0], image.shape[1]), content_of(image))
+
+    @property
+    def encoding(self) -> str:
+        """See `Storable`."""
+        return encoding(self.identity, self.encoder.device)
+
+    def pack(self, features: Pyramid) -> dict[str, npt.NDArray[Any]]:
+        """See `Storable`."""
+        return pack(features)
+
+    def unpack(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Pyramid:
+        """See `Storable`."""
+        return unpack(Pyramid, arrays)
 
     @torch.inference_mode()
     def segment_support(self, support: Support, features: Pyramid, labels: Sequence[int]) -> Prediction:

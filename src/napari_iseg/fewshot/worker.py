@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
+from napari_iseg.disk_cache import DiskCache
 from napari_iseg.fewshot.base import Image, Prediction, Support, UnitPredictor
 from napari_iseg.fewshot.corrections import honest
 from napari_iseg.fewshot.guard import MIN_TRUST, areas, jumped
@@ -38,6 +38,7 @@ class Setup:
     features, support_bytes, ahead : bytes for encoded images, for supports, for images read before their turn
     device : "auto", "cpu", "cuda:0", ...
     threads : of the numeric library; 0: as it likes
+    disk : bytes for encoded images in the run's folder; 0: none are kept there
     """
 
     image: Callable[[], PlaneSource]
@@ -50,6 +51,7 @@ class Setup:
     ahead: int
     device: str = "auto"
     threads: int = 0
+    disk: int = 0
 
 
 class Worker:
@@ -59,17 +61,22 @@ class Worker:
     ----------
     setup : Setup
     predictor : one that is loaded already; None: opened as ``setup`` says
+    supports : where they are kept, perhaps still in memory; None: opened anew
     """
 
-    def __init__(self, setup: Setup, predictor: UnitPredictor | None = None) -> None:
+    def __init__(
+        self, setup: Setup, predictor: UnitPredictor | None = None, supports: SupportStore | None = None
+    ) -> None:
         self._setup = setup
         self.source = setup.image()
         self._predictor = predictor or setup.predictor(setup.device, setup.features)
+        keep = getattr(self._predictor, "keep_features", None)
+        if keep is not None and setup.disk:
+            keep(DiskCache(setup.folder / "features", setup.disk))
         if setup.threads and "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(setup.threads)
         self._scratch = Scratch(setup.folder / "drafts")
-        self._store = SupportStore(setup.folder / "supports")
-        self._supports: OrderedDict[str, Support] = OrderedDict()
+        self._supports = supports or SupportStore(setup.folder / "supports", setup.support_bytes)
         self._lock = threading.Lock()  # a predictor is not asked by two threads at once
 
     def read(self, item: Item) -> list[Image | None]:
@@ -86,11 +93,10 @@ class Worker:
             return [self._one(job, image) for job, image in zip(item.jobs, images, strict=True)]
 
     def _one(self, job: Job, image: Image | None) -> Result:
-        start = perf_counter()
         if job.fixed:
-            return self._keep(job, self._fixed(job), start)
+            return self._keep(job, self._fixed(job), 0.0)
         if job.stage != "final":
-            return self._step(job, image, start)
+            return self._step(job, image)
         drafts = [self._scratch.read(name) for name in job.parents]
         known = [
             (draft, weight)
@@ -98,27 +104,30 @@ class Worker:
             if draft is not None and draft.probability is not None
         ]
         if known:
-            return self._keep(job, _merged(known), start, drifted=len(known) < len(drafts))
-        return self._keep(job, self._predict(job, image, None), start, drifted=bool(drafts))
+            return self._keep(job, _merged(known), 0.0, drifted=len(known) < len(drafts))
+        found, seconds = self._predict(job, image, None)
+        return self._keep(job, found, seconds, drifted=bool(drafts))
 
-    def _step(self, job: Job, image: Image | None, start: float) -> Result:
+    def _step(self, job: Job, image: Image | None) -> Result:
         """One step of a chain: given up where the answer is not trusted or the object jumps in size."""
         before = self._scratch.read(job.parents[0])
-        found: Draft | None = None
+        found, seconds = None, 0.0
         if before is not None and before.probability is not None:
-            found = self._predict(job, image, before.with_background())
+            found, seconds = self._predict(job, image, before.with_background())
             if found.trust < MIN_TRUST or jumped(before, found):
                 found = None
         given_up = found is None
         if found is None:
             found = Draft(None, 0.0, np.zeros(len(self._setup.labels), np.float32))
-        return self._keep(job, found, start, drifted=given_up)
+        return self._keep(job, found, seconds, drifted=given_up)
 
-    def _predict(self, job: Job, image: Image | None, previous: Probability | None) -> Draft:
+    def _predict(self, job: Job, image: Image | None, previous: Probability | None) -> tuple[Draft, float]:
+        """The answer, and the seconds in the model."""
         supports = [self._support(key) for key in job.supports]
         labels = self._setup.labels
+        start = perf_counter()
         answer = self._predictor.predict_unit(image, job.position, supports, labels, previous)
-        return _draft(self._honest(job, answer))
+        return _draft(self._honest(job, answer)), perf_counter() - start
 
     def _honest(self, job: Job, answer: Prediction) -> Prediction:
         """The answer, in agreement with clicks on the very same plane."""
@@ -133,12 +142,12 @@ class Worker:
         together = getattr(self._predictor, "predict_units", None)
         if together is None:
             return [self._one(job, image) for job, image in zip(jobs, images, strict=True)]
-        start = perf_counter()
         supports = [self._support(key) for key in jobs[0].supports]
+        start = perf_counter()
         answers = together(images, [job.position for job in jobs], supports, self._setup.labels)
-        share = (perf_counter() - start) * (len(jobs) - 1) / len(jobs)
+        share = (perf_counter() - start) / len(jobs)
         return [
-            self._keep(job, _draft(self._honest(job, answer)), start + share)
+            self._keep(job, _draft(self._honest(job, answer)), share)
             for job, answer in zip(jobs, answers, strict=True)
         ]
 
@@ -148,20 +157,10 @@ class Worker:
         return Draft(values, 1.0, values.reshape(len(values), -1).max(1))
 
     def _support(self, key: str) -> Support:
-        """A support, kept while the budget lasts."""
-        if key in self._supports:
-            self._supports.move_to_end(key)
-            return self._supports[key]
         source = self.source if self._predictor.needs_image else None
-        support = self._store.read(self._setup.supports[key], source)
-        self._supports[key] = support
-        held = sum(kept.image.nbytes + kept.mask.nbytes for kept in self._supports.values())
-        while held > self._setup.support_bytes and len(self._supports) > 1:
-            _, old = self._supports.popitem(last=False)
-            held -= old.image.nbytes + old.mask.nbytes
-        return support
+        return self._supports.read(self._setup.supports[key], source)
 
-    def _keep(self, job: Job, draft: Draft, start: float, *, drifted: bool = False) -> Result:
+    def _keep(self, job: Job, draft: Draft, seconds: float, *, drifted: bool = False) -> Result:
         self._scratch.write(job.name, draft)
         values = draft.probability
         return Result(
@@ -171,7 +170,7 @@ class Worker:
             presence=tuple(float(value) for value in draft.presence),
             areas=areas(draft),
             drifted=drifted,
-            seconds=perf_counter() - start,
+            seconds=seconds,
         )
 
 
