@@ -66,6 +66,10 @@ def propagate(
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="Threads of the model; 0: as the library likes.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Windows per call of the model (GPU: 8).")] = 1,
+    features: Annotated[
+        str,
+        typer.Option(metavar="SIZE", help="Room in OUT.run for encoded images, so that --resume is quick."),
+    ] = "0",
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
     """Segment a volume, time series or scene from a few annotated slices or tiles.
@@ -118,6 +122,7 @@ def propagate(
                 precision=precision,
                 threads=threads,
                 batch=batch,
+                features=features,
                 listener=_Bar(advance),
             )
         except IncompleteError as error:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Shapes
 
 _MEMORY = 2 * 10**9
+_FEATURES = 10**9  # of encoded images on disk: about 200 windows of 512 x 512
 _CORNERS = 64  # of an ellipse
 
 
@@ -110,6 +111,7 @@ def request_of(
             tile=settings.tile,
             halo=settings.tile // 8,
             memory=_MEMORY,
+            features=_FEATURES,
             clicks=clicks,
             support_planes=labels.planes(),
             accepted=accepted,

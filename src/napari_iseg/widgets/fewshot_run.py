@@ -77,7 +77,7 @@ def execute(
         prepared = prepare(make_request(loaded.predictor))
         try:
             signals.prepared.emit(prepared)
-            worker = RunWorker(prepared.setup, loaded.predictor)
+            worker = RunWorker(prepared.setup, loaded.predictor, prepared.record.supports)
             signals.supports.emit(_rows(prepared, worker.source, None))
             tell = _Teller(signals)
             executor = Local(worker, ahead=2)
