@@ -100,8 +100,9 @@ class Output:
                     probability if inside is None else np.where(inside, probability, self._probability[cells])
                 )
                 self._probability[cells] = kept.astype(np.float16)
+                self._sync("probability", self._probability, [0, *starts], (len(kept), *whole.shape))
             for level, low, shape in touched:
-                self._sync(level, low, shape)
+                self._sync(str(level), self._levels[level], low, shape)
         except OSError as error:
             raise SaveError(
                 f"The output {self.path} could not be written ({error.strerror or error}); free some space "
@@ -130,15 +131,14 @@ class Output:
         group: Any = zarr.open_group(self.path, mode="r")
         return np.asarray(group["trust"], np.float32) if "trust" in group else None
 
-    def _sync(self, level: int, low: list[int], shape: tuple[int, ...]) -> None:
-        chunks = self._levels[level].chunks
+    def _sync(self, name: str, array: Any, low: list[int], shape: tuple[int, ...]) -> None:
         spans = [
             range(start // chunk, -(-(start + size) // chunk))
-            for start, size, chunk in zip(low, shape, chunks, strict=True)
+            for start, size, chunk in zip(low, shape, array.chunks, strict=True)
         ]
         for index in np.ndindex(*[len(span) for span in spans]):
             parts = [str(span[i]) for span, i in zip(spans, index, strict=True)]
-            sync(self.path.joinpath(str(level), "c", *parts))
+            sync(self.path.joinpath(name, "c", *parts))
 
     def _array(
         self, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str, names: list[str]

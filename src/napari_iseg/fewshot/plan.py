@@ -66,6 +66,9 @@ class Plan:
         self.frame, self.grid, self.rules, self.region = frame, grid, rules, region
         self.supports: dict[str, SupportRef] = {ref.key: ref for ref in supports}
         self._refs = list(supports)
+        self._on_plane: dict[Plane, list[SupportRef]] = {}
+        for ref in supports:
+            self._on_plane.setdefault(ref.plane, []).append(ref)
         self._centres = np.array([frame.centre(ref.plane, ref.window) for ref in supports])
         asked = sorted(set(planes))
         tiles = [tile for tile in grid.tiles() if meets(region, grid.core(*tile))]
@@ -88,7 +91,7 @@ class Plan:
     def overrides(self, unit: Unit) -> list[SupportRef]:
         """Supports that know pixels of a unit's core; they are never overwritten."""
         core = self.grid.core(unit.row, unit.col)
-        return [ref for ref in self._refs if ref.plane == unit.plane and meets(ref.window, core)]
+        return [ref for ref in self._on_plane.get(unit.plane, ()) if meets(ref.window, core)]
 
     def inside(self, unit: Unit) -> npt.NDArray[np.bool_] | None:
         """Which pixels of a unit's core are written: those in the polygons of the region; None: all."""
@@ -127,9 +130,9 @@ class Plan:
     def _fixed(self, unit: Unit) -> str:
         """The support that is the answer: one that knows every pixel of the unit's window."""
         window = self.grid.window(unit.row, unit.col)
-        for ref in self._refs:
+        for ref in self._on_plane.get(unit.plane, ()):
             known = ref.whole or (self.rules.on_grid and ref.origin != "clicked")
-            if ref.plane == unit.plane and known and ref.window == window:
+            if known and ref.window == window:
                 return ref.key
         return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from napari_iseg.errors import InputError, SaveError
 from napari_iseg.fewshot.jobs import Job, Result
 from napari_iseg.fewshot.scratch import Scratch
 from napari_iseg.fewshot.support_store import SupportStore
-from napari_iseg.labels.journal import Journal
+from napari_iseg.labels.journal import Journal, encode
 
 _LAYOUT = "layout"
+_JOURNAL = "journal.jsonl"
+_MOST_LINES = 2000
 
 
 class Record:
@@ -42,7 +45,7 @@ class Record:
             raise SaveError(
                 f"The folder {folder} cannot be made ({error.strerror or error}); choose another output."
             ) from error
-        self._journal = Journal(folder / "journal.jsonl")
+        self._journal = Journal(folder / _JOURNAL)
         self._results: dict[str, tuple[str, Result]] = {}
         self._blocks: dict[str, str] = {}
         self._failed: dict[str, str] = {}
@@ -61,6 +64,7 @@ class Record:
                 f"The output was begun with other settings ({differ}); give the same ones to resume, or "
                 "choose to overwrite or another name."
             )
+        self._shorten(layout)
 
     @property
     def failed(self) -> dict[str, str]:
@@ -95,6 +99,28 @@ class Record:
     def close(self) -> None:
         """Close the journal."""
         self._journal.close()
+
+    def _shorten(self, layout: Mapping[str, Any]) -> None:
+        """Write a journal that is mostly out of date anew: every correction adds its lines, and reads all."""
+        bodies = [
+            {"op": _LAYOUT, "layout": dict(layout)},
+            *(result.to_record(digest) for digest, result in self._results.values()),
+            *({"op": "block", "name": name, "digest": digest} for name, digest in self._blocks.items()),
+            *({"op": "failed", "name": name, "reason": reason} for name, reason in self._failed.items()),
+        ]
+        if self._journal.last < _MOST_LINES or self._journal.last < 4 * len(bodies):
+            return
+        self._journal.close()
+        temporary = self.folder / f".{_JOURNAL}.part"
+        try:
+            with temporary.open("wb") as file:
+                file.writelines(encode(number, body) for number, body in enumerate(bodies, start=1))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.folder / _JOURNAL)
+        except OSError:
+            temporary.unlink(missing_ok=True)  # a full disk: the long one will do
+        self._journal = Journal(self.folder / _JOURNAL)
 
     def _append(self, body: Mapping[str, Any]) -> None:
         self._journal.append(body)

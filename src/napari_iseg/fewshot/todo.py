@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from napari_iseg.fewshot.frame import Plane
 from napari_iseg.fewshot.jobs import Item, Job, Unit
@@ -34,6 +35,9 @@ class Todo:
             for job in plan.finals(unit):
                 self._waiters.setdefault(job.name, set()).add(name)
         self._have, self._need = self._sort_out(groups(plan, batch))
+        self._on_plane: dict[Plane, dict[int, Item]] = {}  # the same items, for the plane in view
+        for item in self._need.values():
+            self._on_plane.setdefault(item.jobs[0].unit.plane, {})[item.number] = item
         self.total = sum(len(item.jobs) for item in self._need.values())
         self._open = {job.name: item.number for item in self._need.values() for job in item.jobs}
 
@@ -43,18 +47,17 @@ class Todo:
 
     def take(self, focus: Plane | None) -> Item | None:
         """The next item whose parents are there: of the plane somebody looks at, else the nearest."""
-        first: Item | None = None
-        for item in self._need.values():
-            if not self._ready(item):
-                continue
-            if focus is None or item.jobs[0].unit.plane == focus:
-                return self._need.pop(item.number)
-            first = first or item
-        return self._need.pop(first.number) if first is not None else None
+        seen = self._on_plane.get(focus, {}) if focus is not None else {}
+        for item in chain(seen.values(), self._need.values()):
+            if self._ready(item):
+                self._forget(item)
+                return item
+        return None
 
     def put_back(self, item: Item) -> None:
         """An item that is to be tried again, after all others."""
         self._need[item.number] = item
+        self._on_plane[item.jobs[0].unit.plane][item.number] = item
 
     def finished(self, names: Sequence[str]) -> list[Unit]:
         """Jobs are done; answers with the blocks that can be written now."""
@@ -83,10 +86,14 @@ class Todo:
                 continue
             gone.append(name)
             number = self._open.pop(name, None)
-            if number in self._need:
-                del self._need[number]
+            if number is not None and number in self._need:
+                self._forget(self._need[number])
             stack.extend(child for child in self._children[name] if child in self._open)
         return gone
+
+    def _forget(self, item: Item) -> None:
+        del self._need[item.number]
+        del self._on_plane[item.jobs[0].unit.plane][item.number]
 
     def _ready(self, item: Item) -> bool:
         return all(parent in self._have for job in item.jobs for parent in job.parents)
