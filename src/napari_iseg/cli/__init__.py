@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
@@ -19,6 +20,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run ``napari-iseg``: exit code 0; 2 for bad input, 3 where a part failed, 1 for anything unexpected."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given  # wherever it stands: people add it at the end of the line that failed
+    if not debug:  # what it has to say of a broken file comes in our sentence
+        logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     command = typer.main.get_command(build_app())
     try:
         code = command.main(

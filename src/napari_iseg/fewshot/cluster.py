@@ -15,6 +15,28 @@ from napari_iseg.fewshot.worker import Setup, Worker
 _TIMEOUT = 10  # seconds until a silent scheduler is given up
 
 
+def check_scheduler(address: str) -> None:
+    """Refuse a scheduler that does not answer before anything else is done; InputError."""
+    _connect(address).close()
+
+
+def _connect(address: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise InputError(
+            'A scheduler needs Dask: pip install "napari-iseg[distributed]", or leave the scheduler out.'
+        ) from error
+    try:
+        client = Client(address, timeout=f"{_TIMEOUT}s", set_as_default=False)
+        client.nthreads()
+    except (OSError, ValueError, TimeoutError) as error:
+        raise InputError(
+            f"No Dask scheduler answers at {address}; start one (dask scheduler) or leave the scheduler out."
+        ) from error
+    return client
+
+
 class Cluster:
     """An executor on ``dask.distributed``; a lost worker's items go to another by Dask itself.
 
@@ -30,20 +52,8 @@ class Cluster:
     """
 
     def __init__(self, setup: Setup, address: str) -> None:
-        try:
-            from distributed import Client
-        except ImportError as error:
-            raise InputError(
-                'A scheduler needs Dask: pip install "napari-iseg[distributed]", or leave the scheduler out.'
-            ) from error
-        try:
-            self._client = Client(address, timeout=f"{_TIMEOUT}s", set_as_default=False)
-            threads = self._client.nthreads()
-        except (OSError, ValueError, TimeoutError) as error:
-            raise InputError(
-                f"No Dask scheduler answers at {address}; start one (dask scheduler) or leave the scheduler "
-                "out."
-            ) from error
+        self._client = _connect(address)
+        threads = self._client.nthreads()
         self._name = f"napari-iseg-{uuid4().hex}"
         self._client.register_plugin(_plugin(setup, self._name))
         self.capacity = 2 * max(1, len(threads))

@@ -95,9 +95,13 @@ def prepare(request: Request) -> Prepared:
     planes = list(request.planes) if request.planes is not None else list(frame.planes())
     window = grid.window(0, 0)
     byte_count(request.memory), byte_count(request.features)
-    _clear_for(out, request.existing)
     layout = layout_record(frame, grid, probability=request.probability)
-    record = Record(run_folder(out), layout)
+    aside = _set_aside(out, request.existing)
+    try:
+        record = Record(run_folder(out), layout)
+    except BaseException:
+        _put_back(aside)
+        raise
     try:
         record.supports.limit = byte_count(request.memory) // 8  # until it is known what the tiles leave
         refs = collect(
@@ -130,7 +134,10 @@ def prepare(request: Request) -> Prepared:
         record.close()
         if not out.exists():  # nothing was begun: leave no trace
             shutil.rmtree(record.folder, ignore_errors=True)
+        _put_back(aside)
         raise
+    for _, old in aside:
+        shutil.rmtree(old, ignore_errors=True)
     setup = Setup(
         image=request.image,
         predictor=request.predictor,
@@ -202,21 +209,37 @@ def check_output(out: Path, existing: str, annotations: Path | None) -> None:
         raise SaveError(f"The folder {out.parent} cannot be written to; choose another place for {out.name}.")
 
 
-def _clear_for(out: Path, existing: str) -> None:
-    """Remove an output that is to be overwritten; anything that is no output of ours stays."""
+def _set_aside(out: Path, existing: str) -> list[tuple[Path, Path]]:
+    """Move an output that is to be overwritten, and its record, out of the way: pairs (name, name meanwhile).
+
+    They are deleted only when the new run can start. Anything that is no output of ours stays.
+    """
     if not out.exists():  # a record without its output would tell of blocks that are gone
         shutil.rmtree(run_folder(out), ignore_errors=True)
-        return
+        return []
     if existing != "overwrite":
         if not run_folder(out).exists():
             raise InputError(
                 f"{out} was not made by a run whose record is here, so it cannot be resumed; overwrite it or "
                 "choose another name."
             )
-        return
+        return []
     try:
         LabelStore.open(out)
     except IsegError as error:
         raise InputError(f"{out} exists and holds no labels; choose another name.") from error
-    shutil.rmtree(out)
-    shutil.rmtree(run_folder(out), ignore_errors=True)
+    moved = []
+    for path in (out, run_folder(out)):
+        if path.exists():
+            old = path.with_name(f"{path.name}.old")
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+            moved.append((path, old))
+    return moved
+
+
+def _put_back(moved: Sequence[tuple[Path, Path]]) -> None:
+    """A refusal leaves what was there as it was."""
+    for path, old in moved:
+        shutil.rmtree(path, ignore_errors=True)
+        old.rename(path)

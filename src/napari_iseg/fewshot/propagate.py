@@ -129,8 +129,8 @@ def propagate(
     device, precision, threads : of the model; threads 0: as the library likes. For equal bits between runs
         use equal threads
     batch : windows per call of the model, which a GPU likes
-    features : encoded images kept on disk beside the record, as "2 GB" or bytes, so that after a change of the
-        annotations no image is encoded again, in another process either. A window of 512 x 512 takes about
+    features : encoded images kept on disk beside the record, as "2 GB" or bytes, so that after a change of
+        the annotations no image is encoded again, in another process either. A window of 512 x 512 takes 2 to
         5 MB; with less room than the run needs it only costs time. The answers are the same bits
     rgb, channel_axis, bands : as of ``PlaneSource.wrap``
     control, listener : pause, cancel and focus; told of progress and written blocks, in this thread
@@ -154,6 +154,10 @@ def propagate(
     devices = _devices(workers, device)
     annotations = given.store.path if given.store is not None else None
     check_output(Path(out), existing, annotations)  # before the model is loaded: nobody waits for a refusal
+    if scheduler is not None:
+        from napari_iseg.fewshot.cluster import check_scheduler
+
+        check_scheduler(scheduler)
     described = describe(model, devices[0], precision)
     prepared = prepare(
         Request(
