@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from napari_iseg.backends.prompt_net import PromptNet
 from napari_iseg.backends.published import MEAN, STD, check_input, check_state, shape_differences
-from napari_iseg.backends.sam_variants import UNUSED, SamSizes, published_shapes
+from napari_iseg.backends.sam_variants import HEADS, MASKS, UNUSED, SamSizes, published_shapes
+from napari_iseg.nn.derived import Derived
+from napari_iseg.nn.few_tokens import FewTokenAttention
 from napari_iseg.nn.square_frame import SquareFrame
 from napari_iseg.nn.triton_guard import keep_triton_out
 
@@ -31,6 +33,7 @@ class SamNet(PromptNet):
         self.sizes, self.label = sizes, label
         self.side, self.low = sizes.img_size, 4 * sizes.grid
         self.image_encoder, self.prompt_encoder, self.mask_decoder = _modules(sizes)
+        self._codes = Derived()
 
     def encode(self, picture: Tensor) -> Tensor:
         """See `PromptNet.encode`; the padding is zero after normalisation, as published."""
@@ -38,7 +41,7 @@ class SamNet(PromptNet):
         rows, cols = picture.shape[-2:]
         padded = F.pad((picture - mean) / std, (0, self.side - cols, 0, self.side - rows))
         embedding: Tensor = self.image_encoder(padded)
-        return embedding
+        return embedding.contiguous(memory_format=torch.channels_last)  # as ``decode`` wants it
 
     def decode(
         self,
@@ -53,24 +56,28 @@ class SamNet(PromptNet):
         """See `PromptNet.decode`."""
         clicked = (points, labels) if points.shape[1] else None
         sparse, dense = self.prompt_encoder(points=clicked, boxes=boxes, masks=memory)
-        where = self.prompt_encoder.get_dense_pe()
+        decoder, count = self.mask_decoder, len(embedding)
+        own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+        tokens = torch.cat([own.expand(count, -1, -1), sparse.expand(count, -1, -1)], 1)
+        # Channels last: the transformer takes the places as rows, which then are no copies.
+        scene = (embedding + dense).contiguous(memory_format=torch.channels_last)
+        answers, places = decoder.transformer(scene, self._where().expand(count, -1, -1, -1), tokens)
+        fine = decoder.output_upscaling(places.transpose(1, 2).reshape(scene.shape))
+        wanted = range(1, MASKS) if several else range(1)
+        heads = [decoder.output_hypernetworks_mlps[i](answers[:, 1 + i]) for i in wanted]
+        logits = (torch.stack(heads, 1) @ fine.flatten(2)).unflatten(2, fine.shape[-2:])
+        quality: Tensor = decoder.iou_prediction_head(answers[:, 0])
+        return logits, quality[:, wanted.start : wanted.stop]
 
-        def one(embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
-            logits, quality = self.mask_decoder(
-                image_embeddings=embedding[None],
-                image_pe=where,
-                sparse_prompt_embeddings=sparse[None],
-                dense_prompt_embeddings=dense[None],
-                multimask_output=several,
-            )
-            return logits[0], quality[0]
+    def _where(self) -> Tensor:
+        """The places' position code (1, E, G, G), made once."""
 
-        if len(embedding) == 1:
-            logits, quality = one(embedding[0], sparse[0], dense[0])
-            return logits[None], quality[None]
-        # The package's decoder takes one picture; mapped over the batch it takes many.
-        found: tuple[Tensor, Tensor] = torch.func.vmap(one)(embedding, sparse, dense)
-        return found
+        def make(_: Tensor) -> Tensor:
+            code: Tensor = self.prompt_encoder.get_dense_pe()
+            return code.contiguous(memory_format=torch.channels_last)
+
+        table = self.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+        return self._codes.get("where", table, make)
 
     def forward(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:
         """Mask logits, see `ClickNet.forward`: of a single click the best of three masks."""
@@ -156,8 +163,19 @@ def _modules(sizes: SamSizes) -> tuple[Any, Any, Any]:
     decoder = MaskDecoder(
         num_multimask_outputs=3,
         transformer_dim=width,
-        transformer=TwoWayTransformer(depth=2, embedding_dim=width, mlp_dim=sizes.mlp_dim, num_heads=8),
+        transformer=_with_few_tokens(
+            TwoWayTransformer(depth=2, embedding_dim=width, mlp_dim=sizes.mlp_dim, num_heads=HEADS), width
+        ),
         iou_head_depth=3,
         iou_head_hidden_dim=sizes.iou_dim,
     )
     return encoder, prompts, decoder
+
+
+def _with_few_tokens(transformer: Any, width: int) -> Any:
+    """The package's transformer with attention that makes use of how few its tokens are."""
+    for layer in transformer.layers:
+        layer.cross_attn_token_to_image = FewTokenAttention(width, HEADS, width // 2)
+        layer.cross_attn_image_to_token = FewTokenAttention(width, HEADS, width // 2)
+    transformer.final_attn_token_to_image = FewTokenAttention(width, HEADS, width // 2)
+    return transformer

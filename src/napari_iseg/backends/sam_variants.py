@@ -14,7 +14,7 @@ from napari_iseg.errors import InputError
 
 UNUSED: Final = re.compile(r"pixel_(mean|std)")  # constants that some files carry
 MASKS = 4  # one for clear prompts and three for ambiguous ones
-_HEADS = 8  # of the decoder
+HEADS = 8  # of the decoder
 _MASK_CHANNELS = 16
 
 
@@ -101,8 +101,8 @@ def _check(sizes: SamSizes) -> None:
         raise InputError(f"embed_dim {sizes.embed_dim} must be a multiple of num_heads {sizes.num_heads}.")
     if sizes.img_size % sizes.patch_size:
         raise InputError(f"img_size {sizes.img_size} must be a multiple of patch_size {sizes.patch_size}.")
-    if sizes.prompt_dim % (2 * _HEADS):
-        raise InputError(f"prompt_dim must be a multiple of {2 * _HEADS}, got {sizes.prompt_dim}.")
+    if sizes.prompt_dim % (2 * HEADS):
+        raise InputError(f"prompt_dim must be a multiple of {2 * HEADS}, got {sizes.prompt_dim}.")
     if any(not 0 <= index < sizes.depth for index in sizes.global_attn_indexes):
         raise InputError(
             f"global_attn_indexes {list(sizes.global_attn_indexes)} must be blocks 0 to {sizes.depth - 1}."
