@@ -112,17 +112,27 @@ def import_(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace your model of the same name.")
     ] = False,
+    widen: Annotated[
+        bool,
+        typer.Option(
+            "--widen", help="Give an IS-Net of 3 or 4 input channels the five of IS5Net (new: zero)."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Import a checkpoint file: recognised by its contents, read without running anything in it."""
     from napari_iseg.weights.importer import ImportOptions, import_file
+    from napari_iseg.weights.widen import widening_hint
 
-    options = ImportOptions(name, licence, licence_url, backend, variant, half, overwrite)
+    options = ImportOptions(name, licence, licence_url, backend, variant, half, overwrite, widen)
     card = import_file(file, Store(), options)
     if card.licence == UNKNOWN and _someone_sits_here():
         card = replace(card, licence=typer.prompt("Licence of these weights", default=UNKNOWN, err=True))
         write_card(card, Store().user_folder / card.name)
     _report(card, as_json)
+    hint = widening_hint(card.backend, card.variant)
+    if hint:
+        errors.print(hint, markup=False)
 
 
 @app.command(epilog="Example: `napari-iseg models verify --all`")

@@ -25,6 +25,7 @@ from napari_iseg.weights.recognise import (
 from napari_iseg.weights.safetensors_writer import write_safetensors
 from napari_iseg.weights.store import Store
 from napari_iseg.weights.verify import sha256_of
+from napari_iseg.weights.widen import widened_file
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
 
@@ -34,7 +35,8 @@ class ImportOptions:
     """What the user says of a file.
 
     ``name``: of the new model; ``licence``, ``licence_url``: of the weights; ``backend``, ``variant``: what
-    it must be recognised as; ``half``: store 16-bit numbers; ``overwrite``: replace a model of the same name.
+    it must be recognised as; ``half``: store 16-bit numbers; ``overwrite``: replace a model of the same name;
+    ``widen``: make an IS-Net of 3 or 4 input channels one of 5.
     """
 
     name: str | None = None
@@ -44,6 +46,7 @@ class ImportOptions:
     variant: str | None = None
     half: bool = False
     overwrite: bool = False
+    widen: bool = False
 
 
 def import_file(
@@ -68,8 +71,12 @@ def import_file(
     path = Path(path)
     options = options or ImportOptions()
     base = base or _card_beside(path) or _published_card(path, store, options.name)
-    name = options.name or (base.name if base else _name_from(path))
-    with open_checkpoint(path) as file, held(store.home, "import"):
+    if options.widen and base is not None:  # another network, of the same origin
+        options = replace(options, licence=options.licence or base.licence)
+        base = None
+    name = options.name or (base.name if base else _name_from(path, "-5" if options.widen else ""))
+    with open_checkpoint(path) as opened, held(store.home, "import"):
+        file = widened_file(opened) if options.widen else opened
         _check_name(name, store, options.overwrite)
         found, names = _recognise(file, base, options)
         if base is not None and not same_variant(base.backend, base.variant, found):
@@ -110,9 +117,9 @@ def _published_card(path: Path, store: Store, name: str | None) -> ModelCard | N
     return next((card for card in waiting if Path(card.weights).stem == path.stem), None)
 
 
-def _name_from(path: Path) -> str:
-    name = re.sub(r"[^a-z0-9._+-]+", "-", path.stem.lower()).strip("-._+")[:64]
-    return name or "imported"
+def _name_from(path: Path, ending: str = "") -> str:
+    name = re.sub(r"[^a-z0-9._+-]+", "-", path.stem.lower()).strip("-._+")[:60]
+    return (name or "imported") + ending
 
 
 def _check_name(name: str, store: Store, overwrite: bool) -> None:
