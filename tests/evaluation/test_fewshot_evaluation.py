@@ -11,7 +11,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_iseg.backends.cards import ModelCard, write_card
 from napari_iseg.cli import main
+from napari_iseg.cli.evaluate_fewshot import is_fewshot
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation import fewshot_metrics as metrics
 from napari_iseg.evaluation.datasets import Dataset, Item, open_dataset
@@ -410,3 +412,13 @@ def test_one_command_for_volumes_scenes_and_images(
     assert "training-free against copy-nearest: Dice of volumes, 5% painted" in text
     assert "The data set e has" in text
     assert (tmp_path / "out" / "spots_supports.png").is_file()
+
+
+def test_a_folder_says_itself_what_it_is(tmp_path: Path) -> None:
+    for backend in ("ifsenet", "mst"):
+        write_card(ModelCard(f"my-{backend}", backend, "starter"), tmp_path / backend)
+    assert is_fewshot(str(tmp_path / "ifsenet"))
+    assert is_fewshot(str(tmp_path / "ifsenet:no-prior"))
+    assert not is_fewshot(str(tmp_path / "mst"))
+    assert is_fewshot("two-stage:cfr-icl-starter")
+    assert not is_fewshot("cfr-icl-starter")

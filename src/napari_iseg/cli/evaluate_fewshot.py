@@ -38,10 +38,14 @@ class _Results:
 
 
 def is_fewshot(name: str) -> bool:
-    """Whether a name is that of a few-shot method, or of an IFSENet model's card; loads no torch."""
-    from napari_iseg.fewshot.models import METHODS, list_fewshot
+    """Whether a name is that of a few-shot method, or an IFSENet model's name or folder; loads no torch."""
+    from napari_iseg.backends.cards import CARD_FILE, read_card
+    from napari_iseg.fewshot.models import BACKEND, METHODS, list_fewshot
 
-    return name.partition(":")[0] in METHODS or name.partition(":no-")[0] in list_fewshot()
+    trained = name.partition(":no-")[0]
+    if (Path(trained) / CARD_FILE).is_file():
+        return read_card(Path(trained)).backend == BACKEND
+    return name.partition(":")[0] in METHODS or trained in list_fewshot()
 
 
 def evaluate_fewshot(
@@ -74,7 +78,7 @@ def evaluate_fewshot(
     from napari_iseg.fewshot.models import list_fewshot
 
     known = {*BASELINES, *list_fewshot()}
-    unknown = [name for name in baselines if name.partition(":")[0] not in {*known, model.partition(":")[0]}]
+    unknown = [name for name in baselines if name.partition(":")[0] not in known and not is_fewshot(name)]
     if unknown:
         raise InputError(f"Unknown few-shot baseline {unknown[0]!r}; available: {', '.join(BASELINES)}.")
     data = [_open(path, split, axis, seed) for path in datasets]
@@ -119,8 +123,13 @@ def _load(model: str, baselines: Sequence[str], device: str) -> dict[str, FewSho
     first = load_fewshot(model, device=device)
     second = None if hasattr(first, "predict_unit") or model.startswith("two-stage") else first
     others = [name for name in dict.fromkeys(baselines) if name != model]
-    loaded = {name: load_fewshot(name, device=device, second=cast(Any, second)) for name in others}
-    return {model: first, **loaded}
+    loaded = {_shown(name): load_fewshot(name, device=device, second=cast(Any, second)) for name in others}
+    return {_shown(model): first, **loaded}
+
+
+def _shown(name: str) -> str:
+    """A model's name in tables: of a path its last part."""
+    return Path(name).name
 
 
 def _able(methods: Methods) -> dict[str, FewShotModel]:
