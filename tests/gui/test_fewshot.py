@@ -130,24 +130,28 @@ def test_what_was_accepted_and_rejected_is_there_after_the_dock_was_closed(fewsh
     some = sparse(TRUTH, 0).astype(np.uint8)
     fewshot.open(labels=some)
     fewshot.run()
-    fewshot.show(3)
-    fewshot.dock.reject_button.click()
     fewshot.show(4)
     fewshot.dock.accept_button.click()
     fewshot.settle()
+    fewshot.show(3)
+    fewshot.dock.reject_button.click()
     result = fewshot.result.copy()
     cells = fewshot.cells.copy()
     assert (cells[3], cells[4]) == (REJECTED, SUPPORT)
     fewshot.dock.shut_down()
-    fewshot.viewer.layers.clear()
+    for name in ("stack", "some"):
+        fewshot.viewer.layers.remove(name)
     fewshot.fake.calls.clear()
     fewshot.open(VOLUME.copy(), labels=some)  # as after a restart: another array with the same pixels
+    shown = fewshot.dock.labels
+    assert [shown.itemText(i) for i in range(shown.count())] == ["none", "some"], "a result is no annotation"
     fewshot.settle()
     assert "earlier result" in fewshot.dock.status.text()
     fewshot.run()
     assert fewshot.fake.calls == []
     np.testing.assert_array_equal(fewshot.cells, cells)
     np.testing.assert_array_equal(fewshot.result, result)
+    assert sum("few-shot" in layer.name for layer in fewshot.viewer.layers) == 1, "its layer is taken over"
     fewshot.show(4)
     assert not fewshot.dock.accept_button.isEnabled()
     fewshot.dock.reject_button.click()  # the acceptance is taken back
@@ -179,10 +183,12 @@ def test_an_annotated_slice_cannot_be_accepted_or_rejected(fewshot):
 
 def test_a_click_on_a_slice_corrects_it_the_slice_in_view_first(fewshot):
     fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
-    points = fewshot.viewer.add_points(ndim=3, name="clicks", features={"label": np.zeros(0, int)})
-    fewshot.dock.clicks.setCurrentIndex(1)
+    assert fewshot.dock.clicks.itemText(1) == "new layer…"
     fewshot.dock.clicks.activated.emit(1)
+    points = fewshot.viewer.layers["stack corrections"]
+    assert (fewshot.dock.clicks.currentText(), points.mode) == ("stack corrections", "add")
     fewshot.run()
+    assert fewshot.viewer.layers.selection.active is points, "the user stays in their layer"
     fewshot.fake.calls.clear()
     fewshot.show(4)
     points.feature_defaults = {"label": [2]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,11 @@ from napari_iseg.fewshot.annotated import occupied
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.fewshot.frame import Frame, Plane
 from napari_iseg.prompts import Click, Window
-from napari_iseg.widgets.placement import PlaneAxes
+from napari_iseg.widgets.placement import Placement, PlaneAxes
+from napari_iseg.widgets.scene import image_shape
 
 if TYPE_CHECKING:
+    import napari
     from napari.layers import Image, Labels, Points
 
 
@@ -62,6 +64,34 @@ class Overlay:
         if self._base is not None:
             found |= {plane for plane, _ in occupied(self._base, self._frame)}
         return sorted(found)
+
+
+def fitting(layers: Sequence[Any], image: Any) -> int:
+    """The first of some labels layers with the image's shape; 0, where "none" stands, without one."""
+    shape = image_shape(image) if image is not None else ()
+    for index, layer in enumerate(layers):
+        if layer is not None and tuple((layer.data[0] if layer.multiscale else layer.data).shape) == shape:
+            return index
+    return 0
+
+
+def new_clicks(viewer: napari.Viewer, image: Image) -> Points:
+    """A layer for clicks on an image, ready to be clicked in: what is added is on an object of label 1."""
+    from napari.layers import Points
+
+    layer = Points(
+        ndim=image.ndim,
+        name=f"{image.name} corrections",
+        features={"label": np.zeros(0, int)},
+        symbol="disc",
+        face_color="lime",
+        size=4,  # pixels of the image
+        **Placement.of(image).whole(),
+    )
+    layer.feature_defaults = {"label": [1]}
+    viewer.add_layer(layer)
+    layer.mode = "add"
+    return layer
 
 
 @dataclass

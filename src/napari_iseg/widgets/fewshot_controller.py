@@ -250,12 +250,17 @@ class FewShotController:
         if self.image is None or self.image not in self.viewer.layers:
             self.cancel()
             return
-        if self.results is None or self.results.output.path != prepared.output.path:
+        known = self.results
+        shown = known is not None and known.layer in self.viewer.layers
+        if known is None or not shown or known.output.path != prepared.output.path:
             self.results = Results(
                 self.viewer, self.image, prepared.plan.frame, prepared.plan.grid, prepared.output
             )
         self.results.use(prepared)
-        self.view.set_status(f"{len(prepared.plan.supports)} annotated; the nearest come first.")
+        count = len(prepared.plan.supports)
+        self.view.set_status(
+            f"From {count} annotated {self._pieces(count)}; what is in view comes first, then the nearest."
+        )
         self.tell()
 
     def _progress(self, progress: Progress) -> None:
@@ -278,7 +283,8 @@ class FewShotController:
                 f"{len(result.failed)} units failed, first {first.where}: {first.reason}. Run again to retry."
             )
         stopped = "Stopped; run again to go on." if result.cancelled else "Done."
-        self.view.set_status(f"{stopped} {result.computed} computed, mean trust {result.trust:.2f}.")
+        pieces = f"{result.computed} {self._pieces(result.computed)}"
+        self.view.set_status(f"{stopped} {pieces} computed, mean trust {result.trust:.2f}.")
         if self.results is not None:
             self.results.refresh()
         self.tell()
@@ -290,6 +296,11 @@ class FewShotController:
         report(error)
         if not self._do_what_waits():
             self.tell()
+
+    def _pieces(self, count: int) -> str:
+        """What a run goes through, in words."""
+        whole = self.results is not None and self.results.grid.count == (1, 1)
+        return ("slice" if whole else "tile") + ("" if count == 1 else "s")
 
     def _do_what_waits(self) -> bool:
         after, self._after = self._after, None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFileDialog,
     QFormLayout,
     QLabel,
     QListWidget,
@@ -29,8 +27,11 @@ from superqt import QLabeledRangeSlider
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.bare import bare_viewer
 from napari_iseg.widgets.dock_parts import small_label
+from napari_iseg.widgets.fewshot_annotations import fitting, new_clicks
 from napari_iseg.widgets.fewshot_controller import FewShotController, LoadModel
-from napari_iseg.widgets.fewshot_parts import ShapesCombo, button, combo, pixmap, row_of
+from napari_iseg.widgets.fewshot_models import Loader, known_models
+from napari_iseg.widgets.fewshot_parts import ShapesCombo, ask_where, button, combo, pixmap, row_of
+from napari_iseg.widgets.fewshot_results import RESULT
 from napari_iseg.widgets.fewshot_run import THUMBNAIL, SupportRow
 from napari_iseg.widgets.fewshot_view import FewShotSettings
 from napari_iseg.widgets.preferences import Preferences
@@ -71,12 +72,12 @@ class FewShotDock(QWidget):
         self._preferences = preferences or Preferences.read()
         self._layers: dict[str, list[Any]] = {"image": [], "labels": [], "clicks": []}
         self._docked = False
-        self._make_widgets(models if models is not None else _known_models())
+        self._make_widgets(models if models is not None else known_models())
         self._lay_out()
         self.controller = FewShotController(
             self._viewer,
             self,
-            load or _Loader(self._preferences),
+            load or Loader(self._preferences),
             self._preferences.journal_folder.parent / "fewshot"
             if self._preferences.autosave_folder is None
             else self._preferences.autosave_folder / "fewshot",
@@ -182,7 +183,8 @@ class FewShotDock(QWidget):
             "the click dock. It is only read."
         )
         self.clicks = combo(
-            "Points on objects; an x-shaped point is a background click, the feature 'label' its label."
+            "Points that correct or annotate: on an object, or, with the symbol x, on background. The "
+            "feature 'label' says of which label. Choose 'new layer…' for a layer to click in."
         )
         self.axis = combo("The axis that is sliced; the other two are the plane that was annotated in.")
         self.model = combo("What carries the annotation to the other slices.")
@@ -218,11 +220,14 @@ class FewShotDock(QWidget):
         self.run_button = button("Run", "Segment the rest; after a change only what depends on it.")
         self.pause_button = button("Pause", "Begin nothing new until you go on.")
         self.cancel_button = button("Cancel", "Stop; what is finished stays.")
-        self.accept_button = button("Accept", "The slice in view is right: it becomes an annotation.")
-        self.reject_button = button("Reject", "The slice in view is wrong: empty it.")
+        self.accept_button = button(
+            "Accept", "The slice in view is right: it becomes an annotation, and the rest follows."
+        )
+        self.reject_button = button("Reject", "The slice in view is wrong: empty it, or take Accept back.")
         self.next_button = button("Next", "Go to the slice whose annotation helps most.")
         self.save_button = button(
-            "Save as…", "Write the result as OME-Zarr or TIFF, lying where the image lies."
+            "Save as…",
+            "Write the result as OME-Zarr, TIFF or (scenes) polygons, lying where the image lies.",
         )
         self.progress = QProgressBar()
         self.progress.setRange(0, 1)
@@ -284,7 +289,7 @@ class FewShotDock(QWidget):
         controller = self.controller
         self.image.activated.connect(lambda _index: self._image_chosen())
         self.labels.activated.connect(lambda _index: self._annotations_chosen())
-        self.clicks.activated.connect(lambda _index: self._annotations_chosen())
+        self.clicks.activated.connect(self._clicks_chosen)
         self.axis.activated.connect(lambda _index: self._axis_chosen())
         self.region.currentIndexChanged.connect(
             lambda index: self.range.setVisible(index == REGIONS.index("range"))
@@ -295,22 +300,11 @@ class FewShotDock(QWidget):
         self.accept_button.clicked.connect(controller.accept)
         self.reject_button.clicked.connect(controller.reject)
         self.next_button.clicked.connect(controller.go_next)
-        self.save_button.clicked.connect(self._ask_where)
+        self.save_button.clicked.connect(lambda: ask_where(self, not self.axis.isEnabled(), controller.save))
         self.strip.chosen.connect(controller.go_to_cell)
         self.supports.itemClicked.connect(lambda item: controller.go_to(item.data(Qt.ItemDataRole.UserRole)))
         self._viewer.layers.events.inserted.connect(self._list_layers)
         self._viewer.layers.events.removed.connect(self._list_layers)
-
-    def _ask_where(self) -> None:
-        """Ask where to save; the window stays usable."""
-        dialog = QFileDialog(
-            self, "Save the result", "few-shot.zarr", "OME-Zarr (*.zarr);;TIFF (*.tif *.tiff)"
-        )
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix("zarr")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(lambda chosen: self.controller.save(Path(chosen)))
-        dialog.open()
 
     # -- lists --
 
@@ -318,27 +312,39 @@ class FewShotDock(QWidget):
         """Keep the lists of layers; a new choice is made only when the chosen one is gone."""
         from napari.layers import Image, Labels, Points, Shapes
 
-        results = self.controller.results
-        ours = results.layer if results is not None else None
         kinds = {"image": Image, "labels": Labels, "clicks": Points}
         for name, kind in kinds.items():
             box: QComboBox = getattr(self, name)
             old = self._layers[name]
             chosen = old[box.currentIndex()] if 0 <= box.currentIndex() < len(old) else None
             first = [] if name == "image" else [None]
-            layers = [layer for layer in self._viewer.layers if isinstance(layer, kind) and layer is not ours]
+            # a result is no annotation: not before the user says so
+            layers = [x for x in self._viewer.layers if isinstance(x, kind) and RESULT not in x.metadata]
             self._layers[name] = [*first, *layers[::-1]]
             box.clear()
             for layer in self._layers[name]:
                 box.addItem("none" if layer is None else layer.name)
+            if name == "clicks":
+                box.addItem("new layer…")
             if chosen in self._layers[name] and (chosen is not None or name == "clicks"):
                 box.setCurrentIndex(self._layers[name].index(chosen))
-            elif name == "labels" and len(self._layers[name]) > 1:
-                box.setCurrentIndex(1)
+            elif name == "labels":
+                box.setCurrentIndex(fitting(self._layers["labels"], self._chosen("image")))
         shapes = [layer for layer in self._viewer.layers if isinstance(layer, Shapes)]
         for choice in (self.region, self.unlabelled):
             choice.offer(shapes)
         self._image_chosen()
+        self._annotations_chosen()
+
+    def _clicks_chosen(self, index: int) -> None:
+        """Points to read, or a new layer of them."""
+        if index == len(self._layers["clicks"]):
+            image = self.controller.image
+            self.clicks.setCurrentIndex(0)
+            if image is None:
+                return
+            layer = new_clicks(self._viewer, image)
+            self.clicks.setCurrentIndex(self._layers["clicks"].index(layer))
         self._annotations_chosen()
 
     def _chosen(self, name: str) -> Any:
@@ -374,24 +380,3 @@ class FewShotDock(QWidget):
 
     def _annotations_chosen(self) -> None:
         self.controller.choose_annotations(self._chosen("labels"), self._chosen("clicks"))
-
-
-class _Loader:
-    """Loads few-shot models by name."""
-
-    def __init__(self, preferences: Preferences) -> None:
-        self._preferences = preferences
-
-    def __call__(self, name: str, device: str) -> Any:
-        """The model as a predictor; slow."""
-        from napari_iseg.fewshot.predictors import describe
-        from napari_iseg.widgets.model_loader import preload_torch
-
-        preload_torch()
-        return describe(name, device, self._preferences.precision).predictor(512 * 2**20)
-
-
-def _known_models() -> dict[str, str]:
-    from napari_iseg.fewshot.models import list_fewshot
-
-    return list_fewshot()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels
 
+RESULT = "napari-iseg few-shot result"  # in a layer's metadata: the path of the output it shows
+
 
 class Results:
     """Layer and trust of one output, and what the user has said of it.
@@ -132,16 +134,25 @@ class Results:
     def _add_layer(self) -> Labels:
         from napari.layers import Labels
 
+        path = str(self.output.path)
+        for there in self._viewer.layers:  # left by a dock that was closed
+            if there.metadata.get(RESULT) == path:
+                there.refresh()
+                return there
         levels = self.output.store.levels
         layer = Labels(
             levels if len(levels) > 1 else levels[0],
             multiscale=len(levels) > 1,
             name=f"{self._image.name} few-shot",
             opacity=0.5,
+            metadata={RESULT: path},
             **Placement.of(self._image).whole(),
         )
         layer.editable = (
             False  # a result is corrected by annotating, so that nothing is lost when it is renewed
         )
+        active = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
+        if active is not None:  # the user goes on in the layer they are in
+            self._viewer.layers.selection.active = active
         return layer

@@ -1,0 +1,29 @@
+"""The few-shot models that the dock offers, and how one is loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_iseg.widgets.preferences import Preferences
+
+
+class Loader:
+    """Loads few-shot models by name."""
+
+    def __init__(self, preferences: Preferences) -> None:
+        self._preferences = preferences
+
+    def __call__(self, name: str, device: str) -> Any:
+        """The model as a predictor; slow."""
+        from napari_iseg.fewshot.predictors import describe
+        from napari_iseg.widgets.model_loader import preload_torch
+
+        preload_torch()
+        return describe(name, device, self._preferences.precision).predictor(512 * 2**20)
+
+
+def known_models() -> dict[str, str]:
+    """Names of the few-shot models of this machine, with a line on each."""
+    from napari_iseg.fewshot.models import list_fewshot
+
+    return list_fewshot()
