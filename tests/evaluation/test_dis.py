@@ -1,6 +1,7 @@
 """DIS metrics on data sets: first stage against refined, degenerate masks, the command line."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from napari_iseg.backends.model import Model
 from napari_iseg.cli import main
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.datasets import open_dataset
-from napari_iseg.evaluation.dis import COLUMNS, DegradedTruth, dis_table, evaluate_dis
+from napari_iseg.evaluation.dis import COLUMNS, DegradedTruth, DisReport, dis_table, evaluate_dis
 from napari_iseg.evaluation.dis_metrics import boundary_iou, dis_scores, inner_band
+from napari_iseg.evaluation.dis_verdict import verdict_table, verdicts
 from napari_iseg.evaluation.hce import human_correction_efforts
 
 
@@ -153,5 +155,31 @@ def test_the_command_line_measures_clicks_and_refinement(data, tmp_path, monkeyp
     assert set(COLUMNS) <= set(fine)
     assert json.loads((out / "dis.json").read_text()) == printed["reports"]
     assert "bright-edges" in (out / "dis.md").read_text()
-    main(["evaluate", "bright-edges", str(data)])
-    assert "degraded truth + bright-edges" in capsys.readouterr().out
+    assert [one["verdict"] for one in printed["verdicts"]] == ["better in both"]
+    main(["evaluate", "bright-edges", str(data), "--fine", "set"])
+    shown = capsys.readouterr().out
+    assert "degraded truth + bright-edges" in shown
+    assert "Better in both on 1 of 1 data sets with fine outlines." in shown
+    with pytest.raises(SystemExit):
+        main(["evaluate", "bright-edges", str(data), "--fine", "leaves"])
+    assert "no data set 'leaves' among set" in " ".join(capsys.readouterr().err.split())
+
+
+def report(dataset, boundary, hce):
+    scores = dis_scores(np.eye(4, dtype=bool), np.eye(4, dtype=bool), with_hce=False)
+    return DisReport("m", dataset, (replace(scores, boundary_iou=boundary, hce=hce),), 0.0)
+
+
+def test_verdicts_are_per_set_and_count_the_fine_ones():
+    pairs = {"a": (0.5, 9, 0.6, 8), "b": (0.5, 9, 0.6, 9), "c": (0.5, 9, 0.4, 8), "d": (0.5, 9, 0.4, 9)}
+    reports = [report(name, *p[i : i + 2]) for name, p in pairs.items() for i in (0, 2)]
+    found = verdicts(reports, ("a", "b"))
+    words = ["better in both", "better in boundary IoU only", "better in HCE only", "not better"]
+    assert [one.words for one in found] == words
+    assert [one.fine for one in found] == [True, True, False, False]
+    lines = verdict_table(found).splitlines()
+    assert lines[2] == "| a | yes | 0.500 | 0.600 | 9.0 | 8.0 | better in both |"
+    assert lines[-3] == "| **mean** |  | 0.500 | 0.500 | 9.0 | 8.5 |  |"
+    assert lines[-1] == "Better in both on 1 of 2 data sets with fine outlines."
+    assert all(one.fine for one in verdicts(reports))
+    assert verdicts(reports[::2]) == []

@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from napari_iseg.errors import CancelledError, InputError
+from napari_iseg.evaluation.thin import blob, comb, hairs, net, picture, thin_iou
 from napari_iseg.interactive.edges import PlaneView, refine_edges, refined_region
 from napari_iseg.prompts import Box, Window
 
@@ -29,54 +30,15 @@ class BrightRefiner:
         return answer[: mask.shape[0], : mask.shape[1]].astype(np.float32)
 
 
-def comb(side):
-    truth = np.zeros((side, side), bool)
-    truth[side // 4 : side // 3, side // 6 : -side // 6] = True
-    truth[side // 4 : -side // 5, side // 6 : -side // 6 : 9] = True
-    truth[side // 4 : -side // 5, side // 6 + 1 : -side // 6 : 9] = True
-    return truth
-
-
-def net(side):
-    truth = np.zeros((side, side), bool)
-    inner = slice(side // 6, -side // 6)
-    for first in (0, 1):
-        truth[side // 6 + first : -side // 6 : 12, inner] = True
-        truth[inner, side // 6 + first : -side // 6 : 12] = True
-    return truth
-
-
-def hairs(side):
-    truth = np.zeros((side, side), bool)
-    rows, cols = np.ogrid[:side, :side]
-    truth |= (rows - side / 2) ** 2 + (cols - side / 2) ** 2 < (side / 10) ** 2
-    for angle in np.linspace(0, np.pi, 7, endpoint=False):
-        away = np.abs((rows - side / 2) * np.cos(angle) - (cols - side / 2) * np.sin(angle))
-        truth |= (away < 1.2) & ((rows - side / 2) ** 2 + (cols - side / 2) ** 2 < (side / 2.8) ** 2)
-    return truth
-
-
 def as_image(truth):
     return np.repeat(truth[..., None].astype(np.float32), 3, 2)
-
-
-def coarse_of(truth):
-    """A blob over it all, as a coarse model sees thin structures."""
-    return ndimage.binary_opening(ndimage.binary_closing(truth, iterations=6), iterations=3)
-
-
-def thin_iou(mask, truth):
-    """IoU over what a 5 x 5 opening takes from the truth, and its surroundings."""
-    thin = truth & ~ndimage.binary_opening(truth, np.ones((5, 5)))
-    near = ndimage.binary_dilation(thin, iterations=2)
-    return (mask & truth & near).sum() / ((mask | truth) & near).sum()
 
 
 @pytest.mark.parametrize("make", [comb, net, hairs])
 @pytest.mark.parametrize(("side", "size"), [(90, 128), (150, 256), (420, 128)])
 def test_thin_structures_survive(make, side, size, record_property):
     truth = make(side)
-    coarse = coarse_of(truth)
+    coarse = blob(truth)
     model = BrightRefiner(size)
     refined = refine_edges(as_image(truth), coarse, model)
     before, after = thin_iou(coarse, truth), thin_iou(refined, truth)
@@ -84,6 +46,18 @@ def test_thin_structures_survive(make, side, size, record_property):
     assert before < 0.75
     assert after > 0.9
     assert (len(model.windows) > 4) == (side > size)
+
+
+@pytest.mark.parametrize("make", [comb, net, hairs])
+def test_thin_scores_see_what_a_blob_lacks(make):
+    truth = make(150)
+    assert thin_iou(truth, truth) == 1
+    assert thin_iou(blob(truth), truth) < 0.75
+    assert thin_iou(np.ones((9, 9), bool), np.ones((9, 9), bool)) == 1
+    seen = picture(truth)
+    assert seen.shape == (150, 150, 3)
+    assert seen.dtype == np.float32
+    assert 0.05 < seen[truth].mean() - seen[~truth].mean() < 0.5
 
 
 def test_small_objects_are_enlarged_with_context():
@@ -145,9 +119,9 @@ def test_a_drawn_box_reaches_the_network_in_its_window():
 @pytest.mark.parametrize("scale", [1, 255])
 def test_masks_may_be_bool_or_numbers(scale):
     truth = hairs(100)
-    numbers = (coarse_of(truth) * scale).astype(np.uint8)
+    numbers = (blob(truth) * scale).astype(np.uint8)
     from_bool, from_numbers = (
-        refine_edges(as_image(truth), mask, BrightRefiner()) for mask in (coarse_of(truth), numbers)
+        refine_edges(as_image(truth), mask, BrightRefiner()) for mask in (blob(truth), numbers)
     )
     np.testing.assert_array_equal(from_bool, from_numbers)
 

@@ -84,6 +84,10 @@ def evaluate(
         str | None, typer.Option(metavar="MODEL", help="With --dis: also refine the masks by this model.")
     ] = None,
     dis_clicks: Annotated[int, typer.Option(min=1, help="With --dis: clicks before a mask is measured.")] = 1,
+    fine: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="With --dis: a data set with fine outlines; without, all are."),
+    ] = None,
     few_shot: Annotated[
         bool | None,
         typer.Option(
@@ -91,7 +95,9 @@ def evaluate(
             help="Few-shot protocols instead of clicks on every object; by default for few-shot models.",
         ),
     ] = None,
-    cases: Annotated[int, typer.Option(min=1, help="Few-shot: cases of each set of images.")] = 40,
+    cases: Annotated[
+        int, typer.Option(min=0, help="Few-shot: cases of each set of images; 0: volumes and scenes only.")
+    ] = 40,
     supports: Annotated[int, typer.Option(min=1, help="Few-shot: annotated images of each case.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for report.json, report.md and PNG plots.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
@@ -100,7 +106,8 @@ def evaluate(
 
     A model that refines edges is measured by DIS metrics on degraded true masks.
 
-    Few-shot models: query mIoU against clicks on supports, Dice of volumes against annotated slices.
+    Few-shot models: query mIoU against clicks on supports, Dice of volumes and scenes against annotated
+    slices or tiles.
 
     Example: napari-iseg evaluate cfr-icl-starter nuclei.zip --baseline random-walker --out report
     """
@@ -131,6 +138,7 @@ def evaluate(
     loaded = load_model(model, device=device)
     if dis or refine_edges is not None or backends.role(loaded.card.backend) == "edges":
         chosen: dict[str, Any] = {"max_objects": max_objects, "seed": seed, "out": out, "as_json": as_json}
+        chosen["fine"] = fine or ()
         evaluate_fine(loaded, refine_edges, data, device=device, clicks=dis_clicks, boxes=boxes, **chosen)
         return
     methods = [_baseline(name) for name in baseline or ()]
