@@ -43,7 +43,7 @@ def test_a_checkpoint_is_imported_and_answers_a_box(run, squares_file, checkpoin
     assert card.variant["embed_dim"] == 32
     out = tmp_path / "mask.tif"
     kept = tmp_path / "kept"
-    asked = ["segment", squares_file, "--model", "my_sam", "--box", "20,30,40,50", "-o", out, "--json"]
+    asked = ["segment", squares_file, "--model", "my_sam", "--box", "40,30,20,50", "-o", out, "--json"]
     asked += ["--embeddings", kept, "--embeddings-limit", "100 kB"]
     ended = run(*asked, "--threshold", "0.01")
     assert ended.code == 0, ended.err
