@@ -86,6 +86,7 @@ class Runner:
         self._failed: list[Failure] = []
         self._done = 0
         self._model_seconds = 0.0
+        self._first = (0.0, 0)  # when the first items were back, and how many jobs: they also warm up
 
     def run(self) -> Ended:
         """Run to the end, or until cancelled.
@@ -196,10 +197,13 @@ class Runner:
             self._tell(Written(unit.plane, core, result.trust, result.doubt, bool(own.fixed)))
 
     def _progress(self) -> None:
-        spent = perf_counter() - self._start
-        left = None
+        now, left = perf_counter(), None
+        if self._done and not self._first[1]:
+            self._first = now, self._done
         if self._done:
-            left = spent / self._done * max(0, self._todo.total - self._done - len(self._failed))
+            since, before = (self._start, 0) if self._done == self._first[1] else self._first
+            rate = (now - since) / (self._done - before)
+            left = rate * max(0, self._todo.total - self._done - len(self._failed))
         self._tell(Progress(self._done, self._todo.total, left, len(self._failed)))
 
     def _trust(self) -> npt.NDArray[np.float32]:
