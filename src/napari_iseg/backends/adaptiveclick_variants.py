@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
 from napari_iseg.backends.base import Shapes, Variant
-from napari_iseg.backends.published import heads_of, image_size, trained_size, whole, wholes
+from napari_iseg.backends.published import whole
+from napari_iseg.backends.vit_sizes import TrunkSizes, check_trunk, checked_values, count, trunk_of
 from napari_iseg.errors import InputError
 
 # In every published file, never used by a forward: parts of the pre-training, a constant of the loss, and
@@ -19,10 +20,6 @@ UNUSED: Final = re.compile(
     r"|pixel_decoder\.(adapter_1|layer_1)\.[01]\.(weight|bias)"
 )
 _NUMBERS: Final = (
-    "patch_size",
-    "embed_dim",
-    "depth",
-    "num_heads",
     "decoder_dim",
     "feedforward_dim",
     "encoder_layers",
@@ -32,34 +29,18 @@ _NUMBERS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class Sizes(TrunkSizes):
     """A checked variant; field names are the mapping's keys.
 
-    ``img_size`` may be given as one number or as (rows, cols). ``neck_dims`` are the pyramid's channels,
-    finest first. ``feedforward_dim`` is the decoder's, the encoder has half of it. ``decoder_layers`` does
+    ``feedforward_dim`` is the decoder's, the encoder has half of it. ``decoder_layers`` does
     not count the prediction before the first layer (published configurations, which do, say 10).
     """
 
-    img_size: int | tuple[int, int]
-    patch_size: int
-    embed_dim: int
-    depth: int
-    num_heads: int
-    neck_dims: tuple[int, int, int, int]
     decoder_dim: int = 256
     feedforward_dim: int = 2048
     encoder_layers: int = 4
     decoder_layers: int = 9
     queries: int = 10
-
-    @property
-    def image(self) -> tuple[int, int]:
-        """Trained size (rows, cols) in pixels."""
-        return (self.img_size, self.img_size) if isinstance(self.img_size, int) else self.img_size
-
-    def mapping(self) -> dict[str, Any]:
-        """As plain values for a card."""
-        return {**asdict(self), "neck_dims": list(self.neck_dims)}
 
 
 def _named(patch: int, dim: int, depth: int, heads: int, widths: tuple[int, int, int, int]) -> Variant:
@@ -82,34 +63,19 @@ def read_sizes(variant: Variant) -> Sizes:
     InputError
         For unknown or missing keys and for sizes that describe no network.
     """
-    defaults = {key: field.default for key, field in Sizes.__dataclass_fields__.items()}
-    optional = {key: defaults[key] for key in _NUMBERS[4:]}
-    values = {"img_size": 448, "patch_size": 16, **optional, **variant}
-    missing = [key for key in defaults if key not in values]
-    unknown = sorted(set(values) - set(defaults))
-    if unknown or missing:
-        problem = f"has an unknown key {unknown[0]!r}" if unknown else f"lacks {', '.join(missing)}"
-        raise InputError(f"The variant {problem}; its keys are {', '.join(defaults)}.")
-    numbers = {key: whole(key, values[key]) for key in _NUMBERS}
-    w4, w8, w16, w32 = wholes("neck_dims", values["neck_dims"], 4)
-    sizes = Sizes(img_size=image_size(values["img_size"]), neck_dims=(w4, w8, w16, w32), **numbers)
-    _check(sizes)
-    return sizes
-
-
-def _check(sizes: Sizes) -> None:
-    if sizes.depth % 4:
-        raise InputError(f"depth must be a multiple of 4 (four groups of blocks), got {sizes.depth}.")
-    if sizes.embed_dim % sizes.num_heads:
-        raise InputError(f"embed_dim {sizes.embed_dim} must be a multiple of num_heads {sizes.num_heads}.")
-    if any(side % sizes.patch_size for side in sizes.image):
-        raise InputError(f"img_size {sizes.img_size} must be a multiple of patch_size {sizes.patch_size}.")
+    fields = Sizes.__dataclass_fields__
+    values = checked_values(variant, fields, {key: fields[key].default for key in _NUMBERS})
+    for key in _NUMBERS:
+        whole(key, values[key])
+    sizes = Sizes(**values)
+    check_trunk(sizes)
     if sizes.decoder_dim % 32:
         raise InputError(
             f"decoder_dim must be a multiple of 32 (groups of its norms), got {sizes.decoder_dim}."
         )
     if sizes.feedforward_dim % 2:
         raise InputError(f"feedforward_dim must be even, got {sizes.feedforward_dim}.")
+    return sizes
 
 
 def label(sizes: Sizes) -> str:
@@ -133,32 +99,23 @@ def sizes_from_shapes(shapes: Shapes, hints: Mapping[str, Any]) -> Sizes | None:
     hints : ``num_heads`` and ``img_size``, or as published files name them ``NUM_HEADS`` and ``crop_size``
     """
     try:
-        dim, _, patch, _ = shapes["patch_embed_coords.proj.weight"]
-        depth = _count(shapes, r"backbone\.blocks\.(\d{1,3})\.")
-        hidden = shapes["click_aware_decoder.transformer_ffn_layers.0.linear1.weight"][0]
         queries, decoder_dim = shapes["click_aware_decoder.query_feat.weight"]
+        hidden = shapes["click_aware_decoder.transformer_ffn_layers.0.linear1.weight"][0]
         finest = shapes["pixel_decoder.lateral_convs.0.0.weight"][1]
-        coarser = [shapes[f"pixel_decoder.input_proj.{i}.0.weight"][1] for i in (2, 1, 0)]
-        size = hints.get("img_size", hints.get("crop_size"))
+        size, heads = hints.get("img_size", hints.get("crop_size")), hints.get("NUM_HEADS")
         return read_sizes(
             {
-                "img_size": trained_size(shapes["backbone.pos_embed"][1] - 1, patch, size),
-                "patch_size": patch,
-                "embed_dim": dim,
-                "depth": depth,
-                "num_heads": heads_of(dim, depth, hints.get("num_heads", hints.get("NUM_HEADS")), VARIANTS),
-                "neck_dims": [finest, *coarser],
+                **trunk_of(shapes, size, hints.get("num_heads", heads), VARIANTS),
+                "neck_dims": [
+                    finest,
+                    *(shapes[f"pixel_decoder.input_proj.{i}.0.weight"][1] for i in (2, 1, 0)),
+                ],
                 "decoder_dim": decoder_dim,
                 "feedforward_dim": hidden,
-                "encoder_layers": _count(shapes, r"pixel_decoder\.transformer\.encoder\.layers\.(\d{1,2})\."),
-                "decoder_layers": _count(shapes, r"click_aware_decoder\.transformer_ffn_layers\.(\d{1,2})\."),
+                "encoder_layers": count(shapes, r"pixel_decoder\.transformer\.encoder\.layers\.(\d{1,2})\."),
+                "decoder_layers": count(shapes, r"click_aware_decoder\.transformer_ffn_layers\.(\d{1,2})\."),
                 "queries": queries,
             }
         )
     except (KeyError, IndexError, ValueError, ZeroDivisionError):  # InputError is a ValueError
         return None
-
-
-def _count(shapes: Shapes, numbered: str) -> int:
-    """How many numbered parts there are."""
-    return 1 + max(int(found[1]) for key in shapes if (found := re.match(numbered, key)))

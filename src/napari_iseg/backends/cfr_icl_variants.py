@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
 from napari_iseg.backends.base import Shapes, Variant
-from napari_iseg.backends.published import heads_of, image_size, trained_size, whole, wholes
+from napari_iseg.backends.published import whole
+from napari_iseg.backends.vit_sizes import TrunkSizes, check_trunk, checked_values, trunk_of
 from napari_iseg.errors import InputError
 from napari_iseg.nn.fpn import UPSAMPLE
 
@@ -20,29 +21,11 @@ UNUSED: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class VitSizes:
-    """A checked variant; field names are the mapping's keys.
+class VitSizes(TrunkSizes):
+    """A checked variant; field names are the mapping's keys."""
 
-    ``img_size`` may be given as one number or as (rows, cols).
-    """
-
-    img_size: int | tuple[int, int]
-    patch_size: int
-    embed_dim: int
-    depth: int
-    num_heads: int
-    neck_dims: tuple[int, int, int, int]
     upsample: str = "x1"
     head_channels: int = 256
-
-    @property
-    def image(self) -> tuple[int, int]:
-        """Trained size (rows, cols) in pixels."""
-        return (self.img_size, self.img_size) if isinstance(self.img_size, int) else self.img_size
-
-    def mapping(self) -> dict[str, Any]:
-        """As plain values for a card."""
-        return {**asdict(self), "neck_dims": list(self.neck_dims)}
 
 
 def _named(patch: int, dim: int, depth: int, heads: int, widths: tuple[int, int, int, int]) -> Variant:
@@ -68,43 +51,14 @@ def read_sizes(variant: Variant) -> VitSizes:
     InputError
         For unknown or missing keys and for sizes that describe no network.
     """
-    defaults = {"img_size": 448, "patch_size": 16, "upsample": "x1"}
-    values = {**defaults, **variant}
-    needed = ("embed_dim", "depth", "num_heads", "neck_dims")
-    missing = [key for key in needed if key not in values]
-    unknown = sorted(set(values) - {*VitSizes.__dataclass_fields__})
-    if unknown or missing:
-        problem = f"has an unknown key {unknown[0]!r}" if unknown else f"lacks {', '.join(missing)}"
-        raise InputError(f"The variant {problem}; its keys are {', '.join(VitSizes.__dataclass_fields__)}.")
+    values = checked_values(variant, VitSizes.__dataclass_fields__, {"upsample": "x1"})
     if values["upsample"] not in UPSAMPLE:
         raise InputError(f"upsample must be one of {', '.join(UPSAMPLE)}, got {values['upsample']!r}.")
     values.setdefault("head_channels", 256 // UPSAMPLE[values["upsample"]])
-    numbers = {
-        key: whole(key, values[key])
-        for key in ("patch_size", "embed_dim", "depth", "num_heads", "head_channels")
-    }
-    widths = wholes("neck_dims", values["neck_dims"], 4)
-    sizes = VitSizes(
-        image_size(values["img_size"]),
-        numbers["patch_size"],
-        numbers["embed_dim"],
-        numbers["depth"],
-        numbers["num_heads"],
-        (widths[0], widths[1], widths[2], widths[3]),
-        values["upsample"],
-        numbers["head_channels"],
-    )
-    _check(sizes)
+    whole("head_channels", values["head_channels"])
+    sizes = VitSizes(**values)
+    check_trunk(sizes)
     return sizes
-
-
-def _check(sizes: VitSizes) -> None:
-    if sizes.depth % 4:
-        raise InputError(f"depth must be a multiple of 4 (four groups of blocks), got {sizes.depth}.")
-    if sizes.embed_dim % sizes.num_heads:
-        raise InputError(f"embed_dim {sizes.embed_dim} must be a multiple of num_heads {sizes.num_heads}.")
-    if any(side % sizes.patch_size for side in sizes.image):
-        raise InputError(f"img_size {sizes.img_size} must be a multiple of patch_size {sizes.patch_size}.")
 
 
 def published_shapes(sizes: VitSizes) -> dict[str, tuple[int, ...]]:
@@ -169,24 +123,13 @@ def sizes_from_shapes(shapes: Shapes, hints: Mapping[str, Any]) -> VitSizes | No
     Not a proof: compare `published_shapes` of the answer with what was given.
     """
     try:
-        dim, _, patch, _ = shapes["patch_embed_coords.proj.weight"]
-        tokens = shapes["backbone.pos_embed"][1] - 1
         outer = shapes["head.fusion_conv.conv.weight"][0]
         channels = shapes["head.conv_seg.weight"][1]
-        widths = tuple(shapes[f"head.convs.{i}.conv.weight"][1] for i in range(4))
-        upsample = {factor: name for name, factor in UPSAMPLE.items()}[outer // channels]
-        depth = 1 + max(int(m[1]) for key in shapes if (m := re.match(r"backbone\.blocks\.(\d{1,3})\.", key)))
-        image = trained_size(tokens, patch, hints.get("img_size"))
-        heads = heads_of(dim, depth, hints.get("num_heads"), VARIANTS)
         return read_sizes(
             {
-                "img_size": image,
-                "patch_size": patch,
-                "embed_dim": dim,
-                "depth": depth,
-                "num_heads": heads,
-                "neck_dims": widths,
-                "upsample": upsample,
+                **trunk_of(shapes, hints.get("img_size"), hints.get("num_heads"), VARIANTS),
+                "neck_dims": [shapes[f"head.convs.{i}.conv.weight"][1] for i in range(4)],
+                "upsample": {factor: name for name, factor in UPSAMPLE.items()}[outer // channels],
                 "head_channels": channels,
             }
         )

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
 from napari_iseg.backends.base import Shapes, Variant
 from napari_iseg.backends.cfr_icl_variants import VitSizes
 from napari_iseg.backends.cfr_icl_variants import published_shapes as plain_shapes
-from napari_iseg.backends.published import heads_of, image_size, trained_size, whole, wholes
+from napari_iseg.backends.published import whole
+from napari_iseg.backends.vit_sizes import checked_values, trunk_of
 from napari_iseg.errors import InputError
 from napari_iseg.nn.mst_score import ScoreRules
 
 QUALITY_WIDTH: Final = 64
 _SCORING: Final = re.compile(r"backbone\.blocks\.(\d{1,3})\.score\.norm1\.weight")
-_BLOCK: Final = re.compile(r"backbone\.blocks\.(\d{1,3})\.")
 
 _MAIN = ScoreRules(4, 1, 1, 4, 4, 1.0, True, False, 16, True, True, False, dropout=0.01)
 _448 = ScoreRules(6, 4, 4, 4, 8, 0.0, False, True, 8, True, True, False, dropout=0.01)
@@ -58,7 +58,7 @@ def scoring_blocks(branch: str, depth: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class MstSizes:
+class MstSizes(VitSizes):
     """A checked variant; field names are the mapping's keys, those of the plain click model and:
 
     Parameters
@@ -68,31 +68,14 @@ class MstSizes:
     quality : whether the network also predicts how good its mask is; ours, in the starter
     """
 
-    img_size: int | tuple[int, int]
-    patch_size: int
-    embed_dim: int
-    depth: int
-    num_heads: int
-    neck_dims: tuple[int, int, int, int]
-    upsample: str
-    head_channels: int
-    branch: str
-    scoring: tuple[int, ...]
+    branch: str = "main"
+    scoring: tuple[int, ...] = ()
     quality: bool = False
-
-    @property
-    def image(self) -> tuple[int, int]:
-        """Trained size (rows, cols) in pixels."""
-        return (self.img_size, self.img_size) if isinstance(self.img_size, int) else self.img_size
 
     @property
     def rules(self) -> ScoreRules:
         """How the branch scores."""
         return RULES[self.branch]
-
-    def mapping(self) -> dict[str, Any]:
-        """As plain values for a card."""
-        return {**asdict(self), "neck_dims": list(self.neck_dims), "scoring": list(self.scoring)}
 
 
 def read_sizes(variant: Variant) -> MstSizes:
@@ -103,31 +86,18 @@ def read_sizes(variant: Variant) -> MstSizes:
     InputError
         For unknown or missing keys and for sizes that describe no network.
     """
-    defaults = {"patch_size": 16, "upsample": "x1", "head_channels": 256, "branch": "main", "quality": False}
-    values = {**defaults, **variant}
-    known = [*MstSizes.__dataclass_fields__]
-    missing = [key for key in ("embed_dim", "depth", "num_heads", "neck_dims") if key not in values]
-    unknown = sorted(set(values) - set(known))
-    if unknown or missing:
-        problem = f"has an unknown key {unknown[0]!r}" if unknown else f"lacks {', '.join(missing)}"
-        raise InputError(f"The variant {problem}; its keys are {', '.join(known)}.")
-    branch = values["branch"]
+    branch = variant.get("branch", "main")
     if branch not in RULES:
         raise InputError(f"branch must be one of {', '.join(RULES)}, got {branch!r}.")
+    trained = 224 if "224" in branch else 1024 if "1024" in branch else 448
+    defaults = {"img_size": trained, "upsample": "x1", "head_channels": 256, "branch": branch}
+    values = checked_values(variant, MstSizes.__dataclass_fields__, {**defaults, "quality": False})
     if values["upsample"] != "x1":
         raise InputError(f"upsample can only be 'x1' in MST, got {values['upsample']!r}.")
-    numbers = {key: whole(key, values[key]) for key in ("patch_size", "embed_dim", "depth", "num_heads")}
-    widths = wholes("neck_dims", values["neck_dims"], 4)
-    sizes = MstSizes(
-        image_size(values.get("img_size", 224 if "224" in branch else 1024 if "1024" in branch else 448)),
-        **numbers,
-        neck_dims=(widths[0], widths[1], widths[2], widths[3]),
-        upsample="x1",
-        head_channels=whole("head_channels", values["head_channels"]),
-        branch=branch,
-        scoring=_scoring(values.get("scoring"), branch, numbers["depth"]),
-        quality=bool(values["quality"]),
-    )
+    whole("head_channels", values["head_channels"])
+    values["scoring"] = _scoring(values.get("scoring"), branch, values["depth"])
+    values["quality"] = bool(values["quality"])
+    sizes = MstSizes(**values)
     _check(sizes)
     return sizes
 
@@ -176,17 +146,7 @@ VARIANTS: Final[Mapping[str, Variant]] = MappingProxyType(
 
 def published_shapes(sizes: MstSizes) -> dict[str, tuple[int, ...]]:
     """Published key -> shape of everything the network uses; the entries of `UNUSED` are left out."""
-    plain = VitSizes(
-        sizes.img_size,
-        sizes.patch_size,
-        sizes.embed_dim,
-        sizes.depth,
-        sizes.num_heads,
-        sizes.neck_dims,
-        sizes.upsample,
-        sizes.head_channels,
-    )
-    shapes = plain_shapes(plain)
+    shapes = plain_shapes(sizes)
     for i in sizes.scoring:
         shapes |= _block_shapes(f"backbone.blocks.{i}", sizes.embed_dim, sizes.rules)
     if sizes.quality:
@@ -228,20 +188,14 @@ def sizes_from_shapes(shapes: Shapes, hints: Mapping[str, Any]) -> MstSizes | No
     in no shape and follow from the branch.
     """
     try:
-        dim, _, patch, _ = shapes["patch_embed_coords.proj.weight"]
-        depth = 1 + max(int(m[1]) for key in shapes if (m := _BLOCK.match(key)))
+        trunk = trunk_of(shapes, hints.get("img_size"), hints.get("num_heads"), VARIANTS)
         scoring = sorted(int(m[1]) for key in shapes if (m := _SCORING.fullmatch(key)))
-        branch = _branch(shapes, scoring, dim, depth)
         return read_sizes(
             {
-                "img_size": trained_size(shapes["backbone.pos_embed"][1] - 1, patch, hints.get("img_size")),
-                "patch_size": patch,
-                "embed_dim": dim,
-                "depth": depth,
-                "num_heads": heads_of(dim, depth, hints.get("num_heads"), VARIANTS),
+                **trunk,
                 "neck_dims": [shapes[f"head.convs.{i}.conv.weight"][1] for i in range(4)],
                 "head_channels": shapes["head.conv_seg.weight"][1],
-                "branch": branch,
+                "branch": _branch(shapes, scoring, trunk["embed_dim"], trunk["depth"]),
                 "scoring": scoring,
                 "quality": "quality.0.weight" in shapes,
             }
