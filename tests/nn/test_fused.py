@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from napari_iseg.nn.fused import Linear, Packable, PatchConv, PointConv, pack, point_conv
+from napari_iseg.nn.fused import Linear, Packable, PatchConv, PointConv, pack, point_conv, products
 
 
 def layers() -> dict[str, tuple[Packable, nn.Module, torch.Tensor]]:
@@ -56,6 +56,16 @@ def test_a_point_convolution_without_a_layer(last):
     with torch.inference_mode():
         torch.testing.assert_close(point_conv(x, weight, bias), F.conv2d(x, weight, bias))
         torch.testing.assert_close(point_conv(x, weight, None), F.conv2d(x, weight))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_every_sample_meets_its_own_matrix(count):
+    x, matrices, bias = torch.randn(count, 7, 5), torch.randn(count, 5, 4).transpose(1, 2), torch.randn(4)
+    wanted = torch.einsum("bnc,bdc->bnd", x, matrices)
+    for mode in (torch.inference_mode, torch.enable_grad):
+        with mode():
+            torch.testing.assert_close(products(x, matrices), wanted)
+            torch.testing.assert_close(products(x, matrices, bias, gelu=True), F.gelu(wanted + bias))
 
 
 @pytest.mark.parametrize("kind", ["linear", "point", "patch"])

@@ -152,6 +152,20 @@ def linear(
     return F.gelu(out) if gelu else out
 
 
+def products(x: Tensor, matrices: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
+    """``x[i] @ matrices[i].T + bias`` for every sample, then the exact (erf) GELU if asked for; see `linear`.
+
+    (B, N, C) with matrices (B, D, C) and bias (D,) or None -> (B, N, D).
+    """
+    if _has_onednn(x, matrices):
+        pairs = zip(x, matrices.contiguous(), strict=True)
+        rows = [_pointwise(one, matrix, bias, matrix.shape[0], gelu=gelu) for one, matrix in pairs]
+        return torch.stack(rows) if len(rows) > 1 else rows[0][None]
+    turned = matrices.transpose(1, 2)
+    out = x @ turned if bias is None else torch.baddbmm(bias, x, turned)
+    return F.gelu(out) if gelu else out
+
+
 def point_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A 1x1 convolution, as one matrix product where that is faster.
 

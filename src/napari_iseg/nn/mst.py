@@ -165,9 +165,10 @@ class MstVit(nn.Module):
         """
         grid = self.grid(image.shape[-2], image.shape[-1])
         middle, *places = self.positions(grid)
-        tokens = self.patch_embed(image) + extra + middle
-        small = self.patch_embed.at(image, self.patch // 2) + places[0]
-        large = self.patch_embed.at(image, 2 * self.patch) + places[1]
+        # Added to the new tensors in place, as in `Block`.
+        tokens = self.patch_embed(image).add_(extra).add_(middle)
+        small = self.patch_embed.at(image, self.patch // 2).add_(places[0])
+        large = self.patch_embed.at(image, 2 * self.patch).add_(places[1])
         chosen = []
         for block in self.blocks:
             if isinstance(block, ScoringBlock):

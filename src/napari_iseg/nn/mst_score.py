@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_iseg.nn.fused import Linear, PatchConv
+from napari_iseg.nn.fused import Linear, PatchConv, products
 from napari_iseg.nn.plain_vit import Mlp
 
 Kind = Literal["s", "l"]
@@ -91,17 +91,47 @@ class _Unbiased(Linear):
         self.register_parameter("bias", None)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """(B, N, C) and two (B, heads, M, C / heads) -> (B, N, C)."""
-    batch, count, dim = query.shape
-    split = query.view(batch, count, heads, dim // heads).transpose(1, 2)
-    return F.scaled_dot_product_attention(split, key, value).transpose(1, 2).reshape(batch, count, dim)
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a set of tokens looks at: key and value, (B, heads, M, C / heads) each.
+
+    ``asked`` (B, heads * M, C): the keys seen through the query weights, where that is the cheaper way.
+    """
+
+    key: Tensor
+    value: Tensor
+    asked: Tensor | None
 
 
-def _key_value(joint: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+def _context(joint: Tensor, query: nn.Linear, heads: int) -> Context:
+    """Of keys beside values (B, M, 2 C), for tokens that go through the layer ``query``."""
     batch, count, double = joint.shape
-    key, value = joint.view(batch, count, 2, heads, double // 2 // heads).permute(2, 0, 3, 1, 4)
-    return key, value
+    dim = double // 2
+    key, value = joint.view(batch, count, 2, heads, dim // heads).permute(2, 0, 3, 1, 4)
+    if 2 * heads * count > dim:
+        return Context(key, value, None)
+    asked = key @ query.weight.view(heads, -1, dim)
+    return Context(key, value, asked.flatten(1, 2) * (dim // heads) ** -0.5)
+
+
+def _look(x: Tensor, context: Context, query: nn.Linear, last: Linear, *, gelu: bool = False) -> Tensor:
+    """What every token of ``x`` (B, N, C) sees, through the layer ``last`` and perhaps a GELU: (B, N, D).
+
+    A product of three matrices may be taken in either order. Where many tokens look (3136 at 448) and few are
+    looked at (49), the query weights are multiplied with the keys, and the layer behind with the values,
+    instead of both with the many tokens: the same sums with half of the work.
+    """
+    heads = context.key.shape[1]
+    if context.asked is None:
+        split = query(x).unflatten(2, (heads, -1)).transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(split, context.key, context.value)
+        out: Tensor = last(mixed.transpose(1, 2).flatten(2), gelu=gelu)
+        return out
+    scores = products(x, context.asked)
+    weights = scores.unflatten(2, (heads, -1)).softmax(-1).flatten(2)
+    share = last.weight.unflatten(1, (heads, -1)).transpose(0, 1)
+    seen = (share @ context.value.transpose(2, 3)).transpose(1, 2).flatten(2)
+    return products(weights, seen, last.bias, gelu=gelu)
 
 
 class CrossAttention(nn.Module):
@@ -116,9 +146,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """(B, N, C) and (B, M, C) -> (B, N, C)."""
-        key, value = _key_value(self.kv(context), self.heads)
-        out: Tensor = self.proj(_attend(self.q(x), key, value, self.heads))
-        return out
+        return _look(x, _context(self.kv(context), self.q, self.heads), self.q, self.proj)
 
 
 class _Expert(nn.Sequential):
@@ -143,25 +171,8 @@ class _Expert(nn.Sequential):
         return out
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What small and large tokens are refreshed from: key and value, (B, heads, M, C / heads) each.
-
-    ``asked`` (B, heads * M, C): the keys seen through the query weights, where that is the cheaper way.
-    """
-
-    key: Tensor
-    value: Tensor
-    asked: Tensor | None
-
-
 class ExpertAttention(nn.Module):
-    """Cross attention whose last layer is one of two experts, by the kind of token ("MoECA"); no gate.
-
-    There are many tokens that look (3136 at 448) and few to look at (49). A product of three matrices may be
-    taken in either order, so the query weights are multiplied with the keys, and the expert's first layer
-    with the values, instead of both with the many tokens: the same sums with half of the work.
-    """
+    """Cross attention whose last layer is one of two experts, by the kind of token ("MoECA"); no gate."""
 
     def __init__(self, dim: int, rules: ScoreRules) -> None:
         super().__init__()
@@ -181,32 +192,23 @@ class ExpertAttention(nn.Module):
     def context(self, base: Tensor, grid: tuple[int, int]) -> Context:
         """Of the middle tokens (B, rows * cols, C), for tokens of both kinds."""
         if self.sr is not None and self.norm is not None:
-            cells = self.sr(base.transpose(1, 2).reshape(len(base), -1, *grid))
+            cells = self.sr(base.unflatten(1, grid).permute(0, 3, 1, 2))
             base = self.norm(cells.flatten(2).transpose(1, 2))
-        key, value = _key_value(self.kv(base), self.heads)
-        if 2 * self.heads * key.shape[2] > base.shape[2]:
-            return Context(key, value, None)
-        asked = key @ self.q.weight.view(self.heads, -1, base.shape[2])
-        return Context(key, value, asked.flatten(1, 2) * key.shape[3] ** -0.5)
+        return _context(self.kv(base), self.q, self.heads)
 
     def forward(self, x: Tensor, context: Context, kind: Kind) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
         expert = cast("_Expert", self.proj[f"expert_{kind}"])
-        if context.asked is None:
-            out = expert(_attend(self.q(x), context.key, context.value, self.heads))
-        else:
-            out = expert.last(self._hidden(x, context, context.asked, expert))
-        dropped: Tensor = self.drop(out)
-        return dropped
+        out: Tensor = self.drop(expert.last(_look(x, context, self.q, expert.first, gelu=True)))
+        return out
 
-    def _hidden(self, x: Tensor, context: Context, asked: Tensor, expert: _Expert) -> Tensor:
-        """The expert's hidden layer on what every token of ``x`` sees."""
-        scores = x @ asked.transpose(1, 2)
-        weights = scores.view(*scores.shape[:2], self.heads, -1).softmax(-1).flatten(2)
-        first = expert.first
-        share = first.weight.view(len(first.bias), self.heads, -1).permute(1, 2, 0)
-        seen = (context.value @ share).flatten(1, 2)
-        return F.gelu(torch.baddbmm(first.bias, weights, seen))
+
+def _cosine(tokens: Tensor, kernel: Tensor) -> Tensor:
+    """(B, N, C) and (B, C), float32 -> (B, N); `F.cosine_similarity` without its copies of all tokens."""
+    with torch.autocast(tokens.device.type, enabled=False):
+        dot = (tokens @ kernel[..., None])[..., 0]
+    length, whole = (torch.linalg.vector_norm(x, dim=-1).clamp(min=1e-8) for x in (tokens, kernel[:, None]))
+    return dot / (length * whole)
 
 
 class ScoreBlock(nn.Module):
@@ -267,8 +269,7 @@ class ScoreBlock(nn.Module):
         places : (1, N, C) positions
         """
         count, dim = tokens.shape[1], tokens.shape[2]
-        cosine = F.cosine_similarity(tokens.float(), kernel[:, None], dim=-1)
-        scores = (cosine + 1) / 2 * clicked[:, None]
+        scores = (_cosine(tokens.float(), kernel) + 1) / 2 * clicked[:, None]
         slots = max(1, count // self.rules.share)
         best, index = scores.topk(slots, dim=1)
         kept = clicked[:, None].expand(-1, slots)
