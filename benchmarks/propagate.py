@@ -64,10 +64,9 @@ class Seconds:
 class Timed:
     """A predictor whose CPU time is summed up; for one process and one thread of the model."""
 
-    needs_image = True
-
     def __init__(self, predictor: UnitPredictor) -> None:
-        self._predictor, self.identity, self.cpu = predictor, predictor.identity, 0.0
+        self._predictor, self.cpu = predictor, 0.0
+        self.identity, self.needs_image = predictor.identity, predictor.needs_image
 
     def predict_unit(self, *given: Any) -> Any:
         start = time.thread_time()

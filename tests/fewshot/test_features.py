@@ -12,8 +12,10 @@ from run_fakes import blobs as volume_of_blobs
 
 import napari_iseg as iseg
 from napari_iseg.disk_cache import DiskCache
+from napari_iseg.fewshot import record
 from napari_iseg.fewshot.adapter import ModelPredictor
 from napari_iseg.fewshot.base import Support
+from napari_iseg.fewshot.control import Control, Progress, Written
 from napari_iseg.fewshot.feature_cache import FeatureCache
 from napari_iseg.fewshot.frame import Frame
 from napari_iseg.fewshot.models import load_fewshot
@@ -161,6 +163,43 @@ def test_supports_in_memory_are_not_read_again(tmp_path: Path) -> None:
     assert (other.whole, other.position, other.labels) == (again[2].whole, (0.0,), again[2].labels)
 
 
+def test_a_journal_that_is_mostly_out_of_date_is_shortened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, truth = volume_of_blobs()
+    labels, out = sparse(truth, 2), tmp_path / "rest.zarr"
+    journal = tmp_path / "rest.zarr.run" / "journal.jsonl"
+    propagate(volume, labels, out, GreyPredictor())
+    whole = len(journal.read_text().splitlines())
+    monkeypatch.setattr(record, "_MOST_LINES", 2 * whole)
+    lengths = []
+    for round_ in range(8):
+        labels[2, 0, round_] = 1
+        propagate(volume, labels, out, GreyPredictor(), existing="resume")
+        lengths.append(len(journal.read_text().splitlines()))
+    assert max(lengths) < 6 * whole
+    assert min(lengths[3:]) <= 2 * whole
+    again = propagate(volume, labels, out, GreyPredictor(), existing="resume")
+    assert (again.computed, again.kept) == (0, 5)
+
+
+def test_the_plane_in_view_comes_next_whatever_was_begun(tmp_path: Path) -> None:
+    volume, truth = volume_of_blobs(depth=8)
+    control, fake = Control(), GreyPredictor()
+    seen: list[int] = []
+
+    def look_elsewhere(entry: Progress | Written) -> None:
+        if isinstance(entry, Written):
+            seen.append(entry.plane[0])
+            control.focus = ((7,), (3,))[len(seen) > 3]
+
+    propagate(
+        volume, sparse(truth, 0), tmp_path / "rest.zarr", fake, control=control, listener=look_elsewhere
+    )
+    assert sorted(seen) == list(range(8))
+    assert seen.index(7) < seen.index(6)
+
+
 def test_a_head_is_fitted_to_a_bounded_number_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_iseg.fewshot import free_fit
 
@@ -175,5 +214,5 @@ def test_a_head_is_fitted_to_a_bounded_number_of_pixels(monkeypatch: pytest.Monk
     model = load_fewshot("training-free", device="cpu")
     supports = [support((float(z),), z) for z in range(0, 8, 2)]
     ModelPredictor(model, FeatureCache(2**30)).predict_unit(blobs(3)[0], (3.0,), supports, [1])  # type: ignore[arg-type]
-    assert max(seen) == 3072
-    assert sorted(seen)[-2] == 1024
+    assert max(seen) == 2048
+    assert sorted(seen)[-2] == 512

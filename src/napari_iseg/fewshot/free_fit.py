@@ -19,7 +19,7 @@ from napari_iseg.fewshot.positional import interpolated_distances
 Float = npt.NDArray[np.float32]
 _DEFAULT = (0.8, 0.1, 0.5, 0.0)  # head, prototypes, position, threshold: for a single support
 _MOST_FOLDS = 4
-_ROWS, _FOLD_ROWS = 3072, 1024  # pixels a head is fitted to at most: the cost stays flat as a project grows
+_ROWS, _FOLD_ROWS = 2048, 512  # pixels a head is fitted to at most: the cost stays flat as a project grows
 _LEAST_HEAD = 0.25
 _MOST_BACKGROUND = 3.0  # its weight over that of all labels together: else it would outvote small objects
 _POSITION_SCALE = 4.0
@@ -41,7 +41,7 @@ def fit(embeddings: Sequence[FreeEmbedding], count: int) -> Fitted:
     scores come from the other supports, as a query's will.
     """
     where = [_position_rows([e for e in embeddings if e is not one], one, count) for one in embeddings]
-    head = _head(embeddings, where, count, 40, _ROWS)
+    head = _head(embeddings, where, count, 30, _ROWS)
     with_label = [i for i, e in enumerate(embeddings) if any(e.present)]
     if len(with_label) < 2:
         return Fitted(head, _DEFAULT)
@@ -54,7 +54,7 @@ def fit(embeddings: Sequence[FreeEmbedding], count: int) -> Fitted:
             continue
         one, flat = embeddings[out], where[out]
         rows = one.rows.float()
-        fitted = _head(others, [where[i] for i in rest], count, 20, _FOLD_ROWS)
+        fitted = _head(others, [where[i] for i in rest], count, 10, _FOLD_ROWS)
         opinions = [
             fitted.rows(torch.cat([rows, flat / _POSITION_SCALE], 1)),
             prototype_rows(rows[:, -one.widths[-1] :], others, count),

@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from napari_iseg.errors import InputError, IsegError
-from napari_iseg.fewshot.executors import attempt
+from napari_iseg.fewshot.executors import Local
 from napari_iseg.fewshot.jobs import Item, Outcome
 from napari_iseg.fewshot.worker import Setup, Worker
 
@@ -143,10 +143,13 @@ def serve(setup: Setup, pipe: Connection[Any, Any]) -> None:
         pipe.send((_REFUSED, str(error)))
         return
     pipe.send((_READY, ""))
-    while True:
-        try:
-            item: Item = pipe.recv()
-        except (EOFError, OSError):
-            return
-        outcome = attempt(item, lambda item=item: worker.run(item, worker.read(item)))  # type: ignore[misc]
-        pipe.send(outcome)
+    local, held = Local(worker, readers=1, ahead=_DEPTH - 1), 0
+    try:
+        while True:
+            while not held or (held < _DEPTH and pipe.poll()):
+                local.submit(pipe.recv())
+                held += 1
+            pipe.send(local.next(0))
+            held -= 1
+    except (EOFError, OSError):  # nobody listens any more
+        local.close()
