@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_iseg.cli.common import console, print_json, progress, whole_numbers
-from napari_iseg.errors import IncompleteError, InputError
+from napari_iseg.cli.objects import objects_of
+from napari_iseg.errors import IncompleteError, InputError, IsegError
 from napari_iseg.fewshot.models import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -81,7 +83,6 @@ def propagate(
     """
     from napari_iseg.cli.reading import open_image
     from napari_iseg.fewshot.areas import Areas
-    from napari_iseg.fewshot.components import separate_objects
     from napari_iseg.fewshot.propagate import propagate as run
 
     if resume and overwrite:
@@ -94,7 +95,7 @@ def propagate(
     opened = open_image(volume)
     wanted, done = (Areas.read(path, volume) if path is not None else None for path in (region, complete))
     known = _labels(labels, opened)
-    with progress(f"segmenting {volume.name}", 100) as advance:
+    with _about(volume), progress(f"segmenting {volume.name}", 100) as advance:
         try:
             report = run(
                 partial(open_plane_source, volume),
@@ -131,15 +132,22 @@ def propagate(
             raise
     result = _plain(volume, report)
     if objects is not None:
-        with progress("separating objects"):
-            count = separate_objects(
-                out, target, ndim=objects, min_pixels=min_pixels, split=split, overwrite=True
-            )
-        result["objects"] = {"out": target, "count": count}
+        result["objects"] = objects_of(out, target, ndim=objects, min_pixels=min_pixels, split=split)
     if as_json:
         print_json(result)
         return
     _say(report, result)
+
+
+@contextmanager
+def _about(volume: Path) -> Iterator[None]:
+    """A refusal names the stack: in the log of a loop over many nobody could tell otherwise."""
+    try:
+        yield
+    except IsegError as error:
+        if volume.name not in str(error):
+            error.args = (f"{volume.name}: {error}",)
+        raise
 
 
 def open_plane_source(path: Path, plane_axes: tuple[int, int] | None) -> PlaneSource:
