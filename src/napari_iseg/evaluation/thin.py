@@ -62,7 +62,8 @@ def picture(truth: Mask, contrast: float = 0.35, seed: int = 0) -> npt.NDArray[n
     ground = ndimage.zoom(rng.uniform(0.2, 0.4, (4, 4, 3)), [n / 4 for n in truth.shape] + [1], order=1)
     shift = contrast * np.array([1.0, 0.8, 0.5])
     made = ground[: truth.shape[0], : truth.shape[1]] + truth[..., None] * shift
-    return np.clip(made + rng.normal(0, 0.03, made.shape), 0, 1).astype(np.float32)
+    noisy: npt.NDArray[np.float32] = (made + rng.normal(0, 0.03, made.shape)).astype(np.float32)
+    return noisy.clip(0, 1)
 
 
 def thin_iou(mask: Mask, truth: Mask) -> float:
