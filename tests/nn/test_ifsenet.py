@@ -13,7 +13,7 @@ from napari_iseg import backends
 from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError
 from napari_iseg.nn import ifsenet_match as match
 from napari_iseg.nn.ifsenet import IfseNet, padded, support_log_weights
-from napari_iseg.nn.ifsenet_embedding import at_points, embed_label
+from napari_iseg.nn.ifsenet_embedding import Encoded, at_points, embed_label
 from napari_iseg.nn.ifsenet_query import Condition
 from napari_iseg.nn.ifsenet_support import honest
 
@@ -97,6 +97,12 @@ def test_masked_mean_is_the_mean_inside() -> None:
     assert torch.equal(match.masked_mean(features, torch.zeros(2, 2)), torch.zeros(2))
 
 
+def encoded(cells: int, deep: int) -> Encoded:
+    """Random maps of an image with ``cells`` cells of stride 8 along each side."""
+    shapes = (16, cells), (16, 2 * cells), (32, deep), (15, 4 * cells)
+    return Encoded(*(torch.randn(channels, side, side) for channels, side in shapes))
+
+
 def test_centres_find_clusters_and_let_gradients_through() -> None:
     torch.manual_seed(0)
     corners = torch.tensor([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0]])
@@ -155,22 +161,21 @@ def test_points_are_sampled_where_they_lie() -> None:
 
 
 def test_an_embedding_of_clicks_alone_uses_the_click_vector(net: IfseNet) -> None:
-    m, h = torch.randn(16, 8, 8), torch.randn(32, 4, 4)
+    one = encoded(8, 4)
     nothing = torch.zeros(64, 64)
-    made = embed_label(m, h, nothing, nothing, torch.tensor([[9.0, 9.0]]), torch.zeros(0, 2), 16)
+    made = embed_label(one, nothing, nothing, torch.tensor([[9.0, 9.0]]), torch.zeros(0, 2), 16)
     assert made.present
     assert torch.equal(made.vector, made.click)
-    empty = embed_label(m, h, nothing, nothing, torch.zeros(0, 2), torch.tensor([[9.0, 9.0]]), 16)
+    empty = embed_label(one, nothing, nothing, torch.zeros(0, 2), torch.tensor([[9.0, 9.0]]), 16)
     assert not empty.present
     assert len(empty.background) == 1
 
 
 def test_tokens_are_bounded_and_normalised() -> None:
     torch.manual_seed(0)
-    m, h = torch.randn(16, 32, 32), torch.randn(32, 32, 32)
     inside = torch.zeros(256, 256)
     inside[:150, :150] = 1
-    made = embed_label(m, h, inside, 1 - inside, torch.zeros(0, 2), torch.zeros(0, 2), 64)
+    made = embed_label(encoded(32, 32), inside, 1 - inside, torch.zeros(0, 2), torch.zeros(0, 2), 64)
     assert made.tokens.shape == (64, 32)
     assert made.background_tokens.shape == (64, 32)
     assert torch.allclose(made.tokens.norm(dim=1), torch.ones(64), atol=1e-5)
@@ -182,13 +187,19 @@ def test_each_pair_is_answered_alone(net: IfseNet) -> None:
     """Two labels in one batch give what each gives by itself."""
     torch.manual_seed(1)
     m, f1 = torch.randn(2, 16, 8, 8), torch.randn(2, 16, 16, 16)
-    condition = Condition(
-        torch.randn(2, 32), torch.rand(2, 2, 8, 8), torch.randn(2, 1, 8, 8), torch.rand(2, 1, 8, 8)
-    )
+    pairs = [
+        Condition(
+            torch.randn(32),
+            torch.rand(2, 8, 8),
+            torch.randn(1, 8, 8),
+            torch.randn(1, 32, 32),
+            torch.rand(1, 32, 32),
+        )
+        for _ in range(2)
+    ]
     with torch.inference_mode():
-        both = net.query_path(m, f1, condition)
-        second = Condition(*(getattr(condition, n)[1:] for n in ("vectors", "prior", "margin", "previous")))
-        alone = net.query_path(m[1:], f1[1:], second)
+        both = net.query_path(m, f1, Condition.stack(pairs))
+        alone = net.query_path(m[1:], f1[1:], Condition.stack(pairs[1:]))
     assert torch.allclose(both.logits[1:], alone.logits, atol=1e-4)
     assert torch.allclose(both.presence[1:], alone.presence, atol=1e-5)
 

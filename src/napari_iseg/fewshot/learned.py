@@ -25,8 +25,8 @@ from napari_iseg.fewshot.base import UNKNOWN, Image, Position, Prediction, Suppo
 from napari_iseg.fewshot.packed import encoding, pack, unpack
 from napari_iseg.fewshot.positional import Outlines, positional_prior
 from napari_iseg.fewshot.selfcheck import Checkable, explained
-from napari_iseg.nn.ifsenet import Encoded, IfseNet, padded, support_log_weights
-from napari_iseg.nn.ifsenet_embedding import LabelEmbedding
+from napari_iseg.nn.ifsenet import IfseNet, padded, support_log_weights
+from napari_iseg.nn.ifsenet_embedding import Encoded, LabelEmbedding
 from napari_iseg.nn.ifsenet_match import to_cells
 from napari_iseg.nn.ifsenet_query import Condition
 from napari_iseg.prompts import Click, click_array
@@ -35,25 +35,26 @@ if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
 
 Float = npt.NDArray[np.float32]
-PARTS = ("click-vector", "prior")  # what `without` may name
+PARTS = ("click-vector", "prior", "fit")  # what `without` may name
 _MOST_SUPPORTS = 16
 _RIM = 3  # pixels to either side of an outline in which a predicted mask's certainty is measured
 
 
 @dataclass(frozen=True, eq=False)
 class LearnedFeatures:
-    """``m``, ``f1``, ``h`` of the padded image, float16 on the CPU; ``content`` tells equal images."""
+    """The maps of `Encoded` for the padded image, float16 on the CPU; ``content`` tells equal images."""
 
     m: Tensor
     f1: Tensor
     h: Tensor
+    texture: Tensor
     shape: tuple[int, int]
     content: bytes
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the three maps."""
-        return sum(t.numel() * t.element_size() for t in (self.m, self.f1, self.h))
+        """Bytes of the maps."""
+        return sum(t.numel() * t.element_size() for t in (self.m, self.f1, self.h, self.texture))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +88,7 @@ class LearnedModel:
     model : whose network is an IFSENet
     eager : a label is taken as present where its presence exceeds this; lower finds more, and more wrongly
     interpolate : give interpolated masks of neighbouring planes as a prior where nothing else is given
-    without : parts left out, for ablations: "click-vector", "prior"
+    without : parts left out, for ablations: "click-vector", "prior", "fit"
 
     Raises
     ------
@@ -120,8 +121,9 @@ class LearnedModel:
     def encode(self, image: Image) -> LearnedFeatures:
         """See `FewShotModel.encode`."""
         encoded = self.net.encode(padded(self._tensor(image), self.divisor))
-        maps = [t[0].half().cpu().contiguous() for t in (encoded.m, encoded.f1, encoded.h)]
-        return LearnedFeatures(maps[0], maps[1], maps[2], (image.shape[0], image.shape[1]), content_of(image))
+        one = encoded.row(0)
+        maps = [t.half().cpu().contiguous() for t in (one.m, one.f1, one.h, one.texture)]
+        return LearnedFeatures(*maps, shape=(image.shape[0], image.shape[1]), content=content_of(image))
 
     @property
     def encoding(self) -> str:
@@ -171,7 +173,7 @@ class LearnedModel:
             ]
             outside = (1 - probability[row]) * known
             pads = [padded(t[None, None], self.divisor)[0, 0] for t in (inside, outside)]
-            embedded = self.net.embed(encoded.m[0], encoded.h[0], pads[0], pads[1], points[0], points[1])
+            embedded = self.net.embed(encoded.row(0), pads[0], pads[1], points[0], points[1])
             embedded = replace(embedded, present=bool(own.presence[row - 1] > 0))
             if "click-vector" in self.without:
                 embedded = replace(embedded, click=torch.zeros_like(embedded.click), positives=0)
@@ -179,7 +181,7 @@ class LearnedModel:
         masks = [own.probability[row] > 0.5 for row in range(1, len(labels) + 1)]
         cells = padded((probability[1:] * known)[None], self.divisor)[0]
         return LearnedEmbedding(
-            support,
+            support.without_image(),
             features.content,
             tuple(made),
             encoded.m[0].mean((1, 2)),
@@ -235,9 +237,8 @@ class LearnedModel:
         chosen, logs = [embeddings[i] for i in kept], logs[kept].log_softmax(0)
         wanted = [i for i in wanted if any(e.labels[i].present for e in chosen)]
         condition = self._condition(encoded, chosen, logs, wanted, prior)
-        repeated = Encoded(*(t.expand(len(wanted), -1, -1, -1) for t in (encoded.m, encoded.f1, encoded.h)))
         size = encoded.f1.shape[-2] * 4, encoded.f1.shape[-1] * 4
-        logits, answer = self.net.query(repeated, condition, size)
+        logits, answer = self.net.query(encoded.repeat(len(wanted)), condition, size)
         rows, cols = features.shape
         whole = nothing(features.shape, count)
         presence = whole.presence
@@ -258,30 +259,30 @@ class LearnedModel:
         wanted: Sequence[int],
         prior: Float | None,
     ) -> Condition:
-        parts = []
-        for label in wanted:
+        query = encoded.row(0)
+        near = torch.zeros(len(wanted), 1, *(4 * n for n in query.f1.shape[-2:]), device=self.device)
+        if prior is not None:
+            maps = torch.from_numpy(np.ascontiguousarray(prior[list(wanted)])).to(self.device)[:, None]
+            near = padded(maps, self.divisor)
+        pairs = []
+        for label, previous in zip(wanted, near, strict=True):
             others = [e.labels[i].foreground for e in embeddings for i in wanted if i != label]
-            parts.append(
+            pairs.append(
                 self.net.condition(
-                    encoded.m[0],
-                    encoded.h[0],
+                    query,
                     [e.labels[label] for e in embeddings],
                     [e.reliability for e in embeddings],
                     logs,
+                    previous,
                     torch.cat(others) if others else None,
                 )
             )
-        vectors, priors, margins = (torch.stack(list(column)) for column in zip(*parts, strict=True))
+        condition = Condition.stack(pairs)
         if "prior" in self.without:
-            priors = torch.zeros_like(priors)
-        size = encoded.m.shape[-2:]
-        near = torch.zeros(len(wanted), 1, *size, device=self.device)
-        if prior is not None:
-            maps = torch.from_numpy(np.ascontiguousarray(prior[list(wanted)])).to(self.device)[:, None]
-            near = torch.nn.functional.adaptive_avg_pool2d(
-                padded(maps, self.divisor), (int(size[0]), int(size[1]))
-            )
-        return Condition(vectors, priors, margins, near)
+            condition = replace(condition, prior=torch.zeros_like(condition.prior))
+        if "fit" in self.without:
+            condition = replace(condition, fitted=torch.zeros_like(condition.fitted))
+        return condition
 
     def _log_weights(self, m: Tensor, position: Position, embeddings: Sequence[LearnedEmbedding]) -> Tensor:
         """Section 3.6; the reach of distance is the median gap between the supports."""
@@ -339,7 +340,8 @@ class LearnedModel:
         return known
 
     def _half_to_device(self, features: LearnedFeatures) -> Encoded:
-        return Encoded(*(t[None].to(self.device).float() for t in (features.m, features.f1, features.h)))
+        maps = (features.m, features.f1, features.h, features.texture)
+        return Encoded(*(t[None].to(self.device).float() for t in maps))
 
     def _tensor(self, image: Image) -> Tensor:
         pixels = np.ascontiguousarray(finite_image(image).transpose(2, 0, 1))

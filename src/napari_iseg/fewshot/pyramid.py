@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_iseg.backends.base import as_device
 from napari_iseg.errors import FetchError, InputError, ModelNotFoundError
+from napari_iseg.nn.textures import textures
 
 if TYPE_CHECKING:
     from napari_iseg.weights.store import Store
@@ -89,35 +90,6 @@ def make_pyramid(encoder: PyramidEncoder, image: Tensor, shape: tuple[int, int],
         shape,
         content,
     )
-
-
-def textures(image: Tensor) -> Tensor:
-    """(1, 15, H/2, W/2): colour at three scales, spread of grey at two, edges at three and smoothed."""
-    half = F.avg_pool2d(image, 2)
-    grey = half.mean(1, keepdim=True)
-    parts = [half, _smooth(half, 5), _smooth(half, 13)]
-    for width in (5, 13):
-        parts.append((_smooth(grey.square(), width) - _smooth(grey, width).square()).clamp(min=0).sqrt())
-    for width in (1, 3, 7):
-        parts.append(_gradient(_smooth(grey, width)))
-    parts.append(_smooth(parts[-3], 9))
-    return torch.cat(parts, 1)
-
-
-def _smooth(x: Tensor, width: int) -> Tensor:
-    """Box mean over ``width`` cells, borders repeated."""
-    if width == 1:
-        return x
-    reach = width // 2
-    padded = F.pad(x, (reach, reach, reach, reach), mode="replicate")
-    return F.avg_pool2d(padded, width, 1)
-
-
-def _gradient(grey: Tensor) -> Tensor:
-    padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
-    down = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
-    right = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
-    return (down.square() + right.square()).sqrt()
 
 
 def trunk_encoder(name: str, device: str = "auto", store: Store | None = None) -> PyramidEncoder:

@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from napari_iseg.backends.base import ClickNet
 from napari_iseg.errors import CheckpointError
-from napari_iseg.nn.ifsenet_embedding import LabelEmbedding, embed_label
+from napari_iseg.nn.ifsenet_embedding import Encoded, LabelEmbedding, embed_label
 from napari_iseg.nn.ifsenet_encoder import ConvEncoder, Levels, ResNetEncoder
+from napari_iseg.nn.ifsenet_fit import fit_map, solve
 from napari_iseg.nn.ifsenet_match import nearest_similarity, stretched, top_similarity
 from napari_iseg.nn.ifsenet_parts import ConvNorm, resize
 from napari_iseg.nn.ifsenet_query import Condition, QueryAnswer, QueryPath
 from napari_iseg.nn.ifsenet_support import SupportPath
+from napari_iseg.nn.textures import textures
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,6 @@ class IfsenetSizes:
     fusion: str = "cached"
     guidance: bool = False
     tokens: int = 512
-
-
-@dataclass
-class Encoded:
-    """A click-free encoding of (B, 3, H, W) images: ``m`` at stride 8, ``f1`` at 4, ``h`` at 8 or 16."""
-
-    m: Tensor
-    f1: Tensor
-    h: Tensor
 
 
 class IfseNet(ClickNet):
@@ -88,6 +81,7 @@ class IfseNet(ClickNet):
         self.gate = nn.Linear(3, 1)
         self.prior_bias = nn.Parameter(torch.zeros(()))
         self.prior_temperature = nn.Parameter(torch.tensor(-2.3))  # logarithm; tau = 0.1
+        self.ridge = nn.Parameter(torch.tensor(-3.0))  # logarithm; 0.05
 
     def _encoder(self) -> ConvEncoder | ResNetEncoder:
         if self.sizes.encoder == "conv":
@@ -117,7 +111,7 @@ class IfseNet(ClickNet):
     def encode(self, image: Tensor) -> Encoded:
         """Encode images (B, 3, H, W) in [0, 1] with sides that are multiples of ``divisor``."""
         levels = self.encoder(image)
-        return Encoded(self._middle(levels, self.middle), levels.f1, levels.f4)
+        return Encoded(self._middle(levels, self.middle), levels.f1, levels.f4, textures(image.float()))
 
     def support_logits(self, encoded: Encoded, image: Tensor, previous: Tensor, clicks: Tensor) -> Tensor:
         """Support masks (B, 1, H, W) as logits.
@@ -138,16 +132,10 @@ class IfseNet(ClickNet):
         return resize(logits.float(), image.shape[-2:])
 
     def embed(
-        self,
-        m: Tensor,
-        h: Tensor,
-        inside: Tensor,
-        outside: Tensor,
-        positive: Tensor,
-        negative: Tensor,
+        self, encoded: Encoded, inside: Tensor, outside: Tensor, positive: Tensor, negative: Tensor
     ) -> LabelEmbedding:
         """One label of one support, see `embed_label`."""
-        return embed_label(m, h, inside, outside, positive, negative, self.sizes.tokens)
+        return embed_label(encoded, inside, outside, positive, negative, self.sizes.tokens)
 
     def gated(self, label: LabelEmbedding, reliability: float) -> Tensor:
         """u (C,): the image vector, or the click vector where the mask deserves little trust."""
@@ -160,26 +148,24 @@ class IfseNet(ClickNet):
 
     def condition(
         self,
-        m: Tensor,
-        h: Tensor,
+        encoded: Encoded,
         labels: Sequence[LabelEmbedding],
         reliabilities: Sequence[float],
         log_weights: Tensor,
+        previous: Tensor,
         others: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> Condition:
         """What one query learns of one label from its supports.
 
         Parameters
         ----------
-        m, h : (C, h, w) and (D, h', w') of the query
+        encoded : of the query alone, without a batch axis
         labels : of the supports; those without the label give background only
         reliabilities, log_weights : of the supports, the latter (k,) with weights that sum to 1
+        previous : (1, H, W) probability of the neighbouring slice, padded as the image is; all zero for none
         others : (P, C) foreground prototypes of the other labels: strong negatives
-
-        Returns
-        -------
-        vectors (2C,), prior (2, h, w), margin (1, h, w)
         """
+        m, h = encoded.m, encoded.h
         with_label = [i for i, label in enumerate(labels) if label.present]
         weights = log_weights[with_label].softmax(0)
         vector = sum_of(weights, [self.gated(labels[i], reliabilities[i]) for i in with_label])
@@ -191,7 +177,14 @@ class IfseNet(ClickNet):
         prior = sum_of(weights, [self._prior(h, labels[i]).flatten() for i in with_label])
         prior = resize(prior.view(1, 2, *h.shape[-2:]), size)[0]
         margin = self._margin(m, labels, log_weights, others)
-        return torch.cat([vector, click]), prior, margin[None]
+        fit = solve([label.moments for label in labels], log_weights.exp(), self.ridge.exp())
+        return Condition(
+            torch.cat([vector, click]),
+            prior,
+            margin[None],
+            fit_map(encoded.fit_levels, fit),
+            signed(previous, encoded.texture.shape[-2:]),
+        )
 
     def query(
         self, encoded: Encoded, condition: Condition, size: tuple[int, int]
@@ -224,6 +217,12 @@ class IfseNet(ClickNet):
             back.append(others)
             bonus.append(others.new_zeros(len(others)))
         return inside - nearest_similarity(m, torch.cat(back), torch.cat(bonus))
+
+
+def signed(previous: Tensor, size: Sequence[int]) -> Tensor:
+    """(1, H, W) probability to -1 .. 1 at ``size``; zeros, "nothing known", where it is 0 everywhere."""
+    small = F.adaptive_avg_pool2d(previous, (int(size[0]), int(size[1])))
+    return (2 * small - 1) * previous.any()
 
 
 def sum_of(weights: Tensor, rows: Sequence[Tensor]) -> Tensor:

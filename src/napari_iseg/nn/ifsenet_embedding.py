@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_iseg.nn.ifsenet_fit import fit_moments
 from napari_iseg.nn.ifsenet_match import (
     background_prototypes,
     choose_tokens,
@@ -23,6 +24,36 @@ _DOUBLE = 0.6931471805599453  # log 2: a negative click weighs twice a backgroun
 
 
 @dataclass
+class Encoded:
+    """A click-free encoding of (B, 3, H, W) images, or of one of them without the batch axis.
+
+    ``m`` at stride 8, ``f1`` at 4, ``h`` at 8 or 16, and the image's ``texture`` at 2.
+    """
+
+    m: Tensor
+    f1: Tensor
+    h: Tensor
+    texture: Tensor
+
+    @property
+    def fit_levels(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What the fitted rule looks at, from fine to coarse."""
+        return self.texture, self.f1, self.m
+
+    def row(self, index: int) -> Encoded:
+        """One image of the batch."""
+        return Encoded(self.m[index], self.f1[index], self.h[index], self.texture[index])
+
+    def detach(self) -> Encoded:
+        """The same without gradients."""
+        return Encoded(self.m.detach(), self.f1.detach(), self.h.detach(), self.texture)
+
+    def repeat(self, count: int) -> Encoded:
+        """A batch of one as ``count`` rows, without a copy."""
+        return Encoded(*(t.expand(count, -1, -1, -1) for t in (self.m, self.f1, self.h, self.texture)))
+
+
+@dataclass
 class LabelEmbedding:
     """One label of one support; C channels of ``m``, D of ``h``.
 
@@ -33,6 +64,7 @@ class LabelEmbedding:
     foreground : (P, C) prototypes
     background : (R, C) prototypes, ``bonus`` (R,) the logarithm of their weights
     tokens, background_tokens : (N, D) L2-normalised rows of ``h``
+    moments : what the fitted rule needs of it, see `fit_moments`
     positives, negatives : numbers of clicks
     present : whether the label has a foreground pixel or a positive click here
     """
@@ -44,6 +76,7 @@ class LabelEmbedding:
     bonus: Tensor
     tokens: Tensor
     background_tokens: Tensor
+    moments: Tensor
     positives: int
     negatives: int
     present: bool
@@ -52,12 +85,13 @@ class LabelEmbedding:
     def nbytes(self) -> int:
         """Bytes of its tensors."""
         parts = (self.vector, self.click, self.foreground, self.background, self.bonus)
-        return sum(t.numel() * t.element_size() for t in (*parts, self.tokens, self.background_tokens))
+        return sum(
+            t.numel() * t.element_size() for t in (*parts, self.tokens, self.background_tokens, self.moments)
+        )
 
 
 def embed_label(
-    m: Tensor,
-    h: Tensor,
+    encoded: Encoded,
     inside: Tensor,
     outside: Tensor,
     positive: Tensor,
@@ -68,13 +102,13 @@ def embed_label(
 
     Parameters
     ----------
-    m : (C, h, w) comparison features
-    h : (D, h', w') last-level features
+    encoded : of the support alone, without a batch axis
     inside, outside : (H, W) float in [0, 1]: the label's mask, and what is known not to be it; both 0 where
         nothing is known. H, W are the (padded) size of the image
     positive, negative : (N, 2) rows (row, col) of clicks, in pixels of the image
     tokens : at most so many rows of ``h`` on either side
     """
+    m, h = encoded.m, encoded.h
     share, other = to_cells(inside, m.shape[-2:]), to_cells(outside, m.shape[-2:])
     deep, deep_other = to_cells(inside, h.shape[-2:]), to_cells(outside, h.shape[-2:])
     painted = bool(share.sum() > 0.01)
@@ -106,6 +140,7 @@ def embed_label(
         bonus,
         fore_tokens,
         back_tokens,
+        fit_moments(encoded.fit_levels, inside, outside),
         len(positive),
         len(negative),
         painted or len(positive) > 0,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -10,32 +11,45 @@ from torch import Tensor, nn
 from napari_iseg.nn.ifsenet_parts import ConvNorm, FineHead, Residual, resize
 
 RATIOS = (1.0, 0.5, 0.25, 0.125)
-_MAPS = 4  # two prior channels, the margin, the neighbour's probability
+_SEEN = 5  # numbers beside the features that the presence head looks at
+_MAPS = 5  # two prior channels, the margin, the fitted rule, the neighbour
 # What these say by themselves at the start of training, as logits: about a training-free matcher.
-_DIRECT, _DIRECT_BIAS = (0.0, 2.0, 6.0, 3.0), -2.0
+_COARSE, _FINE, _BIAS = (0.0, 1.0, 3.0), (3.0, 1.5), -0.5
 
 
 @dataclass
 class Condition:
-    """All that the query path learns of the supports, for N (query, label) pairs.
+    """All that the query path learns of the supports, for one (query, label) pair, or for N in a batch.
 
     Parameters
     ----------
-    vectors : (N, 2C): the gated image vector u and the click vector
-    prior : (N, 2, h, w): stretched and calibrated
-    margin : (N, 1, h, w)
-    previous : (N, 1, h, w) probability of the neighbouring slice; zeros when there is none
+    vectors : (2C,): the gated image vector u and the click vector
+    prior : (2, h, w): stretched and calibrated
+    margin : (1, h, w)
+    fitted : (1, H/2, W/2): the fitted rule, about -1 to 1
+    previous : (1, H/2, W/2): the neighbouring slice, -1 to 1; zeros when there is none
     """
 
     vectors: Tensor
     prior: Tensor
     margin: Tensor
+    fitted: Tensor
     previous: Tensor
 
+    @classmethod
+    def stack(cls, pairs: Sequence[Condition]) -> Condition:
+        """N pairs as a batch."""
+        return cls(*(torch.stack([getattr(pair, f.name) for pair in pairs]) for f in fields(cls)))
+
     @property
-    def maps(self) -> Tensor:
-        """(N, 4, h, w)."""
-        return torch.cat([self.prior, self.margin, self.previous], 1)
+    def coarse(self) -> Tensor:
+        """(N, 3, h, w)."""
+        return torch.cat([self.prior, self.margin], 1)
+
+    @property
+    def fine(self) -> Tensor:
+        """(N, 2, H/2, W/2)."""
+        return torch.cat([self.fitted, self.previous], 1)
 
 
 @dataclass
@@ -74,17 +88,21 @@ class QueryPath(nn.Module):
         self.merge = ConvNorm(channels * len(RATIOS), channels, 1)
         self.last = Residual(channels)
         self.head = FineHead(channels, skip_channels)
+        self.near = nn.Conv2d(2, self.head.skip_width, 3, padding=1)
         # Ours: the maps reach the answer directly too, so that training starts from a matcher.
-        self.direct = nn.Conv2d(_MAPS, 1, 1)
+        self.direct = nn.Conv2d(3, 1, 1)
+        self.direct_fine = nn.Conv2d(2, 1, 1, bias=False)
         with torch.no_grad():
-            self.direct.weight.copy_(torch.tensor(_DIRECT).view(1, _MAPS, 1, 1))
-            self.direct.bias.fill_(_DIRECT_BIAS)  # type: ignore[union-attr]
-        self.presence = nn.Sequential(nn.Linear(2 * channels + 2, 64), nn.ReLU(), nn.Linear(64, 1))
+            self.direct.weight.copy_(torch.tensor(_COARSE).view(1, 3, 1, 1))
+            self.direct_fine.weight.copy_(torch.tensor(_FINE).view(1, 2, 1, 1))
+            self.direct.bias.fill_(_BIAS)  # type: ignore[union-attr]
+        self.presence = nn.Sequential(nn.Linear(2 * channels + _SEEN, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def forward(self, m: Tensor, f1: Tensor, condition: Condition) -> QueryAnswer:
         """``m`` (N, C, h, w) at stride 8 and ``f1`` (N, C1, 2h, 2w), one row per (query, label) pair."""
         height, width = m.shape[-2:]
-        maps = condition.maps
+        fine = condition.fine
+        maps = torch.cat([condition.coarse, nn.functional.adaptive_avg_pool2d(fine, (height, width))], 1)
         x = self.enter(torch.cat([m, maps], 1), condition.vectors)
         scales: list[Tensor] = []
         aux: list[Tensor] = []
@@ -98,16 +116,15 @@ class QueryPath(nn.Module):
             scales.append(y)
             aux.append(self.aux[i](y))
         merged = self.last(self.merge(torch.cat([resize(y, (height, width)) for y in scales], 1)))
+        near = self.near(nn.functional.adaptive_avg_pool2d(fine, f1.shape[-2:]))
+        answer = self.head(merged, f1, near)
+        logits = answer + self.direct_fine(fine) + resize(self.direct(condition.coarse), fine.shape[-2:])
+        return QueryAnswer(logits, tuple(aux), self._presence(merged, condition, logits))
+
+    def _presence(self, merged: Tensor, condition: Condition, logits: Tensor) -> Tensor:
         calibrated = condition.prior[:, 1]
-        summary = torch.cat(
-            [
-                calibrated.amax((1, 2))[:, None],
-                calibrated.mean((1, 2))[:, None],
-                merged.amax((2, 3)),
-                merged.mean((2, 3)),
-            ],
-            1,
-        )
-        fine = self.head(merged, f1)
-        logits = fine + resize(self.direct(maps), fine.shape[-2:])
-        return QueryAnswer(logits, tuple(aux), self.presence(summary)[:, 0])
+        smooth = [nn.functional.avg_pool2d(x, 5, 2, 2) for x in (condition.fitted, logits.detach())]
+        summary = [calibrated.amax((1, 2))[:, None], calibrated.mean((1, 2))[:, None]]
+        summary += [x.amax((2, 3)) for x in (*smooth, condition.previous, merged)] + [merged.mean((2, 3))]
+        found: Tensor = self.presence(torch.cat(summary, 1))[:, 0]
+        return found

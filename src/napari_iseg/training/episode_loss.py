@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_iseg.nn.ifsenet import Encoded, support_log_weights
+from napari_iseg.nn.ifsenet import support_log_weights
+from napari_iseg.nn.ifsenet_embedding import Encoded
 from napari_iseg.nn.ifsenet_match import cosine_logits, masked_mean, to_cells
 from napari_iseg.nn.ifsenet_query import Condition
 from napari_iseg.nn.ifsenet_support import honest
@@ -108,7 +109,7 @@ def _support_side(net: Any, batch: Batch, free: int, draw: Draw) -> Supports:
     net.eval()
     with torch.no_grad():
         for _ in range(free):
-            previous = net.support_logits(_detached(encoded), images, previous, clicks).sigmoid()
+            previous = net.support_logits(encoded.detach(), images, previous, clicks).sigmoid()
             clicks = iterative_clicks(previous, truth, clicks, draw)
     net.train(training)
     if free and draw(5) == 0:  # previous mask dropped in a fifth of the batches
@@ -122,29 +123,22 @@ def _conditions(net: Any, batch: Batch, supports: Supports, query: Encoded) -> C
     given = batch["support_given"][batch["support_valid"].bool()].bool()
     distance = batch["distance"][batch["support_valid"].bool()]
     predicted = honest(supports.logits.detach().sigmoid(), supports.clicks)
-    vectors, priors, margins = [], [], []
+    pairs = []
     for episode in range(len(batch["query_image"])):
         rows = torch.nonzero(supports.owner == episode)[:, 0].tolist()
         labels, reliabilities = [], []
         for row in rows:
             inside = supports.truth[row, 0] if given[row] else predicted[row, 0]
             positive, negative = points_of(supports.clicks[row])
-            labels.append(
-                net.embed(
-                    supports.encoded.m[row], supports.encoded.h[row], inside, 1 - inside, positive, negative
-                )
-            )
+            labels.append(net.embed(supports.encoded.row(row), inside, 1 - inside, positive, negative))
             reliabilities.append(1.0 if given[row] else reliability(inside, len(positive) + len(negative)))
         means = torch.stack([supports.encoded.m[row].mean((1, 2)) for row in rows])
         likeness = F.cosine_similarity(means, query.m[episode].mean((1, 2))[None], dim=1)
         logs = support_log_weights(reliabilities, likeness, distance[rows].tolist(), 1.0)
-        vector, prior, margin = net.condition(query.m[episode], query.h[episode], labels, reliabilities, logs)
-        vectors.append(vector)
-        priors.append(prior)
-        margins.append(margin)
-    height, width = query.m.shape[-2:]
-    previous = F.adaptive_avg_pool2d(batch["previous"], (height, width))
-    return Condition(torch.stack(vectors), torch.stack(priors), torch.stack(margins), previous)
+        pairs.append(
+            net.condition(query.row(episode), labels, reliabilities, logs, batch["previous"][episode])
+        )
+    return Condition.stack(pairs)
 
 
 def _alignment(supports: Supports, query: Encoded, logits: Tensor) -> Tensor:
@@ -176,7 +170,3 @@ def reliability(probability: Tensor, clicks: int) -> float:
     certain = (2 * probability - 1).abs()
     near = certain[rim].mean() if bool(rim.any()) else certain.mean()
     return float(near) * min(1.0, clicks / 3)
-
-
-def _detached(encoded: Encoded) -> Encoded:
-    return Encoded(encoded.m.detach(), encoded.f1.detach(), encoded.h.detach())
