@@ -13,7 +13,7 @@ from napari_iseg.backends.model import Model
 from napari_iseg.cli import main
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.datasets import open_dataset
-from napari_iseg.evaluation.dis import COLUMNS, DegradedTruth, DisReport, dis_table, evaluate_dis
+from napari_iseg.evaluation.dis import COLUMNS, BoxedMask, DegradedTruth, DisReport, dis_table, evaluate_dis
 from napari_iseg.evaluation.dis_metrics import boundary_iou, dis_scores, inner_band
 from napari_iseg.evaluation.dis_verdict import verdict_table, verdicts
 from napari_iseg.evaluation.hce import human_correction_efforts
@@ -27,8 +27,10 @@ class BrightRefiner:
 
     def __init__(self, blind=False):
         self.blind = blind
+        self.boxes = []
 
     def probability(self, image, mask, box=None):
+        self.boxes.append(box)
         return image[..., 0] * (not self.blind)
 
 
@@ -61,6 +63,29 @@ def test_where_refinement_gives_up_the_coarse_mask_counts(data):
     assert fine.failures == 1
     assert fine.values()["bIoU"] == coarse.values()["bIoU"]
     assert np.isnan(fine.values()["HCE"])
+
+
+class BoxMethod:
+    """Fills the box."""
+
+    name, threshold = "fill", 0.5
+
+    def start(self, image):
+        self.shape = image.shape[:2]
+
+    def box(self, box):
+        found = np.zeros(self.shape, np.float32)
+        found[int(box.row0) : int(box.row1), int(box.col0) : int(box.col1)] = 1
+        return found
+
+
+@pytest.mark.parametrize("boxed", [True, False])
+def test_refinement_is_given_the_box_where_one_was_drawn(data, boxed):
+    refiner = BrightRefiner()
+    first = BoxedMask(BoxMethod()) if boxed else DegradedTruth(1)
+    coarse, fine = evaluate_dis(first, open_dataset(data), refiner)
+    assert [box is not None for box in refiner.boxes] == [boxed] * len(refiner.boxes)
+    assert fine.values()["bIoU"] == 1 > coarse.values()["bIoU"]
 
 
 def test_empty_and_full_truths_have_their_published_values():

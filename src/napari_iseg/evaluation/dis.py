@@ -19,7 +19,7 @@ from napari_iseg.evaluation.dis_metrics import DisScores, dis_scores
 from napari_iseg.evaluation.methods import ClickMethod, ModelMethod, as_source
 from napari_iseg.evaluation.protocol import choose_objects
 from napari_iseg.interactive.edges import Refiner, refine_edges
-from napari_iseg.prompts import Window
+from napari_iseg.prompts import Box, Window
 
 Truth = npt.NDArray[np.int8]
 COLUMNS = ("maxF", "wF", "MAE", "S", "meanE", "IoU", "bIoU", "HCE")
@@ -32,6 +32,9 @@ class FirstStage(Protocol):
 
     def mask(self, image: npt.NDArray[Any], truth: Truth, index: int) -> npt.NDArray[np.bool_]:
         """(H, W) bool from the image, knowing the truth as a person does; ``index`` counts the objects."""
+
+    def drawn(self, truth: Truth) -> Box | None:
+        """The box that was drawn for that mask, which refinement is given too."""
 
 
 class DegradedTruth:
@@ -46,6 +49,9 @@ class DegradedTruth:
         """See `FirstStage`."""
         del image
         return degraded(truth == 1, np.random.default_rng((self.seed, index)))
+
+    def drawn(self, truth: Truth) -> None:
+        """None: the box around the mask is taken."""
 
 
 class ClickedMask:
@@ -67,6 +73,9 @@ class ClickedMask:
             mask = np.asarray(found > self.method.threshold)
         return mask
 
+    def drawn(self, truth: Truth) -> None:
+        """None: the box around the mask is taken."""
+
 
 class BoxedMask:
     """A model that takes boxes, given the true one."""
@@ -79,7 +88,11 @@ class BoxedMask:
         """See `FirstStage`."""
         del index
         self.method.start(image)
-        return np.asarray(self.method.box(box_of(truth == 1)) > self.method.threshold)
+        return np.asarray(self.method.box(self.drawn(truth)) > self.method.threshold)
+
+    def drawn(self, truth: Truth) -> Box:
+        """The true box."""
+        return box_of(truth == 1)
 
 
 @dataclass(frozen=True)
@@ -154,7 +167,7 @@ def evaluate_dis(
             if refiner is not None:
                 started = time.perf_counter()
                 try:
-                    mask = refine_edges(rgb, mask, refiner)
+                    mask = refine_edges(rgb, mask, refiner, first.drawn(truth))
                 except InputError:
                     failures += 1
                 times[1] += time.perf_counter() - started
