@@ -9,7 +9,7 @@ import torch
 from fill import fill
 
 from napari_iseg import backends
-from napari_iseg.training.iterative import icl_objective, iterative_objective
+from napari_iseg.training.iterative import free_clicks, icl_objective
 
 GOLDEN = Path(__file__).parent / "data" / "cfr_icl_loss.npz"
 
@@ -52,7 +52,10 @@ def test_training_step_is_the_published_one(golden, net, case):
     if case.startswith("icl"):
         made = icl_objective(*inputs, forwards=count, add_click=lambda *_: clicks.pop(0))
     else:
-        made = iterative_objective(*inputs, free=count, add_click=lambda *_: clicks.pop(0))
+        previous, placed = free_clicks(*inputs, count=count, add_click=lambda *_: clicks.pop(0))
+        made = icl_objective(
+            *inputs[:3], placed, forwards=1, add_click=lambda *_: clicks.pop(0), previous=previous
+        )
     made.loss.backward()
     assert not clicks
     assert made.loss.item() == pytest.approx(float(golden[f"{case}/loss"]), rel=1e-4)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from napari_iseg.backends.base import ClickNet
-from napari_iseg.training.iterative import icl_objective, iterative_objective
+from napari_iseg.training.iterative import free_clicks, icl_objective
 
 
 class Linear(ClickNet):
@@ -44,22 +44,22 @@ def test_no_gradient_flows_into_earlier_forwards():
     assert [float(clicks.max()) for _, clicks, _ in net.seen] == [-1, 0, 1]
 
 
-def test_backward_per_forward_gives_the_same_gradients():
-    whole, parts = Linear(), Linear()
-    icl_objective(whole, *inputs(), forwards=3, add_click=one_more).loss.backward()
-    loss = icl_objective(
-        parts, *inputs(), forwards=3, add_click=one_more, backward=torch.Tensor.backward
-    ).loss
-    assert not loss.requires_grad
-    torch.testing.assert_close(parts.a.grad, whole.a.grad)
-    torch.testing.assert_close(parts.b.grad, whole.b.grad)
-
-
 @pytest.mark.parametrize("training", [True, False])
 def test_free_forwards_run_in_evaluation_mode(training):
     net = Linear().train(training)
-    objective = iterative_objective(net, *inputs(), free=2, add_click=one_more)
-    assert [mode for _, _, mode in net.seen] == [False, False, training]
-    assert len(objective.terms) == 1
-    objective.loss.backward()
-    assert net.a.grad is not None
+    previous, clicks = free_clicks(net, *inputs(), count=2, add_click=one_more)
+    assert [mode for _, _, mode in net.seen] == [False, False]
+    assert net.training is training
+    assert not previous.requires_grad
+    assert (clicks == 1).all()
+
+
+def test_the_mode_comes_back_after_a_failure():
+    net = Linear().train()
+
+    def refused(*_):
+        raise ValueError("no click")
+
+    with pytest.raises(ValueError, match="no click"):
+        free_clicks(net, *inputs(), count=1, add_click=refused)
+    assert net.training

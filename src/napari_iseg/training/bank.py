@@ -136,7 +136,10 @@ def cut(
         source.image[view], (outer, outer), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
     )
     labels: npt.NDArray[Any] = cv2.resize(
-        source.labels[view].astype(np.float32), (outer, outer), interpolation=cv2.INTER_NEAREST
+        # exact: the plain one takes the upper left pixel of each cell, half a cell beside the image's mean
+        source.labels[view].astype(np.float32),
+        (outer, outer),
+        interpolation=cv2.INTER_NEAREST_EXACT,
     )
     if angle:
         turn: npt.NDArray[Any] = cv2.getRotationMatrix2D((outer / 2 - 0.5, outer / 2 - 0.5), angle, 1.0)

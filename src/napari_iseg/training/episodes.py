@@ -48,7 +48,7 @@ class View:
     def mask(self, whole: Mask) -> Mask:
         """(S, S) bool of a mask of the whole picture."""
         part = whole[self.top : self.top + self.height, self.left : self.left + self.width].astype(np.uint8)
-        small = cv2.resize(part, (self.size, self.size), interpolation=cv2.INTER_NEAREST)
+        small = cv2.resize(part, (self.size, self.size), interpolation=cv2.INTER_NEAREST_EXACT)
         return self._turned(small).astype(bool)
 
     def _turned(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

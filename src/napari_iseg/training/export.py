@@ -4,7 +4,6 @@ picture.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,9 +15,11 @@ from torch import Tensor
 from napari_iseg import backends
 from napari_iseg.backends.base import Method
 from napari_iseg.backends.cards import ModelCard, write_card
+from napari_iseg.evaluation.plots import new_figure, save_figure
 from napari_iseg.training.log import TERM, read_log
 from napari_iseg.training.recipe import Recipe
 from napari_iseg.weights.safetensors_writer import write_safetensors
+from napari_iseg.weights.verify import sha256_of
 
 
 def export(
@@ -62,7 +63,7 @@ def export(
         backend=recipe.backend,
         variant=recipe.variant,
         prompts=tuple(sorted(_prompts(backend))),
-        sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        sha256=sha256_of(weights),
         size_bytes=weights.stat().st_size,
         names="own",
         inference=recipe.inference,
@@ -94,17 +95,14 @@ def checkpoint_state(path: Path) -> dict[str, Tensor]:
 
 def plot_curves(log: Path, target: Path) -> None:
     """``log.csv`` as a PNG: loss, its unweighted terms (smoothed) and the validation score over steps."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     names, rows = read_log(log)
     if not rows:
         return
     terms = [name for name in names if name.startswith(TERM)]
-    figure, panels = plt.subplots(1, 2 if terms else 1, figsize=(11 if terms else 7, 4), layout="constrained")
-    axes = panels[0] if terms else panels
+    figure = new_figure()
+    figure.set_size_inches(11 if terms else 7, 4)
+    panels = figure.subplots(1, 2 if terms else 1, squeeze=False)[0]
+    axes = panels[0]
     _draw(axes, rows, "loss", "training loss per forward")
     # An older log has no column "score"; there it is the NoC.
     scored = _column(rows, "score" if "score" in names else "noc")
@@ -117,8 +115,7 @@ def plot_curves(log: Path, target: Path) -> None:
     if terms:
         panels[1].set(xlabel="step", ylabel="unweighted terms", yscale="log")
         panels[1].legend()
-    figure.savefig(target, dpi=120)
-    plt.close(figure)
+    save_figure(figure, target)
 
 
 def _draw(axes: Any, rows: list[dict[str, str]], name: str, label: str) -> None:

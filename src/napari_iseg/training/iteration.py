@@ -4,35 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_iseg.backends.base import ClickNet
 from napari_iseg.training.clicks import Draw, iterative_clicks
-from napari_iseg.training.iterative import icl_objective
+from napari_iseg.training.iterative import free_clicks, icl_objective
 from napari_iseg.training.losses import normalised_focal_loss
 from napari_iseg.training.recipe import LossRecipe
 from napari_iseg.training.task import Terms
 
 Batch = dict[str, Tensor]
-
-
-def free_clicks(net: ClickNet, batch: Batch, count: int, draw: Draw) -> tuple[Tensor, Tensor]:
-    """``count`` forwards without gradient, each followed by a click: the previous mask (B, 1, H, W) and
-    the clicks.
-    """
-    clicks, previous = batch["clicks"], torch.zeros_like(batch["truth"])
-    training = net.training
-    net.eval()
-    with torch.no_grad():
-        for _ in range(count):
-            previous = net(batch["image"], previous, clicks).sigmoid()
-            clicks = iterative_clicks(previous, batch["truth"], clicks, draw)
-    net.train(training)
-    return previous, clicks
 
 
 def expected_iou(logits: Tensor, truth: Tensor, full_area: Tensor) -> Tensor:
@@ -101,7 +86,11 @@ def icl_loss(
     forward = forward or plain_forward(net, batch, recipe)
     weights = recipe.weights({"focal": 1.0, "dice": recipe.dice, **forward.weights})
     counted = forwards if recipe.icl else 1
-    previous, clicks = free_clicks(net, batch, free + forwards - counted, draw)
+    image, truth = batch["image"], batch["truth"]
+    add_click = partial(iterative_clicks, draw=draw)
+    previous, clicks = free_clicks(
+        net, image, truth, batch["clicks"], count=free + forwards - counted, add_click=add_click
+    )
     own: dict[str, list[Tensor]] = {}
     seen: dict[str, list[Tensor]] = {"focal": [], "dice": []}
 
@@ -123,11 +112,11 @@ def icl_loss(
 
     objective = icl_objective(
         answer,
-        batch["image"],
-        batch["truth"],
+        image,
+        truth,
         clicks,
         forwards=counted,
-        add_click=lambda probability, truth, clicks: iterative_clicks(probability, truth, clicks, draw),
+        add_click=add_click,
         criterion=criterion,
         previous=previous,
     )

@@ -35,7 +35,6 @@ def icl_objective(
     forwards: int,
     add_click: AddClick,
     criterion: Criterion = normalised_focal_loss,
-    backward: Callable[[Tensor], object] | None = None,
     previous: Tensor | None = None,
 ) -> Objective:
     """Iterative click loss: the sum over forwards i = 1..k of i times the loss, as in CFR-ICL's code.
@@ -52,8 +51,6 @@ def icl_objective(
     forwards : k; the published training draws it from {1, 2, 3} per batch
     add_click : places the next click of each sample, see `clicks.iterative_clicks`
     criterion : loss per sample, averaged over the batch
-    backward : back-propagates each weighted term at once, which frees its graph: the same gradients with the
-        memory of one forward. The returned loss is then detached.
     previous : (B, 1, H, W) probabilities to start from; default: zeros
     """
     previous = torch.zeros_like(image[:, :1]) if previous is None else previous
@@ -62,9 +59,6 @@ def icl_objective(
     for i in range(1, forwards + 1):
         logits = net(image, previous, clicks)
         term = criterion(logits, truth).mean()
-        if backward is not None:
-            backward(i * term)
-            term = term.detach()
         terms.append(term)
         total = total + i * term
         if i < forwards:
@@ -73,30 +67,26 @@ def icl_objective(
     return Objective(total, tuple(terms), logits, clicks)
 
 
-def iterative_objective(
-    net: ClickNet,
-    image: Tensor,
-    truth: Tensor,
-    clicks: Tensor,
-    *,
-    free: int,
-    add_click: AddClick,
-    criterion: Criterion = normalised_focal_loss,
-) -> Objective:
-    """Plain iterative training (RITM): ``free`` forwards in evaluation mode, then one that is learned from.
+def free_clicks(
+    net: ClickNet, image: Tensor, truth: Tensor, clicks: Tensor, *, count: int, add_click: AddClick
+) -> tuple[Tensor, Tensor]:
+    """``count`` forwards in evaluation mode and without gradient, each followed by a click (RITM).
 
-    Parameters are those of `icl_objective`; each free forward is followed by a click and carries no gradient.
+    Other parameters are those of `icl_objective`.
+
+    Returns
+    -------
+    previous : (B, 1, H, W) probabilities, zeros when ``count`` is 0
+    clicks : (B, 2N, 3)
     """
     previous = torch.zeros_like(image[:, :1])
     training = net.training
     net.eval()
     try:
         with torch.no_grad():
-            for _ in range(free):
+            for _ in range(count):
                 previous = net(image, previous, clicks).sigmoid()
                 clicks = add_click(previous, truth, clicks)
     finally:
         net.train(training)
-    logits = net(image, previous, clicks)
-    term = criterion(logits, truth).mean()
-    return Objective(term, (term,), logits, clicks)
+    return previous, clicks
