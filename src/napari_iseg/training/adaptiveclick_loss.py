@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -22,8 +23,8 @@ from napari_iseg.training.adaptiveclick_targets import (
 )
 from napari_iseg.training.click_task import ClickTask
 from napari_iseg.training.clicks import iterative_clicks
-from napari_iseg.training.iteration import expected_iou, free_clicks, soft_dice
-from napari_iseg.training.iterative import icl_objective
+from napari_iseg.training.iteration import expected_iou, soft_dice
+from napari_iseg.training.iterative import free_clicks, icl_objective
 from napari_iseg.training.losses import normalised_focal_loss
 from napari_iseg.training.recipe import LossRecipe
 from napari_iseg.training.task import Step, Terms
@@ -91,10 +92,14 @@ class AdaptiveClickTask(ClickTask):
 
     def objective(self, step: Step, forwards: int, free: int) -> Terms:
         """The loss of a batch with ``forwards`` forwards, after ``free`` ones without gradient."""
-        net, batch, recipe, draw = step.net, step.batch, step.recipe.loss, step.draw
+        net, batch, recipe = step.net, step.batch, step.recipe.loss
         weights = recipe.weights({**WEIGHTS, "answer": 0.0, "quality": recipe.quality})
         counted = forwards if recipe.icl else 1
-        previous, clicks = free_clicks(net, batch, free + forwards - counted, draw)
+        image, truth = batch["image"], batch["truth"]
+        add_click = partial(iterative_clicks, draw=step.draw)
+        previous, clicks = free_clicks(
+            net, image, truth, batch["clicks"], count=free + forwards - counted, add_click=add_click
+        )
         held: list[Learned] = []
         seen: dict[str, list[Tensor]] = {}
 
@@ -111,11 +116,11 @@ class AdaptiveClickTask(ClickTask):
 
         objective = icl_objective(
             answer,
-            batch["image"],
-            batch["truth"],
+            image,
+            truth,
             clicks,
             forwards=counted,
-            add_click=lambda probability, truth, clicks: iterative_clicks(probability, truth, clicks, draw),
+            add_click=add_click,
             criterion=criterion,
             previous=previous,
         )
