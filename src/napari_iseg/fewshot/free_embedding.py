@@ -89,7 +89,7 @@ def make_embedding(
         probability = own.probability.astype(np.float16)
         outlines = Outlines.of(support, list(own.probability[1:] > 0.5))
     return FreeEmbedding(
-        support,
+        support.without_image(),
         features.content,
         rows.half(),
         torch.from_numpy(targets),
@@ -107,7 +107,7 @@ def make_embedding(
 
 
 def _reliability(support: Support, own: Prediction | None) -> float:
-    if support.accepted or not (support.mask == UNKNOWN).any():
+    if support.accepted or not (support.mask == UNKNOWN).any() or not support.clicks:
         return 1.0
     return (own.trust if own is not None else 0.0) * min(1.0, len(support.clicks) / 3)
 
