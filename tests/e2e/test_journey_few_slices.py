@@ -58,7 +58,7 @@ class Sitting:
 
     def settle(self) -> None:
         controller = self.dock.controller
-        self.qtbot.waitUntil(lambda: not controller.running and not controller.worker.busy, timeout=120_000)
+        self.qtbot.waitUntil(lambda: not controller.running and not controller.worker.busy, timeout=300_000)
 
     @property
     def result(self) -> np.ndarray:

@@ -92,6 +92,21 @@ def test_annotated_slices_become_all(fewshot):
     assert "Done" in dock.status.text()
 
 
+def test_annotated_slices_are_listed_before_the_run_and_while_painting(fewshot):
+    dock = fewshot.open(labels=sparse(TRUTH, 1, 3).astype(np.uint8))
+    fewshot.settle()
+    listed = lambda: [dock.supports.item(i).text().split(" · ")[0] for i in range(dock.supports.count())]  # noqa: E731
+    assert listed() == ["1", "3"]
+    assert not dock.supports.item(0).icon().isNull()
+    layer = fewshot.viewer.layers["some"]
+    layer.paint((4, 6, 6), 1)
+    fewshot.settle()
+    assert listed() == ["1", "3", "4"]
+    fewshot.viewer.layers.remove("some")
+    fewshot.settle()
+    assert listed() == []
+
+
 def test_accepting_a_slice_makes_it_an_annotation_and_renews_the_rest(fewshot):
     fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
     fewshot.run()
@@ -124,6 +139,38 @@ def test_a_rejected_slice_is_emptied_and_marked(fewshot):
     assert fewshot.cells[3] == REJECTED
     fewshot.run()
     assert not fewshot.result[3].any(), "the user's word holds"
+
+
+def test_rejecting_in_mid_run_waits_for_what_is_written_and_the_run_goes_on(fewshot):
+    fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
+    fewshot.run()
+    fewshot.viewer.layers["some"].data[0, 12, 12] = 1  # all others are stale
+    fewshot.fake.slow = 0.4
+    fewshot.show(4)
+    fewshot.fake.calls.clear()
+    fewshot.dock.run_button.click()
+    button = fewshot.dock.reject_button
+    fewshot.qtbot.waitUntil(lambda: len(fewshot.fake.calls) > 1 and button.isEnabled(), timeout=60_000)
+    fewshot.dock.reject_button.click()
+    fewshot.settle()
+    assert fewshot.cells[4] == REJECTED
+    assert not fewshot.result[4].any()
+    assert fewshot.result[3].any()
+    assert np.isfinite(fewshot.cells).all()
+
+
+def test_another_image_in_mid_run_gets_nothing_of_it(fewshot):
+    dock = fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
+    fewshot.fake.slow = 0.4
+    dock.run_button.click()
+    fewshot.qtbot.waitUntil(lambda: len(fewshot.fake.calls) > 1, timeout=60_000)
+    fewshot.viewer.add_image(VOLUME[:, :20, :20], name="other")
+    dock.image.setCurrentText("other")
+    dock.image.activated.emit(dock.image.currentIndex())
+    fewshot.settle()
+    assert dock.controller.results is None
+    assert not dock.save_button.isEnabled()
+    assert not dock.next_button.isEnabled()
 
 
 def test_what_was_accepted_and_rejected_is_there_after_the_dock_was_closed(fewshot):

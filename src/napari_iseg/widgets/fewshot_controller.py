@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from napari_iseg.errors import InputError, IsegError
 from napari_iseg.fewshot.base import UnitPredictor
@@ -22,8 +19,8 @@ from napari_iseg.widgets import scene
 from napari_iseg.widgets.fewshot_annotations import Annotations
 from napari_iseg.widgets.fewshot_request import Opened, frame_of, plane_axes, request_of
 from napari_iseg.widgets.fewshot_results import Results
-from napari_iseg.widgets.fewshot_run import Loaded, RunSignals, execute
-from napari_iseg.widgets.fewshot_view import FewShotSettings, FewShotView
+from napari_iseg.widgets.fewshot_run import Loaded, RunSignals, SupportRow, annotated_rows, execute
+from napari_iseg.widgets.fewshot_view import FewShotSettings, FewShotView, time_left
 from napari_iseg.widgets.reports import report, warn
 from napari_iseg.widgets.worker import Worker
 
@@ -56,10 +53,12 @@ class FewShotController:
         self.report: RunReport | None = None
         self._control: Control | None = None
         self._loaded: Loaded | None = None
-        self._after: Callable[[], None] | None = None  # what waits until a cancelled run has ended
+        self._subject: Image | None = None  # the image of the run that is under way
+        self._again = False  # these two wait until a cancelled run has ended
+        self._to_reject: list[Plane] = []
         self._opened: Opened | None = None
         self.signals.prepared.connect(self._prepared)
-        self.signals.supports.connect(view.show_supports)
+        self.signals.supports.connect(self._supported)
         self.signals.progress.connect(self._progress)
         self.signals.written.connect(self._written)
         viewer.dims.events.point.connect(self._follow_plane)
@@ -72,17 +71,18 @@ class FewShotController:
         return self._control is not None
 
     def choose_image(self, image: Image | None) -> None:
-        """Work on another image; what was accepted belonged to the one before."""
+        """Work on another image."""
         if image is not self.image:
             self.cancel()
+            self._again, self._to_reject = False, []
             self.image, self.results, self.report = image, None, None
         self.tell()
 
     def look_for_earlier(self, settings: FewShotSettings) -> None:
         """Say so when there is a result of the chosen image from an earlier time."""
-        if self.image is None or not self.folder.is_dir():
+        opened = self._try_open(settings) if self.folder.is_dir() else None
+        if opened is None:
             return
-        opened = self._open(self.image, settings)
         self.worker.submit_task(
             lambda _stop: opened.output(self.folder, settings.tile).exists(), self._told_of_earlier, report
         )
@@ -96,6 +96,23 @@ class FewShotController:
             clicks.events.data.connect(self._clicked)
         self.tell()
 
+    def list_annotated(self, settings: FewShotSettings) -> None:
+        """Show the painted slices of a stack before there is a run that lists them."""
+        if self.results is not None or self.running:
+            return
+        opened, painted = self._try_open(settings), None
+        if opened is not None and opened.frame.slicing is not None:
+            try:
+                painted = self.annotations.array(opened.image, opened.frame)
+            except InputError:  # of another shape: said when it matters, at Run
+                painted = None
+        if opened is None or painted is None:
+            self.view.show_supports([])
+            return
+        self.worker.submit_newest(
+            lambda stop: annotated_rows(opened.source, painted, opened.frame, stop), self._listed, report
+        )
+
     def run(self, settings: FewShotSettings) -> None:
         """Start, or start anew with what has changed."""
         self.settings = settings
@@ -103,7 +120,7 @@ class FewShotController:
             warn("Open an image first, then annotate a few of its slices.")
             return
         if self.running:
-            self._after = lambda: self.run(settings)
+            self._again = True
             self.cancel()
             return
         try:
@@ -112,7 +129,9 @@ class FewShotController:
         except IsegError as error:
             report(error)
             return
+        self.worker.cancel_newest()
         control = self._control = Control()
+        self._subject = self.image
         self._follow_plane()
         self.view.set_running(True, False)
         self.view.set_status("Preparing: reading the annotated slices…")
@@ -156,7 +175,8 @@ class FewShotController:
 
     def _reject(self, results: Results, plane: Plane) -> None:
         if self.running:  # one at a time writes to the output
-            self._after = partial(self._reject, results, plane)
+            self._to_reject.append(plane)
+            self._again = True
             self.cancel()
             return
         try:
@@ -187,8 +207,12 @@ class FewShotController:
         self.worker.submit_task(
             lambda _stop: export_labels(LabelStore.open(out), path, like=like, pieces=True),
             lambda written: self.view.set_status(f"Saved {written}."),
-            self._failed,
+            self._not_saved,
         )
+
+    def _not_saved(self, error: Exception) -> None:
+        self.view.set_status("Not saved.")
+        report(error)
 
     def go_next(self) -> None:
         """Go to the slice whose annotation helps most."""
@@ -244,10 +268,17 @@ class FewShotController:
             self._opened = Opened.of(image, settings.axis)
         return self._opened
 
+    def _try_open(self, settings: FewShotSettings) -> Opened | None:
+        """The chosen image if it can be worked on; what is wrong with it is said at Run."""
+        try:
+            return self._open(self.image, settings) if self.image is not None else None
+        except InputError:
+            return None
+
     # -- what a run tells --
 
     def _prepared(self, prepared: Prepared) -> None:
-        if self.image is None or self.image not in self.viewer.layers:
+        if self.image is None or self.image is not self._subject or self.image not in self.viewer.layers:
             self.cancel()
             return
         known = self.results
@@ -263,8 +294,12 @@ class FewShotController:
         )
         self.tell()
 
+    def _supported(self, rows: list[SupportRow]) -> None:
+        if self._subject is self.image:
+            self.view.show_supports(rows)
+
     def _progress(self, progress: Progress) -> None:
-        left = "" if progress.seconds_left is None else _words(progress.seconds_left)
+        left = "" if progress.seconds_left is None else time_left(progress.seconds_left)
         self.view.set_progress(progress.done, progress.total, left)
 
     def _written(self, written: Written) -> None:
@@ -273,8 +308,12 @@ class FewShotController:
             self.tell()
 
     def _finished(self, result: RunReport) -> None:
-        self._control, self.report = None, result
+        self._control = None
         self.view.set_running(False, False)
+        if self._subject is not self.image:
+            self.tell()
+            return
+        self.report = result
         if self._do_what_waits():
             return
         if result.failed:
@@ -303,10 +342,19 @@ class FewShotController:
         return ("slice" if whole else "tile") + ("" if count == 1 else "s")
 
     def _do_what_waits(self) -> bool:
-        after, self._after = self._after, None
-        if after is not None:
-            after()
-        return after is not None
+        """What was asked for while a run had to end first; whether another one was started."""
+        again, planes = self._again, self._to_reject
+        self._again, self._to_reject = False, []
+        if self.results is not None:
+            for plane in planes:
+                self._reject(self.results, plane)
+        if again and self.settings is not None:
+            self.run(self.settings)
+        return again
+
+    def _listed(self, rows: list[SupportRow]) -> None:
+        if self.results is None and not self.running:
+            self.view.show_supports(rows)
 
     def _told_of_earlier(self, there: bool) -> None:
         if there and self.results is None and not self.running:
@@ -319,11 +367,8 @@ class FewShotController:
     def _clicked(self, event: Any) -> None:
         """A click on a slice makes it a support; what there is of a result is brought up to date."""
         action = str(getattr(event, "action", "")).rsplit(".", 1)[-1].lower()
-        if (
-            action in ("added", "removed", "changed")
-            and self.results is not None
-            and self.settings is not None
-        ):
+        changed = action in ("added", "removed", "changed")
+        if changed and self.results is not None and self.settings is not None:
             self.run(self.settings)
 
     def _follow_plane(self, _event: Any = None) -> None:
@@ -352,10 +397,3 @@ class FewShotController:
     def _can_reject(self, plane: Plane) -> bool:
         results = self.results
         return results is not None and (results.is_predicted(plane) or results.is_accepted(plane))
-
-
-def _words(seconds: float) -> str:
-    """A time that people read."""
-    if seconds < 90:
-        return f"{np.ceil(seconds):.0f} s left"
-    return f"{np.ceil(seconds / 60):.0f} min left" if seconds < 5400 else f"{seconds / 3600:.1f} h left"

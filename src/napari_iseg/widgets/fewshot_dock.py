@@ -71,6 +71,7 @@ class FewShotDock(QWidget):
         self._viewer = bare_viewer(napari_viewer)
         self._preferences = preferences or Preferences.read()
         self._layers: dict[str, list[Any]] = {"image": [], "labels": [], "clicks": []}
+        self._painted: Any = None  # the labels layer that is listened to
         self._docked = False
         self._make_widgets(models if models is not None else known_models())
         self._lay_out()
@@ -129,8 +130,10 @@ class FewShotDock(QWidget):
         self.supports.clear()
         for row in rows:
             reliability = "" if row.reliability is None else f", reliability {row.reliability:.2f}"
-            names = ", ".join(map(str, row.ref.labels)) or "none"
-            text = f"{row.ref.key} · {row.ref.origin}{reliability}\nlabels {names}"
+            names = ", ".join(map(str, row.ref.labels))
+            named = f"labels {names}" if len(row.ref.labels) > 1 else f"label {names}" if names else "empty"
+            where = row.ref.key.replace("scene@", "tile ").replace("@", ", tile ")
+            text = f"{where} · {row.ref.origin}{reliability}\n{named}"
             item = QListWidgetItem(QIcon(pixmap(row.picture)), text)
             item.setData(Qt.ItemDataRole.UserRole, row.ref.plane)
             self.supports.addItem(item)
@@ -169,6 +172,9 @@ class FewShotDock(QWidget):
         """Stop everything and disconnect from the viewer; calling it again does nothing."""
         if self._layers:
             self._layers = {}
+            if self._painted is not None:
+                self._painted.events.paint.disconnect(self._list_annotated)
+                self._painted = None
             events = self._viewer.layers.events
             for event in (events.inserted, events.removed):
                 event.disconnect(self._list_layers)
@@ -215,7 +221,7 @@ class FewShotDock(QWidget):
             "What the unlabelled pixels of an annotated slice or tile are. Choose unknown where you "
             "annotated some objects of many, or draw what is complete in a Shapes layer.",
             ["are background", "are unknown"],
-            "background inside",
+            "background in",
         )
         self.run_button = button("Run", "Segment the rest; after a change only what depends on it.")
         self.pause_button = button("Pause", "Begin nothing new until you go on.")
@@ -291,6 +297,7 @@ class FewShotDock(QWidget):
         self.labels.activated.connect(lambda _index: self._annotations_chosen())
         self.clicks.activated.connect(self._clicks_chosen)
         self.axis.activated.connect(lambda _index: self._axis_chosen())
+        self.axis.activated.connect(self._list_annotated)
         self.region.currentIndexChanged.connect(
             lambda index: self.range.setVisible(index == REGIONS.index("range"))
         )
@@ -379,4 +386,15 @@ class FewShotDock(QWidget):
         self.range.setValue((0, max(1, last)))
 
     def _annotations_chosen(self) -> None:
-        self.controller.choose_annotations(self._chosen("labels"), self._chosen("clicks"))
+        labels = self._chosen("labels")
+        if labels is not self._painted:
+            if self._painted is not None:
+                self._painted.events.paint.disconnect(self._list_annotated)
+            self._painted = labels
+            if labels is not None:
+                labels.events.paint.connect(self._list_annotated)
+        self.controller.choose_annotations(labels, self._chosen("clicks"))
+        self._list_annotated()
+
+    def _list_annotated(self, _event: Any = None) -> None:
+        self.controller.list_annotated(self.settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ class Opened:
     data: Any
     frame: Frame
     source: PlaneSource
+    outputs: dict[tuple[Path, str, int], Path] = field(default_factory=dict)
 
     @classmethod
     def of(cls, image: Image, axis: int | None) -> Opened:
@@ -56,8 +57,11 @@ class Opened:
         return self.image is image and self.data is image.data and self.frame == frame_of(image, axis)
 
     def output(self, folder: Path, tile: int) -> Path:
-        """Where its result lies; reads a few pixels."""
-        return output_path(folder, self.image.name, self.source, self.frame, tile)
+        """Where its result lies; reads a few pixels the first time."""
+        key = folder, str(self.image.name), tile
+        if key not in self.outputs:
+            self.outputs[key] = output_path(folder, key[1], self.source, self.frame, tile)
+        return self.outputs[key]
 
 
 def frame_of(image: Image, axis: int | None) -> Frame:

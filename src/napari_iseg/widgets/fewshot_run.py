@@ -11,15 +11,18 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
+from napari_iseg.fewshot.annotated import occupied, read_plane
 from napari_iseg.fewshot.base import UnitPredictor
 from napari_iseg.fewshot.control import Control, Progress, Written
 from napari_iseg.fewshot.executors import Local
+from napari_iseg.fewshot.frame import Frame, Plane
 from napari_iseg.fewshot.preparing import Prepared, Request, prepare
 from napari_iseg.fewshot.propagate import RunReport, make_report
 from napari_iseg.fewshot.runner import Runner
 from napari_iseg.fewshot.support_store import SupportRef
 from napari_iseg.fewshot.worker import Worker as RunWorker
 from napari_iseg.images import PlaneSource
+from napari_iseg.prompts import Window
 
 THUMBNAIL = 64  # pixels
 _MOST_THUMBNAILS = 64
@@ -90,6 +93,31 @@ def execute(
             return report
         finally:
             prepared.record.close()
+
+
+def annotated_rows(
+    source: PlaneSource, labels: Any, frame: Frame, cancelled: Callable[[], bool]
+) -> list[SupportRow]:
+    """The painted planes as the list shows them before a run; for the worker thread, stopped when asked to.
+
+    Parameters
+    ----------
+    labels : array of ``frame.shape``
+    """
+    whole = Window.of_shape(source.shape)
+    step = max(1, -(-max(source.shape) // THUMBNAIL))
+    rows: dict[Plane, SupportRow] = {}
+    for plane, _ in occupied(labels, frame):
+        if cancelled() or len(rows) >= _MOST_THUMBNAILS:
+            break
+        if plane not in rows:
+            mask = read_plane(labels, frame, plane, whole)
+            present = tuple(int(label) for label in np.unique(mask[mask > 0]))
+            key = ",".join(map(str, plane))
+            ref = SupportRef(key, plane, whole, frame.position(plane), present, False, "painted", 0)
+            picture = _picture(source.read(whole, plane, step), mask[::step, ::step])
+            rows[plane] = SupportRow(ref, None, picture)
+    return list(rows.values())
 
 
 class _Teller:

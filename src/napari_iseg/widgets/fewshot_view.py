@@ -61,3 +61,10 @@ class FewShotView(Protocol):
 
     def set_possible(self, accept: bool, reject: bool, suggestion: bool, save: bool) -> None:
         """Whether the slice in view can be accepted, or rejected, there is a next one, a result to save."""
+
+
+def time_left(seconds: float) -> str:
+    """A time that people read."""
+    if seconds < 90:
+        return f"{np.ceil(seconds):.0f} s left"
+    return f"{np.ceil(seconds / 60):.0f} min left" if seconds < 5400 else f"{seconds / 3600:.1f} h left"
