@@ -165,6 +165,21 @@ def test_a_recipe_names_its_mistakes(tmp_path: Path) -> None:
     file.write_text('name = "x"\n[optim]\nsteeps = 3\n[[data]]\npath = "a.zip"\n')
     with pytest.raises(InputError, match=r"'steeps'.*steps"):
         read_recipe(file)
+    data = '[[data]]\npath = "a.zip"\n'
+    for wrong, said in (
+        ("[optim]\nsteps = 2.5", "steps in .optim. must be a whole number, got 2.5"),
+        ('[optim]\nrate = "high"', "rate in .optim. must be a number"),
+        ("[loss]\nicl = 1", "icl in .loss. must be true or false"),
+        ("scenes = 3", "scenes. must be a table"),
+    ):
+        file.write_text(f'name = "x"\n{wrong}\n{data}')
+        with pytest.raises(InputError, match=said):
+            read_recipe(file)
+    file.write_bytes(b'name = "\xff"\n')
+    with pytest.raises(InputError, match="cannot be read as TOML"):
+        read_recipe(file)
+    file.write_text(f'name = "x"\ndevices = "auto"\n[optim]\nrate = 1\n{data}')
+    assert read_recipe(file).optim.rate == 1
 
 
 def test_the_recipes_in_the_repository_can_be_read() -> None:

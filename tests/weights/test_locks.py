@@ -96,3 +96,12 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "locks").touch()
     with pytest.raises(SaveError, match="NAPARI_ISEG_HOME"), held(tmp_path, "fetch-a"):
         pytest.fail("it ran")
+
+
+def test_without_locks_the_block_s_own_errors_come_through(tmp_path, monkeypatch):
+    def unsupported(*_args, **_options):
+        raise NotImplementedError
+
+    monkeypatch.setattr(FileLock, "acquire", unsupported)
+    with pytest.raises(FileNotFoundError, match="nothing here"), held(tmp_path, "fetch-x"):
+        raise FileNotFoundError("nothing here")

@@ -6,11 +6,21 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
 
 from napari_iseg.errors import InputError
 
 T = TypeVar("T")
+# Annotation of an entry (a string here) -> what it may be in TOML, and in words.
+_PLAIN: Final[Mapping[str, tuple[tuple[type, ...], str]]] = MappingProxyType(
+    {
+        "bool": ((bool,), "true or false"),
+        "int": ((int,), "a whole number"),
+        "float": ((int, float), "a number"),
+        "str": ((str,), "text"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -133,12 +143,18 @@ class Recipe:
     card: dict[str, Any] = field(default_factory=dict)
 
 
-def _from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+def _from_table(kind: type[T], table: Any, where: str) -> T:
+    if not isinstance(table, dict):
+        raise InputError(f"The recipe's {where} must be a table, got {table!r}.")
     known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(table) - known)
     if unknown:
         valid = ", ".join(sorted(known))
         raise InputError(f"The recipe has an unknown entry {unknown[0]!r} in {where}; valid are {valid}.")
+    for f in fields(kind):  # type: ignore[arg-type]
+        kinds, words = _PLAIN.get(str(f.type), ((), ""))
+        if kinds and f.name in table and type(table[f.name]) not in kinds:
+            raise InputError(f"The recipe's {f.name} in {where} must be {words}, got {table[f.name]!r}.")
     try:
         return kind(
             **{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
@@ -156,13 +172,13 @@ def read_recipe(path: Path) -> Recipe:
         When the file is missing, is not TOML, or has unknown or missing entries.
     """
     try:
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"There is no recipe at {path}; recipes/ in the repository has some to copy."
         ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"The recipe {path} is not valid TOML: {error}.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"The recipe {path} cannot be read as TOML: {error}.") from None
     if not table.get("data"):
         raise InputError(
             f"The recipe {path} names no training data; add at least one [[data]] table with a path."

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from napari_iseg.errors import SaveError
 
@@ -27,7 +27,16 @@ def held(home: Path, name: str, waiting: Callable[[], None] | None = None) -> It
     SaveError
         The lock's file cannot be written.
     """
-    folder = home / "locks"
+    lock = _acquired(home / "locks", name, waiting)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _acquired(folder: Path, name: str, waiting: Callable[[], None] | None) -> BaseFileLock | None:
+    """The lock, held; None on a file system without locks."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / f"{name}.lock")
@@ -37,15 +46,11 @@ def held(home: Path, name: str, waiting: Callable[[], None] | None = None) -> It
             if waiting is not None:
                 waiting()
             lock.acquire()
-        except NotImplementedError:  # a network share: as good as without this module
-            yield
-            return
+    except NotImplementedError:  # a network share: as good as without this module
+        return None
     except OSError as error:
         raise SaveError(
             f"{folder} cannot be written to ({error.strerror or error}); "
             "mend that or set NAPARI_ISEG_HOME to another folder."
         ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    return lock
