@@ -13,6 +13,7 @@ from session_fakes import FakeModel, FakePredictor
 
 from napari_iseg.errors import CancelledError, InputError, SaveError
 from napari_iseg.interactive.session import Session
+from napari_iseg.labels.journal import Journal
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Click, Prompts, Window
 
@@ -450,6 +451,31 @@ def test_the_session_folder_is_checked(tmp_path):
         reopened(tmp_path / "s", STACK)
     with pytest.raises(InputError, match="not a session folder"):
         reopened(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"do": {"kind": "dance", "plane": []}},
+        {"do": {"kind": "click", "plane": [], "click": ["a"]}},
+        {"undo": 1},
+    ],
+)
+def test_a_record_of_another_version_is_named(tmp_path, body):
+    fake_session(journal=tmp_path / "s").close()
+    journal = Journal(tmp_path / "s" / "journal.jsonl")
+    number = journal.append(body)
+    journal.close()
+    with pytest.raises(InputError, match=f"Record {number} of .*newer napari-iseg"):
+        reopened(tmp_path / "s")
+
+
+def test_a_closed_session_says_so(tmp_path):
+    session = fake_session(journal=tmp_path / "s")
+    session.close()
+    with pytest.raises(SaveError, match="is closed; open the session again"):
+        session.click((20, 20))
+    assert session.clicks == ()
 
 
 @pytest.mark.parametrize("harm", ["missing", "truncated chunk", "metadata", "old"])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_iseg.errors import InputError
-from napari_iseg.interactive.area import check_box
-from napari_iseg.prompts import Box, Window
+from napari_iseg.interactive.area import check_box, check_inside
+from napari_iseg.prompts import Box, Click
 
 if TYPE_CHECKING:
     from napari_iseg.images import PlaneSource
@@ -35,9 +35,7 @@ def checked_plane(plane: Sequence[float], leading: tuple[int, ...]) -> Plane:
 def locate(point: Sequence[float], plane: Plane, source: PlaneSource) -> tuple[Plane, float, float]:
     """Plane, row and column of (y, x) in ``plane`` or of (plane..., y, x)."""
     plane, (row, col) = _split(point, 2, "(y, x)", plane, source)
-    rows, cols = source.shape
-    if not Window(0, 0, rows, cols).contains(row, col):
-        raise InputError(f"The click ({row:g}, {col:g}) lies outside the image of {rows} x {cols} pixels.")
+    check_inside(Click(row, col), source.shape)
     return plane, row, col
 
 

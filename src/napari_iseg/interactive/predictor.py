@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_iseg.errors import InputError
 from napari_iseg.interactive.area import CONTEXT, check_box, check_inside, first_area, grid_shape, grown
+from napari_iseg.interactive.job import never
 from napari_iseg.interactive.rules import window_rule
 from napari_iseg.interactive.state import State
 from napari_iseg.prompts import Box, Click, Window
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
     from napari_iseg.interactive.prompted import PromptedPass
 
 _KEPT_AREAS = 3  # area images kept: the present one and those that undo returns to
-
-
-def never() -> bool:
-    """Work that nobody cancels."""
-    return False
 
 
 class Predictor:
@@ -128,7 +124,7 @@ class Predictor:
             check_inside(click, shape)
         if box is not None:
             check_box(box, shape)
-            _refuse_box(self.model)
+            check_takes_boxes(self.model)
         before = self.start(first, view) if state is None else state
         if state is not None and box is not None:
             for corner in _corners(box, shape):
@@ -152,7 +148,8 @@ class Predictor:
             return self._images[area, scale]
 
 
-def _refuse_box(model: Model) -> None:
+def check_takes_boxes(model: Model) -> None:
+    """Raise InputError unless the model takes boxes."""
     if "box" not in model.card.prompts:
         raise InputError(
             f"The model {model.card.name!r} does not take boxes; click on the object instead, or choose a "

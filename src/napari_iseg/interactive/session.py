@@ -16,6 +16,7 @@ from napari_iseg.interactive.edges import Refiner
 from napari_iseg.interactive.engine import MakePredictor, default_predictor
 from napari_iseg.interactive.objects import Event
 from napari_iseg.interactive.points import locate, locate_box
+from napari_iseg.interactive.predictor import check_takes_boxes
 from napari_iseg.interactive.session_setup import new_setup, old_setup
 from napari_iseg.interactive.session_state import SessionState
 from napari_iseg.labels.regions import Region, tiles_of
@@ -163,12 +164,7 @@ class Session(SessionState):
         SaveError
             When the journal cannot be written; nothing is changed then.
         """
-        model = self._needed_model()
-        if "box" not in model.card.prompts:
-            raise InputError(
-                f"The model {model.card.name!r} does not take boxes; click on the object instead, or choose "
-                "a model that takes them."
-            )
+        check_takes_boxes(self._needed_model())
         self.append_box(box, view)
         return self.mask
 

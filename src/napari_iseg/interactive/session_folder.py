@@ -9,7 +9,6 @@ exact values, so the last record that touches a pixel decides and doing it twice
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tomllib
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from napari_iseg.interactive.history import History, Step
 from napari_iseg.interactive.objects import Event
 from napari_iseg.labels.journal import Journal, Record
 from napari_iseg.labels.store import LabelStore
+from napari_iseg.weights.files import write_text
 
 JOURNAL, INFO, LABELS, APPLIED = "journal.jsonl", "session.toml", "labels.zarr", "applied.json"
 
@@ -63,13 +63,7 @@ class SessionFolder:
             raise InputError(
                 f"{path} already holds a session; open it with Session.open or choose another folder."
             )
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            _write(path / INFO, tomli_w.dumps(info).encode())
-        except OSError as error:
-            raise SaveError(
-                f"The session folder {path} cannot be written ({error.strerror or error})."
-            ) from error
+        write_text(path / INFO, tomli_w.dumps(info))
         return cls(path, Journal(path / JOURNAL), info)
 
     @classmethod
@@ -88,10 +82,18 @@ class SessionFolder:
         """The state after the last whole record."""
         if not self.journal.records:
             raise InputError(f"{self.journal.path} is empty: nothing was recorded in this session.")
-        start = self.journal.records[0].body["start"]
-        replayed = Replayed(History(tuple(start["plane"]), start["next_label"]))
-        for record in self.journal.records:
-            _replay(replayed, record)
+        number = 1
+        try:
+            start = self.journal.records[0].body["start"]
+            replayed = Replayed(History(tuple(start["plane"]), start["next_label"]))
+            for record in self.journal.records:
+                number = record.seq
+                _replay(replayed, record)
+        except (LookupError, TypeError, ValueError, AssertionError) as error:
+            raise InputError(
+                f"Record {number} of {self.journal.path} cannot be understood ({error}); was it written by a "
+                "newer napari-iseg? Open it with that one."
+            ) from error
         self.journal.records.clear()
         return replayed
 
@@ -148,12 +150,7 @@ class SessionFolder:
     def checkpoint(self, store: LabelStore) -> None:
         """Sync the labels and note that all records so far are in them."""
         store.flush()
-        try:
-            _write(self.path / APPLIED, json.dumps({"seq": self.journal.last}).encode())
-        except OSError as error:
-            raise SaveError(
-                f"{self.path / APPLIED} could not be written ({error.strerror or error})."
-            ) from error
+        write_text(self.path / APPLIED, json.dumps({"seq": self.journal.last}))
 
     def _applied(self) -> int:
         try:
@@ -200,17 +197,3 @@ def paint_step(store: LabelStore, step: Step, *, forward: bool) -> None:
 def _paint(store: LabelStore, painted: list[tuple[int, Step, bool]]) -> None:
     for _, step, forward in painted:
         paint_step(store, step, forward=forward)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace a small file so that a crash leaves the old or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise

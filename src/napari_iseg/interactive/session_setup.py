@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,16 +61,18 @@ def new_setup(
 def old_setup(folder: Path, image: Any, options: dict[str, Any]) -> Setup:
     """The parts of a session as its folder describes them; see ``Session.open``."""
     found = SessionFolder.open(folder)
-    source = wrap(image, _known_options(image, found.info) | options)
-    shape = [*source.leading_shape, *source.shape]
-    if shape != list(found.info["labels"]["shape"]):
-        found.journal.close()
-        raise InputError(
-            f"The image has the shape {tuple(shape)} (planes, rows, cols) but the session in {folder} "
-            f"belongs to one of {tuple(found.info['labels']['shape'])}; open it with that image."
-        )
-    replayed = found.replay()
-    labels = found.restore_labels(replayed)
+    with ExitStack() as refused:
+        refused.callback(found.journal.close)
+        source = wrap(image, _known_options(image, found.info) | options)
+        shape = [*source.leading_shape, *source.shape]
+        if shape != list(found.info["labels"]["shape"]):
+            raise InputError(
+                f"The image has the shape {tuple(shape)} (planes, rows, cols) but the session in {folder} "
+                f"belongs to one of {tuple(found.info['labels']['shape'])}; open it with that image."
+            )
+        replayed = found.replay()
+        labels = found.restore_labels(replayed)
+        refused.pop_all()
     return Setup(
         source, labels, replayed.history, found, replayed.threshold, replayed.model, replayed.inference
     )

@@ -73,8 +73,10 @@ class Journal:
         ------
         SaveError
             When the disk is full or another program has written to the file; the file is then as it was
-            before.
+            before. Or after ``close``.
         """
+        if self._file < 0:
+            raise SaveError(f"{self.path} is closed; open the session again to go on.")
         if os.fstat(self._file).st_size != self._size:
             raise SaveError(
                 f"{self.path} was changed by another program; close it there and open the session again."
