@@ -62,7 +62,7 @@ def _explain(error: Exception) -> int:
 
 def build_app() -> typer.Typer:
     """All commands. What they work with (torch above all) is imported when one of them runs."""
-    from napari_iseg.cli import demo, evaluate, models, propagate, segment, train
+    from napari_iseg.cli import bench, demo, evaluate, models, propagate, segment, train
 
     app = typer.Typer(
         add_completion=False,
@@ -77,6 +77,7 @@ def build_app() -> typer.Typer:
     app.add_typer(models.app, name="models")
     app.command()(train.train)
     app.command()(evaluate.evaluate)
+    app.command()(bench.bench)
     return app
 
 

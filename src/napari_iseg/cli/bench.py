@@ -1,0 +1,66 @@
+"""``napari-iseg bench``: how fast models are on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, cast
+
+import typer
+
+from napari_iseg.cli.common import console, errors, print_json
+from napari_iseg.cli.evaluate_fewshot import is_fewshot
+from napari_iseg.errors import InputError
+
+
+def bench(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODEL]...", help="Names or paths; default: all click models that are here."),
+    ] = None,
+    size: Annotated[int, typer.Option(min=32, help="Side of the image or tile in pixels.")] = 512,
+    repeats: Annotated[int, typer.Option(min=1, help="The median of so many rounds is given.")] = 3,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the model; 0: as the library likes.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Time what a person waits for: a click, a tile of a few-shot run, a refined window.
+
+    Example: napari-iseg bench cfr-icl-starter training-free --threads 2
+    """
+    import torch
+
+    from napari_iseg.weights.store import list_models
+
+    if threads:
+        torch.set_num_threads(threads)
+    names = models or [card.name for card in list_models() if card.is_local and "click" in card.prompts]
+    if not names:
+        raise InputError("There is no model here; run `napari-iseg models fetch NAME`, or name one.")
+    results = []
+    for name in names:
+        with errors.status(name):
+            found, where = _measured(name, size, repeats, device)
+        results.append({"model": name, "device": where, "seconds": found})
+        if not as_json:
+            times = ", ".join(f"{what} {1000 * seconds:.0f} ms" for what, seconds in found.items())
+            console.print(f"{name} ({where}, {size} x {size}): {times}", markup=False)
+    if as_json:
+        print_json({"size": size, "threads": torch.get_num_threads(), "repeats": repeats, "models": results})
+
+
+def _measured(name: str, size: int, repeats: int, device: str) -> tuple[dict[str, float], str]:
+    """Seconds by what is waited for, and the device."""
+    from napari_iseg.backends import role
+    from napari_iseg.backends.base import as_device
+    from napari_iseg.evaluation.speed import click_speed, edge_speed, fewshot_speed
+    from napari_iseg.fewshot.models import load_fewshot
+    from napari_iseg.weights.store import load_model
+
+    where = str(as_device(device))
+    if is_fewshot(name):
+        method = load_fewshot(name, device=device)
+        if hasattr(method, "predict_unit"):
+            raise InputError(f"{name} copies masks between slices, there is nothing to time; name a model.")
+        return fewshot_speed(method, size, repeats), where
+    model = cast(Any, load_model(name, device=device))
+    measure: Any = edge_speed if role(model.card.backend) == "edges" else click_speed
+    return measure(model, size, repeats), where
