@@ -119,6 +119,22 @@ def test_an_embedding_is_made_anew_for_another_position(model: object) -> None:
     assert not np.array_equal(places["kept"], places["wide"])
 
 
+def test_embeddings_keep_no_images_and_stay_within_their_share() -> None:
+    model = tiny_model(eager=0.0)
+    one = support((0.0,))
+    made = model.embed(one, model.encode(one.image), [1])
+    assert made.support.image.strides == (0, 0, 0), "one black pixel, however large the support"
+    assert np.array_equal(made.support.mask, one.mask)
+    predictor = ModelPredictor(model, FeatureCache(2**20))  # type: ignore[arg-type]
+    image = np.full((16, 16, 3), 0.5, np.float32)
+    many = [Support(str(z), image + z / 100, np.eye(16, dtype=np.int32), (), (float(z),)) for z in range(40)]
+    for other in many:
+        predictor.reliability(other, [1])
+    kept = predictor._embeddings
+    assert len(kept) == 32
+    assert next(reversed(kept))[0] == "39"
+
+
 def test_a_key_that_comes_back_is_another_support() -> None:
     model = tiny_model(eager=0.0)
     fewshot, plain = iseg.FewShot(model), iseg.FewShot(model)
@@ -145,6 +161,8 @@ def test_another_spacing_makes_a_finished_run_stale(tmp_path: Path) -> None:
             existing="resume" if computed else "ask",
         )
         computed.append(report.computed)
+        predicted = round(report.megapixels_per_second * report.seconds * 1e6)
+        assert predicted == (4 * 24 * 24 if report.computed else 0), "the annotated slice is no prediction"
     assert computed == [5, 5, 0]
 
 

@@ -14,7 +14,9 @@ from napari_iseg.fewshot.base import Embedding, FewShotModel, Image, Position, P
 from napari_iseg.fewshot.corrections import beside_painted
 from napari_iseg.fewshot.feature_cache import FeatureCache
 
-_MOST_EMBEDDINGS = 256  # small beside features; a run has few supports
+_SHARE = 4  # embeddings together take at most a fourth of what encoded images may
+_LEAST = 32  # are kept even so: a unit is made from up to 16 supports
+_FIXED = 1 << 20  # bytes of an embedding that do not depend on its size
 
 
 class ModelPredictor:
@@ -32,6 +34,7 @@ class ModelPredictor:
         self.model, self.cache = model, cache
         self.identity = model.identity
         self._embeddings: OrderedDict[tuple[object, ...], Embedding] = OrderedDict()
+        self._sizes: dict[tuple[object, ...], int] = {}
 
     def predict_unit(
         self,
@@ -76,7 +79,8 @@ class ModelPredictor:
         if key not in self._embeddings:
             features = self.cache.get(self.model, support.image)
             self._embeddings[key] = self.model.embed(support, features, labels)
-            if len(self._embeddings) > _MOST_EMBEDDINGS:
-                self._embeddings.popitem(last=False)
+            self._sizes[key] = support.mask.size * (4 + 2 * (2 * len(labels) + 1)) + _FIXED
+            while len(self._sizes) > _LEAST and sum(self._sizes.values()) > self.cache.limit // _SHARE:
+                del self._sizes[self._embeddings.popitem(last=False)[0]]
         self._embeddings.move_to_end(key)
         return self._embeddings[key]

@@ -77,6 +77,10 @@ class Support:
         """The clicks given for one label, in their order."""
         return tuple(click for owner, click in self.clicks if owner == label)
 
+    def without_image(self) -> Support:
+        """The same with a black image that takes no memory, for what is kept when the image was looked at."""
+        return replace(self, image=np.broadcast_to(np.float32(0), (*self.shape, 3)))
+
     def with_mask(self, mask: Labels) -> Support:
         """The same support with another mask (same version: the caller decides what counts as a change)."""
         return replace(self, mask=mask)

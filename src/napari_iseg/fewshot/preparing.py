@@ -155,7 +155,7 @@ def prepare(request: Request) -> Prepared:
 
 
 def image_digest(source: PlaneSource) -> str:
-    """Of an image's shape and intensities (a bounded sample of them), to notice that it is another one."""
+    """Of an image's shape and stretch; what its annotated slices hold is part of the supports' versions."""
     stretch = source.stretch()
     ends = [np.asarray(stretch.low).tolist(), np.asarray(stretch.high).tolist()]
     text = json.dumps([list(source.leading_shape), list(source.shape), ends])

@@ -217,8 +217,6 @@ def make_report(prepared: Prepared, ended: Ended) -> RunReport:
     plan = prepared.plan
     results = [(plan.jobs[unit.name], prepared.record.result(plan.jobs[unit.name])) for unit in plan.blocks]
     trusts = [result.trust for job, result in results if result is not None and not job.fixed]
-    rows, cols = plan.grid.window(0, 0).shape
-    pixels = ended.computed * rows * cols
     return RunReport(
         out=prepared.output.path,
         labels=plan.rules.labels,
@@ -231,7 +229,7 @@ def make_report(prepared: Prepared, ended: Ended) -> RunReport:
         cancelled=ended.cancelled,
         seconds=ended.seconds,
         model_seconds=ended.model_seconds,
-        megapixels_per_second=pixels / 1e6 / max(ended.seconds, 1e-9),
+        megapixels_per_second=ended.pixels / 1e6 / max(ended.seconds, 1e-9),
     )
 
 

@@ -41,6 +41,7 @@ class Ended:
     Attributes
     ----------
     computed : jobs that were computed now; ``kept`` blocks were valid from before
+    pixels : of the output that were predicted now
     failed : what is missing, by name; empty: everything is there
     cancelled : stopped on request
     model_seconds : time inside the model, all workers together; ``seconds`` on the clock
@@ -48,6 +49,7 @@ class Ended:
 
     computed: int
     kept: int
+    pixels: int
     failed: tuple[Failure, ...]
     cancelled: bool
     seconds: float
@@ -85,6 +87,7 @@ class Runner:
         self._tries: dict[int, int] = {}
         self._failed: list[Failure] = []
         self._done = 0
+        self._pixels = 0
         self._model_seconds = 0.0
         self._first = (0.0, 0)  # when the first items were back, and how many jobs: they also warm up
 
@@ -117,6 +120,7 @@ class Runner:
         return Ended(
             self._done,
             self._kept,
+            self._pixels,
             tuple(self._failed),
             cancelled,
             perf_counter() - self._start,
@@ -191,6 +195,8 @@ class Runner:
         self._output.write(unit.plane, core, values, probability[1:], self._plan.inside(unit))
         self._record.written(unit.name, self._todo.digest(unit))
         own = self._plan.jobs[unit.name]
+        if not own.fixed:
+            self._pixels += core.height * core.width
         result = self._record.result(own)
         self._todo.written(unit)
         if result is not None:
