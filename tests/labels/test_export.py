@@ -126,6 +126,14 @@ def test_geotiff_takes_crs_and_transform_of_the_image(tmp_path):
         export_labels(store, scene, like=scene)
 
 
+@pytest.mark.parametrize("transform", ["abc", (1, 2, 3)])
+def test_a_transform_that_is_none_is_refused(tmp_path, transform):
+    pytest.importorskip("rasterio")
+    with pytest.raises(InputError, match=r"affine.Affine or its six numbers"):
+        export_labels(LabelStore((40, 50)), tmp_path / "a.tif", transform=transform)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_rasterio_map_coordinates_are_refused_not_lost(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rasterio", None)
     with pytest.raises(InputError, match=r"napari-iseg\[geo\]"):

@@ -117,14 +117,14 @@ def _replace(target: Path, write: Callable[[Path], None]) -> None:
             os.fsync(file.fileno())
         temporary.replace(target)
     except IsegError:
-        temporary.unlink(missing_ok=True)
         raise
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise SaveError(
             f"{target} could not be written ({error.strerror or error}); free some space or "
             "choose another folder."
         ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _replace_group(labels: LabelStore, target: Path) -> None:

@@ -27,7 +27,8 @@ class GeoReference:
 def geo_reference(like: Path | None, crs: Any, transform: Any) -> GeoReference | None:
     """CRS and transform as given, or else those of the GeoTIFF ``like``; None without any.
 
-    Raises InputError when there are some but rasterio is not installed, or when the CRS is not known.
+    Raises InputError when there are some but rasterio is not installed, or when the CRS is not known or the
+    transform is none.
     """
     known = like is not None and is_geotiff(like)
     if not known and crs is None and transform is None:
@@ -38,6 +39,13 @@ def geo_reference(like: Path | None, crs: Any, transform: Any) -> GeoReference |
             crs = rasterio.crs.CRS.from_user_input(crs)
         except rasterio.errors.CRSError as error:
             raise InputError(f"The CRS {crs!r} is not known; give one like EPSG:25832.") from error
+    if transform is not None:
+        try:
+            transform = rasterio.Affine(*tuple(transform)[:6])
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"The transform must be an affine.Affine or its six numbers, got {transform!r}."
+            ) from error
     if known:
         with rasterio.open(like) as source:
             crs = crs if crs is not None else source.crs
