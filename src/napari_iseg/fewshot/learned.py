@@ -23,7 +23,7 @@ from napari_iseg.fewshot.answers import (
 )
 from napari_iseg.fewshot.base import UNKNOWN, Image, Position, Prediction, Support, distance
 from napari_iseg.fewshot.packed import encoding, pack, unpack
-from napari_iseg.fewshot.positional import Outlines, positional_prior
+from napari_iseg.fewshot.positional import LIMIT, Outlines, position_scores
 from napari_iseg.fewshot.selfcheck import Checkable, explained
 from napari_iseg.nn.ifsenet import IfseNet, padded, support_log_weights
 from napari_iseg.nn.ifsenet_embedding import Encoded, LabelEmbedding
@@ -122,8 +122,8 @@ class LearnedModel:
         """See `FewShotModel.encode`."""
         encoded = self.net.encode(padded(self._tensor(image), self.divisor))
         one = encoded.row(0)
-        maps = [t.half().cpu().contiguous() for t in (one.m, one.f1, one.h, one.texture)]
-        return LearnedFeatures(*maps, shape=(image.shape[0], image.shape[1]), content=content_of(image))
+        m, f1, h, texture = (t.half().cpu().contiguous() for t in (one.m, one.f1, one.h, one.texture))
+        return LearnedFeatures(m, f1, h, texture, (image.shape[0], image.shape[1]), content_of(image))
 
     @property
     def encoding(self) -> str:
@@ -226,12 +226,8 @@ class LearnedModel:
         if known is not None:
             return known
         encoded = self._half_to_device(features)
-        if previous is not None:
-            prior: Float | None = previous[1:]
-        elif self.interpolate:
-            prior = positional_prior([e.outlines for e in embeddings], position, features.shape)
-        else:
-            prior = None
+        outlines = [e.outlines for e in embeddings] if self.interpolate else []
+        prior = position_scores(outlines, position, features.shape, previous, count)
         logs = self._log_weights(encoded.m[0], position, embeddings)
         kept = logs.topk(min(_MOST_SUPPORTS, len(embeddings))).indices.sort().values.tolist()
         chosen, logs = [embeddings[i] for i in kept], logs[kept].log_softmax(0)
@@ -262,7 +258,7 @@ class LearnedModel:
         query = encoded.row(0)
         near = torch.zeros(len(wanted), 1, *(4 * n for n in query.f1.shape[-2:]), device=self.device)
         if prior is not None:
-            maps = torch.from_numpy(np.ascontiguousarray(prior[list(wanted)])).to(self.device)[:, None]
+            maps = torch.from_numpy(prior[list(wanted)] / LIMIT).to(self.device)[:, None]
             near = padded(maps, self.divisor)
         pairs = []
         for label, previous in zip(wanted, near, strict=True):
