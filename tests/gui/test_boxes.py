@@ -106,6 +106,10 @@ def test_a_drawn_box_is_answered_and_clicks_correct_it(boxes: Any) -> None:
     assert boxes.editor.session.current_box == Box(20, 30, 60, 100)
     assert mask_box(boxes.editor.session.mask) == (20, 30, 60, 100)
     assert boxes.viewer.layers.selection.active is layers.points  # the next click corrects
+    order = [
+        boxes.viewer.layers.index(layer) for layer in (layers.current, layers.boxes.layer, layers.points)
+    ]
+    assert order == sorted(order)
     boxes.click((40, 40), positive=False)
     assert not boxes.editor.session.mask[40, 40]
     assert layers.boxes.layer.nshapes == 1

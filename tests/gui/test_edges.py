@@ -24,7 +24,9 @@ def test_it_refines_the_current_object_in_the_worker_and_can_be_undone(bench):
     assert after.sum() > before.sum()
     assert bench.editor.layers.current.data.sum() == after.sum()
     assert threading.get_ident() not in bench.loader.refiner.threads
+    assert "stands until the next click" in dock.status.text()
     bench.do("undo")
+    assert "stands until" not in dock.status.text()
     np.testing.assert_array_equal(bench.editor.session.mask, before)
     bench.do("redo")
     bench.do("commit")

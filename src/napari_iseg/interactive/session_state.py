@@ -86,6 +86,11 @@ class SessionState:
         return self._draft.prompts.box
 
     @property
+    def has_mask(self) -> bool:
+        """Whether a refined or painted mask stands in place of the model's answer."""
+        return self._draft.mask is not None
+
+    @property
     def object_id(self) -> int:
         """The label that ``commit`` would give to the open object."""
         return self._draft.label or self._ledger.history.now.next_label

@@ -45,6 +45,8 @@ def next_step(editor: Editor, armed: str) -> str:
         return "Click on an object, or draw a box around it (B)." if boxes else "Click on an object."
     if not editor.settled:
         return "Your clicks are kept; the answer comes."
+    if editor.session is not None and editor.session.has_mask:
+        return "This mask stands until the next click. Undo (Ctrl+Z) shows the one before; commit (Enter)."
     if editor.seconds is None:
         return "There is no answer to these clicks yet; click again, or undo."
     return f"Answered in {editor.seconds:.2f} s. Correct with more clicks, or commit (Enter)."

@@ -152,7 +152,9 @@ class ClickLayers:
                 **Placement.of(self.image).whole(),
             )
             self.current.editable = False
-            self._insert_below(self.points, self.current)
+            boxes = self.boxes.layer  # lies over the mask, so that its outline is seen
+            here = boxes is not None and boxes in self.viewer.layers
+            self._insert_below(boxes if here else self.points, self.current)
         return self.current
 
     def show_current(
