@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_iseg.nn.ifsenet import signed
 from napari_iseg.nn.ifsenet_fit import fit_map, fit_moments, solve
 
 RIDGE = torch.tensor(0.01)
@@ -89,12 +88,3 @@ def test_many_cells_cost_no_more_than_the_limit(monkeypatch: pytest.MonkeyPatch)
     some = fit_moments(made, inside, 1 - inside)
     assert not torch.equal(everything, some)
     assert float(some[-2, -2]) == pytest.approx(float(everything[-2, -2]))
-
-
-def test_a_neighbour_that_says_nothing_is_told_from_one_that_says_no() -> None:
-    half = torch.zeros(1, 8, 8)
-    assert float(signed(half, (4, 4)).abs().max()) == 0
-    half[0, :4] = 1
-    found = signed(half, (4, 4))
-    assert found[0, 0, 0] == 1
-    assert found[0, 3, 0] == -1

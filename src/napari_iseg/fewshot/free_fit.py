@@ -11,10 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_iseg.fewshot.base import Position, distance
 from napari_iseg.fewshot.free_embedding import FreeEmbedding, prototype_rows
 from napari_iseg.fewshot.pixel_head import PixelHead
-from napari_iseg.fewshot.positional import interpolated_distances
+from napari_iseg.fewshot.positional import position_scores
 
 Float = npt.NDArray[np.float32]
 _DEFAULT = (0.8, 0.1, 0.5, 0.0)  # head, prototypes, position, threshold: for a single support
@@ -23,7 +22,6 @@ _ROWS, _FOLD_ROWS = 2048, 512  # pixels a head is fitted to at most: the cost st
 _LEAST_HEAD = 0.25
 _MOST_BACKGROUND = 3.0  # its weight over that of all labels together: else it would outvote small objects
 _POSITION_SCALE = 4.0
-_LIMIT = 12.0  # of the position's score: it may be outvoted
 
 
 @dataclass(frozen=True)
@@ -79,39 +77,13 @@ def position_level(where: Float | None, half: tuple[int, int], count: int) -> Te
 
 def _position_rows(others: Sequence[FreeEmbedding], one: FreeEmbedding, count: int) -> Tensor:
     """(N, L): position scores of a support's pixels from the other supports; zeros without any."""
-    where = position_scores(others, one.support.position, one.support.shape, None, count)
+    where = position_scores(
+        [e.outlines for e in others], one.support.position, one.support.shape, None, count
+    )
     if where is None:
         return torch.zeros(len(one.rows), count)
     at = one.points.long().numpy()
     return torch.from_numpy(np.ascontiguousarray(where[:, at[:, 0], at[:, 1]].T))
-
-
-def position_scores(
-    embeddings: Sequence[FreeEmbedding],
-    position: Position,
-    shape: tuple[int, int],
-    previous: Float | None,
-    count: int,
-) -> Float | None:
-    """What the neighbouring slices say of each pixel: (L, H, W), or None.
-
-    The neighbour's answer where one is given; else the interpolated signed distance, in pixels, the weaker
-    the further the supports are: a tenth of a gap from one it counts six times as much as a whole gap.
-    """
-    if previous is not None:
-        odds = np.log(np.clip(previous[1:], 1e-3, 1 - 1e-3) / np.clip(1 - previous[1:], 1e-3, 1))
-        return np.clip(odds, -_LIMIT, _LIMIT).astype(np.float32)
-    outlines = [e.outlines for e in embeddings]
-    distances = interpolated_distances(outlines, position, shape)
-    if distances is None or len(distances) != count:
-        return None
-    places = [o.position for o in outlines if o is not None]
-    gaps = [min(distance(a, b) for b in places if b != a) for a in set(places) if len(set(places)) > 1]
-    unit = float(np.median(gaps)) if gaps else 0.0
-    nearest = min(distance(p, position) for p in places)
-    ratio = min(nearest / unit, 4.0) if unit > 0 else 1.0
-    strength: Float = np.clip(distances / (0.25 + 4 * ratio), -_LIMIT, _LIMIT).astype(np.float32)
-    return strength
 
 
 def _head(

@@ -64,11 +64,6 @@ def interpolated(masks: Sequence[Mask], places: Sequence[float], place: float) -
     return blend(signed_distance(masks[low]), signed_distance(masks[high]), share)
 
 
-def signed_distance_prior(masks: Sequence[Mask], places: Sequence[float], place: float) -> Field:
-    """The interpolated mask as a probability (H, W) float32 that falls over a few pixels at its outline."""
-    return as_probability(interpolated(masks, places, place))
-
-
 def as_probability(distance: Field) -> Field:
     """0.5 on the outline, logistic over a few pixels."""
     exponent = np.clip(-distance / _SOFTNESS, -30, 30)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_iseg.fewshot.base import Position, Support
-from napari_iseg.fewshot.interpolation import along_axis, as_probability, blend, neighbours, signed_distance
+from napari_iseg.fewshot.base import Position, Support, distance
+from napari_iseg.fewshot.interpolation import along_axis, blend, neighbours, signed_distance
 
 Half = npt.NDArray[np.float16]
+Float = npt.NDArray[np.float32]
+LIMIT = 12.0  # of a score: it may be outvoted
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +64,41 @@ def nearness(positions: Sequence[Position], position: Position) -> float:
     return float(np.exp(-gap / (4 * unit))) if unit > 0 else 1.0
 
 
-def positional_prior(
-    outlines: Sequence[Outlines | None], position: Position, shape: tuple[int, int]
-) -> npt.NDArray[np.float32] | None:
-    """Interpolated probabilities (L, H, W) of the labels, or None where nothing can be interpolated."""
+def position_scores(
+    outlines: Sequence[Outlines | None],
+    position: Position,
+    shape: tuple[int, int],
+    previous: Float | None,
+    count: int,
+) -> Float | None:
+    """What the neighbouring slices say of each pixel: (L, H, W) within +-`LIMIT`, or None.
+
+    The neighbour's answer (L + 1, H, W) where one is given; else the interpolated signed distance, in pixels,
+    the weaker the further the supports are, see `strength`.
+    """
+    if previous is not None:
+        return odds(previous[1:])
     distances = interpolated_distances(outlines, position, shape)
-    return None if distances is None else as_probability(distances)
+    if distances is None or len(distances) != count:
+        return None
+    places = [o.position for o in outlines if o is not None]
+    gaps = [min(distance(a, b) for b in places if b != a) for a in set(places) if len(set(places)) > 1]
+    unit = float(np.median(gaps)) if gaps else 0.0
+    nearest = min(distance(p, position) for p in places)
+    return strength(distances, nearest / unit if unit > 0 else 1.0)
+
+
+def odds(probability: Float) -> Float:
+    """Logits of probabilities within +-`LIMIT`."""
+    raised = np.clip(probability, 1e-3, 1 - 1e-3)
+    made: Float = np.log(raised / (1 - raised)).astype(np.float32)
+    return made
+
+
+def strength(distances: Float, ratio: float) -> Float:
+    """Signed distances as scores: a tenth of a gap from a support six times as strong as a whole gap.
+
+    ``ratio`` is the distance to the nearest support over the gap between supports; 1 for a single one.
+    """
+    made: Float = np.clip(distances / (0.25 + 4 * min(ratio, 4.0)), -LIMIT, LIMIT).astype(np.float32)
+    return made

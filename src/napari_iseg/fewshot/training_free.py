@@ -26,9 +26,10 @@ from napari_iseg.fewshot.answers import (
 )
 from napari_iseg.fewshot.base import UNKNOWN, Image, Position, Prediction, Support
 from napari_iseg.fewshot.free_embedding import FreeEmbedding, make_embedding, prototype_scores
-from napari_iseg.fewshot.free_fit import Fitted, fit, position_level, position_scores
+from napari_iseg.fewshot.free_fit import Fitted, fit, position_level
 from napari_iseg.fewshot.packed import encoding, pack, unpack
 from napari_iseg.fewshot.pixel_head import guided
+from napari_iseg.fewshot.positional import position_scores
 from napari_iseg.fewshot.pyramid import Pyramid, PyramidEncoder, make_pyramid
 from napari_iseg.nn.ifsenet import padded
 
@@ -131,7 +132,8 @@ class TrainingFree:
         """(L, H, W) logits against background."""
         fitted = self._fitted(embeddings, count)
         rows, cols = features.shape
-        where = position_scores(embeddings, position, features.shape, previous, count)
+        outlines = [e.outlines for e in embeddings]
+        where = position_scores(outlines, position, features.shape, previous, count)
         head = fitted.head.maps((*features.levels, position_level(where, features.half, count)))
         near = prototype_scores(features.deep.float(), embeddings, count)
         near = F.interpolate(near[None], size=features.half, mode="bilinear", align_corners=False)[0]

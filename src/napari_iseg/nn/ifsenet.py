@@ -162,7 +162,7 @@ class IfseNet(ClickNet):
         encoded : of the query alone, without a batch axis
         labels : of the supports; those without the label give background only
         reliabilities, log_weights : of the supports, the latter (k,) with weights that sum to 1
-        previous : (1, H, W) probability of the neighbouring slice, padded as the image is; all zero for none
+        previous : (1, H, W) what neighbouring slices say, -1 to 1, padded as the image is; 0 where nothing
         others : (P, C) foreground prototypes of the other labels: strong negatives
         """
         m, h = encoded.m, encoded.h
@@ -183,7 +183,7 @@ class IfseNet(ClickNet):
             prior,
             margin[None],
             fit_map(encoded.fit_levels, fit),
-            signed(previous, encoded.texture.shape[-2:]),
+            F.avg_pool2d(previous, 2),
         )
 
     def query(
@@ -217,12 +217,6 @@ class IfseNet(ClickNet):
             back.append(others)
             bonus.append(others.new_zeros(len(others)))
         return inside - nearest_similarity(m, torch.cat(back), torch.cat(bonus))
-
-
-def signed(previous: Tensor, size: Sequence[int]) -> Tensor:
-    """(1, H, W) probability to -1 .. 1 at ``size``; zeros, "nothing known", where it is 0 everywhere."""
-    small = F.adaptive_avg_pool2d(previous, (int(size[0]), int(size[1])))
-    return (2 * small - 1) * previous.any()
 
 
 def sum_of(weights: Tensor, rows: Sequence[Tensor]) -> Tensor:

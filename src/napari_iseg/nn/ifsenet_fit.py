@@ -19,11 +19,12 @@ from napari_iseg.nn.ifsenet_parts import resize
 
 _MOST = 3000  # cells of the label, of the background near it, and of the rest
 _NEAR = 4  # cells around a label within which background counts as near
-_FORE, _BACK = 1.0, 2.0  # weights of the label and of the background
+# Weights and targets of label and background; their mean is 0, so a rule that nothing speaks for says 0.
+_FORE, _BACK, _YES, _NO = 1.0, 2.0, 1.0, -0.5
 
 
 class Fit(NamedTuple):
-    """A rule: ``kernel`` (D,) and ``bias`` (); about +1 on the label and -1 elsewhere."""
+    """A rule: ``kernel`` (D,) and ``bias`` (); about 1 on the label and -0.5 elsewhere."""
 
     kernel: Tensor
     bias: Tensor
@@ -44,7 +45,7 @@ def fit_moments(levels: Sequence[Tensor], inside: Tensor, outside: Tensor) -> Te
         fore = share >= share.max()
     near = F.max_pool2d(fore.float()[None, None], 2 * _NEAR + 1, 1, _NEAR)[0, 0] > 0
     back = (other > 0.5) & ~fore
-    groups = [(fore, 1.0, _FORE), (back & near, -1.0, _BACK / 2), (back & ~near, -1.0, _BACK / 2)]
+    groups = [(fore, _YES, _FORE), (back & near, _NO, _BACK / 2), (back & ~near, _NO, _BACK / 2)]
     width = sum(level.shape[0] for level in levels)
     moments = levels[0].new_zeros(width + 2, width + 2)
     for mask, target, weight in groups:

@@ -14,7 +14,7 @@ RATIOS = (1.0, 0.5, 0.25, 0.125)
 _SEEN = 5  # numbers beside the features that the presence head looks at
 _MAPS = 5  # two prior channels, the margin, the fitted rule, the neighbour
 # What these say by themselves at the start of training, as logits: about a training-free matcher.
-_COARSE, _FINE, _BIAS = (0.0, 1.0, 3.0), (3.0, 1.5), -0.5
+_COARSE, _FINE, _BIAS = (0.0, 1.0, 3.0), (4.0, 6.0), -0.5
 
 
 @dataclass
@@ -26,8 +26,8 @@ class Condition:
     vectors : (2C,): the gated image vector u and the click vector
     prior : (2, h, w): stretched and calibrated
     margin : (1, h, w)
-    fitted : (1, H/2, W/2): the fitted rule, about -1 to 1
-    previous : (1, H/2, W/2): the neighbouring slice, -1 to 1; zeros when there is none
+    fitted : (1, H/2, W/2): the fitted rule, about 1 on the label and -0.5 elsewhere
+    previous : (1, H/2, W/2): what neighbouring slices say, -1 to 1; zeros when there is none
     """
 
     vectors: Tensor

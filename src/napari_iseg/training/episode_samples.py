@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_iseg.fewshot.interpolation import signed_distance_prior
+from napari_iseg.fewshot.interpolation import interpolated
+from napari_iseg.fewshot.positional import LIMIT, odds, strength
 from napari_iseg.training.clicks import ClickSampler
 from napari_iseg.training.episode_bank import EpisodeBank
 from napari_iseg.training.episodes import Episode, Shot, draw_episode
@@ -119,17 +120,19 @@ class EpisodeSamples(IndexedSamples[EpisodeBank]):
         return sampled if rng.random() < 0.6 else _only_first(sampled)
 
     def _previous(self, episode: Episode, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-        """(S, S): what a run would know before looking: interpolated supports, or a neighbour's mask."""
+        """(S, S), -1 to 1: what a run would know before looking: interpolated supports, or a neighbour."""
         nothing = np.zeros((self.options.size, self.options.size), np.float32)
         if not episode.same or rng.random() < self.options.no_previous:
             return nothing
         if episode.aligned and rng.random() < 0.7:
             masks = [_worn(shot.mask, rng) for shot in episode.supports]
             places = [shot.position for shot in episode.supports]
-            return signed_distance_prior(masks, places, episode.query.position)
+            place = episode.query.position
+            ratio = min(abs(p - place) for p in places) / _gap(episode) if len(set(places)) > 1 else 1.0
+            return strength(interpolated(masks, places, place), ratio) / LIMIT
         if rng.random() < self.options.wrong_previous:
-            return np.roll(episode.query.mask, len(nothing) // 3, 0).astype(np.float32)
-        return _worn(episode.query.mask, rng).astype(np.float32)
+            return odds(np.roll(episode.query.mask, len(nothing) // 3, 0).astype(np.float32)) / LIMIT
+        return odds(_worn(episode.query.mask, rng).astype(np.float32)) / LIMIT
 
 
 def _only_first(clicks: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
