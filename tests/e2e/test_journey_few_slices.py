@@ -168,7 +168,8 @@ def test_the_window_stays_alive_while_it_runs(sitting):
         sitting.qtbot.wait(150)
     sitting.settle()
     timer.stop()
-    assert all(beats.count(number) >= 3 for number in range(2, 8)), "a window that waits for the model"
+    # a window that waits for the model would beat before the first slice and after the last one only
+    assert len(set(beats)) > 5
 
 
 def test_the_default_model_on_the_sample(sitting):
