@@ -123,13 +123,13 @@ def _look(x: Tensor, context: Context, query: nn.Linear, last: Linear, *, gelu: 
     """
     heads = context.key.shape[1]
     if context.asked is None:
-        split = query(x).unflatten(2, (heads, -1)).transpose(1, 2)
+        split = query(x).view(*x.shape[:2], heads, -1).transpose(1, 2)
         mixed = F.scaled_dot_product_attention(split, context.key, context.value)
         out: Tensor = last(mixed.transpose(1, 2).flatten(2), gelu=gelu)
         return out
     scores = products(x, context.asked)
-    weights = scores.unflatten(2, (heads, -1)).softmax(-1).flatten(2)
-    share = last.weight.unflatten(1, (heads, -1)).transpose(0, 1)
+    weights = scores.view(*x.shape[:2], heads, -1).softmax(-1).flatten(2)
+    share = last.weight.view(last.out_features, heads, -1).transpose(0, 1)
     seen = (share @ context.value.transpose(2, 3)).transpose(1, 2).flatten(2)
     return products(weights, seen, last.bias, gelu=gelu)
 
@@ -192,7 +192,7 @@ class ExpertAttention(nn.Module):
     def context(self, base: Tensor, grid: tuple[int, int]) -> Context:
         """Of the middle tokens (B, rows * cols, C), for tokens of both kinds."""
         if self.sr is not None and self.norm is not None:
-            cells = self.sr(base.unflatten(1, grid).permute(0, 3, 1, 2))
+            cells = self.sr(base.reshape(len(base), *grid, -1).permute(0, 3, 1, 2))
             base = self.norm(cells.flatten(2).transpose(1, 2))
         return _context(self.kv(base), self.q, self.heads)
 
@@ -208,7 +208,8 @@ def _cosine(tokens: Tensor, kernel: Tensor) -> Tensor:
     with torch.autocast(tokens.device.type, enabled=False):
         dot = (tokens @ kernel[..., None])[..., 0]
     length, whole = (torch.linalg.vector_norm(x, dim=-1).clamp(min=1e-8) for x in (tokens, kernel[:, None]))
-    return dot / (length * whole)
+    cosine: Tensor = dot / (length * whole)
+    return cosine
 
 
 class ScoreBlock(nn.Module):
