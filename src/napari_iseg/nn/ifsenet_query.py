@@ -116,7 +116,7 @@ class QueryPath(nn.Module):
             scales.append(y)
             aux.append(self.aux[i](y))
         merged = self.last(self.merge(torch.cat([resize(y, (height, width)) for y in scales], 1)))
-        near = self.near(nn.functional.adaptive_avg_pool2d(fine, f1.shape[-2:]))
+        near = self.near(nn.functional.avg_pool2d(fine, 2))
         answer = self.head(merged, f1, near)
         logits = answer + self.direct_fine(fine) + resize(self.direct(condition.coarse), fine.shape[-2:])
         return QueryAnswer(logits, tuple(aux), self._presence(merged, condition, logits))
