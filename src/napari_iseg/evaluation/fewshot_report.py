@@ -29,8 +29,8 @@ of the curve over 1 to {BUDGET} clicks, "ratio" the curve's last point over the 
 {BUDGET} clicks split over 4 supports, "alarm" the share of empty queries with more than 0.1 % of their area
 predicted.
 
-Ablations `:no-click-vector`, `:no-prior`, `:no-fit` and `:no-position` leave a part out of a trained model. "No
-alignment" is none of these: the alignment loss acts in training only, so it takes a second training with
+Ablations `:no-click-vector`, `:no-prior`, `:no-fit` and `:no-position` leave a part out of a trained model.
+"No alignment" is none of these: the alignment loss acts in training only, so it takes a second training with
 `alignment = 0` under `[loss.terms]` of the recipe."""
 
 

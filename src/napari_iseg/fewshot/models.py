@@ -53,8 +53,8 @@ def load_fewshot(
     ----------
     name : of a card or path of an IFSENet model; "training-free", or "training-free:NAME" with a timm
         encoder and its pretrained weights; "two-stage", or "two-stage:CLICK MODEL"; "copy-nearest";
-        "interpolation". Ablations of an IFSENet model: "NAME:no-click-vector", "NAME:no-prior", "NAME:no-fit",
-        "NAME:no-position"
+        "interpolation". Ablations of an IFSENet model: "NAME:no-click-vector", "NAME:no-prior",
+        "NAME:no-fit", "NAME:no-position"
     device, precision : as of `napari_iseg.load_model`
     second : what "two-stage" hands its masks to; by default a trained model, else the training-free profile
 
