@@ -144,8 +144,9 @@ def test_a_label_that_is_taken_away_is_no_longer_found(free: FewShotModel) -> No
     key = fewshot.add_support(image, mask=labels)
     other = blobs(shift=10, second=True)[0]
     assert 2 in np.unique(fewshot.segment(other).mask)
+    before = fewshot.supports[0].version
     fewshot.add_support(image, mask=np.where(labels == 2, 0, labels), key=key)
-    assert fewshot.supports[0].version == 1
+    assert fewshot.supports[0].version > before
     assert set(np.unique(fewshot.segment(other).mask)) <= {0, 1}
     fewshot.remove_support(key)
     with pytest.raises(InputError, match="no support"):
