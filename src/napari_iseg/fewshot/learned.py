@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 Float = npt.NDArray[np.float32]
 PARTS = ("click-vector", "prior", "fit")  # what `without` may name
 _MOST_SUPPORTS = 16
+_PASSES = 2  # of the support path, the second with the first one's mask as the previous one
 _RIM = 3  # pixels to either side of an outline in which a predicted mask's certainty is measured
 
 
@@ -313,12 +314,11 @@ class LearnedModel:
     def _clicked(self, support: Support, features: LearnedFeatures, clicks: Float) -> Float:
         image = padded(self._tensor(support.image), self.divisor)
         rows, cols = support.shape
-        logits = self.net.support_logits(
-            self._half_to_device(features),
-            image,
-            torch.zeros_like(image[:, :1]),
-            torch.from_numpy(clicks)[None].to(self.device),
-        )
+        encoded, points = self._half_to_device(features), torch.from_numpy(clicks)[None].to(self.device)
+        logits = torch.zeros_like(image[:, :1])
+        for number in range(_PASSES):
+            previous = logits.sigmoid() if number else logits
+            logits = self.net.support_logits(encoded, image, previous, points)
         answer: Float = logits[0, 0, :rows, :cols].float().cpu().numpy()
         return answer
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_iseg.weights.store import Store
 
 BACKEND: Final = "ifsenet"
-DEFAULT_MODEL: Final = "training-free"  # no trained few-shot weights come with the package yet
+DEFAULT_MODEL: Final = "ifsenet-starter"
 _CLICKS: Final = "cfr-icl-starter"
 
 # Methods without trained few-shot weights: name -> one line for people.
