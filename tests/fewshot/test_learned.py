@@ -9,6 +9,7 @@ import pytest
 from few_shot_scenes import TINY, blobs, tiny_model
 
 from napari_iseg.errors import InputError
+from napari_iseg.fewshot.answers import agreement, certainty
 from napari_iseg.fewshot.base import UNKNOWN, Support
 from napari_iseg.fewshot.learned import LearnedModel
 from napari_iseg.fewshot.models import load_fewshot
@@ -150,3 +151,13 @@ def test_an_exported_network_is_loaded_by_its_folder_and_parts_can_be_left_out(t
     assert not np.array_equal(answers[0].probability, answers[1].probability)
     with pytest.raises(InputError, match="no part 'tokens'"):
         load_fewshot(f"{folder}:no-tokens", device="cpu")
+
+
+def test_a_sure_answer_is_trusted_more_than_a_vague_one() -> None:
+    mask = np.zeros((20, 20), np.float32)
+    mask[5:12, 5:12] = 1
+    sure, vague = 0.96 * mask, 0.25 + 0.3 * mask
+    for opinion in (certainty, agreement):
+        high, low = (opinion(np.stack([1 - p, p])) for p in (sure, vague))
+        assert 0 <= low < 0.7 < high <= 1
+    assert agreement(np.stack([np.ones((4, 4), np.float32), np.zeros((4, 4), np.float32)])) == 0

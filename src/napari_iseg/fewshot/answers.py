@@ -70,6 +70,27 @@ def disk(row: float, col: float, shape: tuple[int, int]) -> npt.NDArray[np.bool_
     return inside
 
 
+def certainty(probability: Float) -> float:
+    """By how much the likeliest class of (L + 1, H, W) leads, mean over the pixels that may be object."""
+    maybe = probability[0] < 0.9
+    if not maybe.any():
+        return 1.0
+    two = np.sort(probability[:, maybe], axis=0)[-2:]
+    return float((two[1] - two[0]).mean())
+
+
+def agreement(probability: Float) -> float:
+    """Mean Dice of the labels' probabilities with their own masks; low where much lies outside."""
+    best = probability.argmax(0)
+    shares = []
+    for row in range(1, len(probability)):
+        mask = best == row
+        if mask.any():
+            inside = float(probability[row][mask].sum())
+            shares.append(2 * inside / float(probability[row].sum() + np.count_nonzero(mask)))
+    return float(np.mean(shares)) if shares else 0.0
+
+
 class Answered(Protocol):
     """What `same_image` looks at in an embedding: its support, a digest of its image, and its own answer."""
 

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.answers import (
+    agreement,
+    certainty,
     content_of,
     finite_image,
     nothing,
@@ -38,6 +40,7 @@ Float = npt.NDArray[np.float32]
 PARTS = ("click-vector", "prior", "fit")  # what `without` may name
 _MOST_SUPPORTS = 16
 _PASSES = 2  # of the support path, the second with the first one's mask as the previous one
+_ALIGNED, _CERTAIN, _AGREED = 0.2, 0.4, 0.4  # opinions on a query's mask that make up its trust
 _RIM = 3  # pixels to either side of an outline in which a predicted mask's certainty is measured
 
 
@@ -309,7 +312,8 @@ class LearnedModel:
             return float(1 - presence.max())
         whole = padded(torch.from_numpy(probability)[None].to(self.device), self.divisor)[0]
         shares = torch.stack([to_cells(row, encoded.m.shape[-2:]) for row in whole])
-        return explained(encoded.m[0], shares, [e.check for e in embeddings], logs.exp())
+        aligned = explained(encoded.m[0], shares, [e.check for e in embeddings], logs.exp())
+        return _ALIGNED * aligned + _CERTAIN * certainty(probability) + _AGREED * agreement(probability)
 
     def _clicked(self, support: Support, features: LearnedFeatures, clicks: Float) -> Float:
         image = padded(self._tensor(support.image), self.divisor)

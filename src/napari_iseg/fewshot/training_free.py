@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.answers import (
+    certainty,
     content_of,
     finite_image,
     same_image,
@@ -163,15 +164,5 @@ def _prediction(logits: Float, present: npt.NDArray[np.bool_]) -> Prediction:
     presence = blurred.flatten(1).amax(1).numpy().astype(np.float32)
     if probability[1:].max() <= 0.5:
         return Prediction(probability, float(1 - presence.max()), presence)
-    return Prediction(probability, _certainty(probability), presence)
-
-
-def _certainty(probability: Float) -> float:
-    """Mean certainty of the pixels that may be object.
-
-    Not the alignment check of the learned model: an encoder that was not trained for it does not give the
-    supports back even from a right answer.
-    """
-    maybe = probability[0] < 0.9
-    two = np.sort(probability[:, maybe], axis=0)[-2:]
-    return float((two[1] - two[0]).mean())
+    # No alignment check: an encoder not trained for it does not give supports back, even from a right answer.
+    return Prediction(probability, certainty(probability), presence)
