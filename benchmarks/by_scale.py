@@ -13,10 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
-from starter import validation_sets
+from starter import recipe_arguments, validation_sets
 
 from napari_iseg.evaluation.datasets import Dataset
 from napari_iseg.evaluation.methods import ModelMethod
@@ -55,11 +54,7 @@ def check_same_objects(reports: Sequence[Report]) -> None:
 
 
 def main() -> None:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = recipe_arguments(__doc__)
     parser.add_argument("--models", nargs="+", required=True)
     parser.add_argument("--objects", type=int, default=20)
     parser.add_argument("--per-image", type=int, default=4)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from starter import recipe_arguments
 
 from napari_iseg.evaluation.datasets import Dataset
 from napari_iseg.training.bank import Bank
@@ -96,11 +97,7 @@ def table(recipe: Recipe, results: Mapping[str, dict[str, dict[str, float]]]) ->
 
 
 def main() -> None:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = recipe_arguments(__doc__)
     parser.add_argument("--terms", nargs="*", required=True)
     parser.add_argument("--sets", nargs="*", default=[], help="validation sets; default: all of the recipe")
     for name, value in {

@@ -32,12 +32,18 @@ def validation_sets(recipe: Path, data: Path) -> list[Dataset]:
     return [concatenate(name, parts) for name, parts in joined.items()]
 
 
-def main() -> None:
+def recipe_arguments(description: str | None) -> argparse.ArgumentParser:
+    """A parser of what every benchmark on a recipe's data is given: RECIPE --data FOLDER --out FOLDER."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(description=description, formatter_class=raw)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+def main() -> None:
+    parser = recipe_arguments(__doc__)
     parser.add_argument("--model", default="cfr-icl-starter")
     parser.add_argument("--objects", type=int, default=20)
     parser.add_argument("--per-image", type=int, default=4)

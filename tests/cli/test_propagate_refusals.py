@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable
@@ -13,12 +12,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_iseg.fewshot.output import Output
 from napari_iseg.labels.store import LabelStore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fewshot"))
 
-from run_fakes import GreyPredictor, blobs, sparse
+from run_fakes import GreyPredictor, blobs, disk_full_once, sparse
 
 VOLUME, TRUTH = blobs()
 Command = Callable[..., Any]
@@ -122,16 +120,7 @@ def test_a_scheduler_that_is_not_there_is_found_out_first(
 
 
 def test_full_disk_then_resumed(run: Command, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, count = Output._sync, 0
-
-    def full(self: Output, *arguments: Any) -> None:
-        nonlocal count
-        count += 1
-        if count == 3:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(self, *arguments)
-
-    monkeypatch.setattr(Output, "_sync", full)
+    disk_full_once(monkeypatch)
     given = files(out)
     refused(run("propagate", *given), "No space left on device")
     ended = run("propagate", *given, "--resume", "--json")

@@ -49,7 +49,7 @@ def dock(make_napari_viewer: Any, qtbot: Any, tmp_path: Path) -> Iterator[Any]:
 
     home = tmp_path / "home"
     give_model(home, "my-sam", "sam", SAM, {"threshold": 0.01}, "click box")
-    give_model(home, "my-edges", "is5net", EDGES, {"size": 64, "threshold": 1e-6}, "mask box")
+    give_model(home, "my-edges", "is5net", EDGES, {"size": 64, "threshold": 0.5}, "mask box")
     viewer = make_napari_viewer()
     viewer.add_image(IMAGE)
     chosen = Preferences(
@@ -86,6 +86,7 @@ def test_a_box_its_refined_edges_and_the_commit(dock: Any, qtbot: Any, tmp_path:
     settle()
     fine = session.mask
     assert fine.any()
+    assert not np.array_equal(fine, coarse)  # else undo and redo would show nothing
     for action, shown in (("undo", coarse), ("redo", fine)):
         controller.perform(action)
         settle()

@@ -6,6 +6,7 @@ is known pixel by pixel, and tiling cannot change it.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Sequence
@@ -15,8 +16,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from napari_iseg.fewshot.base import Image, Position, Prediction, Support
+from napari_iseg.fewshot.output import Output
 
 Volume = npt.NDArray[np.uint8]
 
@@ -130,3 +133,17 @@ def sparse(truth: npt.NDArray[np.uint32], *planes: int) -> npt.NDArray[np.uint32
 def files_of(folder: Path) -> dict[str, bytes]:
     """All files of a folder by relative name: two runs are equal if these are."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def disk_full_once(monkeypatch: pytest.MonkeyPatch, at: int = 3) -> None:
+    """The ``at``-th write of a run's output finds the disk full; later ones go through."""
+    write, count = Output._sync, 0
+
+    def full(self: Output, *arguments: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, *arguments)
+
+    monkeypatch.setattr(Output, "_sync", full)

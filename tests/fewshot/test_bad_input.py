@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from run_fakes import CopyFirst, GreyPredictor, blobs, sparse
+from run_fakes import CopyFirst, GreyPredictor, blobs, disk_full_once, sparse
 
 from napari_iseg.errors import InputError, SaveError
-from napari_iseg.fewshot.output import Output
 from napari_iseg.fewshot.propagate import propagate
 from napari_iseg.fewshot.sizes import byte_count
 from napari_iseg.labels.store import LabelStore
@@ -112,17 +110,8 @@ def test_an_output_deleted_by_hand_is_made_anew(tmp_path: Path) -> None:
 
 
 def test_full_disk_in_mid_run_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, write = tmp_path / "rest.zarr", Output._sync
-    count = 0
-
-    def full(self: Output, *arguments: Any) -> None:
-        nonlocal count
-        count += 1
-        if count == 3:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(self, *arguments)
-
-    monkeypatch.setattr(Output, "_sync", full)
+    out = tmp_path / "rest.zarr"
+    disk_full_once(monkeypatch)
     with pytest.raises(SaveError, match="No space left on device"):
         propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor())
     report = propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor(), existing="resume")
