@@ -77,6 +77,10 @@ def test_coarse_masks_are_wrong_but_still_the_object(record_property):
     assert min(ious) >= 0.35
     assert 0.6 < np.mean(ious) < 0.97
     assert any(iou == 1 for iou in ious)
+    worse = [degraded(truth, rng, strength=3.0) for _ in range(60)]
+    coarser = [(mask & truth).sum() / (mask | truth).sum() for mask in worse]
+    assert min(coarser) >= 0.35
+    assert np.mean(coarser) < np.mean(ious) - 0.05
 
 
 def test_enrichment_takes_parts_and_the_whole():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from napari_iseg.training.sam_task import (
     first_clicks,
     focal_loss,
     mask_terms,
+    per_object,
     point_prompts,
     shaken_boxes,
 )
@@ -169,6 +171,38 @@ def test_prompts_of_a_batch() -> None:
     assert np.abs(boxes.mean(0) - (5, 10, 25, 20)).max() < 1
     assert 0.5 < boxes.std(0)[1] < 2
     assert (boxes[:, 2:] > boxes[:, :2]).all()
+
+
+def test_several_objects_of_a_window_are_asked_of_one_embedding(bank: Bank, recipe: Recipe) -> None:
+    several = replace(recipe, samples={"size": 32, "objects": 3, "suem": 0.0})
+    samples = SamTask().samples(several, bank, 40)
+    drawn = [samples[i] for i in range(40)]
+    assert all(sample["truth"].shape == (3, 32, 32) for sample in drawn)
+    apart = [s["truth"] for s in drawn if not torch.equal(s["truth"][0], s["truth"][1])]
+    assert apart  # the scenes hold more than one object
+    for truth in apart:
+        assert not (truth[0] * truth[1]).any()
+        assert truth[1].sum() >= 24
+        assert not truth[1, [0, -1]].any()
+        assert not truth[1, :, [0, -1]].any()
+    batch = {key: torch.stack([s[key] for s in drawn[:2]]) for key in drawn[0]}
+    flat = per_object(batch)
+    assert torch.equal(flat["truth"][4, 0], batch["truth"][1, 1])
+    assert flat["full_area"][3] == batch["full_area"][1]
+    assert flat["full_area"][4] == batch["truth"][1, 1].sum()
+    assert (flat["clicks"][1] == -1).all()
+    assert torch.equal(flat["clicks"][3], batch["clicks"][1])
+    net, encoded = SamTask().build(several), []
+    net.image_encoder.register_forward_hook(lambda *seen: encoded.append(len(seen[1][0])))
+    terms = SamTask().loss(Step(net, batch, several, np.random.default_rng(0), lambda n: 0))
+    assert encoded == [2]
+    assert torch.isfinite(terms.total)
+
+
+def test_a_wrong_number_of_objects_is_refused(bank: Bank, recipe: Recipe) -> None:
+    for samples, sampling in (({"size": 32, "objects": 0}, "windows"), ({"objects": 2}, "cocolvis")):
+        with pytest.raises(InputError, match="whole number, for sampling = 'windows'"):
+            SamTask().samples(replace(recipe, samples=samples, sampling=sampling), bank, 4)
 
 
 def test_an_object_that_augmentation_hid_is_no_trouble(recipe: Recipe) -> None:

@@ -14,12 +14,13 @@ EXACT = 0.05  # share of masks left as they are: the network must leave what is 
 WORST_IOU = 0.35  # IoU below which a mask no longer tells which object is meant
 
 
-def degraded(truth: Mask, rng: np.random.Generator) -> Mask:
+def degraded(truth: Mask, rng: np.random.Generator, strength: float = 1.0) -> Mask:
     """A coarse version of a mask: thin parts lost or filled, the outline moved, bites and leaks.
 
     Parameters
     ----------
     truth : (H, W) bool, not empty
+    strength : factor on how far everything is moved
 
     Returns
     -------
@@ -28,10 +29,10 @@ def degraded(truth: Mask, rng: np.random.Generator) -> Mask:
     if rng.random() < EXACT:
         return truth.copy()
     extent = max(8.0, float(np.sqrt(np.count_nonzero(truth.any(1)) * np.count_nonzero(truth.any(0)))))
-    for strength in (1.0, 0.6, 0.3):
+    for share in (1.0, 0.6, 0.3):
         mask = truth.copy()
         for step in rng.permutation(np.array(_STEPS, object))[: int(rng.integers(1, 4))]:
-            mask = step(mask, extent * strength, rng)
+            mask = step(mask, extent * strength * share, rng)
         common, either = np.count_nonzero(mask & truth), np.count_nonzero(mask | truth)
         if common >= WORST_IOU * either:
             return mask

@@ -33,6 +33,7 @@ class EdgeSampleOptions:
     size : side of the square window after resizing, a multiple of 32 pixels (published: 1024)
     close : share of windows that hold the whole object; the others cut it, as tiles do
     vary : factor on how often each intensity augmentation is applied, 0 to 1 (published: 0)
+    strength : factor on how coarse the degraded truths are
     enrich : GT enrichment: parts of a mask become targets of their own
     drop_mask, drop_box : share of samples without the mask, and without the box (never both)
     first_stage : a click or box model that makes coarse masks, as a SAM does in the published training; ""
@@ -44,6 +45,7 @@ class EdgeSampleOptions:
     size: int = 256
     close: float = 0.8
     vary: float = 0.5
+    strength: float = 1.0
     enrich: bool = True
     drop_mask: float = 0.1
     drop_box: float = 0.1
@@ -100,7 +102,7 @@ def draw_sample(
         truth = parts[int(rng.integers(len(parts)))] if parts else truth
     if np.count_nonzero(truth) < _LEAST:
         return None
-    mask = degraded(truth, rng)
+    mask = degraded(truth, rng, options.strength)
     if first is not None and rng.random() < options.first_share:
         found = first.mask(made.image, truth, rng)
         mask = found if mask_iou(found, truth) >= WORST_IOU else mask

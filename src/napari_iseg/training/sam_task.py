@@ -5,6 +5,7 @@ things, an IoU head, and answers that are corrected by further clicks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_iseg.errors import InputError
 from napari_iseg.evaluation.boxes import evaluate_boxes
 from napari_iseg.evaluation.datasets import Dataset
+from napari_iseg.training.bank import Bank
 from napari_iseg.training.click_task import ClickTask
 from napari_iseg.training.clicks import Draw, iterative_clicks
+from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.recipe import LossRecipe, Recipe
+from napari_iseg.training.samples import Samples
+from napari_iseg.training.several import SeveralObjects
 from napari_iseg.training.task import Step, Terms, Validate
 from napari_iseg.training.validation import NocValidator, validated_model
 
@@ -25,19 +31,20 @@ _NOISE, _MOST_NOISE = 0.1, 20.0  # of box corners: share of the side, pixels at 
 
 
 class SamTask(ClickTask):
-    """A network with ``encode`` and ``decode``; the picture is encoded once per batch.
+    """A network with ``encode`` and ``decode``; a picture is encoded once for all objects asked in it.
 
     The paper's weights of the terms are 20 (focal), 1 (dice) and 1 (iou); ``[loss.terms]`` sets others.
     """
 
     def loss(self, step: Step) -> Terms:
         """The sum over rounds; each feeds back the answer before it and adds a click on its largest error."""
-        net, batch, recipe, draw = step.net, step.batch, step.recipe.loss, step.draw
+        net, recipe, draw = step.net, step.recipe.loss, step.draw
         weights = recipe.weights({"focal": 20.0, "dice": 1.0, "iou": 1.0})
+        batch = per_object(step.batch)
         rounds = int(step.shared.integers(1, recipe.max_forwards + 1))
         kind = str(step.shared.choice(_KINDS, p=_SHARES))
-        image, truth = batch["image"], batch["truth"]
-        embedding = net.encode(image)
+        image, truth = step.batch["image"], batch["truth"]
+        embedding = net.encode(step.batch["image"]).repeat_interleave(len(truth) // len(image), 0)
         clicks = first_clicks(batch, draw, wanted=kind != "box")
         boxes = shaken_boxes(truth, draw) if kind != "click" else None
         memory: Tensor | None = None
@@ -53,11 +60,22 @@ class SamTask(ClickTask):
                 seen[name] += float(term.detach()) / rounds
             if turn + 1 < rounds:
                 chosen = quality.detach().argmax(1)
-                rows = torch.arange(len(image), device=image.device)
+                rows = torch.arange(len(truth), device=image.device)
                 memory = logits.detach()[rows, chosen][:, None]
                 answer = fine.detach()[rows, chosen][:, None].sigmoid()
                 clicks = iterative_clicks(answer, truth, clicks, draw)
         return Terms(total, seen, float(rounds))
+
+    def samples(self, recipe: Recipe, bank: Bank, total: int) -> IndexedSamples[Bank]:
+        """As for click models; ``objects`` of [samples] is the number of targets in a window (1)."""
+        count = recipe.samples.get("objects", 1)
+        plain = replace(recipe, samples={k: v for k, v in recipe.samples.items() if k != "objects"})
+        made = super().samples(plain, bank, total)
+        if count == 1:
+            return made
+        if not isinstance(made, Samples) or not isinstance(count, int) or count < 1:
+            raise InputError("objects in the recipe's [samples] is a whole number, for sampling = 'windows'.")
+        return SeveralObjects(bank, made.options, recipe.seed, total, made.late_from, count)
 
     def validator(self, recipe: Recipe, sets: Sequence[Dataset]) -> Validate:
         """NoC by clicks and mean IoU by boxes."""
@@ -82,6 +100,23 @@ class ClickAndBoxValidator(NocValidator):
         net.train(training)
         box_iou = float(np.mean(ious))
         return {**found, "box_iou": box_iou, "score": found["noc"] / limits.max_clicks + 1 - box_iou}
+
+
+def per_object(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``truth`` (B, N, H, W) as (B N, 1, H, W), with ``clicks`` (B N, 2M, 3) and ``full_area`` (B N,).
+
+    The sample's own clicks and area are those of its first object. The others have no click yet, and lie
+    within the window, so that their area is what is seen.
+    """
+    truth = batch["truth"]
+    clicks = torch.full_like(batch["clicks"][:, None].expand(-1, truth.shape[1], -1, -1), -1.0)
+    area = truth.clamp(min=0).sum((2, 3))
+    clicks[:, 0], area[:, 0] = batch["clicks"], batch["full_area"]
+    return {
+        "truth": truth.flatten(0, 1)[:, None],
+        "clicks": clicks.flatten(0, 1),
+        "full_area": area.flatten(),
+    }
 
 
 def mask_terms(
