@@ -1,0 +1,100 @@
+"""Large supports are seen small, as a whole, before they are looked at in full."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from few_shot_scenes import tiny_model
+from torch import Tensor
+
+from napari_iseg.fewshot.base import UNKNOWN, Support
+from napari_iseg.fewshot.learned import LearnedModel
+from napari_iseg.fewshot.models import load_fewshot
+from napari_iseg.fewshot.overview import SIDE, Overviews
+from napari_iseg.prompts import Click, click_array
+
+
+class Fake:
+    """Answers where the clicks are; remembers what it was asked."""
+
+    divisor = 8
+
+    def __init__(self) -> None:
+        self.encoded: list[Tensor] = []
+        self.clicks: list[Tensor] = []
+
+    def encode(self, image: Tensor) -> Tensor:
+        self.encoded.append(image)
+        return image
+
+    def support_logits(self, encoded: Tensor, image: Tensor, previous: Tensor, clicks: Tensor) -> Tensor:
+        assert encoded.shape == image.shape
+        self.clicks.append(clicks)
+        logits = torch.full_like(previous, -9.0)
+        row, col = clicks[0, 0, :2].round().long()
+        logits[0, 0, row - 4 : row + 5, col - 4 : col + 5] = 9.0
+        return logits
+
+
+def asked(at: tuple[float, float]) -> Tensor:
+    return torch.from_numpy(click_array([Click(*at)]))[None]
+
+
+def test_a_small_image_needs_no_overview() -> None:
+    fake = Fake()
+    assert Overviews(fake).mask(torch.zeros(1, 3, SIDE, 40), b"x", asked((5, 5))) is None
+    assert not fake.encoded
+
+
+def test_clicks_and_masks_keep_their_place() -> None:
+    fake = Fake()
+    mask = Overviews(fake).mask(torch.zeros(1, 3, 4 * SIDE, 2 * SIDE), b"x", asked((801.5, 200.0)))
+    assert fake.encoded[0].shape == (1, 3, SIDE, SIDE // 2)
+    assert fake.clicks[0][0, 0].tolist() == [200.0, (200.5 / 4) - 0.5, 0.0]
+    assert (fake.clicks[0][0, 1:, 2] == -1).all()
+    rows, cols = np.nonzero(mask[0, 0].numpy() > 0.5)
+    assert mask.shape == (1, 1, 4 * SIDE, 2 * SIDE)
+    assert abs(rows.mean() - 801.5) < 1
+    assert abs(cols.mean() - 201.5) < 1  # the nearest whole pixel of the overview
+
+
+def test_an_overview_is_encoded_once_and_few_are_kept() -> None:
+    fake = Fake()
+    overviews, image = Overviews(fake), torch.zeros(1, 3, 2 * SIDE, 2 * SIDE)
+    for _ in range(3):
+        overviews.mask(image, b"same", asked((40, 40)))
+    assert len(fake.encoded) == 1
+    for number in range(9):
+        overviews.mask(image, bytes([number]), asked((40, 40)))
+    overviews.mask(image, b"same", asked((40, 40)))
+    assert len(fake.encoded) == 11
+
+
+def test_a_further_click_on_a_large_support_encodes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(eager=0.0)
+    image = np.random.default_rng(0).random((400, 330, 3), np.float32)
+    features = model.encode(image)
+    calls = []
+    encode = type(model.net).encode
+    monkeypatch.setattr(type(model.net), "encode", lambda net, x: calls.append(x.shape) or encode(net, x))
+    unknown = np.full((400, 330), UNKNOWN, np.int32)
+    one = Support("a", image, unknown, ((1, Click(200, 100)),))
+    answer = model.segment_support(one, features, [1])
+    assert answer.probability.shape == (2, 400, 330)
+    two = Support("a", image, unknown, ((1, Click(200, 100)), (1, Click(30, 30, False))), version=1)
+    model.segment_support(two, features, [1])
+    assert len(calls) == 1
+
+
+def test_the_starter_finds_an_object_larger_than_it_was_trained_on() -> None:
+    model = load_fewshot("ifsenet-starter")
+    assert isinstance(model, LearnedModel)
+    rng = np.random.default_rng(0)
+    rows, cols = np.indices((900, 900))
+    inside = np.hypot(rows - 450, (cols - 470) * 0.8) < 300
+    image = np.where(inside, 0.62, 0.4)[..., None] + rng.normal(0, 0.06, (900, 900, 1))
+    image = np.clip(np.repeat(image, 3, 2), 0, 1).astype(np.float32)
+    one = Support("a", image, np.full((900, 900), UNKNOWN, np.int32), ((1, Click(450, 470)),))
+    mask = model.segment_support(one, model.encode(image), [1]).mask([1]) == 1
+    assert (mask & inside).sum() / (mask | inside).sum() > 0.85
