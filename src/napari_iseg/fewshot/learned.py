@@ -169,15 +169,17 @@ class LearnedModel:
         encoded = self._half_to_device(features)
         probability = torch.from_numpy(own.probability).to(self.device)
         known = torch.from_numpy(self._known(support, labels)).to(self.device)
+        # Ours: what the support path drew counts as drawn; its doubt is told by ``reliability`` alone.
+        drawn = probability == probability.amax(0)
         made = []
         for row, label in enumerate(labels, 1):
-            inside = probability[row] * known
+            inside = drawn[row] * known
             clicks = support.clicks_of(label)
             points = [
                 torch.tensor([(c.row, c.col) for c in clicks if c.positive is sign], device=self.device)
                 for sign in (True, False)
             ]
-            outside = (1 - probability[row]) * known
+            outside = ~drawn[row] * known
             pads = [padded(t[None, None], self.divisor)[0, 0] for t in (inside, outside)]
             embedded = self.net.embed(encoded.row(0), pads[0], pads[1], points[0], points[1])
             embedded = replace(embedded, present=bool(own.presence[row - 1] > 0))
