@@ -206,7 +206,7 @@ def test_levels_keep_probabilities():
     ("options", "words"),
     [
         ({"colour": 1}, "cut, preparation, size, threshold"),
-        ({"preparation": "paper"}, "'data-set' or 'demo'"),
+        ({"preparation": "paper"}, "'data-set', 'demo' or 'contrast'"),
         ({"size": 100}, "multiple of 32"),
         ({"threshold": 1.0}, "between 0 and 1"),
     ],

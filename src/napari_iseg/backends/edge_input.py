@@ -8,8 +8,10 @@ the box alone is cut to black and white again.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_iseg.backends.edge_contrast import contrasted
 from napari_iseg.errors import InputError
 from napari_iseg.prompts import Box
 
@@ -54,6 +57,14 @@ def data_set_input(image: Float, mask: npt.NDArray[Any], box: Box | None, size: 
     return Prepared(colours / 255, small / 255, torch.from_numpy(drawn)[None, None] / 255)
 
 
+def contrast_input(image: Float, mask: npt.NDArray[Any], box: Box | None, size: int) -> Prepared:
+    """As `data_set_input`, in the colours of `contrasted`: for networks that were trained so, like ours."""
+    plain = data_set_input(image, mask, box, size)
+    colours = plain.image[0].permute(1, 2, 0).numpy()
+    shown = contrasted(np.ascontiguousarray(colours), plain.mask[0, 0].numpy())
+    return Prepared(torch.from_numpy(shown).permute(2, 0, 1)[None].contiguous(), plain.mask, plain.box)
+
+
 def demo_input(image: Float, mask: npt.NDArray[Any], box: Box | None, size: int) -> Prepared:
     """The input as the released notebook makes it; arguments and errors as for `data_set_input`."""
     levels = _checked(image, mask, box)
@@ -61,6 +72,11 @@ def demo_input(image: Float, mask: npt.NDArray[Any], box: Box | None, size: int)
     pair = torch.from_numpy(np.stack([levels, drawn]))[None]
     joint = _resized(torch.cat([_levels_of_image(image), pair], 1), (size, size))
     return Prepared(joint[:, :3] / 255, joint[:, 3:4] / 255, (joint[:, 4:] > 127).float())
+
+
+PREPARATIONS: Final[Mapping[str, Callable[[Float, npt.NDArray[Any], Box | None, int], Prepared]]] = (
+    MappingProxyType({"data-set": data_set_input, "demo": demo_input, "contrast": contrast_input})
+)
 
 
 def read_answer(answer: Tensor, shape: tuple[int, ...], cut: str) -> Float:

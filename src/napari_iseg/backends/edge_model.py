@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_iseg.backends.base import as_device
 from napari_iseg.backends.cards import ModelCard
-from napari_iseg.backends.edge_input import Prepared, data_set_input, demo_input, read_answer
+from napari_iseg.backends.edge_input import PREPARATIONS, Prepared, read_answer
 from napari_iseg.backends.is5net import EdgeNet
 from napari_iseg.backends.precision import PRECISIONS, chosen_precision
 from napari_iseg.errors import DeviceError, InputError
@@ -30,7 +30,8 @@ class EdgeOptions:
     Parameters
     ----------
     size : side of the square that a window is resized to
-    preparation : "data-set", as the published network was trained, or "demo", as in the released notebook
+    preparation : "data-set", as the published network was trained, "demo", as in the released notebook, or
+        "contrast", ours, in colours fitted to the coarse mask: for networks that were trained with it
     cut : "fixed", at ``threshold``, or "otsu", of the stretched map as in the notebook
     threshold : a pixel is object where the probability is larger
     """
@@ -55,10 +56,10 @@ class EdgeOptions:
                 f"Unknown refinement option {unknown[0]!r}; valid are {', '.join(sorted(known))}."
             )
         made = replace(self, **options)
-        if made.preparation not in ("data-set", "demo") or made.cut not in ("fixed", "otsu"):
+        if made.preparation not in PREPARATIONS or made.cut not in ("fixed", "otsu"):
             raise InputError(
-                f"preparation is 'data-set' or 'demo' and cut is 'fixed' or 'otsu', got {made.preparation!r}"
-                f" and {made.cut!r}."
+                f"preparation is 'data-set', 'demo' or 'contrast' and cut is 'fixed' or 'otsu', got "
+                f"{made.preparation!r} and {made.cut!r}."
             )
         if made.size < _SIZE_STEP or made.size % _SIZE_STEP or not 0 < made.threshold < 1:
             raise InputError(
@@ -147,8 +148,7 @@ class EdgeModel:
         InputError
             For arrays that do not fit together, or an empty mask without a box.
         """
-        prepare = demo_input if self.options.preparation == "demo" else data_set_input
-        given = prepare(image, mask, box, self.options.size)
+        given = PREPARATIONS[self.options.preparation](image, mask, box, self.options.size)
         return read_answer(self._answer(given), mask.shape, self.options.cut)
 
     def _answer(self, given: Prepared) -> Tensor:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_iseg.backends.edge_contrast import contrasted
 from napari_iseg.backends.edge_input import box_of_mask
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.coarse import WORST_IOU, degraded
@@ -37,6 +38,7 @@ class EdgeSampleOptions:
     strength : factor on how coarse the degraded truths are
     everything : share of samples whose target is all labelled objects of a window at once, with neither mask
         nor box: those make the network look at the image
+    preparation : "data-set", or "contrast" for a network that will be asked with that
     enrich : GT enrichment: parts of a mask become targets of their own
     drop_mask, drop_box : share of samples without the mask, and without the box (never both)
     first_stage : a click or box model that makes coarse masks, as a SAM does in the published training; ""
@@ -50,6 +52,7 @@ class EdgeSampleOptions:
     vary: float = 0.5
     strength: float = 1.0
     everything: float = 0.0
+    preparation: str = "data-set"
     enrich: bool = True
     drop_mask: float = 0.1
     drop_box: float = 0.1
@@ -66,6 +69,10 @@ def sample_options(recipe: Recipe) -> EdgeSampleOptions:
         raise InputError(f"The recipe's [samples] do not fit IS5Net: {error}.") from None
     if options.size < 32 or options.size % 32:
         raise InputError(f"IS5Net's samples need a size that is a multiple of 32, got {options.size}.")
+    if options.preparation not in ("data-set", "contrast"):
+        raise InputError(
+            f"preparation in the recipe's [samples] is 'data-set' or 'contrast', got {options.preparation!r}."
+        )
     if options.drop_mask + options.drop_box > 1:
         raise InputError("drop_mask and drop_box of the recipe's [samples] may be 1 together, not more.")
     return options
@@ -131,8 +138,11 @@ def _sample(
     rng: np.random.Generator,
 ) -> dict[str, Tensor]:
     nothing = np.zeros(truth.shape, np.float32)
+    pixels = vary(image, rng, options.vary)
+    if options.preparation == "contrast":
+        pixels = contrasted(pixels, np.asarray(nothing if mask is None else mask, np.float32))
     return {
-        "image": torch.from_numpy(vary(image, rng, options.vary)).permute(2, 0, 1).contiguous(),
+        "image": torch.from_numpy(pixels).permute(2, 0, 1).contiguous(),
         "mask": _channel(nothing if mask is None else mask),
         "box": _channel(nothing if box is None else box),
         "truth": _channel(truth),
