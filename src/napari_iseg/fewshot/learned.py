@@ -24,7 +24,7 @@ from napari_iseg.fewshot.answers import (
     with_known,
 )
 from napari_iseg.fewshot.base import UNKNOWN, Image, Position, Prediction, Support, distance
-from napari_iseg.fewshot.overview import Overviews
+from napari_iseg.fewshot.first_look import FirstLook
 from napari_iseg.fewshot.packed import encoding, pack, unpack
 from napari_iseg.fewshot.positional import LIMIT, Outlines, position_scores
 from napari_iseg.fewshot.selfcheck import Checkable, explained
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Float = npt.NDArray[np.float32]
 PARTS = ("click-vector", "prior", "fit")  # what `without` may name
 _MOST_SUPPORTS = 16
-_REVISION = 2  # of how answers come about: runs that were begun with another one are not continued
+_REVISION = 3  # of how answers come about: runs that were begun with another one are not continued
 _ALIGNED, _CERTAIN, _AGREED = 0.2, 0.4, 0.4  # opinions on a query's mask that make up its trust
 _RIM = 3  # pixels to either side of an outline in which a predicted mask's certainty is measured
 
@@ -113,7 +113,7 @@ class LearnedModel:
             )
         self.without = frozenset(without)
         self.net = model.net
-        self.overviews = Overviews(self.net)
+        self.first_look = FirstLook(self.net)
         self.device = model.device
         self.eager = eager
         self.interpolate = interpolate
@@ -321,12 +321,10 @@ class LearnedModel:
 
     def _clicked(self, support: Support, features: LearnedFeatures, clicks: Float) -> Float:
         """The support path's logits of a second look, whose previous mask is the first look's."""
-        pixels, points = self._tensor(support.image), torch.from_numpy(clicks)[None].to(self.device)
-        image, encoded = padded(pixels, self.divisor), self._half_to_device(features)
-        first = self.overviews.mask(pixels, features.content, points)
-        if first is None:
-            first = self.net.support_logits(encoded, image, torch.zeros_like(image[:, :1]), points).sigmoid()
-        logits = self.net.support_logits(encoded, image, padded(first, self.divisor), points)
+        image = padded(self._tensor(support.image), self.divisor)
+        encoded, points = self._half_to_device(features), torch.from_numpy(clicks)[None].to(self.device)
+        first = self.first_look.mask(image, encoded, features.content, points)
+        logits = self.net.support_logits(encoded, image, first, points)
         rows, cols = support.shape
         answer: Float = logits[0, 0, :rows, :cols].float().cpu().numpy()
         return answer

@@ -1,4 +1,4 @@
-"""Large supports are seen small, as a whole, before they are looked at in full."""
+"""A clicked support is first looked at small, as a whole, and click by click."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_iseg.fewshot.base import UNKNOWN, Support
+from napari_iseg.fewshot.first_look import SIDE, FirstLook
 from napari_iseg.fewshot.learned import LearnedModel
 from napari_iseg.fewshot.models import load_fewshot
-from napari_iseg.fewshot.overview import SIDE, Overviews
 from napari_iseg.prompts import Click, click_array
 
 
@@ -24,6 +24,7 @@ class Fake:
     def __init__(self) -> None:
         self.encoded: list[Tensor] = []
         self.clicks: list[Tensor] = []
+        self.previous: list[Tensor] = []
 
     def encode(self, image: Tensor) -> Tensor:
         self.encoded.append(image)
@@ -32,43 +33,70 @@ class Fake:
     def support_logits(self, encoded: Tensor, image: Tensor, previous: Tensor, clicks: Tensor) -> Tensor:
         assert encoded.shape == image.shape
         self.clicks.append(clicks)
+        self.previous.append(previous)
         logits = torch.full_like(previous, -9.0)
         row, col = clicks[0, 0, :2].round().long()
         logits[0, 0, row - 4 : row + 5, col - 4 : col + 5] = 9.0
         return logits
 
 
+def rows_of(clicks: list[Click]) -> Tensor:
+    return torch.from_numpy(click_array(clicks))[None]
+
+
 def asked(at: tuple[float, float]) -> Tensor:
-    return torch.from_numpy(click_array([Click(*at)]))[None]
+    return rows_of([Click(*at)])
 
 
-def test_a_small_image_needs_no_overview() -> None:
-    fake = Fake()
-    assert Overviews(fake).mask(torch.zeros(1, 3, SIDE, 40), b"x", asked((5, 5))) is None
+def test_a_small_image_is_looked_at_as_it_is() -> None:
+    fake, image = Fake(), torch.zeros(1, 3, SIDE, 40)
+    mask = FirstLook(fake).mask(image, image, b"x", asked((5, 5)))
+    assert mask.shape == (1, 1, SIDE, 40)
+    assert mask[0, 0, 5, 5] > 0.99
     assert not fake.encoded
 
 
 def test_clicks_and_masks_keep_their_place() -> None:
-    fake = Fake()
-    mask = Overviews(fake).mask(torch.zeros(1, 3, 4 * SIDE, 2 * SIDE), b"x", asked((801.5, 200.0)))
+    fake, image = Fake(), torch.zeros(1, 3, 4 * SIDE, 2 * SIDE)
+    mask = FirstLook(fake).mask(image, image, b"x", asked((801.5, 200.0)))
     assert fake.encoded[0].shape == (1, 3, SIDE, SIDE // 2)
     assert fake.clicks[0][0, 0].tolist() == [200.0, (200.5 / 4) - 0.5, 0.0]
     assert (fake.clicks[0][0, 1:, 2] == -1).all()
     rows, cols = np.nonzero(mask[0, 0].numpy() > 0.5)
     assert mask.shape == (1, 1, 4 * SIDE, 2 * SIDE)
     assert abs(rows.mean() - 801.5) < 1
-    assert abs(cols.mean() - 201.5) < 1  # the nearest whole pixel of the overview
+    assert abs(cols.mean() - 201.5) < 1  # the nearest whole pixel of the reduced image
 
 
-def test_an_overview_is_encoded_once_and_few_are_kept() -> None:
+def test_clicks_are_made_one_after_the_other_each_with_the_mask_before() -> None:
+    fake, image = Fake(), torch.zeros(1, 3, 40, 40)
+    clicks = [Click(10, 10), Click(30, 30, False), Click(10, 30)]
+    look = FirstLook(fake)
+    whole = look.mask(image, image, b"x", rows_of(clicks))
+    counts = [int((seen[..., 2] >= 0).sum()) for seen in fake.clicks]
+    assert counts == [1, 2, 3]
+    assert not fake.previous[0].any()
+    assert fake.previous[1][0, 0, 10, 10] > 0.99
+    # one click more is one pass more, and the same as from the beginning
+    more = look.mask(image, image, b"x", rows_of([*clicks, Click(5, 5)]))
+    assert len(fake.clicks) == 4
+    assert torch.equal(more, FirstLook(Fake()).mask(image, image, b"x", rows_of([*clicks, Click(5, 5)])))
+    # an earlier click that is gone, or another image, begins anew
+    look.mask(image, image, b"x", rows_of(clicks[1:]))
+    look.mask(image, image, b"y", rows_of(clicks))
+    assert len(fake.clicks) == 4 + 2 + 3
+    assert torch.equal(look.mask(image, image, b"x", rows_of(clicks)), whole)
+
+
+def test_a_reduced_image_is_encoded_once_and_few_are_kept() -> None:
     fake = Fake()
-    overviews, image = Overviews(fake), torch.zeros(1, 3, 2 * SIDE, 2 * SIDE)
-    for _ in range(3):
-        overviews.mask(image, b"same", asked((40, 40)))
+    look, image = FirstLook(fake), torch.zeros(1, 3, 2 * SIDE, 2 * SIDE)
+    for row in range(40, 43):
+        look.mask(image, image, b"same", asked((row, 40)))
     assert len(fake.encoded) == 1
     for number in range(9):
-        overviews.mask(image, bytes([number]), asked((40, 40)))
-    overviews.mask(image, b"same", asked((40, 40)))
+        look.mask(image, image, bytes([number]), asked((40, 40)))
+    look.mask(image, image, b"same", asked((50, 40)))
     assert len(fake.encoded) == 11
 
 
@@ -102,7 +130,7 @@ def test_the_starter_finds_more_of_an_object_larger_than_it_was_trained_on(
     one = Support("a", image, np.full((900, 900), UNKNOWN, np.int32), ((1, Click(450, 470)),))
     features, ious = model.encode(image), []
     for side in (SIDE, 5000):  # 5000: no image is large
-        monkeypatch.setattr("napari_iseg.fewshot.overview.SIDE", side)
+        monkeypatch.setattr("napari_iseg.fewshot.first_look.SIDE", side)
         mask = model.segment_support(one, features, [1]).mask([1]) == 1
         ious.append((mask & inside).sum() / (mask | inside).sum())
     assert ious[0] > ious[1] + 0.02
