@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from napari_iseg import backends
+from napari_iseg.backends.edge_contrast import contrasted
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.coarse import degraded
 from napari_iseg.training import synthetic_thin
 from napari_iseg.training.bank import Bank, picture
-from napari_iseg.training.edge_samples import EdgeSampleOptions, EdgeSamples
+from napari_iseg.training.edge_samples import EdgeSampleOptions, EdgeSamples, sample_options
 from napari_iseg.training.edge_task import EdgeTask, TruthTask
 from napari_iseg.training.enrichment import enriched
 from napari_iseg.training.export import export
@@ -253,3 +254,22 @@ def test_a_whole_run_from_data_to_a_model_that_refines(tmp_path):
     model = load_model(tmp_path / "b" / "edges", device="cpu")
     assert isinstance(model, EdgeModel)
     assert model.size == 64
+
+
+def test_samples_in_colours_fitted_to_their_own_coarse_mask(bank):
+    plain, shown = (
+        EdgeSamples(bank, EdgeSampleOptions(size=64, vary=0.0, drop_mask=0.0, preparation=name), 3, 6)
+        for name in ("data-set", "contrast")
+    )
+    for index in range(6):
+        before, after = plain[index], shown[index]
+        assert all(torch.equal(before[name], after[name]) for name in ("mask", "box", "truth"))
+        expected = contrasted(before["image"].permute(1, 2, 0).numpy(), before["mask"][0].numpy())
+        assert np.allclose(after["image"].permute(1, 2, 0).numpy(), expected, atol=1e-5)
+        assert not torch.equal(before["image"], after["image"])
+
+
+def test_an_unknown_preparation_of_samples_is_refused():
+    recipe = Recipe("x", backend="is5net", samples={"size": 64, "preparation": "demo"})
+    with pytest.raises(InputError, match="'data-set' or 'contrast', got 'demo'"):
+        sample_options(recipe)

@@ -14,7 +14,7 @@ from scipy import ndimage as ndi
 
 Float = npt.NDArray[np.float32]
 _LEAST = 12  # pixels on either side of the mask; with fewer there is nothing to fit
-_REACH = 0.15  # of the window's side: background farther from the mask does not count
+_REACH = 0.15  # of the window's side: background farther from the mask hardly counts
 _RIDGE = 0.02
 _MOST = 40_000  # pixels that a rule is fitted to
 

@@ -1,9 +1,9 @@
 """From a window, a coarse mask and a box to the tensors of a refinement network, and back to a map.
 
-Both published ways are here. The data-set path is the one that training and validation take: everything is
+Two ways are published. The data-set path is the one that training and validation take: everything is
 resized on its own and cut to whole grey levels, and the box is drawn on the resized mask. The demo path is
 the released notebook's: the box is drawn at the window's size, all five channels are resized together, and
-the box alone is cut to black and white again.
+the box alone is cut to black and white again. A third way is ours, see `contrasted`.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ resolution starts from its mask.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,8 @@ from torch import Tensor
 from napari_iseg.nn.ifsenet import IfseNet, padded
 from napari_iseg.nn.ifsenet_embedding import Encoded
 
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 SIDE = 320  # pixels of the reduced image at most; smaller images are looked at as they are
 _KEPT_IMAGES, _KEPT_MASKS = 8, 64  # one click more on the same support costs one pass and no encoding
 
@@ -80,7 +83,7 @@ class FirstLook:
         return found
 
 
-def _keep(store: OrderedDict, key: object, value: object, most: int) -> None:  # type: ignore[type-arg]
+def _keep(store: OrderedDict[_K, _V], key: _K, value: _V, most: int) -> None:
     store[key] = value
     store.move_to_end(key)
     if len(store) > most:

@@ -23,7 +23,6 @@ from napari_iseg.training.recipe import Recipe
 
 _TRIES = 20
 _LEAST = 24  # pixels of an object in a window
-_MOST = 0.9  # share of a window: where nearly all is object, there is nothing to tell apart
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,6 @@ class EdgeSampleOptions:
     close : share of windows that hold the whole object; the others cut it, as tiles do
     vary : factor on how often each intensity augmentation is applied, 0 to 1 (published: 0)
     strength : factor on how coarse the degraded truths are
-    everything : share of samples whose target is all labelled objects of a window at once, with neither mask
-        nor box: those make the network look at the image
     preparation : "data-set", or "contrast" for a network that will be asked with that
     enrich : GT enrichment: parts of a mask become targets of their own
     drop_mask, drop_box : share of samples without the mask, and without the box (never both)
@@ -51,7 +48,6 @@ class EdgeSampleOptions:
     close: float = 0.8
     vary: float = 0.5
     strength: float = 1.0
-    everything: float = 0.0
     preparation: str = "data-set"
     enrich: bool = True
     drop_mask: float = 0.1
@@ -107,8 +103,6 @@ def draw_sample(
 ) -> dict[str, Tensor] | None:
     """One sample from a picture, see `EdgeSamples`; None where the window holds no object."""
     made = draw_cut(source, options.size, rng, rng.random() < options.close)
-    if rng.random() < options.everything and 0 < np.count_nonzero(made.labels) < _MOST * made.labels.size:
-        return _sample(made.image, made.labels > 0, None, None, options, rng)
     truth = made.labels == made.target
     if options.enrich and np.count_nonzero(truth):
         parts = enriched(truth)
@@ -126,25 +120,13 @@ def draw_sample(
         mask = np.zeros_like(mask)
     elif drop < options.drop_mask + options.drop_box:
         box = np.zeros_like(box)
-    return _sample(made.image, truth, mask, box, options, rng)
-
-
-def _sample(
-    image: npt.NDArray[np.uint8],
-    truth: npt.NDArray[np.bool_],
-    mask: npt.NDArray[np.generic] | None,
-    box: npt.NDArray[np.generic] | None,
-    options: EdgeSampleOptions,
-    rng: np.random.Generator,
-) -> dict[str, Tensor]:
-    nothing = np.zeros(truth.shape, np.float32)
-    pixels = vary(image, rng, options.vary)
+    image = vary(made.image, rng, options.vary)
     if options.preparation == "contrast":
-        pixels = contrasted(pixels, np.asarray(nothing if mask is None else mask, np.float32))
+        image = contrasted(image, mask.astype(np.float32))
     return {
-        "image": torch.from_numpy(pixels).permute(2, 0, 1).contiguous(),
-        "mask": _channel(nothing if mask is None else mask),
-        "box": _channel(nothing if box is None else box),
+        "image": torch.from_numpy(image).permute(2, 0, 1).contiguous(),
+        "mask": _channel(mask),
+        "box": _channel(box),
         "truth": _channel(truth),
     }
 

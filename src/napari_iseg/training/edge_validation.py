@@ -72,7 +72,7 @@ class TruthValidator:
 
 def held_out_samples(recipe: Recipe, sets: Sequence[Dataset]) -> list[dict[str, Tensor]]:
     """``recipe.validation.objects`` samples per set, the same at every call, with mask and box, unvaried."""
-    plain = replace(sample_options(recipe), drop_mask=0.0, drop_box=0.0, vary=0.0, everything=0.0)
+    plain = replace(sample_options(recipe), drop_mask=0.0, drop_box=0.0, vary=0.0)
     wanted = recipe.validation.sets
     samples: list[dict[str, Tensor]] = []
     for data in sets:
