@@ -116,9 +116,7 @@ def test_the_best_of_several_is_by_expected_quality() -> None:
     assert quality.tolist() == pytest.approx([0.7, 0.9])
 
 
-@pytest.mark.parametrize("variant", [TINY, "starter"])
-def test_the_table_of_shapes_is_the_network_s_and_leads_back_to_its_sizes(variant) -> None:
-    net = backends.get("sam").build(variant)
+def test_the_table_of_shapes_is_the_network_s_and_leads_back_to_its_sizes(net: SamNet) -> None:
     shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
     assert published_shapes(net.sizes) == shapes
     found = backends.recognise(shapes | {"pixel_mean": (3, 1, 1)})

@@ -9,10 +9,10 @@ import torch
 from napari_iseg import backends
 from napari_iseg.backends.edge_contrast import contrasted
 from napari_iseg.errors import InputError
-from napari_iseg.evaluation.coarse import degraded
+from napari_iseg.evaluation.coarse import degraded, stroke_width
 from napari_iseg.training import synthetic_thin
 from napari_iseg.training.bank import Bank, picture
-from napari_iseg.training.edge_samples import EdgeSampleOptions, EdgeSamples, sample_options
+from napari_iseg.training.edge_samples import EdgeSampleOptions, EdgeSamples, draw_sample, sample_options
 from napari_iseg.training.edge_task import EdgeTask, TruthTask
 from napari_iseg.training.enrichment import enriched
 from napari_iseg.training.export import export
@@ -82,6 +82,32 @@ def test_coarse_masks_are_wrong_but_still_the_object(record_property):
     coarser = [(mask & truth).sum() / (mask | truth).sum() for mask in worse]
     assert min(coarser) >= 0.35
     assert np.mean(coarser) < np.mean(ious) - 0.05
+
+
+def test_thin_masks_are_made_coarse_by_their_strokes_and_not_lost():
+    truth = np.zeros((300, 300), bool)
+    for start in range(20, 280, 40):
+        truth[20:280, start : start + 5] = truth[start : start + 5, 20:280] = True
+    assert stroke_width(truth) == pytest.approx(5, rel=0.15)
+    rows, cols = np.mgrid[:80, :80]
+    assert stroke_width((rows - 40) ** 2 + (cols - 40) ** 2 < 30**2) == pytest.approx(30, rel=0.2)
+    rng = np.random.default_rng(0)
+    masks = [degraded(truth, rng, strength=2.0) for _ in range(30)]
+    assert sum(bool(np.array_equal(mask, truth)) for mask in masks) < 6
+
+
+def test_tiles_of_a_large_object_keep_about_its_scale():
+    labels = np.zeros((400, 400), np.int32)
+    labels[20:380, 100:104] = labels[200:204, 20:380] = 1
+    source = picture(np.zeros((400, 400, 3), np.uint8), labels)
+    options = EdgeSampleOptions(size=64, tiles=1.0, enrich=False, vary=0.0)
+    rng = np.random.default_rng(1)
+    made = [draw_sample(source, options, rng) for _ in range(20)]
+    widths = [stroke_width(m["truth"][0].numpy() > 0) for m in made if m is not None]
+    assert len(widths) > 10
+    assert 2 < min(widths) < max(widths) < 10
+    whole = [draw_sample(source, replace(options, tiles=0.0, close=1.0), rng) for _ in range(20)]
+    assert max(stroke_width(m["truth"][0].numpy() > 0) for m in whole if m is not None) < 2
 
 
 def test_enrichment_takes_parts_and_the_whole():

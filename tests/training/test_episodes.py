@@ -13,11 +13,11 @@ from torch.utils.data import default_collate
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.datasets import Dataset, Item
 from napari_iseg.training.episode_bank import EpisodeBank
-from napari_iseg.training.episode_loss import WEIGHTS
+from napari_iseg.training.episode_loss import SUPPORT_TERMS, WEIGHTS
 from napari_iseg.training.episode_samples import EpisodeOptions, EpisodeSamples
 from napari_iseg.training.episodes import draw_episode
 from napari_iseg.training.fewshot_task import FewShotTask, episode_options
-from napari_iseg.training.fit import Trainer
+from napari_iseg.training.fit import Trainer, keep_fixed
 from napari_iseg.training.log import Progress
 from napari_iseg.training.recipe import LossRecipe, OptimRecipe, Recipe, SceneRecipe, read_recipe
 from napari_iseg.training.synthetic_series import scene_series
@@ -91,6 +91,28 @@ def test_class_episodes_ask_for_the_same_kind(scene_bank: EpisodeBank) -> None:
         gaps.append(np.abs(own - query.image[query.mask].mean(0)).mean() / 255)
     assert len(gaps) > 10
     assert np.median(gaps) < 0.1
+
+
+def test_close_episodes_fit_their_object(volume_bank: EpisodeBank) -> None:
+    shares: dict[float, list[float]] = {0.0: [], 1.0: []}
+    for close, found in shares.items():
+        for seed in range(30):
+            episode = draw_episode(
+                volume_bank, 64, 1, np.random.default_rng(seed), superpixels=0, empty=(0, 0), close=close
+            )
+            found.append(float(episode.supports[0].mask.mean()))
+    assert min(shares[1.0]) > 0.02
+    assert np.median(shares[1.0]) > np.median(shares[0.0])
+
+
+def test_a_small_object_is_enlarged(volume_bank: EpisodeBank) -> None:
+    areas = [
+        draw_episode(volume_bank, 96, 1, np.random.default_rng(seed), superpixels=0, close=1.0)
+        .supports[0]
+        .mask.mean()
+        for seed in range(20)
+    ]
+    assert max(areas) > 0.4  # at their own scale the balls are at most a quarter of such a window
 
 
 def test_superpixel_episodes_need_no_annotation(scene_bank: EpisodeBank) -> None:
@@ -177,6 +199,20 @@ def test_every_parameter_learns(volume_bank: EpisodeBank) -> None:
     task.loss(Step(net, batch, recipe, rng, lambda n: 0)).total.backward()
     still = [name for name, p in net.named_parameters() if p.grad is None]
     assert still == []
+
+
+def test_queries_are_left_out_where_only_supports_learn(volume_bank: EpisodeBank) -> None:
+    weights = {name: float(name in SUPPORT_TERMS) for name in WEIGHTS}
+    recipe = tiny_recipe(loss=LossRecipe(terms=weights), optim=OptimRecipe(only=("support",)))
+    net = FewShotTask().build(recipe).train()
+    keep_fixed(net, recipe.optim.only)
+    samples = FewShotTask().samples(recipe, volume_bank, 100)
+    batch = default_collate([samples[i] for i in range(2)])
+    terms = FewShotTask().loss(Step(net, batch, recipe, np.random.default_rng(0), lambda n: 0))
+    assert set(terms.terms) == set(SUPPORT_TERMS)
+    terms.total.backward()
+    learns = {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None}
+    assert learns == {"support"}
 
 
 def test_a_term_is_switched_off_by_its_weight(volume_bank: EpisodeBank) -> None:

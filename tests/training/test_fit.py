@@ -66,6 +66,19 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_never_killed(
         assert torch.equal(value, resumed.state_dict()[key]), key
 
 
+def test_parts_that_are_not_named_stay_as_they_were(bank: Bank, recipe: Recipe, tmp_path: Path) -> None:
+    recipe = replace(recipe, optim=replace(recipe.optim, only=("stem", "levels.0"), weight_decay=0.5))
+    before = Trainer(recipe, bank, tmp_path / "one").build().state_dict()
+    after = Trainer(recipe, bank, tmp_path / "one").run().state_dict()
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed
+    assert all(key.startswith(("stem.", "levels.0.")) for key in changed)
+    assert any(key.startswith("levels.0.") for key in changed)
+    wrong = replace(recipe, optim=replace(recipe.optim, only=("roots",)))
+    with pytest.raises(InputError, match=r"no part 'roots'.*stem"):
+        Trainer(wrong, bank, tmp_path / "two").build()
+
+
 def test_training_changes_the_network_and_keeps_the_best_by_validation(
     bank: Bank, recipe: Recipe, tmp_path: Path
 ) -> None:

@@ -20,7 +20,6 @@ from napari_iseg.training.recipe import LossRecipe, OptimRecipe, Recipe, read_re
 from napari_iseg.training.run import train
 from napari_iseg.training.sam_task import (
     SamTask,
-    box_rule_loss,
     dice_loss,
     first_clicks,
     focal_loss,
@@ -297,30 +296,3 @@ def test_the_starter_s_recipe_builds_its_network_and_is_small() -> None:
     net = SamTask().build(recipe)
     assert 2 * sum(value.numel() for value in net.state_dict().values()) < 12e6
     assert recipe.samples["size"] == net.side
-
-
-def test_the_rule_of_a_box_is_good_where_the_embedding_tells_the_object() -> None:
-    truth = torch.zeros(2, 1, 32, 32)
-    truth[:, 0, 8:24, 8:16] = 1  # the left half of its box ...
-    truth[:, 0, 8:10, 16:24] = 1  # ... which a thin bar makes wider
-    torch.manual_seed(0)
-    noise = torch.randn(2, 6, 16, 16)
-    telling = noise.clone()
-    telling[:, 0] += 5 * torch.nn.functional.avg_pool2d(truth, 2)[:, 0]
-    telling.requires_grad_()
-    good, bad = box_rule_loss(telling, truth), box_rule_loss(noise, truth)
-    assert good < 0.7 * bad
-    good.backward()
-    assert torch.isfinite(telling.grad).all()
-    assert telling.grad.abs().sum() > 0
-    # an object that fills the window, or none, has no outside to be told from
-    assert box_rule_loss(noise, torch.ones_like(truth)) == 0
-    assert box_rule_loss(noise, torch.zeros_like(truth)) == 0
-
-
-def test_the_rule_is_a_term_of_its_own(bank: Bank, recipe: Recipe, tmp_path: Path) -> None:
-    wanted = replace(recipe, loss=LossRecipe(max_forwards=2, terms={"fitted": 1.0}))
-    seen: list[Progress] = []
-    Trainer(wanted, bank, tmp_path).run(seen.append)
-    assert set(seen[0].terms) == {"focal", "dice", "iou", "fitted"}
-    assert 0 < seen[0].terms["fitted"] < 3

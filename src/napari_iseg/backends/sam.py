@@ -7,12 +7,15 @@ from typing import Any
 
 from napari_iseg.backends.base import Inference, Recognition, Shapes, Variant
 from napari_iseg.backends.published import named_variant, shape_differences
+from napari_iseg.backends.sam_conv import SamConvNet
 from napari_iseg.backends.sam_net import SamNet
 from napari_iseg.backends.sam_variants import (
     UNUSED,
     VARIANTS,
     SamSizes,
+    is_conv,
     published_shapes,
+    read_conv_sizes,
     read_sizes,
     sizes_from_shapes,
 )
@@ -30,7 +33,10 @@ class Sam:
 
     def build(self, variant: str | Variant) -> SamNet:
         """The network of a variant (a name or a mapping), with random weights."""
-        sizes = read_sizes(self._resolve(variant))
+        mapping = self._resolve(variant)
+        if is_conv(mapping):
+            return SamConvNet(read_conv_sizes(mapping), "SAM with the starters' encoder")
+        sizes = read_sizes(mapping)
         return SamNet(sizes, _label(sizes))
 
     def recognise(self, shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Recognition | None:
@@ -44,13 +50,16 @@ class Sam:
     def differences(self, shapes: Shapes) -> tuple[str, list[str]]:
         """The nearest variant's label and what differs from it, see `napari_iseg.backends.differences`."""
         read = sizes_from_shapes(shapes)
-        candidates = [read] if read is not None else [read_sizes(variant) for variant in VARIANTS.values()]
+        candidates = (
+            [read] if read is not None else [read_sizes(v) for v in VARIANTS.values() if not is_conv(v)]
+        )
         found = [(_label(s), shape_differences(shapes, published_shapes(s), UNUSED)) for s in candidates]
         return min(found, key=lambda pair: len(pair[1]))
 
     def inference_for(self, variant: str | Variant) -> Inference:
         """Published settings: the whole picture in the network's square."""
-        side = read_sizes(self._resolve(variant)).img_size
+        mapping = self._resolve(variant)
+        side = (read_conv_sizes(mapping) if is_conv(mapping) else read_sizes(mapping)).img_size
         return self.inference.with_options(size=(side, side))
 
     def _resolve(self, variant: str | Variant) -> Variant:
@@ -61,7 +70,7 @@ class Sam:
 
 def _label(sizes: SamSizes) -> str:
     for name, variant in VARIANTS.items():
-        if read_sizes(variant) == sizes:
+        if not is_conv(variant) and read_sizes(variant) == sizes:
             return f"SAM {name}"
     return (
         f"SAM of own sizes, {sizes.depth} blocks of width {sizes.embed_dim}, patch {sizes.patch_size}, "

@@ -32,7 +32,10 @@ class SamNet(PromptNet):
         super().__init__()
         self.sizes, self.label = sizes, label
         self.side, self.low = sizes.img_size, 4 * sizes.grid
-        self.image_encoder, self.prompt_encoder, self.mask_decoder = _modules(sizes)
+        self.image_encoder = _vit(sizes)
+        self.prompt_encoder, self.mask_decoder = prompt_parts(
+            sizes.prompt_dim, sizes.grid, sizes.img_size, sizes.mlp_dim, sizes.iou_dim
+        )
         self._codes = Derived()
 
     def encode(self, picture: Tensor) -> Tensor:
@@ -56,16 +59,25 @@ class SamNet(PromptNet):
         """See `PromptNet.decode`."""
         clicked = (points, labels) if points.shape[1] else None
         sparse, dense = self.prompt_encoder(points=clicked, boxes=boxes, masks=memory)
-        decoder, count = self.mask_decoder, len(embedding)
+        answers, places = self.attend(embedding + dense, sparse)
+        return self.masks(answers, self.mask_decoder.output_upscaling(places), several=several)
+
+    def attend(self, scene: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
+        """The two-way transformer's tokens (B, N, E) and places (B, E, G, G), for prompts ``sparse``."""
+        decoder, count = self.mask_decoder, len(scene)
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         tokens = torch.cat([own.expand(count, -1, -1), sparse.expand(count, -1, -1)], 1)
         # Channels last: the transformer takes the places as rows, which then are no copies.
-        scene = (embedding + dense).contiguous(memory_format=torch.channels_last)
+        scene = scene.contiguous(memory_format=torch.channels_last)
         answers, places = decoder.transformer(scene, self._where().expand(count, -1, -1, -1), tokens)
-        fine = decoder.output_upscaling(places.transpose(1, 2).reshape(scene.shape))
+        return answers, places.transpose(1, 2).reshape(scene.shape)
+
+    def masks(self, answers: Tensor, fine: Tensor, *, several: bool) -> tuple[Tensor, Tensor]:
+        """Logits and expected IoU from the tokens and the upscaled places (B, E / 8, low, low)."""
+        decoder = self.mask_decoder
         wanted = range(1, MASKS) if several else range(1)
         heads = [decoder.output_hypernetworks_mlps[i](answers[:, 1 + i]) for i in wanted]
-        logits = (torch.stack(heads, 1) @ fine.flatten(2)).unflatten(2, fine.shape[-2:])
+        logits = torch.einsum("bmc,bchw->bmhw", torch.stack(heads, 1), fine)
         quality: Tensor = decoder.iou_prediction_head(answers[:, 0])
         return logits, quality[:, wanted.start : wanted.stop]
 
@@ -134,13 +146,12 @@ def best(logits: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
     return logits[rows, index][:, None], quality[rows, index]
 
 
-def _modules(sizes: SamSizes) -> tuple[Any, Any, Any]:
-    """Image encoder, prompt encoder and mask decoder of segment-anything."""
+def _vit(sizes: SamSizes) -> Any:
+    """Image encoder of segment-anything."""
     keep_triton_out()  # the package imports torchvision
-    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
+    from segment_anything.modeling import ImageEncoderViT
 
-    width, grid = sizes.prompt_dim, (sizes.grid, sizes.grid)
-    encoder = ImageEncoderViT(
+    return ImageEncoderViT(
         img_size=sizes.img_size,
         patch_size=sizes.patch_size,
         embed_dim=sizes.embed_dim,
@@ -152,24 +163,31 @@ def _modules(sizes: SamSizes) -> tuple[Any, Any, Any]:
         norm_layer=partial(nn.LayerNorm, eps=1e-6),
         global_attn_indexes=sizes.global_attn_indexes,
         window_size=sizes.window_size,
-        out_chans=width,
+        out_chans=sizes.prompt_dim,
     )
+
+
+def prompt_parts(width: int, grid: int, side: int, mlp_dim: int, iou_dim: int) -> tuple[Any, Any]:
+    """Prompt encoder and mask decoder of segment-anything, for embeddings of ``width`` on grid x grid."""
+    keep_triton_out()
+    from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+
     prompts = PromptEncoder(
         embed_dim=width,
-        image_embedding_size=grid,
-        input_image_size=(sizes.img_size, sizes.img_size),
+        image_embedding_size=(grid, grid),
+        input_image_size=(side, side),
         mask_in_chans=16,
     )
     decoder = MaskDecoder(
         num_multimask_outputs=3,
         transformer_dim=width,
         transformer=_with_few_tokens(
-            TwoWayTransformer(depth=2, embedding_dim=width, mlp_dim=sizes.mlp_dim, num_heads=HEADS), width
+            TwoWayTransformer(depth=2, embedding_dim=width, mlp_dim=mlp_dim, num_heads=HEADS), width
         ),
         iou_head_depth=3,
-        iou_head_hidden_dim=sizes.iou_dim,
+        iou_head_hidden_dim=iou_dim,
     )
-    return encoder, prompts, decoder
+    return prompts, decoder
 
 
 def _with_few_tokens(transformer: Any, width: int) -> Any:

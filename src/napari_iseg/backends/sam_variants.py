@@ -47,6 +47,57 @@ class SamSizes:
         return {**asdict(self), "global_attn_indexes": list(self.global_attn_indexes)}
 
 
+@dataclass(frozen=True, slots=True)
+class SamConvSizes:
+    """A checked variant.
+
+    Parameters
+    ----------
+    img_size : side of the square, a multiple of 32; the embedding has a cell per 8 pixels
+    prompt_dim : width of embedding, prompts and decoder, a multiple of 16 above 64
+    mlp_dim, iou_dim : of the decoder
+    """
+
+    img_size: int = 192
+    prompt_dim: int = 128
+    mlp_dim: int = 256
+    iou_dim: int = 128
+
+    @property
+    def grid(self) -> int:
+        """Cells a side."""
+        return self.img_size // 8
+
+    def mapping(self) -> dict[str, Any]:
+        """As plain values for a card."""
+        return {"encoder": "conv", **asdict(self)}
+
+
+def is_conv(variant: Variant) -> bool:
+    """Whether a variant has the starters' encoder."""
+    return variant.get("encoder") == "conv"
+
+
+def read_conv_sizes(variant: Variant) -> SamConvSizes:
+    """Check the mapping of a variant with the starters' encoder.
+
+    Raises
+    ------
+    InputError
+        For unknown keys and for sizes that describe no network.
+    """
+    known = [field.name for field in fields(SamConvSizes)]
+    unknown = sorted(set(variant) - {"encoder", *known})
+    if unknown:
+        raise InputError(f"The variant has an unknown key {unknown[0]!r}; its keys are {', '.join(known)}.")
+    sizes = SamConvSizes(**{k: whole(k, v) for k, v in variant.items() if k != "encoder"})
+    if sizes.img_size % 32:
+        raise InputError(f"img_size must be a multiple of 32, got {sizes.img_size}.")
+    if sizes.prompt_dim % (2 * HEADS) or sizes.prompt_dim <= 64:
+        raise InputError(f"prompt_dim must be a multiple of {2 * HEADS} above 64, got {sizes.prompt_dim}.")
+    return sizes
+
+
 def _named(dim: int, depth: int, heads: int, whole_blocks: tuple[int, ...], **sizes: int) -> Variant:
     return MappingProxyType(SamSizes(dim, depth, heads, whole_blocks, **sizes).mapping())
 
@@ -56,19 +107,8 @@ VARIANTS: Final[Mapping[str, Variant]] = MappingProxyType(
         "vit-b": _named(768, 12, 12, (2, 5, 8, 11)),
         "vit-l": _named(1024, 24, 16, (5, 11, 17, 23)),
         "vit-h": _named(1280, 32, 16, (7, 15, 23, 31)),
-        # Ours, for a CPU: patches of 8 in a small square give masks at half its resolution.
-        "starter": _named(
-            128,
-            4,
-            4,
-            (1, 3),
-            img_size=192,
-            patch_size=8,
-            window_size=8,
-            prompt_dim=128,
-            mlp_dim=256,
-            iou_dim=128,
-        ),
+        # Ours, for a CPU: see `napari_iseg.backends.sam_conv`.
+        "starter": MappingProxyType(SamConvSizes().mapping()),
     }
 )
 

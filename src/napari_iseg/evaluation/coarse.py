@@ -11,11 +11,15 @@ from napari_iseg.evaluation.opencv import opencv
 
 Mask = npt.NDArray[np.bool_]
 EXACT = 0.05  # share of masks left as they are: the network must leave what is right alone
+_WIDTHS = 6.0  # a disk's extent is two of its stroke widths
 WORST_IOU = 0.35  # IoU below which a mask no longer tells which object is meant
 
 
 def degraded(truth: Mask, rng: np.random.Generator, strength: float = 1.0) -> Mask:
     """A coarse version of a mask: thin parts lost or filled, the outline moved, bites and leaks.
+
+    How far things are moved is in units of the object's extent; of thin objects, which such a move would wipe
+    out, in units of some widths of their strokes.
 
     Parameters
     ----------
@@ -28,7 +32,7 @@ def degraded(truth: Mask, rng: np.random.Generator, strength: float = 1.0) -> Ma
     """
     if rng.random() < EXACT:
         return truth.copy()
-    extent = max(8.0, float(np.sqrt(np.count_nonzero(truth.any(1)) * np.count_nonzero(truth.any(0)))))
+    extent = max(8.0, min(_extent(truth), _WIDTHS * stroke_width(truth)))
     for share in (1.0, 0.6, 0.3):
         mask = truth.copy()
         for step in rng.permutation(np.array(_STEPS, object))[: int(rng.integers(1, 4))]:
@@ -37,6 +41,19 @@ def degraded(truth: Mask, rng: np.random.Generator, strength: float = 1.0) -> Ma
         if common >= WORST_IOU * either:
             return mask
     return truth.copy()
+
+
+def stroke_width(mask: Mask) -> float:
+    """Twice the area over the length of the outline: a stroke's width in pixels, half a disk's diameter."""
+    cv2 = opencv()
+    padded = np.pad(mask.astype(np.uint8), 1)
+    outlines, _ = cv2.findContours(padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    length = sum(len(outline) for outline in outlines)  # pixels, as the area is in pixels
+    return 2.0 * np.count_nonzero(mask) / max(1, length)
+
+
+def _extent(mask: Mask) -> float:
+    return float(np.sqrt(np.count_nonzero(mask.any(1)) * np.count_nonzero(mask.any(0))))
 
 
 def _smooth(rng: np.random.Generator, shape: tuple[int, int], period: float) -> npt.NDArray[np.float32]:

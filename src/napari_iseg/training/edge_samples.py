@@ -14,7 +14,7 @@ from napari_iseg.backends.edge_input import box_of_mask
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.coarse import WORST_IOU, degraded
 from napari_iseg.evaluation.dis_metrics import mask_iou
-from napari_iseg.training.bank import Bank, Picture, draw_cut
+from napari_iseg.training.bank import Bank, Cut, Picture, cut, draw_cut, point_inside
 from napari_iseg.training.enrichment import enriched
 from napari_iseg.training.first_stage import FirstStage
 from napari_iseg.training.indexed import IndexedSamples
@@ -23,6 +23,7 @@ from napari_iseg.training.recipe import Recipe
 
 _TRIES = 20
 _LEAST = 24  # pixels of an object in a window
+_TILE_LEAST, _TILE_MOST = 0.5, 1.4  # side of such a window, in windows
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class EdgeSampleOptions:
     ----------
     size : side of the square window after resizing, a multiple of 32 pixels (published: 1024)
     close : share of windows that hold the whole object; the others cut it, as tiles do
+    tiles : of objects larger than ``size``, share of windows at about the picture's own scale, as the tiles
+        are in which large objects are refined
     vary : factor on how often each intensity augmentation is applied, 0 to 1 (published: 0)
     strength : factor on how coarse the degraded truths are
     preparation : "data-set", or "contrast" for a network that will be asked with that
@@ -46,6 +49,7 @@ class EdgeSampleOptions:
 
     size: int = 256
     close: float = 0.8
+    tiles: float = 0.0
     vary: float = 0.5
     strength: float = 1.0
     preparation: str = "data-set"
@@ -102,7 +106,7 @@ def draw_sample(
     first: FirstStage | None = None,
 ) -> dict[str, Tensor] | None:
     """One sample from a picture, see `EdgeSamples`; None where the window holds no object."""
-    made = draw_cut(source, options.size, rng, rng.random() < options.close)
+    made = _window(source, options, rng)
     truth = made.labels == made.target
     if options.enrich and np.count_nonzero(truth):
         parts = enriched(truth)
@@ -129,6 +133,18 @@ def draw_sample(
         "box": _channel(box),
         "truth": _channel(truth),
     }
+
+
+def _window(source: Picture, options: EdgeSampleOptions, rng: np.random.Generator) -> Cut:
+    if options.tiles and rng.random() < options.tiles:
+        target = source.objects[rng.integers(len(source.objects))]
+        if max(target[4] - target[2], target[5] - target[3]) > options.size:
+            row, col = point_inside(source, target, rng)
+            side = options.size * float(np.exp(rng.uniform(np.log(_TILE_LEAST), np.log(_TILE_MOST))))
+            shift = rng.uniform(-0.4, 0.4, 2) * side
+            centre = row + float(shift[0]), col + float(shift[1])
+            return cut(source, target, centre, side, options.size, rng)
+    return draw_cut(source, options.size, rng, rng.random() < options.close)
 
 
 def _channel(values: npt.NDArray[np.generic]) -> Tensor:

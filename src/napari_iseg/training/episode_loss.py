@@ -37,6 +37,7 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
         "presence": 0.2,
     }
 )
+SUPPORT_TERMS = ("support", "support_dice")  # that need no query
 Batch = Mapping[str, Tensor]
 
 
@@ -52,15 +53,28 @@ class Supports:
     logits: Tensor
 
 
-def episode_terms(net: Any, batch: Batch, recipe: LossRecipe, free: int, draw: Draw) -> dict[str, Tensor]:
+def episode_terms(
+    net: Any, batch: Batch, recipe: LossRecipe, free: int, draw: Draw, *, queries: bool = True
+) -> dict[str, Tensor]:
     """The unweighted terms of one batch of episodes (see `EpisodeSamples` for its entries).
 
     Parameters
     ----------
     net : an `IfseNet` in training mode
     free : rounds of support clicks without gradient before the one that is learned from
+    queries : False leaves the queries out, and with them all terms but those of the supports
     """
     supports = _support_side(net, batch, free, draw)
+    terms = {
+        "support": normalised_focal_loss(
+            supports.logits, supports.truth, alpha=recipe.alpha, gamma=recipe.gamma
+        ).mean(),
+        "support_dice": soft_dice(supports.logits, supports.truth).mean(),
+    }
+    return {**terms, **_query_terms(net, batch, supports)} if queries else terms
+
+
+def _query_terms(net: Any, batch: Batch, supports: Supports) -> dict[str, Tensor]:
     query = net.encode(batch["query_image"])
     condition = _conditions(net, batch, supports, query)
     size = batch["query_truth"].shape[-2:]
@@ -72,10 +86,6 @@ def episode_terms(net: Any, batch: Batch, recipe: LossRecipe, free: int, draw: D
         for part in answer.aux
     ]
     return {
-        "support": normalised_focal_loss(
-            supports.logits, supports.truth, alpha=recipe.alpha, gamma=recipe.gamma
-        ).mean(),
-        "support_dice": soft_dice(supports.logits, supports.truth).mean(),
         "query": F.binary_cross_entropy_with_logits(logits, truth),
         "query_dice": (soft_dice(logits, truth) * here).sum() / here.sum().clamp(min=1),
         "aux": torch.stack(aux).mean(),

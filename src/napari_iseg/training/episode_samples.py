@@ -34,6 +34,7 @@ class EpisodeOptions:
     vary : factor on how often each intensity augmentation is applied
     truth_from, truth_to : share of supports whose true mask is embedded, at the first and the last step; the
         others' masks are predicted from clicks
+    close : share of episodes whose windows are made to fit an object, whatever its size
     no_previous, wrong_previous : share of priors left out, and taken from another object
     """
 
@@ -42,6 +43,7 @@ class EpisodeOptions:
     superpixels: float = 0.1
     empty_same: float = 0.25
     empty_other: float = 0.1
+    close: float = 0.0
     vary: float = 0.8
     truth_from: float = 1.0
     truth_to: float = 0.2
@@ -76,6 +78,7 @@ class EpisodeSamples(IndexedSamples[EpisodeBank]):
             rng,
             superpixels=options.superpixels,
             empty=(options.empty_same, options.empty_other),
+            close=options.close,
         )
         share = options.truth_from + (options.truth_to - options.truth_from) * index / self.length
         return self._tensors(episode, rng, share)

@@ -19,6 +19,7 @@ from napari_iseg.training.episode_bank import EpisodeBank, Series
 
 Mask = npt.NDArray[np.bool_]
 _MIN_PIXELS = 30  # of the label in a support window
+_LEAST_SIDE = 24.0  # pixels of a window that is made to fit an object
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def draw_episode(
     *,
     superpixels: float = 0.1,
     empty: tuple[float, float] = (0.25, 0.1),
+    close: float = 0.0,
 ) -> Episode:
     """A random episode with ``supports`` supports.
 
@@ -93,6 +95,7 @@ def draw_episode(
     ----------
     superpixels : share of episodes whose label is a superpixel (ALPNet's idea: no annotation needed)
     empty : share of queries without the label, of one volume or scene, and of different images
+    close : share of episodes whose windows are made to fit an object
 
     Raises
     ------
@@ -104,12 +107,13 @@ def draw_episode(
             supports = 1
         series = bank.draw_series(rng)
         index = int(rng.integers(len(series.pictures)))
+        fitting = bool(close) and rng.random() < close
         if rng.random() < superpixels:
             made = _pseudo(series.pictures[index], size, supports, rng)
         elif series.positions is not None:
-            made = _volume(series, index, size, supports, rng, rng.random() < empty[0])
+            made = _volume(series, index, size, supports, rng, rng.random() < empty[0], fitting)
         else:
-            made = _images(series, index, size, supports, rng, empty)
+            made = _images(series, index, size, supports, rng, empty, fitting)
         if made is not None and all(np.count_nonzero(s.mask) >= _MIN_PIXELS for s in made.supports):
             return made
     raise RuntimeError("Forty episodes in a row held no label; check the training labels.")
@@ -128,7 +132,13 @@ def view_around(
 
 
 def _volume(
-    series: Series, index: int, size: int, supports: int, rng: np.random.Generator, empty: bool
+    series: Series,
+    index: int,
+    size: int,
+    supports: int,
+    rng: np.random.Generator,
+    empty: bool,
+    fitting: bool,
 ) -> Episode | None:
     """Slices of one volume, all seen through one window; a body, or a class where there is one."""
     assert series.positions is not None
@@ -151,7 +161,8 @@ def _volume(
     if not len(free):
         return None
     query = int(free[np.argmin(np.abs(np.abs(places[free] - places[index]) - reach))])
-    view = _random_view(picture, series.mask(index, label), size, rng)
+    fitted = _fitting_view(picture, label, size, rng) if fitting else None
+    view = fitted or _random_view(picture, series.mask(index, label), size, rng)
     shots = [
         Shot(view.image(series.pictures[i]), view.mask(series.mask(i, label)), float(places[i]))
         for i in (*chosen, query)
@@ -166,6 +177,7 @@ def _images(
     supports: int,
     rng: np.random.Generator,
     empty: tuple[float, float],
+    fitting: bool,
 ) -> Episode | None:
     """Images of one class, or windows of one scene."""
     classes = series.classes_of(index)
@@ -183,7 +195,8 @@ def _images(
         where = index if number == 0 else pool[int(rng.integers(len(pool)))]
         picture, mask = series.pictures[where], series.mask(where, label)
         side = size * scale * float(np.exp(rng.uniform(-0.2, 0.2)))
-        view = _random_view(picture, mask, size, rng, side)
+        fitted = _fitting_view(picture, label, size, rng) if fitting else None
+        view = fitted or _random_view(picture, mask, size, rng, side)
         if last and without:
             view = _empty_view(picture, mask, side, size, rng) or view
         shots.append(Shot(view.image(picture), view.mask(mask)))
@@ -227,6 +240,20 @@ def _random_view(
     row, col = (rows[pick] * factor, cols[pick] * factor) if len(rows) else (0, 0)
     shift = rng.uniform(-0.35, 0.35, 2) * side
     centre = float(row + shift[0]), float(col + shift[1])
+    return view_around(source, centre, side, size, int(rng.integers(4)), bool(rng.random() < 0.5))
+
+
+def _fitting_view(source: Picture, label: int, size: int, rng: np.random.Generator) -> View | None:
+    """A window made to fit an object of the label (0: any), as a second look at it is; None without one."""
+    rows = source.objects if label == 0 else source.objects[source.objects[:, 0] == label]
+    if not len(rows):
+        return None
+    top, left, bottom, right = (float(v) for v in rows[rng.integers(len(rows)), 2:6])
+    extent = max(bottom - top, right - left)
+    side = max(_LEAST_SIDE, extent * float(np.exp(rng.uniform(np.log(1.2), np.log(4.0)))))
+    room = max(0.0, side - extent) / 2
+    shift = rng.uniform(-0.8, 0.8, 2) * room
+    centre = (top + bottom) / 2 + float(shift[0]), (left + right) / 2 + float(shift[1])
     return view_around(source, centre, side, size, int(rng.integers(4)), bool(rng.random() < 0.5))
 
 

@@ -11,7 +11,7 @@ from napari_iseg.nn.ifsenet import IfseNet
 from napari_iseg.nn.ifsenet_encoder import ConvEncoder, ResNetEncoder
 from napari_iseg.training.bank import Bank
 from napari_iseg.training.episode_bank import EpisodeBank
-from napari_iseg.training.episode_loss import WEIGHTS, episode_terms
+from napari_iseg.training.episode_loss import SUPPORT_TERMS, WEIGHTS, episode_terms
 from napari_iseg.training.episode_samples import EpisodeOptions, EpisodeSamples
 from napari_iseg.training.episode_validation import EpisodeValidator
 from napari_iseg.training.load import OnSet, Sets
@@ -77,8 +77,9 @@ class FewShotTask(Task):
         free = int(step.shared.integers(0, recipe.free_forwards + 1))
         if step.shared.random() >= recipe.free_share:
             free = 0
-        terms = episode_terms(step.net, step.batch, recipe, free, step.draw)
-        total = sum((weights[name] * value for name, value in terms.items()), terms["query"].new_zeros(()))
+        queries = any(weight for name, weight in weights.items() if name not in SUPPORT_TERMS)
+        terms = episode_terms(step.net, step.batch, recipe, free, step.draw, queries=queries)
+        total = sum((weights[name] * value for name, value in terms.items()), terms["support"].new_zeros(()))
         return Terms(total, {name: float(value.detach()) for name, value in terms.items()})
 
     def validator(self, recipe: Recipe, sets: Sequence[Dataset]) -> Validate:

@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
+from napari_iseg.errors import InputError
 from napari_iseg.training.bank import Bank
 from napari_iseg.training.log import Progress
 from napari_iseg.training.recipe import OptimRecipe, Recipe
@@ -66,7 +67,9 @@ class Trainer:
     def build(self) -> nn.Module:
         """The network with seeded random weights (or the recipe's start)."""
         torch.manual_seed(self.recipe.seed)
-        return self.task.build(self.recipe).to(memory_format=torch.channels_last)
+        net = self.task.build(self.recipe).to(memory_format=torch.channels_last)
+        keep_fixed(net, self.recipe.optim.only)
+        return net
 
     def run(self, on_step: Callable[[Progress], object] | None = None) -> nn.Module:
         """Train to the recipe's last step and return the averaged network."""
@@ -167,6 +170,27 @@ class Trainer:
             [mine[i : i + recipe.optim.batch] for i in range(0, len(mine), recipe.optim.batch)],
             recipe.workers,
         )
+
+
+def keep_fixed(net: nn.Module, only: Sequence[str]) -> None:
+    """Let nothing learn but the parts of ``net`` that are named in ``only``; all of it where none is named.
+
+    Raises
+    ------
+    InputError
+        When the network has no part of a name.
+    """
+    for part in only:
+        if not any(name == part or name.startswith(f"{part}.") for name, _ in net.named_parameters()):
+            known = sorted({name.split(".")[0] for name, _ in net.named_parameters()})
+            raise InputError(
+                f"The network has no part {part!r} that the recipe's [optim] only names; its parts are "
+                f"{', '.join(known)}."
+            )
+    if only:
+        for name, parameter in net.named_parameters():
+            learns = any(name == part or name.startswith(f"{part}.") for part in only)
+            parameter.requires_grad_(learns and parameter.requires_grad)
 
 
 def ahead(

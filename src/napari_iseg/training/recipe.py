@@ -66,6 +66,7 @@ class OptimRecipe:
     average: float = (
         0.998  # of the exponential moving average of weights, which is what is validated and exported
     )
+    only: tuple[str, ...] = ()  # names of the network's parts that learn, as "support"; default: all
 
     @property
     def falls_from(self) -> int:

@@ -28,16 +28,14 @@ from napari_iseg.training.task import Step, Terms, Validate
 from napari_iseg.training.validation import NocValidator, validated_model
 
 _KINDS, _SHARES = ("click", "box", "both"), (0.5, 0.35, 0.15)
-WEIGHTS: Mapping[str, float] = MappingProxyType({"focal": 20.0, "dice": 1.0, "iou": 1.0, "fitted": 0.0})
+WEIGHTS: Mapping[str, float] = MappingProxyType({"focal": 20.0, "dice": 1.0, "iou": 1.0})
 _NOISE, _MOST_NOISE = 0.1, 20.0  # of box corners: share of the side, pixels at most; the paper's
-_RIDGE, _SHARP = 0.1, 3.0  # penalty in units of the embedding's variance; logits per unit of the rule
 
 
 class SamTask(ClickTask):
     """A network with ``encode`` and ``decode``; a picture is encoded once for all objects asked in it.
 
-    The paper's weights of the terms are 20 (focal), 1 (dice) and 1 (iou); ``[loss.terms]`` sets others, and
-    switches on ``fitted``, see `box_rule_loss`.
+    The paper's weights of the terms are 20 (focal), 1 (dice) and 1 (iou); ``[loss.terms]`` sets others.
     """
 
     def loss(self, step: Step) -> Terms:
@@ -53,9 +51,6 @@ class SamTask(ClickTask):
         boxes = shaken_boxes(truth, draw) if kind != "click" else None
         memory: Tensor | None = None
         total, seen = image.new_zeros(()), {"focal": 0.0, "dice": 0.0, "iou": 0.0}
-        if weights["fitted"]:
-            fitted = box_rule_loss(embedding, truth)
-            total, seen["fitted"] = total + weights["fitted"] * rounds * fitted, float(fitted.detach())
         for turn in range(rounds):
             points, labels = point_prompts(clicks)
             several = turn == 0 and kind == "click"
@@ -170,45 +165,6 @@ def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
     probability = logits.sigmoid() * valid
     common = (probability * target).sum((2, 3))
     return 1 - (2 * common + 1) / (probability.sum((2, 3)) + target.sum((2, 3)) + 1)
-
-
-def box_rule_loss(embedding: Tensor, truth: Tensor) -> Tensor:
-    """How badly the objects are told from what is around them in the embedding, ().
-
-    Ours, for short trainings from scratch: a ridge rule is fitted to inside and outside of each object's box,
-    in closed form, and its answer compared with the object. That teaches the encoder what makes an object
-    hang together, long before the decoder can make use of it.
-
-    Parameters
-    ----------
-    embedding : (B, C, G, G)
-    truth : (B, 1, H, W), 0 or 1, -1 where ignored
-    """
-    grid = embedding.shape[-1]
-    share = F.adaptive_avg_pool2d(truth.clamp(min=0), grid).flatten(1)
-    held = (share > 0.25).view(-1, grid, grid)
-    rows, cols = held.any(2, keepdim=True), held.any(1, keepdim=True)
-    inside = (_between(rows, 1) & _between(cols, 2)).flatten(1)
-    some = inside.any(1) & ~inside.all(1)
-    if not some.any():
-        return embedding.sum() * 0
-    share, inside, tokens = share[some], inside[some], embedding[some].flatten(2).transpose(1, 2).float()
-    side = inside.float() * 2 - 1
-    weight = torch.where(inside, 0.5 / inside.sum(1, keepdim=True), 0.5 / (~inside).sum(1, keepdim=True))
-    middle = (weight[..., None] * tokens).sum(1, keepdim=True)
-    centred = tokens - middle
-    known = centred * weight[..., None]
-    spread = known.transpose(1, 2) @ centred
-    size = spread.diagonal(dim1=1, dim2=2).mean(1)[:, None, None].clamp(min=1e-6)
-    penalty = _RIDGE * size * torch.eye(spread.shape[1], device=spread.device)
-    rule = torch.linalg.solve(spread + penalty, known.transpose(1, 2) @ side[..., None])
-    return F.binary_cross_entropy_with_logits(_SHARP * (centred @ rule)[..., 0], share)
-
-
-def _between(hits: Tensor, dim: int) -> Tensor:
-    """True from the first to the last hit along ``dim``."""
-    counts = hits.int()
-    return (counts.cumsum(dim) > 0) & (counts.flip(dim).cumsum(dim).flip(dim) > 0)
 
 
 def first_clicks(batch: dict[str, Tensor], draw: Draw, *, wanted: bool) -> Tensor:
