@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from napari_iseg.cli import demo
-from napari_iseg.cli.reading import open_image
+from napari_iseg.images.files import open_image
 from napari_iseg.samples import sample
 
 pytestmark = pytest.mark.usefixtures("bright")

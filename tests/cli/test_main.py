@@ -61,7 +61,7 @@ def test_an_unexpected_failure_is_one_line_and_exit_code_1(run, monkeypatch):
     def broken(*_: object) -> None:
         raise RuntimeError("the disk\nis on fire")
 
-    monkeypatch.setattr("napari_iseg.cli.reading.open_image", broken)
+    monkeypatch.setattr("napari_iseg.images.files.open_image", broken)
     ended = run("segment", "x.tif", "--click", "1,2")
     assert ended.code == 1
     assert "RuntimeError: the disk" in ended.err

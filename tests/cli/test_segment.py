@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_iseg.cli.reading import open_image
+from napari_iseg.images.files import open_image
 
 pytestmark = pytest.mark.usefixtures("bright")
 
@@ -118,7 +118,7 @@ def test_never_over_the_image(run, squares_file, squares):
 
 def test_an_unwritable_place_is_refused_before_any_work(run, squares_file, monkeypatch):
     monkeypatch.setattr("os.access", lambda _, mode: mode != os.W_OK)
-    monkeypatch.setattr("napari_iseg.cli.reading.open_image", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr("napari_iseg.images.files.open_image", lambda *_: pytest.fail("work was begun"))
     ended = run("segment", squares_file, "--click", "30,40", "-o", squares_file.with_name("out.tif"))
     assert ended.code == 2
     assert "cannot be written to" in ended.err

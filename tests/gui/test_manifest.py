@@ -34,10 +34,14 @@ def test_name_categories_and_menus():
     assert [widget.display_name for widget in MANIFEST.contributions.widgets] == [
         "Click segmentation",
         "Few-shot segmentation",
+        "Open a scene (GeoTIFF)",
     ]
     assert [item.command for item in MANIFEST.contributions.menus["napari/layers/segment"]] == [
         "napari-iseg.click",
         "napari-iseg.fewshot",
+    ]
+    assert [item.command for item in MANIFEST.contributions.menus["napari/file/io_utilities"]] == [
+        "napari-iseg.open_scene"
     ]
 
 

@@ -1,8 +1,8 @@
-"""A small SAM for a CPU: the starters' convolutional encoder with segment-anything's prompt parts and decoder.
+"""A small SAM for a CPU: the starters' convolutional encoder, segment-anything's prompt parts and decoder.
 
-A plain ViT is far from useful after what a CPU can train it for. As MobileSAM (arXiv 2306.14289) does, another
-encoder gives the embedding; as in SAM 2 (arXiv 2408.00714) its finer levels join the decoder's upscaling. What
-is ours is said in `napari_iseg.nn.prompt_rule`.
+A plain ViT is far from useful after what a CPU can train it for. As MobileSAM (arXiv 2306.14289) does,
+another encoder gives the embedding; as in SAM 2 (arXiv 2408.00714) its finer levels join the decoder's
+upscaling. What is ours is said in `napari_iseg.nn.prompt_rule`.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ def run_headless(folder: Path, name: str, model: str, device: str) -> dict[str, 
         When the folder cannot be written.
     """
     from napari_iseg.cli.prompting import run_prompts
-    from napari_iseg.cli.reading import Opened
     from napari_iseg.cli.segment import open_session, write_results
+    from napari_iseg.images.files import Opened
     from napari_iseg.samples import sample, sample_folder
     from napari_iseg.weights.store import load_click_model
 

@@ -17,9 +17,9 @@ from napari_iseg.errors import IncompleteError, InputError, IsegError
 from napari_iseg.fewshot.models import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from napari_iseg.cli.reading import Opened
     from napari_iseg.fewshot.propagate import RunReport
     from napari_iseg.images import PlaneSource
+    from napari_iseg.images.files import Opened
 
 
 def propagate(
@@ -81,9 +81,9 @@ def propagate(
 
     Example: napari-iseg propagate stack.tif three_slices.tif rest.zarr --planes 100:300
     """
-    from napari_iseg.cli.reading import open_image
     from napari_iseg.fewshot.areas import Areas
     from napari_iseg.fewshot.propagate import propagate as run
+    from napari_iseg.images.files import open_image
 
     if resume and overwrite:
         raise InputError("Give --resume or --overwrite, not both.")
@@ -157,10 +157,10 @@ def open_plane_source(path: Path, plane_axes: tuple[int, int] | None) -> PlaneSo
     ----------
     plane_axes : axes of rows and columns, counted without the channel axis; None: the last two
     """
-    from napari_iseg.cli.reading import open_image
     from napari_iseg.fewshot.frame import Frame
     from napari_iseg.fewshot.given import GivenImage
     from napari_iseg.images import PlaneSource as Source
+    from napari_iseg.images.files import open_image
 
     opened = open_image(path)
     given = GivenImage(opened.image, opened.rgb or None, opened.channel_axis)
@@ -188,7 +188,7 @@ class _Bar:
 
 def _labels(path: Path, opened: Opened) -> Any:
     """A label store with the image's shape, or the array of any image file."""
-    from napari_iseg.cli.reading import open_image
+    from napari_iseg.images.files import open_image
     from napari_iseg.labels.store import LabelStore
 
     if path.is_dir():

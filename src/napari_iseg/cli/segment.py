@@ -14,7 +14,7 @@ from napari_iseg.errors import InputError, SaveError
 
 if TYPE_CHECKING:
     from napari_iseg.backends.edge_model import EdgeModel
-    from napari_iseg.cli.reading import Opened
+    from napari_iseg.images.files import Opened
     from napari_iseg.interactive.session import Session
 
 STARTER = "cfr-icl-starter"
@@ -94,8 +94,8 @@ def segment(
 
     Example: napari-iseg segment cells.tif --click 120,88 --background 30,40 -o mask.tif
     """
-    from napari_iseg.cli.reading import open_image
     from napari_iseg.fewshot.sizes import byte_count
+    from napari_iseg.images.files import open_image
 
     if box and model is None:  # no model that takes boxes comes with the package
         raise InputError(

@@ -122,6 +122,10 @@ def _open_file(viewer: napari.Viewer, path: str, reader: str) -> list[Any]:
     """The layers of a file, by the plugin that read it then or, where that is gone, by any."""
     from napari.errors import MultipleReaderError, NoAvailableReaderError, ReaderPluginError
 
+    from napari_iseg.widgets.scene_file import READER, add_scene, read_bands
+
+    if reader.startswith(READER):
+        return [add_scene(viewer, Path(path), read_bands(reader.removeprefix(READER)))]
     failures = (MultipleReaderError, NoAvailableReaderError, ReaderPluginError, ValueError, OSError)
     for plugin in dict.fromkeys((reader or None, None, "napari")):
         try:

@@ -11,9 +11,9 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_iseg.cli import tiff
-from napari_iseg.cli.reading import open_image
 from napari_iseg.errors import InputError
+from napari_iseg.images import tiff
+from napari_iseg.images.files import open_image
 
 RNG = np.random.default_rng(3)
 
@@ -100,7 +100,7 @@ def test_a_missing_codec_is_named(tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\n"
         "sys.modules['imagecodecs'] = None  # as if it were not installed\n"
-        "from napari_iseg.cli.reading import open_image\n"
+        "from napari_iseg.images.files import open_image\n"
         "from napari_iseg.errors import InputError\n"
         "try:\n"
         "    open_image(Path(sys.argv[1]))\n"

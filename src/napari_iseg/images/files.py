@@ -1,4 +1,4 @@
-"""Opening an image file for a command, lazily where the format allows it."""
+"""Opening an image file, lazily where the format allows it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def open_image(path: Path) -> Opened:
     if path.is_dir():
         return _zarr(path)
     if path.suffix.lower() in TIFF_SUFFIXES:
-        from napari_iseg.cli.tiff import open_tiff
+        from napari_iseg.images.tiff import open_tiff
 
         return open_tiff(path)
     return _picture(path)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from napari_iseg.cli.reading import Opened
 from napari_iseg.errors import InputError
+from napari_iseg.images.files import Opened
 
 LAZY_BYTES = 64 << 20  # larger images are read by windows
 _MISSING_CODEC = "imagecodecs"

@@ -1,0 +1,173 @@
+"""A large scene (GeoTIFF or any other image) as a colour picture in levels, in the map's own coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_iseg.errors import InputError
+from napari_iseg.images.files import TIFF_SUFFIXES, Opened, open_image
+from napari_iseg.images.source import PlaneSource
+from napari_iseg.prompts import Window
+
+_TILE = 1024  # pixels of a block
+_WITHOUT_LEVELS = 100_000_000  # pixels above which looking at all of them for each overview takes too long
+_COLOURS = ("red", "green", "blue")
+_PIXEL_SCALE, _TIE_POINT, _GDAL = 33550, 33922, 42112  # TIFF tags
+_METRE_MODEL = 1  # GTModelTypeGeoKey: projected
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What a viewer needs to show a scene.
+
+    Attributes
+    ----------
+    levels : dask arrays (rows, cols, 3) uint8, finest first, each half the size of the one before
+    bands : the channels shown as red, green and blue, counted from 0; one for a grey picture
+    scale, translate : (row, col) map units per pixel, and the centre of the first pixel; rows go south, so
+        the first scale of a map is negative
+    unit : "metre", or None where the file gives none or degrees
+    on_map : whether ``scale`` and ``translate`` are a map's
+    """
+
+    levels: list[Any]
+    bands: tuple[int, ...]
+    scale: tuple[float, float]
+    translate: tuple[float, float]
+    unit: str | None
+    on_map: bool
+
+
+def open_scene(path: Path, bands: Sequence[int] | None = None) -> Scene:
+    """Open a scene; nothing but a sample for the stretch is read.
+
+    Parameters
+    ----------
+    bands : one or three channels, counted from 0; None: those that the file calls red, green and blue, or
+        else the first three. Other types than uint8 are stretched from the 0.1th to the 99.9th percentile.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, is a stack, has no such bands, or is large and has no overviews.
+    """
+    opened = open_image(path)
+    if len(opened.shape) != 2:
+        raise InputError(f"{path.name} is a stack of planes, not a scene; open it with File > Open instead.")
+    axis = len(_first(opened).shape) - 1 if opened.rgb else opened.channel_axis
+    count = 1 if axis is None else int(_first(opened).shape[axis])
+    chosen = tuple(bands) if bands is not None else _natural(path, count)
+    if len(chosen) not in (1, 3) or not all(0 <= band < count for band in chosen):
+        raise InputError(
+            f"{path.name} has {count} band(s), counted from 1; give one or three of them, as in 3,2,1."
+        )
+    rows, cols = opened.shape
+    if rows * cols > _WITHOUT_LEVELS and not isinstance(opened.image, list):
+        raise InputError(
+            f"{path.name} is large and has no overviews, so every look at the whole would read all of it; "
+            f"run `gdaladdo -r average {path.name} 2 4 8 16 32 64` once."
+        )
+    source = (
+        PlaneSource.wrap(opened.image, rgb=False)
+        if axis is None
+        else PlaneSource.wrap(opened.image, channel_axis=axis, bands=chosen)
+    )
+    scale, translate, unit = _place(path)
+    return Scene(_levels(source), chosen, scale, translate, unit, scale[0] < 0)
+
+
+def _first(opened: Opened) -> Any:
+    return opened.image[0] if isinstance(opened.image, list) else opened.image
+
+
+def _levels(source: PlaneSource) -> list[Any]:
+    """Dask levels down to one block."""
+    scale, levels = 1, [_level(source, 1)]
+    while max(levels[-1].shape[:2]) > _TILE:
+        scale *= 2
+        levels.append(_level(source, scale))
+    return levels
+
+
+def _level(source: PlaneSource, scale: int) -> Any:
+    import dask.array
+
+    da: Any = dask.array
+    rows, cols = (-(-extent // scale) for extent in source.shape)
+
+    def block(block_info: Any = None) -> npt.NDArray[np.uint8]:
+        (top, bottom), (left, right), _ = block_info[None]["array-location"]
+        window = Window(
+            top * scale,
+            left * scale,
+            min(bottom * scale, source.shape[0]),
+            min(right * scale, source.shape[1]),
+        )
+        return (source.read(window, (), scale) * 255).round().astype(np.uint8)
+
+    chunks = (_parts(rows), _parts(cols), (3,))
+    return da.map_blocks(block, chunks=chunks, dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8))
+
+
+def _parts(extent: int) -> tuple[int, ...]:
+    whole, rest = divmod(extent, _TILE)
+    return (_TILE,) * whole + ((rest,) if rest else ())
+
+
+def _natural(path: Path, count: int) -> tuple[int, ...]:
+    """The bands named red, green and blue, or the first three, or the only one."""
+    names = [name.lower() for name in _names(path)]
+    if all(colour in names for colour in _COLOURS):
+        return tuple(names.index(colour) for colour in _COLOURS)
+    return (0, 1, 2) if count >= 3 else (0,)
+
+
+def _names(path: Path) -> list[str]:
+    """Descriptions of the bands in a TIFF that GDAL wrote."""
+    import tifffile
+
+    text = _tags(path).get(_GDAL)
+    if not isinstance(text, str):
+        return []
+    items = tifffile.xml2dict(text).get("GDALMetadata") or {}
+    found = items.get("Item", [])
+    described = {
+        int(item["sample"]): str(item["value"])
+        for item in (found if isinstance(found, list) else [found])
+        if isinstance(item, dict) and item.get("role") == "description" and {"sample", "value"} <= set(item)
+    }
+    return [described.get(index, "") for index in range(max(described, default=-1) + 1)]
+
+
+def _place(path: Path) -> tuple[tuple[float, float], tuple[float, float], str | None]:
+    """Scale, translate and unit of a north-up GeoTIFF; pixels for everything else."""
+    tags = _tags(path)
+    step, tie = tags.get(_PIXEL_SCALE), tags.get(_TIE_POINT)
+    if step is None or tie is None or len(tie) != 6 or step[0] <= 0 or step[1] <= 0:
+        return (1.0, 1.0), (0.0, 0.0), None
+    across, down = float(step[0]), float(step[1])
+    # The tie point is a pixel's corner; a layer's translation is the first pixel's centre.
+    west = float(tie[3]) + (0.5 - float(tie[0])) * across
+    north = float(tie[4]) - (0.5 - float(tie[1])) * down
+    return (-down, across), (north, west), "metre" if tags.get("model") == _METRE_MODEL else None
+
+
+def _tags(path: Path) -> dict[Any, Any]:
+    """The TIFF tags of interest, and the GeoTIFF model; nothing of another file."""
+    import tifffile
+
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        return {}
+    with tifffile.TiffFile(path) as file:
+        page: Any = file.pages.first
+        found = {
+            code: page.tags[code].value for code in (_PIXEL_SCALE, _TIE_POINT, _GDAL) if code in page.tags
+        }
+        geo = file.geotiff_metadata or {}
+    return {**found, "model": int(geo.get("GTModelTypeGeoKey", 0))}

@@ -1,0 +1,88 @@
+"""File > IO Utilities > Open a scene: a GeoTIFF in its own colours and coordinates.
+
+Not a reader: napari would then ask at every TIFF of any kind who is to read it.
+"""
+
+# Annotations stay objects here: magicgui cannot resolve them as text.
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import napari
+from magicgui import magic_factory
+from napari.layers._source import layer_source  # no public way to say where a layer came from
+from napari.utils.notifications import show_error
+
+from napari_iseg.errors import InputError, IsegError
+
+READER = "napari-iseg scene"  # recorded with the bands as what read a layer, so that a session finds it again
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+
+def add_scene(viewer: napari.Viewer, path: Path, bands: tuple[int, ...] | None = None) -> "Image":
+    """Add a scene as a multiscale colour picture; only what is on the screen is read.
+
+    A map's rows go south: the view is turned so that north is up, and coordinates are the map's.
+
+    Parameters
+    ----------
+    bands : shown as red, green and blue, counted from 0; None: as the file names them, or the first three
+
+    Raises
+    ------
+    InputError
+        See `napari_iseg.images.scene.open_scene`.
+    """
+    from napari_iseg.images.scene import open_scene
+
+    scene = open_scene(path, bands)
+    if scene.on_map:
+        scenery = viewer.scene if hasattr(viewer, "scene") else viewer  # napari before 0.9
+        scenery.camera.orientation2d = ("up", "right")
+    shown = ",".join(str(band + 1) for band in scene.bands)
+    with layer_source(path=str(path), reader_plugin=f"{READER} {shown}"):
+        layer: Image = viewer.add_image(
+            scene.levels if len(scene.levels) > 1 else scene.levels[0],
+            multiscale=len(scene.levels) > 1,
+            rgb=True,
+            name=path.stem,
+            scale=scene.scale,
+            translate=scene.translate,
+            units=None if scene.unit is None else (scene.unit, scene.unit),
+            axis_labels=("y", "x"),
+        )
+    return layer
+
+
+def read_bands(text: str) -> tuple[int, ...] | None:
+    """ "3,2,1", counted from 1, as (2, 1, 0); None for an empty text.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    if not text.strip():
+        return None
+    try:
+        return tuple(int(part) - 1 for part in text.split(","))
+    except ValueError:
+        raise InputError(f"Bands are numbers from 1 on, as in 3,2,1; got {text!r}.") from None
+
+
+@magic_factory(
+    call_button="Open",
+    persist=False,
+    scene={"mode": "r", "filter": "*.tif *.tiff *.TIF *.TIFF"},
+    bands={"tooltip": "Shown as red, green and blue, from 1 on, as in 3,2,1. Empty: what the file says."},
+)
+def scene_opener(viewer: napari.Viewer, scene: Path = Path(), bands: str = "") -> None:
+    """Open a GeoTIFF, or any other large picture."""
+    if scene == Path():
+        show_error("Choose a file first.")
+        return
+    try:
+        add_scene(viewer, scene, read_bands(bands))
+    except IsegError as error:
+        show_error(str(error))

@@ -1,0 +1,82 @@
+"""A GeoTIFF from the menu: colours, coordinates, north up, clicks that lie where they were made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_iseg.widgets.origin import Origin
+from napari_iseg.widgets.scene_file import add_scene, read_bands, scene_opener
+
+from .test_scenes import check_click
+
+NORTH, WEST, STEP = 5_300_000.0, 500_000.0, 0.5
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    path = tmp_path / "town.tif"
+    rng = np.random.default_rng(0)
+    tags = [
+        (33550, 12, 3, (STEP, STEP, 0.0), False),
+        (33922, 12, 6, (0.0, 0.0, 0.0, WEST, NORTH, 0.0), False),
+        (34735, 3, 8, (1, 1, 0, 1, 1024, 0, 1, 1), False),
+    ]
+    tifffile.imwrite(
+        path, rng.integers(0, 4000, (120, 100, 4), np.uint16), photometric="minisblack",
+        planarconfig="contig", tile=(64, 64), extratags=tags, metadata=None,
+    )  # fmt: skip
+    return path
+
+
+def test_a_scene_lies_on_the_map_with_north_up(bench, scene):
+    layer = add_scene(bench.viewer, scene, (2, 1, 0))
+    assert layer.rgb
+    np.testing.assert_allclose(layer.data_to_world((0, 0)), (NORTH - STEP / 2, WEST + STEP / 2))
+    np.testing.assert_allclose(layer.data_to_world((119, 0))[0], NORTH - 119.5 * STEP)
+    assert tuple(str(side) for side in bench.viewer.scene.camera.orientation2d) == ("up", "right")
+    assert layer.source.path == str(scene)
+
+
+def test_clicks_lie_where_they_were_made(bench, scene):
+    layer = add_scene(bench.viewer, scene)
+    bench.open()
+    check_click(bench, layer, (70, 30))
+
+
+def test_a_session_finds_its_scene_and_bands_again(bench, scene):
+    layer = add_scene(bench.viewer, scene, (3, 2, 1))
+    known = Origin.of_layer(layer)
+    shape = tuple(layer.data.shape[:2])
+    bench.viewer.layers.clear()
+    again = Origin(known.name, known.path, known.reader, shape=shape).open_in(bench.viewer)
+    np.testing.assert_array_equal(np.asarray(again.data), np.asarray(layer.data))
+    assert Origin.of_layer(again) == known
+
+
+def test_the_menu_s_form_opens_or_says_why_not(bench, scene, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr("napari_iseg.widgets.scene_file.show_error", said.append)
+    form = scene_opener()
+    form.viewer.choices = [bench.viewer]
+    form.viewer.value = bench.viewer
+    form()
+    assert said == ["Choose a file first."]
+    form.scene.value, form.bands.value = scene, "9,2,1"
+    form()
+    assert "has 4 band(s)" in said[-1]
+    form.bands.value = "red"
+    form()
+    assert "numbers from 1 on" in said[-1]
+    assert not bench.viewer.layers
+    form.bands.value = ""
+    form()
+    assert [each.name for each in bench.viewer.layers] == ["town"]
+
+
+def test_bands_are_counted_from_one():
+    assert read_bands("3, 2,1") == (2, 1, 0)
+    assert read_bands("  ") is None

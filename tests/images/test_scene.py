@@ -1,0 +1,115 @@
+"""Large scenes: bands, stretch, levels and the map's coordinates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_iseg.errors import InputError
+from napari_iseg.images import scene as module
+from napari_iseg.images.scene import open_scene
+
+ROWS, COLS = 300, 260
+NORTH, WEST, STEP = 5_300_000.0, 500_000.0, 0.5
+
+
+def bands_of_scene() -> np.ndarray:
+    """(4, rows, cols) uint16: blue, green, red, infrared, each a ramp of its own."""
+    ramp = np.linspace(0, 1, ROWS * COLS).reshape(ROWS, COLS)
+    return np.stack([300 + 900 * ramp, 100 + 2000 * ramp[::-1], 50 + 400 * ramp, 0 * ramp]).astype(np.uint16)
+
+
+def geo_tags(model: int = 1) -> list[tuple[int, int, int, object, bool]]:
+    keys = (1, 1, 0, 1, 1024, 0, 1, model)
+    return [
+        (33550, 12, 3, (STEP, STEP, 0.0), False),
+        (33922, 12, 6, (0.0, 0.0, 0.0, WEST, NORTH, 0.0), False),
+        (34735, 3, len(keys), keys, False),
+    ]
+
+
+def written(path: Path, names: tuple[str, ...] = ("blue", "green", "red", "nir"), **options: object) -> Path:
+    items = "".join(
+        f'<Item name="DESCRIPTION" sample="{i}" role="description">{name}</Item>'
+        for i, name in enumerate(names)
+    )
+    tags = geo_tags()
+    if names:
+        tags.append((42112, 2, 0, f"<GDALMetadata>{items}</GDALMetadata>", False))
+    tifffile.imwrite(
+        path, np.moveaxis(bands_of_scene(), 0, -1), photometric="minisblack", planarconfig="contig",
+        tile=(64, 64), extratags=tags, metadata=None, **options,
+    )  # fmt: skip
+    return path
+
+
+def test_bands_are_those_that_the_file_names_and_are_stretched(tmp_path: Path) -> None:
+    scene = open_scene(written(tmp_path / "s.tif"))
+    assert scene.bands == (2, 1, 0)
+    (level,) = scene.levels
+    picture = level.compute()
+    assert picture.shape == (ROWS, COLS, 3)
+    assert picture.dtype == np.uint8
+    for shown, band in enumerate(scene.bands):
+        values = bands_of_scene()[band].astype(float)
+        low, high = np.percentile(values, (0.1, 99.9))
+        wanted = np.clip((values - low) / (high - low), 0, 1) * 255
+        assert np.abs(picture[..., shown] - wanted).max() < 2
+
+
+def test_without_names_the_first_three_and_a_choice_counts_before_both(tmp_path: Path) -> None:
+    path = written(tmp_path / "s.tif", names=())
+    assert open_scene(path).bands == (0, 1, 2)
+    assert open_scene(path, (3, 2, 1)).bands == (3, 2, 1)
+    grey = open_scene(path, (1,)).levels[0].compute()
+    assert (grey[..., 0] == grey[..., 2]).all()
+
+
+def test_pixels_lie_where_the_map_says(tmp_path: Path) -> None:
+    scene = open_scene(written(tmp_path / "s.tif"))
+    assert scene.on_map
+    assert scene.scale == (-STEP, STEP)
+    assert scene.translate == (NORTH - STEP / 2, WEST + STEP / 2)
+    assert scene.unit == "metre"
+
+
+def test_degrees_are_no_metres(tmp_path: Path) -> None:
+    path = tmp_path / "lonlat.tif"
+    tifffile.imwrite(path, np.zeros((20, 30), np.uint8), extratags=geo_tags(model=2), metadata=None)
+    assert open_scene(path).unit is None
+
+
+def test_a_picture_without_a_map_stays_in_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "plain.tif"
+    tifffile.imwrite(path, np.full((20, 30), 7, np.uint8))
+    scene = open_scene(path)
+    assert (scene.bands, scene.scale, scene.translate, scene.on_map) == ((0,), (1.0, 1.0), (0.0, 0.0), False)
+    assert (scene.levels[0].compute() == 7).all()
+
+
+def test_levels_go_down_to_one_block_and_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TILE", 100)
+    scene = open_scene(written(tmp_path / "s.tif"))
+    assert [level.shape for level in scene.levels] == [(300, 260, 3), (150, 130, 3), (75, 65, 3)]
+    fine, coarse = scene.levels[0].compute().astype(float), scene.levels[2].compute().astype(float)
+    assert np.abs(fine.reshape(75, 4, 65, 4, 3).mean((1, 3)) - coarse).max() <= 1.5
+
+
+def test_what_cannot_be_shown_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "s.tif")
+    with pytest.raises(InputError, match=r"has 4 band\(s\)"):
+        open_scene(path, (0, 1, 4))
+    with pytest.raises(InputError, match="one or three"):
+        open_scene(path, (0, 1))
+    stack = tmp_path / "stack.tif"
+    tifffile.imwrite(stack, np.zeros((5, 40, 50), np.uint8), imagej=True, metadata={"axes": "ZYX"})
+    with pytest.raises(InputError, match="stack of planes"):
+        open_scene(stack)
+    with pytest.raises(InputError, match="no file"):
+        open_scene(tmp_path / "nowhere.tif")
+    monkeypatch.setattr(module, "_WITHOUT_LEVELS", 1000)
+    with pytest.raises(InputError, match="gdaladdo"):
+        open_scene(path)
