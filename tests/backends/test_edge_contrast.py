@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from napari_iseg.backends.edge_contrast import contrasted
+from napari_iseg import backends
+from napari_iseg.backends.cards import ModelCard
+from napari_iseg.backends.edge_contrast import believed, contrasted
 from napari_iseg.backends.edge_input import contrast_input, data_set_input
+from napari_iseg.backends.edge_model import EdgeModel, EdgeOptions
+from napari_iseg.prompts import Box
 
 
 def scene(bright: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -60,3 +65,42 @@ def test_only_the_image_of_the_prepared_input_differs() -> None:
         ours.image[0, 0],
         contrasted(plain.image[0].permute(1, 2, 0).numpy(), plain.mask[0, 0].numpy())[..., 0],
     )
+
+
+def test_what_lies_apart_from_the_mask_is_not_believed() -> None:
+    _, truth, _ = scene(True)
+    inside = truth.copy()
+    inside[:, 60:] = False
+    answer = np.where(truth, 0.9, 0.1).astype(np.float32)
+    answer[2:10, 2:10] = 0.8  # elsewhere
+    kept = believed(answer, inside, 0.5)
+    assert np.array_equal(kept > 0.5, truth)  # the part that the mask lacks touches it
+    assert not kept[2:10, 2:10].any()
+
+
+def test_a_stroke_grows_by_some_widths_at_most() -> None:
+    inside = np.zeros((96, 96), np.bool_)
+    inside[:, 46:50] = True
+    answer = np.full((96, 96), 0.9, np.float32)
+    columns = np.flatnonzero((believed(answer, inside, 0.5) > 0.5)[40])
+    assert 30 < columns.min() < 40
+    assert 55 < columns.max() < 65
+
+
+def test_where_the_mask_has_nothing_there_is_nothing() -> None:
+    answer = np.full((20, 20), 0.9, np.float32)
+    assert not believed(answer, np.zeros((20, 20), np.bool_), 0.5).any()
+    assert (believed(answer, np.ones((20, 20), np.bool_), 0.5) == answer).all()
+
+
+def test_only_contrast_leaves_out_what_lies_apart() -> None:
+    torch.manual_seed(0)
+    net = backends.get("is5net").build({"in_channels": 5, "width": 0.0625})
+    image, _, coarse = scene(True)
+    coarse[:, 40:] = 0
+    model = EdgeModel(ModelCard("tiny", "is5net", {}), net, device="cpu", options=EdgeOptions(size=64))
+    ours = model.with_options(preparation="contrast").probability(image, coarse)
+    assert not ours[:, 75:].any()
+    assert model.probability(image, coarse)[:, 75:].any()
+    empty = model.with_options(preparation="contrast").probability(image, 0 * coarse, Box(5, 5, 90, 90))
+    assert not empty.any()

@@ -16,6 +16,7 @@ Float = npt.NDArray[np.float32]
 _LEAST = 12  # pixels on either side of the mask; with fewer there is nothing to fit
 _REACH = 0.15  # of the window's side: background farther from the mask hardly counts
 _RIDGE = 0.02
+_LEAST_REACH, _WIDTHS = 8.0, 2.0  # pixels, and stroke widths, that an outline may move outwards
 _MOST = 40_000  # pixels that a rule is fitted to
 
 
@@ -39,6 +40,24 @@ def contrasted(image: Float, mask: Float) -> Float:
     sides = _sides(inside)
     colours = _answer(image, inside, sides)
     return np.stack([colours, _answer(_surroundings(image, inside), inside, sides), grey], 2)
+
+
+def believed(probability: Float, inside: npt.NDArray[np.bool_], threshold: float) -> Float:
+    """The network's answer (H, W) without what lies apart from the coarse mask ``inside``, which becomes 0.
+
+    Away from the mask nothing was fitted, and a small network takes all sorts of things for the object. What
+    is left touches the mask and lies within some widths of its strokes.
+    """
+    if not inside.any():
+        return np.zeros_like(probability)
+    rim = inside & ~ndi.binary_erosion(inside, border_value=1)
+    width = 2.0 * float(inside.sum()) / max(1.0, float(rim.sum()))
+    near = ndi.distance_transform_edt(~inside) <= max(_LEAST_REACH, _WIDTHS * width)
+    found, count = ndi.label((probability > threshold) & near, np.ones((3, 3)))
+    touching = np.zeros(count + 1, np.bool_)
+    touching[np.unique(found[inside])] = True
+    kept = near & (touching[found] | (found == 0))
+    return np.where(kept, probability, 0).astype(np.float32)
 
 
 def _sides(inside: npt.NDArray[np.bool_]) -> Float:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from napari_iseg.backends.base import as_device
 from napari_iseg.backends.cards import ModelCard
-from napari_iseg.backends.edge_input import PREPARATIONS, Prepared, read_answer
+from napari_iseg.backends.edge_contrast import believed
+from napari_iseg.backends.edge_input import PREPARATIONS, Prepared, mask_levels, read_answer
 from napari_iseg.backends.is5net import EdgeNet
 from napari_iseg.backends.precision import PRECISIONS, chosen_precision
 from napari_iseg.errors import DeviceError, InputError
@@ -141,7 +142,8 @@ class EdgeModel:
 
         Returns
         -------
-        (H, W) float32 probability in [0, 1]. With ``cut = "otsu"`` it is 0 or 1: the notebook's answer.
+        (H, W) float32 probability in [0, 1]. With ``cut = "otsu"`` it is 0 or 1: the notebook's answer. With
+        ``preparation = "contrast"`` it is 0 apart from the mask.
 
         Raises
         ------
@@ -149,7 +151,10 @@ class EdgeModel:
             For arrays that do not fit together, or an empty mask without a box.
         """
         given = PREPARATIONS[self.options.preparation](image, mask, box, self.options.size)
-        return read_answer(self._answer(given), mask.shape, self.options.cut)
+        found = read_answer(self._answer(given), mask.shape, self.options.cut)
+        if self.options.preparation != "contrast":
+            return found
+        return believed(found, mask_levels(mask) > 127, self.options.threshold)
 
     def _answer(self, given: Prepared) -> Tensor:
         image = given.image.to(self.device, memory_format=torch.channels_last)
