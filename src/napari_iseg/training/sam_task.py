@@ -29,6 +29,7 @@ from napari_iseg.training.validation import NocValidator, validated_model
 
 _KINDS, _SHARES = ("click", "box", "both"), (0.5, 0.35, 0.15)
 WEIGHTS: Mapping[str, float] = MappingProxyType({"focal": 20.0, "dice": 1.0, "iou": 1.0})
+_OWN = ("objects", "box_noise")  # options of [samples] that clicks alone do not have
 _NOISE, _MOST_NOISE = 0.1, 20.0  # of box corners: share of the side, pixels at most; the paper's
 
 
@@ -48,7 +49,8 @@ class SamTask(ClickTask):
         image, truth = step.batch["image"], batch["truth"]
         embedding = net.encode(image).repeat_interleave(len(truth) // len(image), 0)
         clicks = first_clicks(batch, draw, wanted=kind != "box")
-        boxes = shaken_boxes(truth, draw) if kind != "click" else None
+        noise = float(step.recipe.samples.get("box_noise", _NOISE))
+        boxes = shaken_boxes(truth, draw, noise) if kind != "click" else None
         memory: Tensor | None = None
         total, seen = image.new_zeros(()), {"focal": 0.0, "dice": 0.0, "iou": 0.0}
         for turn in range(rounds):
@@ -69,9 +71,12 @@ class SamTask(ClickTask):
         return Terms(total, seen, float(rounds))
 
     def samples(self, recipe: Recipe, bank: Bank, total: int) -> IndexedSamples[Bank]:
-        """As for click models; ``objects`` of [samples] is the number of targets in a window (1)."""
+        """As for click models, with two options of [samples] more.
+
+        ``objects`` is the number of targets in a window (1), ``box_noise`` see `shaken_boxes` (0.1).
+        """
         count = recipe.samples.get("objects", 1)
-        plain = replace(recipe, samples={k: v for k, v in recipe.samples.items() if k != "objects"})
+        plain = replace(recipe, samples={k: v for k, v in recipe.samples.items() if k not in _OWN})
         made = super().samples(plain, bank, total)
         if count == 1:
             return made
@@ -195,8 +200,11 @@ def point_prompts(clicks: Tensor) -> tuple[Tensor, Tensor]:
     return clicks[:, rows, :2].flip(-1), labels[:, rows]
 
 
-def shaken_boxes(truth: Tensor, draw: Draw) -> Tensor:
-    """Boxes (B, 4) x0, y0, x1, y1 around the objects of ``truth`` (B, 1, H, W), corners moved a little."""
+def shaken_boxes(truth: Tensor, draw: Draw, noise: float = _NOISE) -> Tensor:
+    """Boxes (B, 4) x0, y0, x1, y1 around the objects of ``truth`` (B, 1, H, W), corners moved a little.
+
+    ``noise`` is the deviation of a corner as a share of the side.
+    """
     boxes = []
     rng = np.random.default_rng(draw(2**31))
     for mask in truth[:, 0].cpu().numpy() > 0.5:
@@ -206,5 +214,5 @@ def shaken_boxes(truth: Tensor, draw: Draw) -> Tensor:
         corners = np.array([cols[0], rows[0], cols[-1] + 1, rows[-1] + 1], np.float32)
         sides = np.tile(corners[2:] - corners[:2], 2)
         most = np.minimum(_MOST_NOISE, 0.3 * sides)
-        boxes.append(corners + np.clip(rng.normal(size=4) * _NOISE * sides, -most, most))
+        boxes.append(corners + np.clip(rng.normal(size=4) * noise * sides, -most, most))
     return torch.from_numpy(np.stack(boxes).astype(np.float32)).to(truth.device)
