@@ -173,6 +173,20 @@ def test_prompts_of_a_batch() -> None:
     assert (boxes[:, 2:] > boxes[:, :2]).all()
 
 
+def test_boxes_are_drawn_as_loosely_as_the_recipe_says() -> None:
+    truth = torch.zeros(60, 1, 100, 100)
+    truth[:, :, 20:80, 30:70] = 1
+    exact = torch.tensor([30.0, 20.0, 70.0, 80.0])
+    rng = np.random.default_rng(0)
+
+    def draw(limit: int) -> int:
+        return int(rng.integers(limit))
+
+    assert (shaken_boxes(truth, draw, 0.0) == exact).all()
+    spread = (shaken_boxes(truth, draw, 0.04) - exact).std(0) / torch.tensor([40.0, 60.0, 40.0, 60.0])
+    assert ((0.02 < spread) & (spread < 0.06)).all()
+
+
 def test_several_objects_of_a_window_are_asked_of_one_embedding(bank: Bank, recipe: Recipe) -> None:
     several = replace(recipe, samples={"size": 32, "objects": 3, "suem": 0.0})
     samples = SamTask().samples(several, bank, 40)
