@@ -78,8 +78,10 @@ def test_a_model_without_boxes_says_so(run, squares_file, bright):
     assert "does not take boxes" in " ".join(ended.err.split())
 
 
-def test_a_box_without_a_model_says_where_one_is(run, squares_file, tmp_path):
-    ended = run("segment", squares_file, "--box", "20,30,40,50", "-o", tmp_path / "mask.tif")
-    assert ended.code == 2
-    assert "models fetch sam-vit-b" in ended.err.replace("\n", " ")
-    assert not (tmp_path / "mask.tif").exists()
+def test_a_box_without_a_model_is_answered_by_the_starter(run, squares_file, squares, tmp_path):
+    ended = run("segment", squares_file, "--box", "20,30,40,50", "-o", tmp_path / "mask.tif", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["model"] == "sam-starter"
+    found, truth = tifffile.imread(tmp_path / "mask.tif") > 0, squares == 220
+    truth[:, 60:] = False
+    assert (found & truth).sum() / (found | truth).sum() > 0.8

@@ -141,3 +141,25 @@ def test_paths_with_blanks_and_letters_of_other_alphabets(command, tmp_path):
     out = folder / "maske 細.tif"
     command("segment", image, "--click", "109,164", "-o", out, "--device", "cpu")
     assert Path(out).is_file()
+
+
+@pytest.mark.parametrize("name", ["aerial", "cells"])
+def test_the_edge_starter_makes_coarse_outlines_better(name: str) -> None:
+    from napari_iseg.evaluation.coarse import degraded
+    from napari_iseg.images import PlaneSource
+    from napari_iseg.interactive.edges import refine_edges
+    from napari_iseg.prompts import Window
+    from napari_iseg.weights.store import load_edge_model
+
+    picture, refiner = sample(name), load_edge_model("is5net-starter", device="cpu")
+    source = PlaneSource.wrap(picture.image, rgb=picture.rgb)
+    rgb = source.read(Window.of_shape(source.shape))
+    scores = []
+    for label in (3, 5, 8, 11, 13):
+        truth = picture.labels == label
+        coarse = degraded(truth, np.random.default_rng(label), 1.5)
+        fine = refine_edges(rgb, coarse, refiner)
+        scores.append([(mask & truth).sum() / (mask | truth).sum() for mask in (coarse, fine)])
+    before, after = np.mean(scores, 0)
+    assert after > before + 0.01
+    assert min(fine for _, fine in scores) > 0.8

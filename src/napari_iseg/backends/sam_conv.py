@@ -23,7 +23,32 @@ from napari_iseg.nn.prompt_rule import MAPS, MEANING, prompt_maps
 from napari_iseg.nn.textures import TEXTURES, textures
 
 _MIDDLE, _QUARTER, _HIDDEN = 64, 32, 32  # channels at stride 8 of IFSENet's starter, at stride 4, of the maps
+_CLOSE = 48
 _GREY = 0.5  # of the padding
+
+
+class _Closer(nn.Module):
+    """Looks at picture and prompts together at stride 4, where SAM's decoder only multiplies them.
+
+    A large SAM's embedding holds every outline already. Starts as nothing.
+    """
+
+    def __init__(self, inner: int, outer: int) -> None:
+        super().__init__()
+        layers = [
+            ConvNorm(inner if i == 0 else _CLOSE, _CLOSE, dilation=rate) for i, rate in enumerate((1, 2, 4))
+        ]
+        self.look = nn.Sequential(*layers)
+        self.change = nn.Conv2d(_CLOSE, outer, 1)
+        self.answer = nn.Conv2d(_CLOSE, 1, 1)
+        for last in (self.change, self.answer):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What to add to the features (B, outer, h, w), and to all logits (B, 1, h, w)."""
+        seen = self.look(x)
+        return self.change(seen), self.answer(seen)
 
 
 class SamConvNet(SamNet):
@@ -47,6 +72,7 @@ class SamConvNet(SamNet):
         self.maps_down = nn.Conv2d(_HIDDEN, width, 3, stride=2, padding=1)
         self.join_quarter = nn.Conv2d(_QUARTER + _HIDDEN, width // 4, 1)
         self.join_half = nn.Conv2d(TEXTURES, width // 8, 1)
+        self.closer = _Closer(width // 4 + _QUARTER + _HIDDEN, width // 4)
         self.direct = nn.Conv2d(MAPS, 1, 1)
         with torch.no_grad():
             self.direct.weight.copy_(torch.tensor(MEANING).view(1, -1, 1, 1))
@@ -90,10 +116,12 @@ class SamConvNet(SamNet):
         sparse, dense = self.prompt_encoder(points=clicked, boxes=boxes, masks=memory)
         answers, coarse = self.attend(scene + dense + self.maps_down(hidden), sparse)
         up = self.mask_decoder.output_upscaling  # transposed convolution, norm, GELU, and again without norm
-        fine = up[2](up[1](up[0](coarse) + self.join_quarter(torch.cat([quarter, hidden], 1))))
+        raised, near = up[0](coarse), torch.cat([quarter, hidden], 1)
+        change, answer = self.closer(torch.cat([raised, near], 1))
+        fine = up[2](up[1](raised + self.join_quarter(near) + change))
         fine = up[4](up[3](fine) + self.join_half(half))
         logits, quality = self.masks(answers, fine, several=several)
-        return logits + resize(self.direct(maps), logits.shape[-2:]), quality
+        return logits + resize(self.direct(maps) + answer, logits.shape[-2:]), quality
 
     def load_published(self, state: Mapping[str, Tensor]) -> None:
         """Refused: no published checkpoint has this form.

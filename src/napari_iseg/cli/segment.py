@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_iseg.images.files import Opened
     from napari_iseg.interactive.session import Session
 
-STARTER = "cfr-icl-starter"
+STARTER, BOX_STARTER = "cfr-icl-starter", "sam-starter"
 LABEL_ENDINGS = (".tif", ".tiff", ".png", ".zarr")
 
 
@@ -56,7 +56,7 @@ def segment(
         typer.Option(
             "--model",
             "-m",
-            help=f"Name of a model, or a checkpoint file. Default: {STARTER}; --box needs one.",
+            help=f"Name of a model, or a checkpoint file. Default: {STARTER}, with --box {BOX_STARTER}.",
             show_default=False,
         ),
     ] = None,
@@ -97,12 +97,7 @@ def segment(
     from napari_iseg.fewshot.sizes import byte_count
     from napari_iseg.images.files import open_image
 
-    if box and model is None:  # no model that takes boxes comes with the package
-        raise InputError(
-            "A box needs a model that takes boxes: `napari-iseg models fetch sam-vit-b` gets one, "
-            "then give it with --model sam-vit-b."
-        )
-    model = model or STARTER
+    model = model or (BOX_STARTER if box else STARTER)
     objects = read_objects(click or [], background or [], box or [], each=each)
     _check_outputs(image, output, overlay)
     opened = open_image(image)

@@ -42,13 +42,13 @@ class DegradedTruth:
 
     name = "degraded truth"
 
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, seed: int = 0, strength: float = 1.0) -> None:
+        self.seed, self.strength = seed, strength
 
     def mask(self, image: npt.NDArray[Any], truth: Truth, index: int) -> npt.NDArray[np.bool_]:
         """See `FirstStage`."""
         del image
-        return degraded(truth == 1, np.random.default_rng((self.seed, index)))
+        return degraded(truth == 1, np.random.default_rng((self.seed, index)), self.strength)
 
     def drawn(self, truth: Truth) -> None:
         """None: the box around the mask is taken."""

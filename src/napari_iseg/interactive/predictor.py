@@ -153,7 +153,7 @@ def check_takes_boxes(model: Model) -> None:
     if "box" not in model.card.prompts:
         raise InputError(
             f"The model {model.card.name!r} does not take boxes; click on the object instead, or choose a "
-            "model that takes them (sam-vit-b does)."
+            "model that takes them (sam-starter does)."
         )
 
 
