@@ -63,8 +63,8 @@ def main() -> None:
 
 def row(name: str, count: str, values: tuple[float, ...]) -> str:
     """One line of the table."""
-    edge, after, work, left, iou, refined = values
-    return f"| {name} | {count} | {edge:.3f} | {after:.3f} | {work:.1f} | {left:.1f} | {iou:.3f} | {refined:.3f} |"
+    cells = [f"{value:.{1 if place in (2, 3) else 3}f}" for place, value in enumerate(values)]
+    return f"| {' | '.join([name, count, *cells])} |"
 
 
 if __name__ == "__main__":
