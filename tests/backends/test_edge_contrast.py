@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage as ndi
 
 from napari_iseg import backends
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.edge_contrast import believed, contrasted
 from napari_iseg.backends.edge_input import contrast_input, data_set_input
 from napari_iseg.backends.edge_model import EdgeModel, EdgeOptions
+from napari_iseg.errors import InputError
 from napari_iseg.prompts import Box
 
 
@@ -104,3 +106,21 @@ def test_only_contrast_leaves_out_what_lies_apart() -> None:
     assert model.probability(image, coarse)[:, 75:].any()
     empty = model.with_options(preparation="contrast").probability(image, 0 * coarse, Box(5, 5, 90, 90))
     assert not empty.any()
+
+
+def test_the_answer_is_smoothed_where_asked() -> None:
+    torch.manual_seed(0)
+    net = backends.get("is5net").build({"in_channels": 5, "width": 0.0625})
+    image, _, coarse = scene(True)
+    model = EdgeModel(ModelCard("tiny", "is5net", {}), net, device="cpu", options=EdgeOptions(size=96))
+    plain, smooth = (model.with_options(smooth=s).probability(image, coarse) for s in (0.0, 3.0))
+    wanted = ndi.gaussian_filter(plain, 3.0)
+    assert np.allclose(smooth[20:-20, 20:-20], wanted[20:-20, 20:-20], atol=0.01)
+    assert np.abs(np.diff(smooth, axis=0)).max() < np.abs(np.diff(plain, axis=0)).max()
+    thin = np.zeros_like(coarse)
+    thin[40:43, 10:90] = 1
+    assert np.ptp(model.with_options(smooth=3.0).probability(image, thin)[30:60]) > 0.8 * np.ptp(
+        model.probability(image, thin)[30:60]
+    )
+    with pytest.raises(InputError, match="smooth is a number of pixels"):
+        model.with_options(smooth=-1.0)

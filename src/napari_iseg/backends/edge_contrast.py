@@ -50,14 +50,18 @@ def believed(probability: Float, inside: npt.NDArray[np.bool_], threshold: float
     """
     if not inside.any():
         return np.zeros_like(probability)
-    rim = inside & ~ndi.binary_erosion(inside, border_value=1)
-    width = 2.0 * float(inside.sum()) / max(1.0, float(rim.sum()))
-    near = ndi.distance_transform_edt(~inside) <= max(_LEAST_REACH, _WIDTHS * width)
+    near = ndi.distance_transform_edt(~inside) <= max(_LEAST_REACH, _WIDTHS * stroke(inside))
     found, count = ndi.label((probability > threshold) & near, np.ones((3, 3)))
     touching = np.zeros(count + 1, np.bool_)
     touching[np.unique(found[inside])] = True
     kept = near & (touching[found] | (found == 0))
     return np.where(kept, probability, 0).astype(np.float32)
+
+
+def stroke(inside: npt.NDArray[np.bool_]) -> float:
+    """Width of a mask's strokes in pixels: twice area over length of the outline; 0 of an empty one."""
+    rim = inside & ~ndi.binary_erosion(inside, border_value=1)
+    return 2.0 * float(inside.sum()) / max(1.0, float(rim.sum()))
 
 
 def _sides(inside: npt.NDArray[np.bool_]) -> Float:

@@ -9,11 +9,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import ndimage as ndi
 from torch import Tensor
 
 from napari_iseg.backends.base import as_device
 from napari_iseg.backends.cards import ModelCard
-from napari_iseg.backends.edge_contrast import believed
+from napari_iseg.backends.edge_contrast import believed, stroke
 from napari_iseg.backends.edge_input import PREPARATIONS, Prepared, mask_levels, read_answer
 from napari_iseg.backends.is5net import EdgeNet
 from napari_iseg.backends.precision import PRECISIONS, chosen_precision
@@ -21,6 +22,7 @@ from napari_iseg.errors import DeviceError, InputError
 from napari_iseg.nn.is5net import fold_norms
 from napari_iseg.prompts import Box
 
+_OF_STROKE: Final = 0.1
 _SIZE_STEP: Final = 32  # smaller maps than that at the deepest stage see nothing
 
 
@@ -35,12 +37,15 @@ class EdgeOptions:
         "contrast", ours, in colours fitted to the coarse mask: for networks that were trained with it
     cut : "fixed", at ``threshold``, or "otsu", of the stretched map as in the notebook
     threshold : a pixel is object where the probability is larger
+    smooth : ours, for small networks: the answer is smoothed by a Gaussian of this deviation, in pixels of the
+        network's input, or of a tenth of the width of the mask's strokes where that is less; 0 for none
     """
 
     size: int = 1024
     preparation: str = "data-set"
     cut: str = "fixed"
     threshold: float = 0.5
+    smooth: float = 0.0
 
     def with_options(self, **options: Any) -> EdgeOptions:
         """A copy with some fields replaced.
@@ -67,6 +72,8 @@ class EdgeOptions:
                 f"size must be a multiple of {_SIZE_STEP} and threshold lie between 0 and 1, got {made.size} "
                 f"and {made.threshold}."
             )
+        if not 0 <= made.smooth <= made.size:
+            raise InputError(f"smooth is a number of pixels from 0 on, got {made.smooth}.")
         return made
 
 
@@ -151,10 +158,19 @@ class EdgeModel:
             For arrays that do not fit together, or an empty mask without a box.
         """
         given = PREPARATIONS[self.options.preparation](image, mask, box, self.options.size)
-        found = read_answer(self._answer(given), mask.shape, self.options.cut)
+        answer = self._smoothed(self._answer(given), mask_levels(mask) > 127)
+        found = read_answer(answer, mask.shape, self.options.cut)
         if self.options.preparation != "contrast":
             return found
         return believed(found, mask_levels(mask) > 127, self.options.threshold)
+
+    def _smoothed(self, answer: Tensor, inside: npt.NDArray[np.bool_]) -> Tensor:
+        """The answer (1, 1, S, S) without its roughness; thin strokes must not be smoothed away."""
+        width = stroke(inside) * self.options.size / max(inside.shape)
+        deviation = min(self.options.smooth, _OF_STROKE * width)
+        if deviation <= 0:
+            return answer
+        return torch.from_numpy(ndi.gaussian_filter(answer.float().numpy(), deviation, axes=(2, 3)))
 
     def _answer(self, given: Prepared) -> Tensor:
         image = given.image.to(self.device, memory_format=torch.channels_last)
