@@ -37,8 +37,8 @@ class EdgeOptions:
         "contrast", ours, in colours fitted to the coarse mask: for networks that were trained with it
     cut : "fixed", at ``threshold``, or "otsu", of the stretched map as in the notebook
     threshold : a pixel is object where the probability is larger
-    smooth : ours, for small networks: the answer is smoothed by a Gaussian of this deviation, in pixels of the
-        network's input, or of a tenth of the width of the mask's strokes where that is less; 0 for none
+    smooth : ours, for small networks: the answer is smoothed by a Gaussian of this deviation, in pixels of
+        the network's input, or of a tenth of the width of the mask's strokes where that is less; 0: none
     """
 
     size: int = 1024
