@@ -205,7 +205,7 @@ def test_levels_keep_probabilities():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"colour": 1}, "cut, preparation, size, threshold"),
+        ({"colour": 1}, "cut, preparation, size, smooth, threshold"),
         ({"preparation": "paper"}, "'data-set', 'demo' or 'contrast'"),
         ({"size": 100}, "multiple of 32"),
         ({"threshold": 1.0}, "between 0 and 1"),
