@@ -22,7 +22,7 @@ from napari_iseg.errors import DeviceError, InputError
 from napari_iseg.nn.is5net import fold_norms
 from napari_iseg.prompts import Box
 
-_OF_STROKE: Final = 0.1
+_OF_STROKE: Final = 0.1  # of a stroke's width: what smoothing may take
 _SIZE_STEP: Final = 32  # smaller maps than that at the deepest stage see nothing
 
 
@@ -158,18 +158,18 @@ class EdgeModel:
             For arrays that do not fit together, or an empty mask without a box.
         """
         given = PREPARATIONS[self.options.preparation](image, mask, box, self.options.size)
-        answer = self._smoothed(self._answer(given), mask_levels(mask) > 127)
-        found = read_answer(answer, mask.shape, self.options.cut)
+        inside = mask_levels(mask) > 127
+        found = read_answer(self._smoothed(self._answer(given), inside), mask.shape, self.options.cut)
         if self.options.preparation != "contrast":
             return found
-        return believed(found, mask_levels(mask) > 127, self.options.threshold)
+        return believed(found, inside, self.options.threshold)
 
     def _smoothed(self, answer: Tensor, inside: npt.NDArray[np.bool_]) -> Tensor:
         """The answer (1, 1, S, S) without its roughness; thin strokes must not be smoothed away."""
+        if not self.options.smooth:
+            return answer
         width = stroke(inside) * self.options.size / max(inside.shape)
         deviation = min(self.options.smooth, _OF_STROKE * width)
-        if deviation <= 0:
-            return answer
         return torch.from_numpy(ndi.gaussian_filter(answer.float().numpy(), deviation, axes=(2, 3)))
 
     def _answer(self, given: Prepared) -> Tensor:
