@@ -6,13 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from few_shot_scenes import TINY, blobs, tiny_model
 
+from napari_iseg import backends
+from napari_iseg.backends.cards import ModelCard
+from napari_iseg.backends.model import Model
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.answers import agreement, certainty
 from napari_iseg.fewshot.base import UNKNOWN, Support
 from napari_iseg.fewshot.learned import LearnedModel
 from napari_iseg.fewshot.models import load_fewshot
+from napari_iseg.images import PlaneSource
+from napari_iseg.interactive.predictor import Predictor
 from napari_iseg.prompts import Click
 from napari_iseg.training.export import export
 from napari_iseg.training.recipe import Recipe
@@ -89,10 +95,29 @@ def test_identity_tells_weights_and_settings_apart(model: LearnedModel) -> None:
     assert LearnedModel(_rewrapped(with_other_weights), eager=0.0).identity != model.identity
 
 
-def _rewrapped(model: LearnedModel):  # type: ignore[no-untyped-def]
-    from napari_iseg.backends.cards import ModelCard
-    from napari_iseg.backends.model import Model
+def test_a_support_path_of_its_own_is_asked_click_by_click_as_a_click_model_is() -> None:
+    torch.manual_seed(0)
+    sizes = {**TINY, "fusion": "paper"}
+    card = ModelCard("own", "ifsenet", sizes, inference={"size": [64, 64], "grid": "exact", "flip": False})
+    asked = Model(card, backends.build("ifsenet", sizes), device="cpu")
+    model = LearnedModel(asked, eager=0.0)
+    image, _ = blobs(0)
+    unknown = np.full((96, 96), UNKNOWN, np.int32)
+    clicks = (Click(35, 34), Click(5, 5, False), Click(40, 30))
+    one = Support("c", image, unknown, tuple((1, click) for click in clicks))
+    found = model.segment_support(one, model.encode(image), [1]).probability[1]
+    predictor, state = Predictor(PlaneSource.wrap(image, rgb=True), asked, context=None), None
+    for click in clicks:
+        state = predictor.step(state, click)
+    assert state is not None
+    places = np.indices((96, 96))
+    away = np.min([np.hypot(places[0] - c.row, places[1] - c.col) for c in clicks], 0) > 4
+    np.testing.assert_allclose(found[away], state.probability[away].clip(1e-4, 1 - 1e-4), atol=1e-3)
+    other = LearnedModel(asked.with_inference(size=(32, 32)), eager=0.0)
+    assert other.identity != model.identity
 
+
+def _rewrapped(model: LearnedModel):  # type: ignore[no-untyped-def]
     return Model(ModelCard("tiny", "ifsenet", TINY), model.net, device="cpu")
 
 

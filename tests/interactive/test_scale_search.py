@@ -9,6 +9,7 @@ import torch
 from napari_iseg.interactive.passes import mean_of_windows
 from napari_iseg.interactive.scale_search import ScaleSearch
 from napari_iseg.interactive.state import State
+from napari_iseg.interactive.window_grid import PublishedGrid
 from napari_iseg.prompts import Click, Window
 
 RULE = ScaleSearch((32, 64, 512), expand=1.5, min_side=24, keep_iou=0.7, threshold=0.5)
@@ -90,7 +91,7 @@ def test_the_first_click_takes_the_stable_answer_later_ones_the_mean() -> None:
 def test_windows_are_averaged_where_they_overlap() -> None:
     answers = torch.stack([torch.full((4, 4), 1.0), torch.full((4, 4), 0.5)])
     windows = [Window(2, 2, 6, 6), Window(0, 0, 8, 8)]
-    mean = mean_of_windows(answers, windows, np.ones(2, np.float32), (10, 10))
+    mean = mean_of_windows(answers, windows, np.ones(2, np.float32), (10, 10), PublishedGrid())
     assert mean[3, 3] == np.float32(0.75)
     assert mean[0, 0] == np.float32(0.5)
     assert mean[9, 9] == 0

@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
+from napari_iseg import backends
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.datasets import Dataset, Item
 from napari_iseg.training.episode_bank import EpisodeBank
 from napari_iseg.training.episode_loss import SUPPORT_TERMS, WEIGHTS
 from napari_iseg.training.episode_samples import EpisodeOptions, EpisodeSamples
 from napari_iseg.training.episodes import draw_episode
+from napari_iseg.training.export import export
 from napari_iseg.training.fewshot_task import FewShotTask, episode_options
 from napari_iseg.training.fit import Trainer, keep_fixed
 from napari_iseg.training.log import Progress
@@ -182,7 +184,7 @@ def test_a_few_steps_lower_the_loss(volume_bank: EpisodeBank) -> None:
     for step in range(16):
         rng = np.random.default_rng(step)
         made = task.loss(Step(net, batch, recipe, rng, lambda n, rng=rng: int(rng.integers(n))))
-        assert set(made.terms) == set(WEIGHTS)
+        assert set(made.terms) == set(WEIGHTS) - {"quality"}  # this support path does not judge its masks
         optimizer.zero_grad()
         made.total.backward()
         optimizer.step()
@@ -209,10 +211,47 @@ def test_queries_are_left_out_where_only_supports_learn(volume_bank: EpisodeBank
     samples = FewShotTask().samples(recipe, volume_bank, 100)
     batch = default_collate([samples[i] for i in range(2)])
     terms = FewShotTask().loss(Step(net, batch, recipe, np.random.default_rng(0), lambda n: 0))
-    assert set(terms.terms) == set(SUPPORT_TERMS)
+    assert set(terms.terms) == set(SUPPORT_TERMS) - {"quality"}
     terms.total.backward()
     learns = {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None}
     assert learns == {"support"}
+
+
+def test_a_support_path_of_its_own_starts_from_a_click_starter_and_learns_to_judge_itself(
+    volume_bank: EpisodeBank, tmp_path: Path
+) -> None:
+    widths = {"widths": (8, 16, 16, 32), "depths": (1, 1, 1, 1)}
+    clicks = backends.build("cfr-icl", {"trunk": "conv", **widths})
+    own = Recipe(name="clicks", variant={"trunk": "conv", **widths})
+    export(own, clicks.state_dict(), tmp_path / "clicks", {})
+    export(tiny_recipe(), FewShotTask().build(tiny_recipe()).state_dict(), tmp_path / "old", {})
+    weights = {name: float(name in SUPPORT_TERMS) for name in WEIGHTS}
+    recipe = tiny_recipe(
+        variant={**TINY, "fusion": "paper"},
+        start=str(tmp_path / "old"),
+        support_start=str(tmp_path / "clicks"),
+        loss=LossRecipe(terms=weights),
+        optim=OptimRecipe(only=("support",)),
+    )
+    net = FewShotTask().build(recipe).train()
+    for name, value in clicks.state_dict().items():
+        assert torch.allclose(net.support.state_dict()[name], value, atol=2e-3), name  # half precision
+    keep_fixed(net, recipe.optim.only)
+    batch = default_collate([FewShotTask().samples(recipe, volume_bank, 100)[i] for i in range(2)])
+    terms = FewShotTask().loss(Step(net, batch, recipe, np.random.default_rng(0), lambda n: 0))
+    assert set(terms.terms) == set(SUPPORT_TERMS)
+    terms.total.backward()
+    assert net.support.quality[0].weight.grad.abs().sum() > 0
+    with pytest.raises(InputError, match="starter-paper"):
+        FewShotTask().build(replace(recipe, variant=TINY))
+
+
+def test_the_area_of_a_shot_is_the_whole_object_s(volume_bank: EpisodeBank) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        episode = draw_episode(volume_bank, 64, 1, rng, superpixels=0.0, empty=(0.0, 0.0))
+        for shot in (*episode.supports, episode.query):
+            assert shot.area >= 0.9 * np.count_nonzero(shot.mask)  # the window may cut it, resizing rounds
 
 
 def test_a_term_is_switched_off_by_its_weight(volume_bank: EpisodeBank) -> None:

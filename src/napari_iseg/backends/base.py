@@ -70,6 +70,7 @@ class Inference:
     threshold : a pixel is object where the probability is larger
     flip : average the logits with those of the mirrored window
     size : (rows, cols) that every window is resized to
+    grid : "published", or "exact", ours: clicks stay in place in small windows, see `interactive.window_grid`
     window : "zoom-in", the published rule, or "scale-search", ours, see `interactive.scale_search`
     zoom_expand, zoom_min_side, zoom_keep_iou, zoom_threshold : of the window around the object: its side by
         the object's, its least side in pixels, from which overlap on it is kept, and the mask's threshold
@@ -87,6 +88,7 @@ class Inference:
     threshold: float = 0.49
     flip: bool = True
     size: tuple[int, int] = (448, 448)
+    grid: str = "published"
     window: str = "zoom-in"
     zoom_expand: float = 1.4
     zoom_min_side: int = 200

@@ -33,6 +33,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
                 "guidance": True,
                 "tokens": 256,
             },
+            "starter-paper": {"encoder": "conv", "channels": 64, "fusion": "paper", "tokens": 256},
         }.items()
     }
 )

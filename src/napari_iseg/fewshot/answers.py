@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.fewshot.base import UNKNOWN, Image, Prediction, Support
+from napari_iseg.prompts import Click
 
 Float = npt.NDArray[np.float32]
 _ABSENT = -30.0  # logit of a label that is not there
-HONEST_RADIUS = 3.0  # pixels
+HONEST_RADIUS = 3.0  # pixels around a click that are the user's at most
+_LEAST_RADIUS = 0.75  # the clicked pixel itself
 
 
 def content_of(image: Image) -> bytes:
@@ -41,7 +43,11 @@ def softmax_with_background(logits: Float, present: npt.NDArray[np.bool_]) -> Fl
 
 
 def with_known(probability: Float, support: Support, labels: Sequence[int]) -> Float:
-    """Probabilities that agree with a support: its painted pixels, and the surroundings of its clicks."""
+    """Probabilities that agree with a support: its painted pixels, and its clicks.
+
+    Where a click was not heard, its surroundings are drawn with it; where it was, the outline near it stays:
+    a click on the rim of a small object says nothing of the pixels across the rim.
+    """
     fixed = probability.copy()
     known = support.mask != UNKNOWN
     for row, label in enumerate((0, *labels)):
@@ -51,8 +57,10 @@ def with_known(probability: Float, support: Support, labels: Sequence[int]) -> F
     for label, click in support.clicks:
         if label not in labels:
             continue
-        near = disk(click.row, click.col, support.shape) & ~known
         row = list(labels).index(label) + 1
+        if _heard(probability[row], click):
+            continue
+        near = disk(click.row, click.col, support.shape, _honest_radius(probability[row])) & ~known
         if click.positive:
             fixed[:, near] = 0
             fixed[row][near] = 1
@@ -62,11 +70,23 @@ def with_known(probability: Float, support: Support, labels: Sequence[int]) -> F
     return fixed
 
 
-def disk(row: float, col: float, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """(H, W) bool: pixels within `HONEST_RADIUS` of a point."""
+def _heard(probability: Float, click: Click) -> bool:
+    return bool(probability[round(click.row), round(click.col)] > 0.5) is click.positive
+
+
+def _honest_radius(probability: Float) -> float:
+    """Pixels around a click that are the user's: fewer on an object so small that they would redraw it."""
+    radius = np.sqrt(np.count_nonzero(probability > 0.5) / np.pi)
+    return float(np.clip(radius / 2, _LEAST_RADIUS, HONEST_RADIUS))
+
+
+def disk(
+    row: float, col: float, shape: tuple[int, int], radius: float = HONEST_RADIUS
+) -> npt.NDArray[np.bool_]:
+    """(H, W) bool: pixels within ``radius`` of a point."""
     rows = np.arange(shape[0])[:, None] - row
     cols = np.arange(shape[1])[None] - col
-    inside: npt.NDArray[np.bool_] = rows**2 + cols**2 <= HONEST_RADIUS**2
+    inside: npt.NDArray[np.bool_] = rows**2 + cols**2 <= radius**2
     return inside
 
 

@@ -24,6 +24,7 @@ from napari_iseg.fewshot.answers import (
     with_known,
 )
 from napari_iseg.fewshot.base import UNKNOWN, Image, Position, Prediction, Support, distance
+from napari_iseg.fewshot.clicked import ClickedMasks
 from napari_iseg.fewshot.first_look import FirstLook
 from napari_iseg.fewshot.packed import encoding, pack, unpack
 from napari_iseg.fewshot.positional import LIMIT, Outlines, position_scores
@@ -113,6 +114,8 @@ class LearnedModel:
             )
         self.without = frozenset(without)
         self.net = model.net
+        # A support path that is a click network of its own is asked as one; else it looks at cached features.
+        self.clicked = ClickedMasks(model) if self.net.support_encodes else None
         self.first_look = FirstLook(self.net)
         self.device = model.device
         self.eager = eager
@@ -120,6 +123,9 @@ class LearnedModel:
         self.divisor = self.net.divisor
         self.name = model.card.name
         self.identity = f"{self.name}:{_digest(self.net)}:{_REVISION}:eager={eager}:interpolate={interpolate}"
+        if self.clicked is not None:
+            how = blake2b(repr(model.inference).encode(), digest_size=4).hexdigest()
+            self.identity += f":clicks={how}"
         if self.without:
             self.identity += f":without={','.join(sorted(self.without))}"
 
@@ -154,10 +160,9 @@ class LearnedModel:
         present = np.zeros(len(labels), bool)
         for row, label in enumerate(labels):
             present[row] = bool((support.mask == label).any())
-            clicks = _clicks_for(support, label, labels)
-            if any(click.positive for click in clicks) and (support.mask == UNKNOWN).any():
+            if any(c.positive for c in support.clicks_of(label)) and (support.mask == UNKNOWN).any():
                 present[row] = True
-                logits[row] = self._clicked(support, features, click_array(clicks))
+                logits[row] = self._clicked(support, features, label, labels)
         probability = with_known(softmax_with_background(logits, present), support, labels)
         trust = 1.0 if not (support.mask == UNKNOWN).any() else _certainty(probability, support)
         return Prediction(probability, trust, present.astype(np.float32))
@@ -319,10 +324,20 @@ class LearnedModel:
         aligned = explained(encoded.m[0], shares, [e.check for e in embeddings], logs.exp())
         return _ALIGNED * aligned + _CERTAIN * certainty(probability) + _AGREED * agreement(probability)
 
-    def _clicked(self, support: Support, features: LearnedFeatures, clicks: Float) -> Float:
-        """The support path's logits of a second look, whose previous mask is the first look's."""
+    def _clicked(
+        self, support: Support, features: LearnedFeatures, label: int, labels: Sequence[int]
+    ) -> Float:
+        """The support path's logits; over cached features of a second look, begun with the first's mask."""
+        if self.clicked is not None:
+            others = [c for owner, c in support.clicks if owner != label and owner in labels and c.positive]
+            found = self.clicked.probability(support.image, support.clicks_of(label), label, others)
+            assert found is not None, "asked for a label with clicks"
+            found = found.clip(1e-4, 1 - 1e-4)
+            odds: Float = np.log(found / (1 - found))
+            return odds
         image = padded(self._tensor(support.image), self.divisor)
-        encoded, points = self._half_to_device(features), torch.from_numpy(clicks)[None].to(self.device)
+        encoded = self._half_to_device(features)
+        points = torch.from_numpy(click_array(_clicks_for(support, label, labels)))[None].to(self.device)
         first = self.first_look.mask(image, encoded, features.content, points)
         logits = self.net.support_logits(encoded, image, first, points)
         rows, cols = support.shape

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_iseg.fewshot.answers import content_of
 from napari_iseg.fewshot.base import (
     UNKNOWN,
     Embedding,
@@ -22,16 +21,12 @@ from napari_iseg.fewshot.base import (
     Prediction,
     Support,
 )
-from napari_iseg.images import PlaneSource
-from napari_iseg.interactive.predictor import Predictor
-from napari_iseg.interactive.state import State
-from napari_iseg.prompts import Click
+from napari_iseg.fewshot.clicked import ClickedMasks
 
 if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
 
 Float = npt.NDArray[np.float32]
-_KEPT = 32  # states of the click model: one more click on the same image is one more step
 
 
 class TwoStage:
@@ -47,8 +42,9 @@ class TwoStage:
         self.clicks = clicks
         self.few_shot = few_shot
         self.divisor = few_shot.divisor
-        self.identity = f"two-stage:{clicks.card.name}:{clicks.card.sha256[:12]}:{few_shot.identity}"
-        self._states: OrderedDict[tuple[bytes, int], tuple[tuple[Click, ...], State]] = OrderedDict()
+        how = blake2b(repr(clicks.inference).encode(), digest_size=4).hexdigest()
+        self.identity = f"two-stage:{clicks.card.name}:{clicks.card.sha256[:12]}:{how}:{few_shot.identity}"
+        self._masks = ClickedMasks(clicks)
 
     def encode(self, image: Image) -> Features:
         """See `FewShotModel.encode`."""
@@ -79,28 +75,13 @@ class TwoStage:
             return support
         mask: Labels = np.zeros(support.shape, np.int32)
         for label in labels:
-            state = self._state(support, label)
-            if state is not None:
-                mask[state.probability > self.clicks.inference.threshold] = label
-            for click in support.clicks_of(label):
+            clicks = support.clicks_of(label)
+            probability = self._masks.probability(support.image, clicks, label)
+            if probability is not None:
+                mask[probability > self.clicks.inference.threshold] = label
+            for click in clicks:
                 if click.positive:  # what was clicked on is the object, whatever the model says
                     mask[round(click.row), round(click.col)] = label
         known = support.mask != UNKNOWN
         mask[known] = support.mask[known]
         return replace(support, mask=mask, clicks=())
-
-    def _state(self, support: Support, label: int) -> State | None:
-        """The click model's answer to a label's clicks; goes on from the one before where it can."""
-        clicks = support.clicks_of(label)
-        key = content_of(support.image), label
-        done, state = self._states.pop(key, ((), None))
-        if clicks[: len(done)] != done:
-            done, state = (), None
-        predictor = Predictor(PlaneSource.wrap(support.image, rgb=True), self.clicks, context=None)
-        for click in clicks[len(done) :]:
-            state = predictor.step(state, click)
-        if state is not None:
-            self._states[key] = clicks, state
-            if len(self._states) > _KEPT:
-                self._states.popitem(last=False)
-        return state

@@ -1,7 +1,7 @@
 """One pass of the network: crop the windows, run them in one batch, paste the best answer back.
 
-Implements section 3 of the published inference (crop bilinear with aligned corners, mean of the logits of
-the crop and its mirror image, sigmoid after the mean, zero outside the crop).
+Implements section 3 of the published inference (crop bilinear, mean of the logits of the crop and its mirror
+image, sigmoid after the mean, zero outside the crop).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from napari_iseg.interactive.state import State
+from napari_iseg.interactive.window_grid import WindowGrid, window_grid
 from napari_iseg.interactive.zoom import WindowRule
 from napari_iseg.prompts import Click, Window, click_array
 
@@ -31,17 +31,18 @@ def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> Sta
     ----------
     image : (3, rows, cols) float32 in [0, 1], the area grid of ``state``
     """
-    windows = rule.windows(state)
+    windows, grid = rule.windows(state), window_grid(model.inference.grid)
     if len(windows) == 1:
-        answer = paste(ask(model, image, state, windows)[0], windows[0], state.shape)
+        answer = paste(ask(model, image, state, windows)[0], windows[0], state.shape, grid)
         return replace(state, probability=rule.merge(state, answer, windows[0]), zoom=windows[0])
     answers, scores = ask_scored(model, image, state, windows)
     weights = rule.weights(state, answers.numpy(), scores)
     used = [k for k in range(len(windows)) if weights[k] > 0]
-    answer = mean_of_windows(answers[used], [windows[k] for k in used], weights[used], state.shape)
-    whole = windows[used[0]]
-    for k in used[1:]:
-        whole = whole.union(windows[k])
+    chosen = [windows[k] for k in used]
+    answer = mean_of_windows(answers[used], chosen, weights[used], state.shape, grid)
+    whole = chosen[0]
+    for window in chosen[1:]:
+        whole = whole.union(window)
     zoom = windows[int(weights.argmax())]
     return replace(state, probability=rule.merge(state, answer, whole), zoom=zoom)
 
@@ -61,47 +62,44 @@ def ask_scored(
     return _unflipped(model, logits).sigmoid(), np.asarray(scores.float().cpu().numpy(), np.float32)
 
 
-def paste(answer: Tensor, window: Window, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+def paste(
+    answer: Tensor, window: Window, shape: tuple[int, int], grid: WindowGrid
+) -> npt.NDArray[np.float32]:
     """Probabilities (H, W) of a window, resized to it and put into a zero map of ``shape``."""
     full = np.zeros(shape, np.float32)
-    full[window.slices] = _resized(answer[None, None], window.shape)[0, 0].numpy()
+    full[window.slices] = grid.resized(answer[None, None], window.shape)[0, 0].numpy()
     return full
 
 
 def mean_of_windows(
-    answers: Tensor, windows: Sequence[Window], weights: npt.NDArray[np.float32], shape: tuple[int, int]
+    answers: Tensor,
+    windows: Sequence[Window],
+    weights: npt.NDArray[np.float32],
+    shape: tuple[int, int],
+    grid: WindowGrid,
 ) -> npt.NDArray[np.float32]:
     """Weighted mean of several windows' answers, at each pixel over the windows that hold it; else zero."""
     total, cover = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for answer, window, weight in zip(answers, windows, weights, strict=True):
-        resized = _resized(answer[None, None], window.shape)[0, 0].numpy()
+        resized = grid.resized(answer[None, None], window.shape)[0, 0].numpy()
         total[window.slices] += np.float32(weight) * resized
         cover[window.slices] += np.float32(weight)
     return np.divide(total, cover, out=total, where=cover > 0)
-
-
-def click_in_window(click: Click, window: Window, size: tuple[int, int]) -> Click:
-    """A grid click in pixels of the window resized to ``size`` (rows, cols), as published."""
-    return Click(
-        size[0] * (click.row - window.top) / window.height,
-        size[1] * (click.col - window.left) / window.width,
-        click.positive,
-    )
 
 
 def _batch(
     model: Model, image: Tensor, state: State, windows: Sequence[Window]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Image, previous mask and clicks of all windows, followed by their mirror images if the model flips."""
-    size = model.inference.size
+    size, grid = model.inference.size, window_grid(model.inference.grid)
     images, masks, points, mirrored = [], [], [], []
     for window in windows:
         rows, cols = window.slices
-        images.append(_resized(image[None, :, rows, cols], size))
+        images.append(grid.resized(image[None, :, rows, cols], size))
         # copied, because torch refuses to share read-only memory
         mask = torch.from_numpy(state.probability[rows, cols].copy())
-        masks.append(_resized(mask[None, None], size))
-        clicks = [click_in_window(click, window, size) for click in state.grid_clicks]
+        masks.append(grid.resized(mask[None, None], size))
+        clicks = [grid.click(click, window, size) for click in state.grid_clicks]
         points.append(_points(clicks))
         mirrored.append(_points([Click(c.row, size[1] - c.col - 1, c.positive) for c in clicks]))
     stacked, masked = torch.cat(images), torch.cat(masks)
@@ -131,7 +129,3 @@ def _unflipped(model: Model, logits: Tensor) -> Tensor:
         return logits[:, 0]
     straight, mirrored = logits.chunk(2)
     return (0.5 * (straight + mirrored.flip(3)))[:, 0]
-
-
-def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)

@@ -22,7 +22,7 @@ from napari_iseg.nn.ifsenet_match import cosine_logits, masked_mean, to_cells
 from napari_iseg.nn.ifsenet_query import Condition
 from napari_iseg.nn.ifsenet_support import honest
 from napari_iseg.training.clicks import Draw, iterative_clicks
-from napari_iseg.training.iteration import soft_dice
+from napari_iseg.training.iteration import quality_loss, soft_dice
 from napari_iseg.training.losses import normalised_focal_loss
 from napari_iseg.training.recipe import LossRecipe
 
@@ -35,9 +35,10 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
         "aux": 1.0,
         "alignment": 0.5,
         "presence": 0.2,
+        "quality": 0.1,
     }
 )
-SUPPORT_TERMS = ("support", "support_dice")  # that need no query
+SUPPORT_TERMS = ("support", "support_dice", "quality")  # that need no query
 Batch = Mapping[str, Tensor]
 
 
@@ -45,12 +46,19 @@ Batch = Mapping[str, Tensor]
 class Supports:
     """The supports of a batch, those that exist only, in one row each; ``owner`` (R,) is the episode."""
 
-    encoded: Encoded
+    encoded: Encoded | None
     images: Tensor
     truth: Tensor
     clicks: Tensor
     owner: Tensor
     logits: Tensor
+    quality: Tensor | None
+
+    @property
+    def maps(self) -> Encoded:
+        """The encoding that queries are compared with."""
+        assert self.encoded is not None, "supports were not encoded, as no query was to be asked"
+        return self.encoded
 
 
 def episode_terms(
@@ -64,13 +72,17 @@ def episode_terms(
     free : rounds of support clicks without gradient before the one that is learned from
     queries : False leaves the queries out, and with them all terms but those of the supports
     """
-    supports = _support_side(net, batch, free, draw)
+    supports = _support_side(net, batch, free, draw, encode=queries or not net.support_encodes)
     terms = {
         "support": normalised_focal_loss(
             supports.logits, supports.truth, alpha=recipe.alpha, gamma=recipe.gamma
         ).mean(),
         "support_dice": soft_dice(supports.logits, supports.truth).mean(),
     }
+    if supports.quality is not None:
+        area = batch["support_area"][batch["support_valid"].bool()]
+        judged = {"truth": supports.truth, "full_area": area}
+        terms["quality"] = quality_loss(supports.logits, supports.quality, judged)
     return {**terms, **_query_terms(net, batch, supports)} if queries else terms
 
 
@@ -96,7 +108,7 @@ def _query_terms(net: Any, batch: Batch, supports: Supports) -> dict[str, Tensor
 
 def query_logits(net: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """Query logits (B, 1, S, S) and presence logits (B,) of episodes, without any loss."""
-    supports = _support_side(net, batch, 0, _first)
+    supports = _support_side(net, batch, 0, _first, encode=True)
     query = net.encode(batch["query_image"])
     size = batch["query_truth"].shape[-2:]
     logits, answer = net.query(query, _conditions(net, batch, supports, query), (int(size[0]), int(size[1])))
@@ -109,23 +121,24 @@ def _first(count: int) -> int:
     return 0
 
 
-def _support_side(net: Any, batch: Batch, free: int, draw: Draw) -> Supports:
+def _support_side(net: Any, batch: Batch, free: int, draw: Draw, *, encode: bool) -> Supports:
     valid = batch["support_valid"].bool()
     owner = torch.nonzero(valid)[:, 0]
     images, truth, clicks = (batch[f"support_{name}"][valid] for name in ("image", "truth", "clicks"))
-    encoded = net.encode(images)
+    encoded = net.encode(images) if encode else None
+    fixed = None if encoded is None else encoded.detach()
     previous = torch.zeros_like(truth)
     training = net.training
     net.eval()
     with torch.no_grad():
         for _ in range(free):
-            previous = net.support_logits(encoded.detach(), images, previous, clicks).sigmoid()
+            previous = net.support_logits(fixed, images, previous, clicks).sigmoid()
             clicks = iterative_clicks(previous, truth, clicks, draw)
     net.train(training)
     if free and draw(5) == 0:  # previous mask dropped in a fifth of the batches
         previous = torch.zeros_like(previous)
-    logits = net.support_logits(encoded, images, previous, clicks)
-    return Supports(encoded, images, truth, clicks, owner, logits)
+    logits, quality = net.support_trained(encoded, images, previous, clicks)
+    return Supports(encoded, images, truth, clicks, owner, logits, quality)
 
 
 def _conditions(net: Any, batch: Batch, supports: Supports, query: Encoded) -> Condition:
@@ -140,9 +153,9 @@ def _conditions(net: Any, batch: Batch, supports: Supports, query: Encoded) -> C
         for row in rows:
             inside = supports.truth[row, 0] if given[row] else predicted[row, 0]
             positive, negative = points_of(supports.clicks[row])
-            labels.append(net.embed(supports.encoded.row(row), inside, 1 - inside, positive, negative))
+            labels.append(net.embed(supports.maps.row(row), inside, 1 - inside, positive, negative))
             reliabilities.append(1.0 if given[row] else reliability(inside, len(positive) + len(negative)))
-        means = torch.stack([supports.encoded.m[row].mean((1, 2)) for row in rows])
+        means = torch.stack([supports.maps.m[row].mean((1, 2)) for row in rows])
         likeness = F.cosine_similarity(means, query.m[episode].mean((1, 2))[None], dim=1)
         logs = support_log_weights(reliabilities, likeness, distance[rows].tolist(), 1.0)
         pairs.append(
@@ -158,7 +171,7 @@ def _alignment(supports: Supports, query: Encoded, logits: Tensor) -> Tensor:
         share = to_cells(logits[episode, 0].sigmoid(), query.m.shape[-2:])
         inside = masked_mean(query.m[episode], share)[None]
         outside = masked_mean(query.m[episode], 1 - share)[None]
-        back = cosine_logits(supports.encoded.m[row], inside, outside)
+        back = cosine_logits(supports.maps.m[row], inside, outside)
         target = to_cells(supports.truth[row, 0], back.shape)
         losses.append(F.binary_cross_entropy_with_logits(back, target))
     return torch.stack(losses).mean()

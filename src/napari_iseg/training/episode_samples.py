@@ -56,8 +56,9 @@ class EpisodeSamples(IndexedSamples[EpisodeBank]):
     """An endless set of episodes, by index.
 
     Each item holds, for K = ``options.supports`` and S = ``options.size``: ``support_image`` (K, 3, S, S),
-    ``support_truth`` (K, 1, S, S), ``support_clicks`` (K, 2N, 3), ``support_valid`` (K,), ``support_given``
-    (K,) 1 where the true mask is embedded, ``distance`` (K,) from the query over the supports' median gap,
+    ``support_truth`` (K, 1, S, S), ``support_area`` (K,) of the label in the whole picture in pixels of
+    the window, ``support_clicks`` (K, 2N, 3), ``support_valid`` (K,), ``support_given`` (K,) 1 where the true
+    mask is embedded, ``distance`` (K,) from the query over the supports' median gap,
     ``query_image`` (3, S, S), ``query_truth`` (1, S, S), ``previous`` (1, S, S); all float32.
     """
 
@@ -93,17 +94,18 @@ class EpisodeSamples(IndexedSamples[EpisodeBank]):
         truths = np.zeros((most, 1, size, size), np.float32)
         clicks = np.full((most, 2 * self.options.clicks.max_clicks, 3), -1, np.float32)
         valid, given = np.zeros(most, np.float32), np.zeros(most, np.float32)
-        distance = np.zeros(most, np.float32)
+        distance, areas = np.zeros(most, np.float32), np.zeros(most, np.float32)
         gap = _gap(episode)
         for i, shot in enumerate(episode.supports):
             images[i] = self._varied(shot, light, rng)
-            truths[i, 0] = shot.mask
+            truths[i, 0], areas[i] = shot.mask, shot.area
             clicks[i] = self._first_clicks(shot.mask, rng)
             valid[i], given[i] = 1, rng.random() < share
             distance[i] = abs(shot.position - episode.query.position) / gap
         return {
             "support_image": torch.from_numpy(images),
             "support_truth": torch.from_numpy(truths),
+            "support_area": torch.from_numpy(areas),
             "support_clicks": torch.from_numpy(clicks),
             "support_valid": torch.from_numpy(valid),
             "support_given": torch.from_numpy(given),

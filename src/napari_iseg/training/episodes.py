@@ -52,6 +52,11 @@ class View:
         small = cv2.resize(part, (self.size, self.size), interpolation=cv2.INTER_NEAREST_EXACT)
         return self._turned(small).astype(bool)
 
+    def shot(self, source: Picture, whole: Mask, position: float = 0.0) -> Shot:
+        """The window of an image and of a mask of the whole picture."""
+        zoom = self.size**2 / (self.height * self.width)
+        return Shot(self.image(source), self.mask(whole), np.count_nonzero(whole) * zoom, position)
+
     def _turned(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
         pixels = np.rot90(pixels, self.turns)
         return np.ascontiguousarray(pixels[:, ::-1] if self.mirror else pixels)
@@ -59,10 +64,14 @@ class View:
 
 @dataclass(frozen=True)
 class Shot:
-    """One window: image (S, S, 3) uint8, mask (S, S) bool, place along the axis (0 without one)."""
+    """One window: image (S, S, 3) uint8, mask (S, S) bool, place along the axis (0 without one).
+
+    ``area`` is the label's in the whole picture, in pixels of the window.
+    """
 
     image: npt.NDArray[np.uint8]
     mask: Mask
+    area: float
     position: float = 0.0
 
 
@@ -163,10 +172,7 @@ def _volume(
     query = int(free[np.argmin(np.abs(np.abs(places[free] - places[index]) - reach))])
     fitted = _fitting_view(picture, label, size, rng) if fitting else None
     view = fitted or _random_view(picture, series.mask(index, label), size, rng)
-    shots = [
-        Shot(view.image(series.pictures[i]), view.mask(series.mask(i, label)), float(places[i]))
-        for i in (*chosen, query)
-    ]
+    shots = [view.shot(series.pictures[i], series.mask(i, label), float(places[i])) for i in (*chosen, query)]
     return Episode(tuple(shots[:-1]), shots[-1], True, True)
 
 
@@ -199,7 +205,7 @@ def _images(
         view = fitted or _random_view(picture, mask, size, rng, side)
         if last and without:
             view = _empty_view(picture, mask, side, size, rng) or view
-        shots.append(Shot(view.image(picture), view.mask(mask)))
+        shots.append(view.shot(picture, mask))
     return Episode(tuple(shots[:-1]), shots[-1], scene, False)
 
 
@@ -217,14 +223,14 @@ def _pseudo(source: Picture, size: int, supports: int, rng: np.random.Generator)
         return None
     mask = parts == int(rng.choice(fit))
     copy = Picture(image, mask.astype(np.int32), np.zeros((0, 6), np.int64))
-    shots = [Shot(image, mask)]
+    shots = [Shot(image, mask, float(np.count_nonzero(mask)))]
     for _ in range(supports):
         centre = tuple(float(v) for v in np.argwhere(mask)[rng.integers(np.count_nonzero(mask))])
         inner = size * float(rng.uniform(0.6, 1.0))
         view = view_around(
             copy, (centre[0], centre[1]), inner, size, int(rng.integers(4)), bool(rng.random() < 0.5)
         )
-        shots.append(Shot(view.image(copy), view.mask(mask)))
+        shots.append(view.shot(copy, mask))
     return Episode(tuple(shots[:-1]), shots[-1], False, False)
 
 

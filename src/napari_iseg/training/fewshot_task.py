@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
 
 from napari_iseg import backends
 from napari_iseg.errors import InputError
@@ -28,7 +30,8 @@ class FewShotTask(Task):
         """The recipe's network.
 
         ``start`` may be "imagenet" (timm's weights for a ResNet encoder; needs network once), an IFSENet
-        model, or a click starter whose trunk becomes the encoder.
+        model, or a click starter whose trunk becomes the encoder. ``support_start`` is a click starter whose
+        network becomes the support path; ``start`` may then be an IFSENet with another support path.
 
         Raises
         ------
@@ -42,7 +45,9 @@ class FewShotTask(Task):
                 raise InputError("start = 'imagenet' needs a ResNet encoder; choose variant = 'resnet50'.")
             net.encoder.load_imagenet()
         elif recipe.start:
-            _start(net, recipe.start)
+            _start(net, recipe.start, whole=recipe.support_start is None)
+        if recipe.support_start:
+            _start_support(net, recipe.support_start)
         return net
 
     def bank(self, recipe: Recipe, sets: Sets, on_set: OnSet | None = None) -> EpisodeBank:
@@ -107,18 +112,37 @@ def episode_options(recipe: Recipe) -> EpisodeOptions:
     return options
 
 
-def _start(net: IfseNet, start: str) -> None:
+def _start(net: IfseNet, start: str, *, whole: bool) -> None:
     from napari_iseg.weights.store import load_model
 
     model = load_model(start, device="cpu")
     if model.card.backend == "ifsenet":
         own, theirs = net.state_dict(), model.net.state_dict()
+        if not whole:
+            own, theirs = _without_support(own), _without_support(theirs)
         if any(key not in theirs or theirs[key].shape != value.shape for key, value in own.items()):
             raise InputError(f"The recipe's start {start!r} is another variant of IFSENet; use its variant.")
-        net.load_state_dict(theirs)
+        net.load_state_dict(theirs, strict=whole)
     elif isinstance(net.encoder, ConvEncoder):
         net.encoder.load_trunk(model.net.state_dict())
     else:
         raise InputError(
             f"The recipe's start {start!r} is a click model; only encoder = 'conv' can start from its trunk."
         )
+
+
+def _start_support(net: IfseNet, start: str) -> None:
+    from napari_iseg.weights.store import load_model
+
+    state = load_model(start, device="cpu").net.state_dict()
+    own = net.support.state_dict()
+    if any(key not in state or state[key].shape != value.shape for key, value in own.items()):
+        raise InputError(
+            f"The recipe's support_start {start!r} does not fit the support path; name a click starter, and "
+            "a variant of IFSENet whose support path is that network, as 'starter-paper'."
+        )
+    net.support.load_state_dict(state)
+
+
+def _without_support(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if not key.startswith("support.")}

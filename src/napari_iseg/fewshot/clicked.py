@@ -1,0 +1,66 @@
+"""Masks of clicked supports by a click network: one click after the other, in windows around the object."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_iseg.fewshot.answers import content_of
+from napari_iseg.fewshot.base import Image
+from napari_iseg.images import PlaneSource
+from napari_iseg.interactive.predictor import Predictor
+from napari_iseg.interactive.state import State
+from napari_iseg.prompts import Click
+
+if TYPE_CHECKING:
+    from napari_iseg.backends.model import Model
+
+Float = npt.NDArray[np.float32]
+_KEPT = 32  # states: one more click on the same image is one more step
+
+
+class ClickedMasks:
+    """The answers of one click network.
+
+    Parameters
+    ----------
+    model : asked as its inference settings say
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._states: OrderedDict[tuple[bytes, int], tuple[tuple[Click, ...], State]] = OrderedDict()
+
+    def probability(
+        self, image: Image, clicks: Sequence[Click], label: int, against: Sequence[Click] = ()
+    ) -> Float | None:
+        """(H, W) in [0, 1] of what was clicked; None without a click. Goes on from the clicks before.
+
+        Parameters
+        ----------
+        image : (H, W, 3) float32 in [0, 1]
+        clicks : in the order in which they were made
+        label : whose they are; states are kept per image and label
+        against : what is known to be something else; asked where the mask says otherwise
+        """
+        clicks, key = tuple(clicks), (content_of(image), label)
+        done, state = self._states.pop(key, ((), None))
+        if clicks[: len(done)] != done:
+            done, state = (), None
+        predictor = Predictor(PlaneSource.wrap(image, rgb=True), self.model, context=None)
+        for click in clicks[len(done) :]:
+            state = predictor.step(state, click)
+        if state is None:
+            return None
+        self._states[key] = clicks, state
+        if len(self._states) > _KEPT:
+            self._states.popitem(last=False)
+        for click in against:
+            if state.probability[round(click.row), round(click.col)] > self.model.inference.threshold:
+                state = predictor.step(state, replace(click, positive=False))
+        return state.probability
