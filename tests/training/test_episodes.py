@@ -227,22 +227,22 @@ def test_a_support_path_of_its_own_starts_from_a_click_starter_and_learns_to_jud
     export(tiny_recipe(), FewShotTask().build(tiny_recipe()).state_dict(), tmp_path / "old", {})
     weights = {name: float(name in SUPPORT_TERMS) for name in WEIGHTS}
     recipe = tiny_recipe(
-        variant={**TINY, "fusion": "paper"},
+        variant={**TINY, "fusion": "both"},
         start=str(tmp_path / "old"),
         support_start=str(tmp_path / "clicks"),
         loss=LossRecipe(terms=weights),
-        optim=OptimRecipe(only=("support",)),
+        optim=OptimRecipe(only=("own",)),
     )
     net = FewShotTask().build(recipe).train()
     for name, value in clicks.state_dict().items():
-        assert torch.allclose(net.support.state_dict()[name], value, atol=2e-3), name  # half precision
+        assert torch.allclose(net.own.state_dict()[name], value, atol=2e-3), name  # half precision
     keep_fixed(net, recipe.optim.only)
     batch = default_collate([FewShotTask().samples(recipe, volume_bank, 100)[i] for i in range(2)])
     terms = FewShotTask().loss(Step(net, batch, recipe, np.random.default_rng(0), lambda n: 0))
     assert set(terms.terms) == set(SUPPORT_TERMS)
     terms.total.backward()
-    assert net.support.quality[0].weight.grad.abs().sum() > 0
-    with pytest.raises(InputError, match="starter-paper"):
+    assert net.own.quality[0].weight.grad.abs().sum() > 0
+    with pytest.raises(InputError, match="starter-both"):
         FewShotTask().build(replace(recipe, variant=TINY))
 
 

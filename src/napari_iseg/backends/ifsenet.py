@@ -33,7 +33,14 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
                 "guidance": True,
                 "tokens": 256,
             },
-            "starter-paper": {"encoder": "conv", "channels": 64, "fusion": "paper", "tokens": 256},
+            "starter-both": {
+                "encoder": "conv",
+                "channels": 64,
+                "rates": (3, 6, 12),
+                "guidance": True,
+                "fusion": "both",
+                "tokens": 256,
+            },
         }.items()
     }
 )
@@ -76,8 +83,13 @@ class Ifsenet:
             )
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
         sizes = IfsenetSizes(**plain)
-        if sizes.fusion not in ("cached", "paper"):
-            raise InputError(f"IFSENet's fusion is 'cached' or 'paper', got {sizes.fusion!r}.")
+        if sizes.fusion not in ("cached", "paper", "both"):
+            raise InputError(f"IFSENet's fusion is 'cached', 'paper' or 'both', got {sizes.fusion!r}.")
+        if sizes.fusion == "both" and sizes.encoder != "conv":
+            raise InputError(
+                "IFSENet's fusion 'both' goes with encoder = 'conv', whose trunk is the click starter's; "
+                "for a ResNet choose 'cached' or 'paper'."
+            )
         if sizes.encoder != "conv" and not sizes.encoder.startswith("resnet"):
             raise InputError(
                 f"IFSENet's encoder is 'conv' or a timm ResNet such as 'resnet50', got {sizes.encoder!r}."

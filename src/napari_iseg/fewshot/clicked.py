@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from napari_iseg.fewshot.answers import content_of
 from napari_iseg.fewshot.base import Image
 from napari_iseg.images import PlaneSource
@@ -20,7 +17,6 @@ from napari_iseg.prompts import Click
 if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
 
-Float = npt.NDArray[np.float32]
 _KEPT = 32  # states: one more click on the same image is one more step
 
 
@@ -36,10 +32,10 @@ class ClickedMasks:
         self.model = model
         self._states: OrderedDict[tuple[bytes, int], tuple[tuple[Click, ...], State]] = OrderedDict()
 
-    def probability(
+    def state(
         self, image: Image, clicks: Sequence[Click], label: int, against: Sequence[Click] = ()
-    ) -> Float | None:
-        """(H, W) in [0, 1] of what was clicked; None without a click. Goes on from the clicks before.
+    ) -> State | None:
+        """What is known after the clicks, with the probability (H, W); None without one. Goes on from before.
 
         Parameters
         ----------
@@ -63,4 +59,4 @@ class ClickedMasks:
         for click in against:
             if state.probability[round(click.row), round(click.col)] > self.model.inference.threshold:
                 state = predictor.step(state, replace(click, positive=False))
-        return state.probability
+        return state

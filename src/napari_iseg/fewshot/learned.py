@@ -24,16 +24,14 @@ from napari_iseg.fewshot.answers import (
     with_known,
 )
 from napari_iseg.fewshot.base import UNKNOWN, Image, Position, Prediction, Support, distance
-from napari_iseg.fewshot.clicked import ClickedMasks
-from napari_iseg.fewshot.first_look import FirstLook
 from napari_iseg.fewshot.packed import encoding, pack, unpack
 from napari_iseg.fewshot.positional import LIMIT, Outlines, position_scores
 from napari_iseg.fewshot.selfcheck import Checkable, explained
+from napari_iseg.fewshot.support_masks import SupportMasks
 from napari_iseg.nn.ifsenet import IfseNet, padded, support_log_weights
 from napari_iseg.nn.ifsenet_embedding import Encoded, LabelEmbedding
 from napari_iseg.nn.ifsenet_match import to_cells
 from napari_iseg.nn.ifsenet_query import Condition
-from napari_iseg.prompts import Click, click_array
 
 if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
@@ -114,18 +112,14 @@ class LearnedModel:
             )
         self.without = frozenset(without)
         self.net = model.net
-        # A support path that is a click network of its own is asked as one; else it looks at cached features.
-        self.clicked = ClickedMasks(model) if self.net.support_encodes else None
-        self.first_look = FirstLook(self.net)
+        self.support_masks = SupportMasks(model)
         self.device = model.device
         self.eager = eager
         self.interpolate = interpolate
         self.divisor = self.net.divisor
         self.name = model.card.name
         self.identity = f"{self.name}:{_digest(self.net)}:{_REVISION}:eager={eager}:interpolate={interpolate}"
-        if self.clicked is not None:
-            how = blake2b(repr(model.inference).encode(), digest_size=4).hexdigest()
-            self.identity += f":clicks={how}"
+        self.identity += self.support_masks.identity
         if self.without:
             self.identity += f":without={','.join(sorted(self.without))}"
 
@@ -157,12 +151,16 @@ class LearnedModel:
         """See `FewShotModel.segment_support`: the support path, once per clicked label."""
         _check_size(support, features)
         logits = np.full((len(labels), *support.shape), -4.0, np.float32)
+        image = padded(self._tensor(support.image), self.divisor)
+        encoded = self._half_to_device(features)
         present = np.zeros(len(labels), bool)
         for row, label in enumerate(labels):
             present[row] = bool((support.mask == label).any())
             if any(c.positive for c in support.clicks_of(label)) and (support.mask == UNKNOWN).any():
                 present[row] = True
-                logits[row] = self._clicked(support, features, label, labels)
+                logits[row] = self.support_masks.logits(
+                    support, label, labels, image=image, encoded=encoded, content=features.content
+                )
         probability = with_known(softmax_with_background(logits, present), support, labels)
         trust = 1.0 if not (support.mask == UNKNOWN).any() else _certainty(probability, support)
         return Prediction(probability, trust, present.astype(np.float32))
@@ -324,26 +322,6 @@ class LearnedModel:
         aligned = explained(encoded.m[0], shares, [e.check for e in embeddings], logs.exp())
         return _ALIGNED * aligned + _CERTAIN * certainty(probability) + _AGREED * agreement(probability)
 
-    def _clicked(
-        self, support: Support, features: LearnedFeatures, label: int, labels: Sequence[int]
-    ) -> Float:
-        """The support path's logits; over cached features of a second look, begun with the first's mask."""
-        if self.clicked is not None:
-            others = [c for owner, c in support.clicks if owner != label and owner in labels and c.positive]
-            found = self.clicked.probability(support.image, support.clicks_of(label), label, others)
-            assert found is not None, "asked for a label with clicks"
-            found = found.clip(1e-4, 1 - 1e-4)
-            odds: Float = np.log(found / (1 - found))
-            return odds
-        image = padded(self._tensor(support.image), self.divisor)
-        encoded = self._half_to_device(features)
-        points = torch.from_numpy(click_array(_clicks_for(support, label, labels)))[None].to(self.device)
-        first = self.first_look.mask(image, encoded, features.content, points)
-        logits = self.net.support_logits(encoded, image, first, points)
-        rows, cols = support.shape
-        answer: Float = logits[0, 0, :rows, :cols].float().cpu().numpy()
-        return answer
-
     def _reliability(self, support: Support, own: Prediction) -> float:
         if support.accepted or not (support.mask == UNKNOWN).any() or not support.clicks:
             return 1.0
@@ -364,17 +342,6 @@ class LearnedModel:
     def _tensor(self, image: Image) -> Tensor:
         pixels = np.ascontiguousarray(finite_image(image).transpose(2, 0, 1))
         return torch.from_numpy(pixels)[None].to(self.device)
-
-
-def _clicks_for(support: Support, label: int, labels: Sequence[int]) -> list[Click]:
-    """A label's clicks, and the other labels' positive clicks as negative ones."""
-    made = []
-    for owner, click in support.clicks:
-        if owner == label:
-            made.append(click)
-        elif owner in labels and click.positive:
-            made.append(replace(click, positive=False))
-    return made
 
 
 def _certainty(probability: Float, support: Support) -> float:

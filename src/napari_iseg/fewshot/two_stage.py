@@ -76,9 +76,9 @@ class TwoStage:
         mask: Labels = np.zeros(support.shape, np.int32)
         for label in labels:
             clicks = support.clicks_of(label)
-            probability = self._masks.probability(support.image, clicks, label)
-            if probability is not None:
-                mask[probability > self.clicks.inference.threshold] = label
+            state = self._masks.state(support.image, clicks, label)
+            if state is not None:
+                mask[state.probability > self.clicks.inference.threshold] = label
             for click in clicks:
                 if click.positive:  # what was clicked on is the object, whatever the model says
                     mask[round(click.row), round(click.col)] = label

@@ -38,8 +38,8 @@ class IfsenetSizes:
     widths, depths : of "conv", see `ConvEncoder`
     channels : of the comparison space ``m`` and of both paths
     rates : dilations of the support decoder
-    fusion : "cached" (B), or "paper" (A): the support path has an encoder of its own, which sees the clicks;
-        with "conv" that is the whole network of the click starter
+    fusion : "cached" (B), "paper" (A), see `SupportPath`; with "conv" also "both": B, and for a closer look
+        the click starter's network as the support path's own
     guidance : click distances as prompts instead of RITM's disks
     tokens : rows of ``h`` kept per support and side
     """
@@ -58,7 +58,7 @@ class IfsenetSizes:
 class IfseNet(ClickNet):
     """Support path, query path and the space that they share."""
 
-    training_methods = ("encode", "support_logits", "support_trained", "condition", "query", "gated", "embed")
+    training_methods = ("encode", "support_logits", "own_trained", "condition", "query", "gated", "embed")
 
     def __init__(self, sizes: IfsenetSizes) -> None:
         super().__init__()
@@ -68,24 +68,18 @@ class IfseNet(ClickNet):
         first, second, third, deep = self.encoder.channels
         self.deep_channels = deep
         self.middle = ConvNorm(second + third, sizes.channels, 1)
-        self.support: SupportPath | ClickUNet
+        self.support = SupportPath(
+            sizes.channels,
+            first,
+            sizes.rates,
+            guidance=sizes.guidance,
+            fusion=sizes.fusion,
+            first_channels=self.encoder.first_channels,
+        )
         # Fusion "paper": the support path's own ResNet, as the paper has one per path.
-        self.own_encoder: ConvEncoder | ResNetEncoder | None = None
-        self.own_middle: nn.Module | None = None
-        if sizes.fusion == "paper" and sizes.encoder == "conv":
-            self.support = ClickUNet(sizes.widths, sizes.depths)
-        else:
-            self.support = SupportPath(
-                sizes.channels,
-                first,
-                sizes.rates,
-                guidance=sizes.guidance,
-                fusion=sizes.fusion,
-                first_channels=self.encoder.first_channels,
-            )
-            if sizes.fusion == "paper":
-                self.own_encoder = self._encoder()
-                self.own_middle = ConvNorm(second + third, sizes.channels, 1)
+        self.own_encoder = self._encoder() if sizes.fusion == "paper" else None
+        self.own_middle = ConvNorm(second + third, sizes.channels, 1) if sizes.fusion == "paper" else None
+        self.own = ClickUNet(sizes.widths, sizes.depths) if sizes.fusion == "both" else None
         self.query_path = QueryPath(sizes.channels, first)
         self.gate = nn.Linear(3, 1)
         self.prior_bias = nn.Parameter(torch.zeros(()))
@@ -98,9 +92,12 @@ class IfseNet(ClickNet):
         return ResNetEncoder(self.sizes.encoder, self.sizes.stride)
 
     def forward(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:
-        """The support path as a click model, see `ClickNet.forward`; any size, padded inside."""
-        if isinstance(self.support, ClickUNet):
-            answer: Tensor = self.support(image, prev_mask, clicks)
+        """The support path (its own network, if it has one) as a click model, see `ClickNet.forward`.
+
+        Any size, padded inside.
+        """
+        if self.own is not None:
+            answer: Tensor = self.own(image, prev_mask, clicks)
             return answer
         height, width = image.shape[-2:]
         image, prev_mask = padded(image, self.divisor), padded(prev_mask, self.divisor)
@@ -125,42 +122,29 @@ class IfseNet(ClickNet):
         levels = self.encoder(image)
         return Encoded(self._middle(levels, self.middle), levels.f1, levels.f4, textures(image.float()))
 
-    @property
-    def support_encodes(self) -> bool:
-        """Whether the support path encodes images by itself, so that `encode` need not be asked for it."""
-        return isinstance(self.support, ClickUNet)
-
     def scored(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor]:
-        """See `ClickNet.scored`; by a quality head where the support path is the click starter's network."""
-        if isinstance(self.support, ClickUNet):
-            return self.support.scored(image, prev_mask, clicks)
-        return super().scored(image, prev_mask, clicks)
+        """See `ClickNet.scored`; by the quality head of the support path's own network, if there is one."""
+        return (
+            super().scored(image, prev_mask, clicks)
+            if self.own is None
+            else self.own.scored(image, prev_mask, clicks)
+        )
 
-    def support_trained(
-        self, encoded: Encoded | None, image: Tensor, previous: Tensor, clicks: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """`support_logits`, and what the quality head says of each as a logit (B,), None without one."""
-        if isinstance(self.support, ClickUNet):
-            return self.support.trained(image, previous, clicks)
-        return self.support_logits(encoded, image, previous, clicks), None
+    def own_trained(self, image: Tensor, previous: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor]:
+        """Of fusion "both": the own network's logits and what its quality head says of them, a logit (B,)."""
+        assert self.own is not None, "only fusion 'both' has a click network of its own"
+        return self.own.trained(image, previous, clicks)
 
-    def support_logits(
-        self, encoded: Encoded | None, image: Tensor, previous: Tensor, clicks: Tensor
-    ) -> Tensor:
+    def support_logits(self, encoded: Encoded, image: Tensor, previous: Tensor, clicks: Tensor) -> Tensor:
         """Support masks (B, 1, H, W) as logits.
 
         Parameters
         ----------
-        encoded : of ``image``; not looked at in fusion "paper", which encodes image and clicks together; None
-            will do where `support_encodes`
+        encoded : of ``image``; not looked at in fusion "paper", which encodes image and clicks together
         image : (B, 3, H, W)
         previous : (B, 1, H, W) probability, zeros at first
         clicks : (B, 2N, 3) as in `ClickNet.forward`
         """
-        if isinstance(self.support, ClickUNet):
-            answer: Tensor = self.support(image, previous, clicks)
-            return answer
-        assert encoded is not None
         maps = self.support.maps(image, previous, clicks)
         if self.own_encoder is None or self.own_middle is None or self.support.early is None:
             logits = self.support(encoded.m, encoded.f1, maps.to(encoded.m.dtype))

@@ -86,7 +86,7 @@ class SupportPath(nn.Module):
             self.direct.bias.fill_(-3.0)  # type: ignore[union-attr]
         self.prompts: PromptEncoder | None = None
         self.early: nn.Module | None = None
-        if fusion == "cached":
+        if fusion != "paper":
             self.prompts = PromptEncoder(self.maps, channels, self.head.skip_width)
         else:
             stride = 2 // self.maps.stride

@@ -72,7 +72,7 @@ def episode_terms(
     free : rounds of support clicks without gradient before the one that is learned from
     queries : False leaves the queries out, and with them all terms but those of the supports
     """
-    supports = _support_side(net, batch, free, draw, encode=queries or not net.support_encodes)
+    supports = _support_side(net, batch, free, draw, encode=queries or net.own is None)
     terms = {
         "support": normalised_focal_loss(
             supports.logits, supports.truth, alpha=recipe.alpha, gamma=recipe.gamma
@@ -127,17 +127,23 @@ def _support_side(net: Any, batch: Batch, free: int, draw: Draw, *, encode: bool
     images, truth, clicks = (batch[f"support_{name}"][valid] for name in ("image", "truth", "clicks"))
     encoded = net.encode(images) if encode else None
     fixed = None if encoded is None else encoded.detach()
+
+    def ask(maps: Encoded | None, previous: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor | None]:
+        if net.own is not None:  # what looks closely learns; the path over cached features is as it is
+            return net.own_trained(images, previous, clicks)  # type: ignore[no-any-return]
+        return net.support_logits(maps, images, previous, clicks), None
+
     previous = torch.zeros_like(truth)
     training = net.training
     net.eval()
     with torch.no_grad():
         for _ in range(free):
-            previous = net.support_logits(fixed, images, previous, clicks).sigmoid()
+            previous = ask(fixed, previous, clicks)[0].sigmoid()
             clicks = iterative_clicks(previous, truth, clicks, draw)
     net.train(training)
     if free and draw(5) == 0:  # previous mask dropped in a fifth of the batches
         previous = torch.zeros_like(previous)
-    logits, quality = net.support_trained(encoded, images, previous, clicks)
+    logits, quality = ask(encoded, previous, clicks)
     return Supports(encoded, images, truth, clicks, owner, logits, quality)
 
 

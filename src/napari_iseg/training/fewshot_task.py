@@ -31,7 +31,7 @@ class FewShotTask(Task):
 
         ``start`` may be "imagenet" (timm's weights for a ResNet encoder; needs network once), an IFSENet
         model, or a click starter whose trunk becomes the encoder. ``support_start`` is a click starter whose
-        network becomes the support path; ``start`` may then be an IFSENet with another support path.
+        network becomes the support path's own (fusion "both"); ``start`` may then be an IFSENet without one.
 
         Raises
         ------
@@ -119,7 +119,7 @@ def _start(net: IfseNet, start: str, *, whole: bool) -> None:
     if model.card.backend == "ifsenet":
         own, theirs = net.state_dict(), model.net.state_dict()
         if not whole:
-            own, theirs = _without_support(own), _without_support(theirs)
+            own, theirs = _without_own(own), _without_own(theirs)
         if any(key not in theirs or theirs[key].shape != value.shape for key, value in own.items()):
             raise InputError(f"The recipe's start {start!r} is another variant of IFSENet; use its variant.")
         net.load_state_dict(theirs, strict=whole)
@@ -135,14 +135,14 @@ def _start_support(net: IfseNet, start: str) -> None:
     from napari_iseg.weights.store import load_model
 
     state = load_model(start, device="cpu").net.state_dict()
-    own = net.support.state_dict()
-    if any(key not in state or state[key].shape != value.shape for key, value in own.items()):
+    own = {} if net.own is None else net.own.state_dict()
+    if net.own is None or any(k not in state or state[k].shape != value.shape for k, value in own.items()):
         raise InputError(
             f"The recipe's support_start {start!r} does not fit the support path; name a click starter, and "
-            "a variant of IFSENet whose support path is that network, as 'starter-paper'."
+            "a variant of IFSENet whose support path has that network, as 'starter-both'."
         )
-    net.support.load_state_dict(state)
+    net.own.load_state_dict(state)
 
 
-def _without_support(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value for key, value in state.items() if not key.startswith("support.")}
+def _without_own(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if not key.startswith("own.")}

@@ -127,7 +127,7 @@ class Recipe:
     backend: str = "cfr-icl"
     variant: str | dict[str, Any] = "starter"
     start: str | None = None  # a model to start from: card name or file
-    support_start: str | None = None  # IFSENet: a click model whose network becomes the support path
+    support_start: str | None = None  # IFSENet: a click model whose network the support path gets
     title: str = ""
     seed: int = 0
     precision: str = "32-true"
