@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from napari_iseg.evaluation.datasets import Dataset, Item, open_dataset
 from napari_iseg.evaluation.fewshot_cases import cases_of
 from napari_iseg.evaluation.fewshot_protocol import evaluate_queries
 from napari_iseg.evaluation.fewshot_report import write_fewshot_report
-from napari_iseg.evaluation.fewshot_stacks import scene_of, tiles_of, volumes_of
+from napari_iseg.evaluation.fewshot_stacks import Stack, scene_of, tiles_of, volumes_of
 from napari_iseg.evaluation.fewshot_tables import comparison, fewshot_table
 from napari_iseg.evaluation.fewshot_user import SupportUser, clicked_support
 from napari_iseg.evaluation.fewshot_volumes import VolumeReport, evaluate_volume
@@ -183,6 +184,26 @@ def test_volumes_are_scored_on_the_slices_nobody_annotated() -> None:
     assert copied.dice[0.1] > 0.8
 
 
+def test_draws_are_other_choices_of_annotated_slices_and_the_score_is_their_mean() -> None:
+    volume = volumes_of(cone())[0]
+    drawn = [volume.annotated(0.1, draw) for draw in range(3)]
+    assert drawn == [[5, 15], [2, 12], [7, 17]]
+    both = evaluate_volume(CopyNearest(), volume, name="copy", shares=(0.1,), draws=2)
+    alone = [evaluate_volume(CopyNearest(), _only(volume, d), name="copy", shares=(0.1,)) for d in drawn[:2]]
+    assert both.dice[0.1] == pytest.approx(np.mean([report.dice[0.1] for report in alone]))
+    assert alone[0].dice[0.1] != alone[1].dice[0.1]
+
+
+def _only(volume: Stack, planes: list[int]) -> Stack:
+    """The volume with a fixed choice of annotated slices."""
+
+    class Fixed(Stack):
+        def annotated(self, share: float, draw: int = 0) -> list[int]:
+            return planes
+
+    return Fixed(**{f.name: getattr(volume, f.name) for f in fields(volume)})
+
+
 def test_the_report_has_tables_and_plots(tmp_path: Path) -> None:
     queries = [evaluate_queries(Bright(), cases_of(spots(), 2, 1), dataset="spots", name="bright", at=(1, 3))]
     volumes = [evaluate_volume(CopyNearest(), volumes_of(cone())[0], name="copy", shares=(0.1,))]
@@ -292,6 +313,7 @@ def test_a_scene_is_cut_to_equal_tiles_with_one_range_of_greys() -> None:
     assert [len(stack.annotated(share)) for share in (0.01, 0.05, 0.1)] == [1, 1, 2]
     inside = (stack.labels > 0).mean((1, 2))
     assert abs(inside[stack.annotated(0.01)[0]] - 0.5) == np.abs(inside - 0.5).min()
+    assert stack.annotated(0.01, 1) != stack.annotated(0.01)
     report = evaluate_volume(CopyNearest(), stack, name="copy", shares=(0.05, 1.0 / 3))
     assert 0 < report.dice[0.05] < 1
 

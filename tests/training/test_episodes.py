@@ -291,9 +291,12 @@ def test_a_run_is_trained_validated_and_goes_on_exactly(tmp_path: Path, volume_b
 
 
 def test_the_recipe_that_ships_is_readable() -> None:
-    recipe = read_recipe(Path(__file__).parents[2] / "recipes" / "ifsenet-starter.toml")
-    assert episode_options(recipe).size % 32 == 0
-    assert recipe.loss.weights(WEIGHTS)["alignment"] == 0.5
+    folder = Path(__file__).parents[2] / "recipes"
+    stages = [read_recipe(folder / f"ifsenet-starter{n}.toml") for n in ("-stage1", "-stage2", "")]
+    assert all(episode_options(recipe).size % 32 == 0 for recipe in stages)
+    assert [recipe.loss.weights(WEIGHTS)["alignment"] for recipe in stages[1:]] == [0.5, 0]
+    assert stages[2].optim.only == ("own",)
+    assert stages[2].support_start == "cfr-icl-starter"
 
 
 @pytest.mark.parametrize(

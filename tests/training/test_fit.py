@@ -12,6 +12,7 @@ import torch
 
 from napari_iseg.errors import InputError
 from napari_iseg.training.bank import Bank, draw_cut, picture
+from napari_iseg.training.click_task import ClickTask
 from napari_iseg.training.fit import Trainer, rate_at
 from napari_iseg.training.iteration import expected_iou
 from napari_iseg.training.log import Log, Progress, read_log
@@ -19,7 +20,7 @@ from napari_iseg.training.published import PublishedSamples, Rule
 from napari_iseg.training.recipe import LossRecipe, OptimRecipe, Recipe, read_recipe
 from napari_iseg.training.samples import SampleOptions, Samples
 from napari_iseg.training.synthetic import random_scene
-from napari_iseg.training.task import task_for
+from napari_iseg.training.task import Step, Terms, task_for
 
 TINY = {"trunk": "conv", "widths": [16, 16, 16, 32], "depths": [1, 1, 1, 1], "sweeps": 4}
 
@@ -64,6 +65,35 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_never_killed(
     assert steps == [3, 4, 5, 6]  # the last checkpoint was written after step 2
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
+
+
+class OddTask(ClickTask):
+    """Its loss is not a number in some steps."""
+
+    def __init__(self, odd: set[int]) -> None:
+        self.odd, self.asked = odd, 0
+
+    def loss(self, step: Step) -> Terms:
+        made = super().loss(step)
+        self.asked += 1
+        return replace(made, total=made.total * float("nan")) if self.asked in self.odd else made
+
+
+def test_one_odd_batch_does_not_end_a_run(bank: Bank, recipe: Recipe, tmp_path: Path) -> None:
+    net = Trainer(recipe, bank, tmp_path / "odd", task=OddTask({3})).run()
+    assert all(bool(torch.isfinite(value).all()) for value in net.state_dict().values())
+    plain = Trainer(recipe, bank, tmp_path / "plain").run()
+    assert not torch.equal(net.out.weight, plain.out.weight)  # that step was passed over, the others were not
+    start = Trainer(recipe, bank, tmp_path / "start").build()
+    assert not torch.equal(net.out.weight, start.out.weight)
+
+
+def test_a_run_whose_gradients_stay_odd_says_so(
+    bank: Bank, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_iseg.training.fit._MOST_ODD", 3)
+    with pytest.raises(InputError, match=r"3 steps up to 4 .*lower rate"):
+        Trainer(recipe, bank, tmp_path / "odd", task=OddTask({3, 4, 5})).run()
 
 
 def test_parts_that_are_not_named_stay_as_they_were(bank: Bank, recipe: Recipe, tmp_path: Path) -> None:

@@ -99,6 +99,10 @@ def evaluate(
         int, typer.Option(min=0, help="Few-shot: cases of each set of images; 0: volumes and scenes only.")
     ] = 40,
     supports: Annotated[int, typer.Option(min=1, help="Few-shot: annotated images of each case.")] = 1,
+    draws: Annotated[
+        int,
+        typer.Option(min=1, max=7, help="Few-shot: choices of annotated slices or tiles to average over."),
+    ] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for report.json, report.md and PNG plots.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
@@ -119,6 +123,7 @@ def evaluate(
             clicks=max_clicks,
             cases=cases,
             supports=supports,
+            draws=draws,
             split=split,
             axis=axis,
             seed=seed,

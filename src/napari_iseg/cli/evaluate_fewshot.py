@@ -56,6 +56,7 @@ def evaluate_fewshot(
     clicks: int,
     cases: int,
     supports: int,
+    draws: int,
     split: str,
     axis: int,
     seed: int,
@@ -88,7 +89,7 @@ def evaluate_fewshot(
     files: list[Path] = []
     with _bars() as bar:
         for part in work:
-            _run(part, methods, results, clicks, supports, bar)
+            _run(part, methods, results, clicks, supports, draws, bar)
             if out is not None and part is not work[-1]:
                 write_fewshot_report(results.queries, results.volumes, out, notes=notes, plots=False)
     if out is not None:
@@ -183,6 +184,7 @@ def _run(
     results: _Results,
     clicks: int,
     supports: int,
+    draws: int,
     bar: Callable[[str], Callable[[int, int], None]],
 ) -> None:
     """Every method on one data set; clicks are split over supports for the evaluated model only."""
@@ -197,7 +199,7 @@ def _run(
             # From true masks the two-stage shortcut is its second stage: nothing new.
             painted = not isinstance(method, TwoStage) or len(methods) == 1
             report = evaluate_volume(
-                method, stack, name=name, painted=painted, clicker=clicker, on_slice=tick
+                method, stack, name=name, painted=painted, draws=draws, clicker=clicker, on_slice=tick
             )
             results.volumes.append(report)
     if not work.cases:

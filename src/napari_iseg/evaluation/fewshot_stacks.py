@@ -19,6 +19,7 @@ from napari_iseg.prompts import Window
 
 _ELSEWHERE = 1e6  # pixels between the images of a scene: another image is farther than any tile of this one
 _MIN_TILES, _MIN_SIDE = 20, 64
+_PLACES = (0.5, 0.25, 0.75, 0.125, 0.625, 0.375, 0.875)  # of an annotated slice in its stretch, by draw
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +44,13 @@ class Stack:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def annotated(self, share: float) -> list[int]:
+    def annotated(self, share: float, draw: int = 0) -> list[int]:
         """Indices of the planes that somebody annotates: ``share`` of all, at least one, evenly spread.
 
         Where none of a volume's holds a label the fullest slice replaces one. In a scene it is, of every even
         stretch, the tile that shows object and background most equally, as a person would choose it.
+
+        ``draw`` : another choice: slices elsewhere in their stretches, the next best tiles
         """
         depth = len(self)
         count = max(1, round(share * depth))
@@ -55,10 +58,11 @@ class Stack:
         if self.scene:
             ends = np.linspace(0, depth, count + 1).round().astype(int)
             pairs = pairwise(ends.tolist())
-            return [low + int(np.abs(inside[low:high] - 0.5).argmin()) for low, high in pairs]
-        chosen = [int((i + 0.5) * depth / count) for i in range(count)]
+            ranked = [low + np.abs(inside[low:high] - 0.5).argsort(kind="stable") for low, high in pairs]
+            return [int(tiles[min(draw, len(tiles) - 1)]) for tiles in ranked]
+        chosen = [int((i + _PLACES[draw % len(_PLACES)]) * depth / count) for i in range(count)]
         if not inside[chosen].any():
-            fullest = int(inside.argmax())
+            fullest = int(inside.argsort(kind="stable")[::-1][min(draw, depth - 1)])
             chosen[int(np.argmin([abs(z - fullest) for z in chosen]))] = fullest
         return sorted(set(chosen))
 

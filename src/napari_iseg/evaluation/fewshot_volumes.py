@@ -64,6 +64,7 @@ def evaluate_volume(
     shares: Sequence[float] = SHARES,
     painted: bool = True,
     clicks: int = CLICKS,
+    draws: int = 1,
     clicker: TwoStage | None = None,
     max_queries: int | None = _MOST_QUERIES,
     on_slice: OnSlice | None = None,
@@ -73,11 +74,12 @@ def evaluate_volume(
     Parameters
     ----------
     painted : annotate by true masks; ``clicks`` per label : annotate by clicks too, 0 leaves that out
+    draws : so many choices of annotated planes; scores are means over them
     clicker : makes masks of clicks for a method that copies masks; None leaves clicks out for such a method
     max_queries : predict at most so many planes, evenly spread; None: all
     on_slice : told the number of predictions done and in all
     """
-    return _Evaluation(model, stack, name, clicker, max_queries, on_slice).run(shares, painted, clicks)
+    return _Evaluation(model, stack, name, clicker, max_queries, on_slice).run(shares, painted, clicks, draws)
 
 
 class _Evaluation:
@@ -105,19 +107,25 @@ class _Evaluation:
         self.supports: dict[tuple[int, int], Support] = {}
         self.done, self.total = 0, 0
 
-    def run(self, shares: Sequence[float], painted: bool, clicks: int) -> VolumeReport:
+    def run(self, shares: Sequence[float], painted: bool, clicks: int, draws: int) -> VolumeReport:
         report, stack = self.report, self.stack
-        chosen = {share: tuple(stack.annotated(share)) for share in shares}
+        chosen = {
+            share: sorted({tuple(stack.annotated(share, draw)) for draw in range(draws)}) for share in shares
+        }
         ways = ((0,) if painted else ()) + ((clicks,) if clicks and self.model else ())
-        self.total = sum(len(self._asked(planes)) for planes in set(chosen.values())) * len(ways)
+        every = {planes for drawn in chosen.values() for planes in drawn}
+        self.total = sum(len(self._asked(planes)) for planes in every) * len(ways)
         started = time.perf_counter()
         for way in ways:
             known: dict[tuple[int, ...], tuple[dict[int, float], float]] = {}
-            for share, planes in chosen.items():
-                report.annotated[share] = len(planes)
-                if planes not in known:
-                    known[planes] = self._scores(planes, way)
-                scores, trust = known[planes]
+            for share, drawn in chosen.items():
+                report.annotated[share] = len(drawn[0])
+                for planes in drawn:
+                    if planes not in known:
+                        known[planes] = self._scores(planes, way)
+                found = [known[planes] for planes in drawn]
+                scores = {label: mean_or_nan([s[label] for s, _ in found]) for label in stack.wanted}
+                trust = mean_or_nan([t for _, t in found])
                 if way:
                     report.clicked[share] = mean_or_nan(list(scores.values()))
                 else:

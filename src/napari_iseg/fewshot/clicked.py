@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,12 @@ class ClickedMasks:
         self._states: OrderedDict[tuple[bytes, int], tuple[tuple[Click, ...], State]] = OrderedDict()
 
     def state(
-        self, image: Image, clicks: Sequence[Click], label: int, against: Sequence[Click] = ()
+        self,
+        image: Image,
+        clicks: Sequence[Click],
+        label: int,
+        against: Sequence[Click] = (),
+        revised: Callable[[State], State] | None = None,
     ) -> State | None:
         """What is known after the clicks, with the probability (H, W); None without one. Goes on from before.
 
@@ -42,6 +47,7 @@ class ClickedMasks:
         image : (H, W, 3) float32 in [0, 1]
         clicks : in the order in which they were made
         label : whose they are; states are kept per image and label
+        revised : called after every click; what it returns is gone on from
         against : what is known to be something else; asked where the mask says otherwise
         """
         clicks, key = tuple(clicks), (content_of(image), label)
@@ -51,6 +57,7 @@ class ClickedMasks:
         predictor = Predictor(PlaneSource.wrap(image, rgb=True), self.model, context=None)
         for click in clicks[len(done) :]:
             state = predictor.step(state, click)
+            state = state if revised is None else revised(state)
         if state is None:
             return None
         self._states[key] = clicks, state

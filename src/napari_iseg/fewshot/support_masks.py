@@ -1,9 +1,9 @@
 """What IFSENet's support path draws of a clicked support: from cached features, from a closer look, or both.
 
-The path over cached features sees the whole picture in the space in which queries are compared: it knows a
-class of many objects by its likeness. A network of its own (fusion "both") looks at a window around what was
-clicked: it knows one object's outline. The larger the window, the more that network's picture is reduced, and
-the less it counts.
+The path over cached features sees the whole picture in the space in which queries are compared: of one click
+on a nucleus it finds the others. A network of its own (fusion "both") looks at a window around what was
+clicked: it knows outlines. One or two clicks do not say whether one object is meant or its whole class. Where
+both draw what was clicked alike, the class is taken; later clicks correct that.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor
 from napari_iseg.fewshot.base import Support
 from napari_iseg.fewshot.clicked import ClickedMasks
 from napari_iseg.fewshot.first_look import FirstLook
+from napari_iseg.interactive.state import State
 from napari_iseg.nn.ifsenet import IfseNet
 from napari_iseg.nn.ifsenet_embedding import Encoded
 from napari_iseg.prompts import Click, click_array
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 Float = npt.NDArray[np.float32]
 _CERTAIN = 1e-4  # probabilities are kept so far from 0 and 1
+_FEW_CLICKS = 2  # that leave open whether an object or its class is meant
+_ALIKE = 0.7  # IoU in the window of the closer look
 
 
 class SupportMasks:
@@ -72,47 +75,55 @@ class SupportMasks:
         image : (1, 3, H', W') the support's, padded as for ``encoded``
         content : tells equal images
         """
-        if self.own is None:
-            return self._cached(support, label, labels, image, encoded, content)
+        own = support.clicks_of(label)
         others = [c for owner, c in support.clicks if owner != label and owner in labels and c.positive]
-        state = self.own.state(support.image, support.clicks_of(label), label, others)
-        assert state is not None, "asked for a label with clicks"
-        found = state.probability.clip(_CERTAIN, 1 - _CERTAIN)
-        close = np.log(found / (1 - found))
-        side = self.inference.size[0] if state.zoom is None else max(state.zoom.shape)
-        share = min(1.0, self.inference.size[0] / side)
-        if share < 1:
-            close = share * close + (1 - share) * self._cached(
-                support, label, labels, image, encoded, content
-            )
-        answer: Float = close.astype(np.float32)
+        if self.own is None:
+            return self._cached(support, own, others, image, encoded, content)
+
+        def revised(state: State) -> State:
+            if len(state.clicks) > _FEW_CLICKS:
+                return state
+            points = self._points(state.clicks, [])
+            seen = self.first_look.mask(image, encoded, content, points)[0, 0]
+            return _class_meant(state, seen[: state.shape[0], : state.shape[1]].float().cpu().numpy())
+
+        found = self.own.state(support.image, own, label, others, revised)
+        assert found is not None, "asked for a label with clicks"
+        probability = found.probability.clip(_CERTAIN, 1 - _CERTAIN)
+        answer: Float = np.log(probability / (1 - probability)).astype(np.float32)
         return answer
 
     def _cached(
         self,
         support: Support,
-        label: int,
-        labels: Sequence[int],
+        own: Sequence[Click],
+        others: Sequence[Click],
         image: Tensor,
         encoded: Encoded,
         content: bytes,
     ) -> Float:
         """Of a second look, whose previous mask is the first look's."""
-        clicks = click_array(_clicks_for(support, label, labels))
-        points = torch.from_numpy(clicks)[None].to(self.device)
+        points = self._points(own, others)
         first = self.first_look.mask(image, encoded, content, points)
         logits = self.net.support_logits(encoded, image, first, points)
         rows, cols = support.shape
         answer: Float = logits[0, 0, :rows, :cols].float().cpu().numpy()
         return answer
 
+    def _points(self, own: Sequence[Click], others: Sequence[Click]) -> Tensor:
+        """(1, 2N, 3): a label's clicks, and the other labels' positive clicks as negative ones."""
+        clicks = [*(replace(c, positive=False) for c in others), *own]
+        return torch.from_numpy(click_array(clicks))[None].to(self.device)
 
-def _clicks_for(support: Support, label: int, labels: Sequence[int]) -> list[Click]:
-    """A label's clicks, and the other labels' positive clicks as negative ones."""
-    made = []
-    for owner, click in support.clicks:
-        if owner == label:
-            made.append(click)
-        elif owner in labels and click.positive:
-            made.append(replace(click, positive=False))
-    return made
+
+def _class_meant(state: State, seen: Float) -> State:
+    """The class of what was clicked instead of the object alone, where both are drawn alike around the click.
+
+    Parameters
+    ----------
+    seen : (H, W) probability of the class
+    """
+    window = state.zoom.slices if state.zoom is not None else np.s_[:, :]
+    close, wide = state.probability[window] > 0.5, seen[window] > 0.5
+    alike = float((close & wide).sum()) / max(1.0, float((close | wide).sum()))
+    return replace(state, probability=seen, zoom=None) if alike > _ALIKE else state

@@ -20,6 +20,7 @@ from napari_iseg.interactive.zoom import overlap
 from napari_iseg.prompts import Click, Window
 
 _SHALLOW = 0.2  # an error less deep than this share of the object's radius is one of its outline
+_LEAST_DEPTH = 2.5  # pixels: of a small object every error is a deep one
 _WHOLE = 1.6  # a square this much larger than the image's shorter side becomes the whole image
 
 
@@ -151,7 +152,7 @@ class ScaleSearch:
         distance = np.hypot(rows[:, None], cols[None]).astype(np.float32)
         mask = state.probability[window.slices] > self.threshold
         other = distance[mask == click.positive]
-        depth = max(1.0, float(other.min())) if other.size else float("inf")
+        depth = max(_LEAST_DEPTH, float(other.min())) if other.size else float("inf")
         if depth > _SHALLOW * np.sqrt(np.count_nonzero(mask) / np.pi):
             return np.ones_like(distance)  # the mask as a whole is in question, not its outline
         share = np.clip(3 - 2 * distance / (self.reach * depth), self.elsewhere, 1)

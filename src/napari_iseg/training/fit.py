@@ -23,6 +23,8 @@ from napari_iseg.training.log import Progress
 from napari_iseg.training.recipe import OptimRecipe, Recipe
 from napari_iseg.training.task import Step, Task, Validate, task_for
 
+_MOST_ODD = 50  # steps in a row without finite gradients, after which a run has failed
+
 
 def rate_at(step: int, optim: OptimRecipe) -> float:
     """Learning rate of a step: linear warm-up, constant, cosine to a hundredth."""
@@ -62,6 +64,7 @@ class Trainer:
         self.folder = folder
         self.validate = validate
         self.fabric = Fabric(accelerator="auto", devices=recipe.devices, precision=recipe.precision)  # type: ignore[arg-type]
+        self._odd = 0  # steps in a row without finite gradients
         folder.mkdir(parents=True, exist_ok=True)
 
     def build(self) -> nn.Module:
@@ -126,8 +129,10 @@ class Trainer:
         module.train()
         made = self.task.loss(Step(module, batch, recipe, shared, lambda n: int(rng.integers(n))))
         self.fabric.backward(made.total)
-        self.fabric.clip_gradients(module, optimizer, max_norm=recipe.optim.clip)
-        optimizer.step()
+        norm = self.fabric.clip_gradients(
+            module, optimizer, max_norm=recipe.optim.clip, error_if_nonfinite=False
+        )
+        self._step_where_finite(optimizer, norm, step)
         optimizer.zero_grad()
         # A short run's average must not remember the random start, so the memory grows with the run.
         memory = min(recipe.optim.average, (1 + step) / (10 + step))
@@ -135,6 +140,25 @@ class Trainer:
             for kept, new in zip(average.state_dict().values(), module.state_dict().values(), strict=True):
                 kept.lerp_(new, 1 - memory) if kept.is_floating_point() else kept.copy_(new)
         return float(made.total.detach()) / made.weight, made.terms
+
+    def _step_where_finite(self, optimizer: torch.optim.Optimizer, norm: Tensor | None, step: int) -> None:
+        """One odd batch among thousands must not end a run: without finite gradients it is passed over.
+
+        Raises
+        ------
+        InputError
+            When that happens many times in a row: then the run has failed.
+        """
+        if norm is None or bool(torch.isfinite(norm)):
+            self._odd = 0
+            optimizer.step()
+            return
+        self._odd += 1
+        if self._odd >= _MOST_ODD:
+            raise InputError(
+                f"The gradients of {_MOST_ODD} steps up to {step} were not finite; go on from the last "
+                "checkpoint with a lower rate, or with precision = '32-true' if it was another."
+            )
 
     def _after(self, state: dict[str, Any]) -> dict[str, float]:
         """Validation and checkpoints that fall due after this step."""
