@@ -4,6 +4,7 @@ import torch
 
 from napari_iseg.errors import InputError
 from napari_iseg.training.augment import published_augmentation
+from napari_iseg.training.photometric import vary
 
 
 def sample(height, width):
@@ -57,3 +58,10 @@ def test_small_images_are_padded_with_zeros():
 def test_unknown_recipe_is_refused():
     with pytest.raises(InputError, match="'cocolvis' or 'sbd'"):
         published_augmentation("coco")
+
+
+def test_saturated_pictures_stay_finite() -> None:
+    white = np.full((16, 16, 3), 255, np.uint8)
+    for seed in range(400):
+        varied = vary(white, np.random.default_rng(seed))
+        assert np.isfinite(varied).all(), seed

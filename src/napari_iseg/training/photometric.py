@@ -23,7 +23,8 @@ def vary(image: npt.NDArray[np.uint8], rng: np.random.Generator, often: float = 
     if rng.random() < 0.1 * often:
         x = x[..., rng.permutation(3)]
     if rng.random() < 0.5 * often:
-        x = x ** np.float32(np.exp(rng.normal(0, 0.35)))
+        # A grey of shares that sum to 1.0000001, inverted, is a hair below 0, and no number afterwards.
+        x = x.clip(0, 1) ** np.float32(np.exp(rng.normal(0, 0.35)))
     if rng.random() < 0.7 * often:
         middle = x.mean((0, 1), keepdims=True)
         x = (x - middle) * np.float32(rng.uniform(0.35, 1.5)) + middle + np.float32(rng.uniform(-0.2, 0.2))
