@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from napari_iseg.errors import InputError
+from napari_iseg.training import photometric
 from napari_iseg.training.augment import published_augmentation
-from napari_iseg.training.photometric import vary
 
 
 def sample(height, width):
@@ -60,8 +60,10 @@ def test_unknown_recipe_is_refused():
         published_augmentation("coco")
 
 
-def test_saturated_pictures_stay_finite() -> None:
+def test_a_grey_that_rounding_lifted_above_one_stays_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once in fifty thousand samples: shares of the channels that sum to 1.0000001, inverted, to a power."""
+    lifted = np.nextafter(np.float32(1), np.float32(2))
+    monkeypatch.setattr(photometric, "_grey", lambda x, rng: np.full_like(x, lifted))
     white = np.full((16, 16, 3), 255, np.uint8)
-    for seed in range(400):
-        varied = vary(white, np.random.default_rng(seed))
-        assert np.isfinite(varied).all(), seed
+    for seed in range(200):
+        assert np.isfinite(photometric.vary(white, np.random.default_rng(seed))).all(), seed
