@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from skimage.io import imsave
 
 from napari_iseg import Session, load_model
 from napari_iseg.cli import main
+from napari_iseg.errors import InputError
 from napari_iseg.training.log import read_log
+from napari_iseg.training.recipe import read_recipe
+from napari_iseg.training.run import train
 from napari_iseg.training.synthetic import random_scene
 
 RECIPE = """
@@ -108,3 +112,20 @@ def test_missing_data_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit, match="2"):
         main(["train", str(recipe), "--data", str(tmp_path), "--out", str(tmp_path / "run")])
     assert "'made' is not in" in capsys.readouterr().err
+
+
+def test_the_exported_weights_may_lie_between_start_and_end(tmp_path: Path, data: Path) -> None:
+    models = {}
+    for share in (0.0, 0.5, 1.0):
+        recipe = tmp_path / f"r{share}.toml"
+        recipe.write_text(RECIPE.replace("warmup = 1", f"warmup = 1\nstart_share = {share}"))
+        train(read_recipe(recipe), tmp_path / str(share), data)
+        models[share] = load_model(tmp_path / str(share) / "tiny", device="cpu").net.state_dict()
+    for key, middle in models[0.5].items():
+        if middle.is_floating_point():
+            expected = 0.5 * (models[0.0][key] + models[1.0][key])
+            assert torch.allclose(middle, expected, atol=2e-3), key  # half precision
+    assert any(not torch.equal(models[0.0][key], models[1.0][key]) for key in models[0.0])
+    recipe.write_text(RECIPE.replace("warmup = 1", "warmup = 1\nstart_share = 2.0"))
+    with pytest.raises(InputError, match="from 0 to 1"):
+        train(read_recipe(recipe), tmp_path / "bad", data)

@@ -93,6 +93,14 @@ def checkpoint_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
+def between(state: Mapping[str, Tensor], start: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Weights ``share`` of the way back to where training started; what is no number stays as trained."""
+    return {
+        key: torch.lerp(value.float(), start[key].float(), share) if value.is_floating_point() else value
+        for key, value in state.items()
+    }
+
+
 def plot_curves(log: Path, target: Path) -> None:
     """``log.csv`` as a PNG: loss, its unweighted terms (smoothed) and the validation score over steps."""
     names, rows = read_log(log)

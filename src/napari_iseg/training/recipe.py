@@ -66,6 +66,7 @@ class OptimRecipe:
     average: float = (
         0.998  # of the exponential moving average of weights, which is what is validated and exported
     )
+    start_share: float = 0.0  # of the start's weights in those exported (WiSE-FT, arXiv 2109.01903)
     only: tuple[str, ...] = ()  # names of the network's parts that learn, as "support"; default: all
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.errors import InputError
-from napari_iseg.training.export import checkpoint_state, export, plot_curves
+from napari_iseg.training.export import between, checkpoint_state, export, plot_curves
 from napari_iseg.training.fit import Trainer
 from napari_iseg.training.load import OnSet, open_sets
 from napari_iseg.training.log import Log, Progress
@@ -35,8 +35,10 @@ def train(
     Raises
     ------
     InputError
-        When data are missing or the run's folder holds a run of another recipe.
+        For a share that is none, when data are missing, or the run's folder holds a run of another recipe.
     """
+    if not 0 <= recipe.optim.start_share <= 1:
+        raise InputError(f"The recipe's start_share is a share from 0 to 1, got {recipe.optim.start_share}.")
     task = task_for(recipe.backend)
     sets = open_sets(recipe, data)
     _same_recipe(recipe, out)
@@ -59,9 +61,13 @@ def train(
     best = out / "best.ckpt"
     source = best if best.exists() else out / "last.ckpt"
     plot_curves(out / "log.csv", out / "curves.png")
+    state = checkpoint_state(source)
+    if recipe.optim.start_share:
+        # What was learned last is seldom all that was known before (WiSE-FT, arXiv 2109.01903).
+        state = between(state, trainer.build().state_dict(), recipe.optim.start_share)
     return export(
         recipe,
-        checkpoint_state(source),
+        state,
         out / recipe.name,
         {"steps": recipe.optim.steps, "seconds": last.seconds},
     )
