@@ -109,7 +109,7 @@ def test_two_stage_goes_on_from_the_clicks_before(monkeypatch: pytest.MonkeyPatc
             after[int(click.row) - 1 : int(click.row) + 2, int(click.col) - 1 : int(click.col) + 2] = 1
             return SimpleNamespace(probability=after)
 
-    monkeypatch.setattr("napari_iseg.fewshot.two_stage.Predictor", Clicked)
+    monkeypatch.setattr("napari_iseg.fewshot.clicked.Predictor", Clicked)
     card = SimpleNamespace(name="fake", sha256="0" * 64)
     click_model = SimpleNamespace(card=card, inference=SimpleNamespace(threshold=0.5))
     two = TwoStage(click_model, SimpleNamespace(divisor=1, identity="none"))  # type: ignore[arg-type]
