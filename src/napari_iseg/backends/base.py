@@ -82,7 +82,6 @@ class Inference:
     search_widen : scale-search: later windows are averaged with ones so much wider
     search_reach : scale-search: a later click changes what lies within so many times its depth in the error;
         0 is everything
-    search_detail : scale-search: a window larger than ``size`` is shown at up to so many pixels; 0: never
     search_elsewhere : scale-search: share of the answer that is taken over beyond that reach
     """
 
@@ -103,7 +102,6 @@ class Inference:
     search_widen: tuple[float, ...] = ()
     search_reach: float = 0.0
     search_elsewhere: float = 0.0
-    search_detail: int = 0
 
     def with_options(self, **options: Any) -> Inference:
         """A copy with some fields replaced; unknown names are refused with the list of valid ones."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Float = npt.NDArray[np.float32]
 PARTS = ("click-vector", "prior", "fit")  # what `without` may name
 _MOST_SUPPORTS = 16
-_REVISION = 3  # of how answers come about: runs that were begun with another one are not continued
+_REVISION = 4  # of how answers come about: runs that were begun with another one are not continued
 _ALIGNED, _CERTAIN, _AGREED = 0.2, 0.4, 0.4  # opinions on a query's mask that make up its trust
 _RIM = 3  # pixels to either side of an outline in which a predicted mask's certainty is measured
 

@@ -21,10 +21,7 @@ from napari_iseg.interactive.zoom import WindowRule
 from napari_iseg.prompts import Click, Window, click_array
 
 if TYPE_CHECKING:
-    from napari_iseg.backends.base import Inference
     from napari_iseg.backends.model import Model
-
-_STEP = 16  # sizes between the usual and the largest one, in pixels: what every trunk divides by
 
 
 def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> State:
@@ -90,19 +87,11 @@ def mean_of_windows(
     return np.divide(total, cover, out=total, where=cover > 0)
 
 
-def shown_at(inference: Inference, windows: Sequence[Window]) -> tuple[int, int]:
-    """(rows, cols) that windows are resized to: the usual size, more for a single one that is larger."""
-    if len(windows) > 1 or not inference.search_detail:
-        return inference.size
-    side = min(max(windows[0].shape), inference.search_detail) // _STEP * _STEP
-    return max(side, inference.size[0]), max(side, inference.size[1])
-
-
 def _batch(
     model: Model, image: Tensor, state: State, windows: Sequence[Window]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Image, previous mask and clicks of all windows, followed by their mirror images if the model flips."""
-    size, grid = shown_at(model.inference, windows), window_grid(model.inference.grid)
+    size, grid = model.inference.size, window_grid(model.inference.grid)
     images, masks, points, mirrored = [], [], [], []
     for window in windows:
         rows, cols = window.slices
