@@ -51,7 +51,7 @@ def asked(at: tuple[float, float]) -> Tensor:
 
 def test_a_small_image_is_looked_at_as_it_is() -> None:
     fake, image = Fake(), torch.zeros(1, 3, SIDE, 40)
-    mask = FirstLook(fake).mask(image, image, b"x", asked((5, 5)))
+    mask = FirstLook(fake).mask(image, lambda: image, b"x", asked((5, 5)))
     assert mask.shape == (1, 1, SIDE, 40)
     assert mask[0, 0, 5, 5] > 0.99
     assert not fake.encoded
@@ -59,7 +59,7 @@ def test_a_small_image_is_looked_at_as_it_is() -> None:
 
 def test_clicks_and_masks_keep_their_place() -> None:
     fake, image = Fake(), torch.zeros(1, 3, 4 * SIDE, 2 * SIDE)
-    mask = FirstLook(fake).mask(image, image, b"x", asked((801.5, 200.0)))
+    mask = FirstLook(fake).mask(image, lambda: image, b"x", asked((801.5, 200.0)))
     assert fake.encoded[0].shape == (1, 3, SIDE, SIDE // 2)
     assert fake.clicks[0][0, 0].tolist() == [200.0, (200.5 / 4) - 0.5, 0.0]
     assert (fake.clicks[0][0, 1:, 2] == -1).all()
@@ -73,31 +73,33 @@ def test_clicks_are_made_one_after_the_other_each_with_the_mask_before() -> None
     fake, image = Fake(), torch.zeros(1, 3, 40, 40)
     clicks = [Click(10, 10), Click(30, 30, False), Click(10, 30)]
     look = FirstLook(fake)
-    whole = look.mask(image, image, b"x", rows_of(clicks))
+    whole = look.mask(image, lambda: image, b"x", rows_of(clicks))
     counts = [int((seen[..., 2] >= 0).sum()) for seen in fake.clicks]
     assert counts == [1, 2, 3]
     assert not fake.previous[0].any()
     assert fake.previous[1][0, 0, 10, 10] > 0.99
     # one click more is one pass more, and the same as from the beginning
-    more = look.mask(image, image, b"x", rows_of([*clicks, Click(5, 5)]))
+    more = look.mask(image, lambda: image, b"x", rows_of([*clicks, Click(5, 5)]))
     assert len(fake.clicks) == 4
-    assert torch.equal(more, FirstLook(Fake()).mask(image, image, b"x", rows_of([*clicks, Click(5, 5)])))
+    assert torch.equal(
+        more, FirstLook(Fake()).mask(image, lambda: image, b"x", rows_of([*clicks, Click(5, 5)]))
+    )
     # an earlier click that is gone, or another image, begins anew
-    look.mask(image, image, b"x", rows_of(clicks[1:]))
-    look.mask(image, image, b"y", rows_of(clicks))
+    look.mask(image, lambda: image, b"x", rows_of(clicks[1:]))
+    look.mask(image, lambda: image, b"y", rows_of(clicks))
     assert len(fake.clicks) == 4 + 2 + 3
-    assert torch.equal(look.mask(image, image, b"x", rows_of(clicks)), whole)
+    assert torch.equal(look.mask(image, lambda: image, b"x", rows_of(clicks)), whole)
 
 
 def test_a_reduced_image_is_encoded_once_and_few_are_kept() -> None:
     fake = Fake()
     look, image = FirstLook(fake), torch.zeros(1, 3, 2 * SIDE, 2 * SIDE)
     for row in range(40, 43):
-        look.mask(image, image, b"same", asked((row, 40)))
+        look.mask(image, lambda: image, b"same", asked((row, 40)))
     assert len(fake.encoded) == 1
     for number in range(9):
-        look.mask(image, image, bytes([number]), asked((40, 40)))
-    look.mask(image, image, b"same", asked((50, 40)))
+        look.mask(image, lambda: image, bytes([number]), asked((40, 40)))
+    look.mask(image, lambda: image, b"same", asked((50, 40)))
     assert len(fake.encoded) == 11
 
 
@@ -134,7 +136,7 @@ def test_the_starter_finds_more_of_an_object_larger_than_it_was_trained_on(
     for side in (SIDE, 5000):  # 5000: no image is large
         monkeypatch.setattr("napari_iseg.fewshot.first_look.SIDE", side)
         with torch.inference_mode():
-            found = FirstLook(model.net).mask(pixels, model.net.encode(pixels), b"", points)
+            found = FirstLook(model.net).mask(pixels, lambda: model.net.encode(pixels), b"", points)
         mask = found[0, 0, :900, :900].numpy() > 0.5
         ious.append((mask & inside).sum() / (mask | inside).sum())
     assert ious[0] > ious[1] + 0.02

@@ -17,6 +17,7 @@ from napari_iseg.prompts import Click
 if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
 
+_KEPT_IMAGES = 8
 _KEPT = 32  # states: one more click on the same image is one more step
 
 
@@ -30,6 +31,7 @@ class ClickedMasks:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self._predictors: OrderedDict[bytes, Predictor] = OrderedDict()
         self._states: OrderedDict[tuple[bytes, int], tuple[tuple[Click, ...], State]] = OrderedDict()
 
     def state(
@@ -50,11 +52,12 @@ class ClickedMasks:
         revised : called after every click; what it returns is gone on from
         against : what is known to be something else; asked where the mask says otherwise
         """
-        clicks, key = tuple(clicks), (content_of(image), label)
+        clicks, content = tuple(clicks), content_of(image)
+        key = content, label
         done, state = self._states.pop(key, ((), None))
         if clicks[: len(done)] != done:
             done, state = (), None
-        predictor = Predictor(PlaneSource.wrap(image, rgb=True), self.model, context=None)
+        predictor = self._predictor(image, content)
         for click in clicks[len(done) :]:
             state = predictor.step(state, click)
             state = state if revised is None else revised(state)
@@ -67,3 +70,13 @@ class ClickedMasks:
             if state.probability[round(click.row), round(click.col)] > self.model.inference.threshold:
                 state = predictor.step(state, replace(click, positive=False))
         return state
+
+    def _predictor(self, image: Image, content: bytes) -> Predictor:
+        """Of an image; kept, because reading and stretching it takes as long as the network."""
+        found = self._predictors.pop(content, None)
+        if found is None:
+            found = Predictor(PlaneSource.wrap(image, rgb=True), self.model, context=None)
+        self._predictors[content] = found
+        if len(self._predictors) > _KEPT_IMAGES:
+            self._predictors.popitem(last=False)
+        return found

@@ -10,6 +10,7 @@ resolution starts from its mask.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -38,20 +39,20 @@ class FirstLook:
         self._images: OrderedDict[bytes, tuple[Tensor, Encoded]] = OrderedDict()
         self._masks: OrderedDict[tuple[bytes, bytes], Tensor] = OrderedDict()
 
-    def mask(self, image: Tensor, encoded: Encoded, content: bytes, clicks: Tensor) -> Tensor:
+    def mask(self, image: Tensor, encoded: Callable[[], Encoded], content: bytes, clicks: Tensor) -> Tensor:
         """Probability (1, 1, H, W) of a clicked object.
 
         Parameters
         ----------
         image : (1, 3, H, W) float32 in [0, 1], padded as for ``encoded``
-        encoded : of the image
+        encoded : gives the image's encoding; asked for an image that is not larger than ``SIDE`` only
         content : tells equal images
         clicks : (1, 2N, 3) float32 as in `ClickNet.forward`
         """
         rows, cols = image.shape[-2:]
         scale = SIDE / max(rows, cols)
         if scale >= 1:
-            return self._clicked(image, encoded, content, clicks)
+            return self._clicked(image, encoded(), content, clicks)
         size = max(1, round(rows * scale)), max(1, round(cols * scale))
         small, reduced = self._reduced(image, content, size)
         found = self._clicked(small, reduced, content, _moved(clicks, (rows, cols), size))

@@ -152,14 +152,18 @@ class LearnedModel:
         _check_size(support, features)
         logits = np.full((len(labels), *support.shape), -4.0, np.float32)
         image = padded(self._tensor(support.image), self.divisor)
-        encoded = self._half_to_device(features)
         present = np.zeros(len(labels), bool)
         for row, label in enumerate(labels):
             present[row] = bool((support.mask == label).any())
             if any(c.positive for c in support.clicks_of(label)) and (support.mask == UNKNOWN).any():
                 present[row] = True
                 logits[row] = self.support_masks.logits(
-                    support, label, labels, image=image, encoded=encoded, content=features.content
+                    support,
+                    label,
+                    labels,
+                    image=image,
+                    encoded=lambda: self._half_to_device(features),
+                    content=features.content,
                 )
         probability = with_known(softmax_with_background(logits, present), support, labels)
         trust = 1.0 if not (support.mask == UNKNOWN).any() else _certainty(probability, support)

@@ -8,7 +8,7 @@ both draw what was clicked alike, the class is taken; later clicks correct that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, cast
@@ -64,7 +64,7 @@ class SupportMasks:
         labels: Sequence[int],
         *,
         image: Tensor,
-        encoded: Encoded,
+        encoded: Callable[[], Encoded],
         content: bytes,
     ) -> Float:
         """Logits (H, W) of a label that has a positive click.
@@ -73,6 +73,7 @@ class SupportMasks:
         ----------
         labels : all that are asked for; positive clicks of the others lie outside
         image : (1, 3, H', W') the support's, padded as for ``encoded``
+        encoded : gives its encoding, where that is needed
         content : tells equal images
         """
         own = support.clicks_of(label)
@@ -99,13 +100,13 @@ class SupportMasks:
         own: Sequence[Click],
         others: Sequence[Click],
         image: Tensor,
-        encoded: Encoded,
+        encoded: Callable[[], Encoded],
         content: bytes,
     ) -> Float:
         """Of a second look, whose previous mask is the first look's."""
         points = self._points(own, others)
         first = self.first_look.mask(image, encoded, content, points)
-        logits = self.net.support_logits(encoded, image, first, points)
+        logits = self.net.support_logits(encoded(), image, first, points)
         rows, cols = support.shape
         answer: Float = logits[0, 0, :rows, :cols].float().cpu().numpy()
         return answer
