@@ -17,8 +17,9 @@ from napari_iseg.prompts import Click
 if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
 
-_KEPT_IMAGES = 8
-_KEPT = 32  # states: one more click on the same image is one more step
+# Of whole planes these are large, and it is one or two supports that somebody clicks on.
+_KEPT_IMAGES = 2
+_KEPT = 8  # states: one more click on the same image is one more step
 
 
 class ClickedMasks:
