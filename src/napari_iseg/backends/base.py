@@ -70,7 +70,8 @@ class Inference:
     threshold : a pixel is object where the probability is larger
     flip : average the logits with those of the mirrored window
     size : (rows, cols) that every window is resized to
-    grid : "published", or "exact", ours: clicks stay in place in small windows, see `interactive.window_grid`
+    grid : "published", or "exact", ours: clicks stay in place, see `interactive.window_grid`. Networks
+        that take prompts apart from the picture (SAM) place them by their own rule
     window : "zoom-in", the published rule, or "scale-search", ours, see `interactive.scale_search`
     zoom_expand, zoom_min_side, zoom_keep_iou, zoom_threshold : of the window around the object: its side by
         the object's, its least side in pixels, from which overlap on it is kept, and the mask's threshold
