@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from napari_iseg.interactive.passes import mean_of_windows
@@ -58,24 +57,34 @@ def test_outside_the_window_the_mask_before_stays() -> None:
     assert merged[10, 10] == np.float32(0.9)
 
 
-def test_a_shallow_correction_changes_its_surroundings_only() -> None:
-    rule = ScaleSearch((32,), 1.5, 24, 0.7, 0.5, reach=3.0, elsewhere=0.25)
-    zoom = Window(0, 0, 100, 100)
-    # one pixel outside of a mask of radius about 34: an error of the outline
-    before = state((100, 100), Click(50, 50), Click(50, 80), mask=Window(20, 20, 80, 80), zoom=zoom)
-    merged = rule.merge(before, np.full((100, 100), 0.8, np.float32), zoom)
-    assert merged[50, 80] == np.float32(0.8)
-    assert merged[50, 82] == np.float32(0.8)
-    assert merged[5, 5] == pytest.approx(0.2)
-    assert merged[50, 30] == pytest.approx(0.95)
+def test_inside_the_window_shares_decide() -> None:
+    class Half:
+        def share(self, state: State, answer: object, window: Window) -> np.ndarray:
+            return np.full(window.shape, 0.5, np.float32)
+
+    rule = ScaleSearch((32,), 1.5, 24, 0.7, 0.5, merging=Half())
+    zoom = Window(0, 0, 50, 50)
+    mask = Window(5, 5, 15, 15)
+    answer = np.zeros((100, 100), np.float32)
+    second = state((100, 100), Click(10, 10), Click(12, 12), mask=mask, zoom=zoom)
+    assert rule.merge(second, answer, zoom)[10, 10] == 0.5
+    first = state((100, 100), Click(10, 10), mask=mask, zoom=zoom)  # a box or an earlier object's mask
+    assert rule.merge(first, answer, zoom)[10, 10] == 0
 
 
-def test_a_deep_correction_may_change_everything() -> None:
-    rule = ScaleSearch((32,), 1.5, 24, 0.7, 0.5, reach=3.0)
-    zoom = Window(0, 0, 100, 100)
-    before = state((100, 100), Click(10, 10), Click(40, 40), mask=Window(5, 5, 15, 15), zoom=zoom)
-    answer = np.full((100, 100), 0.8, np.float32)
-    np.testing.assert_allclose(rule.merge(before, answer, zoom), answer)
+def test_large_objects_are_shown_finely_from_the_fourth_click_on() -> None:
+    rule = ScaleSearch((32,), 1.5, 24, 0.7, 0.5, widen=(1.5,), fine=192, usual=128)
+    mask, zoom = Window(100, 100, 300, 300), Window(50, 50, 350, 350)
+    clicks = tuple(Click(150 + 10 * i, 150) for i in range(4))
+    third, fourth = (state((400, 400), *clicks[:n], mask=mask, zoom=zoom) for n in (3, 4))
+    assert len(rule.windows(third)) == 2
+    assert rule.size(third, zoom, (128, 128)) == (128, 128)
+    assert rule.windows(fourth) == (zoom,)
+    assert rule.size(fourth, zoom, (128, 128)) == (192, 192)
+    small, near = Window(100, 100, 140, 140), Window(90, 90, 150, 150)
+    fourth = state((400, 400), *(Click(110 + i, 110) for i in range(4)), mask=small, zoom=near)
+    assert len(rule.windows(fourth)) == 2
+    assert rule.size(fourth, near, (128, 128)) == (128, 128)
 
 
 def test_the_first_click_takes_the_stable_answer_later_ones_the_mean() -> None:

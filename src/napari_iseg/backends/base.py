@@ -84,6 +84,11 @@ class Inference:
     search_reach : scale-search: a later click changes what lies within so many times its depth in the error;
         0 is everything
     search_elsewhere : scale-search: share of the answer that is taken over beyond that reach
+    search_settled : scale-search, instead of the reach: a later click changes its own connected part, from
+        the fourth click on with this share of the answer; elsewhere answers are averaged
+        (`interactive.merging`)
+    search_fine : scale-search: side of the network's input for large objects from the fourth click on; 0 is
+        ``size``
     """
 
     threshold: float = 0.49
@@ -103,6 +108,8 @@ class Inference:
     search_widen: tuple[float, ...] = ()
     search_reach: float = 0.0
     search_elsewhere: float = 0.0
+    search_settled: float = 0.0
+    search_fine: int = 0
 
     def with_options(self, **options: Any) -> Inference:
         """A copy with some fields replaced; unknown names are refused with the list of valid ones."""

@@ -32,10 +32,11 @@ def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> Sta
     image : (3, rows, cols) float32 in [0, 1], the area grid of ``state``
     """
     windows, grid = rule.windows(state), window_grid(model.inference.grid)
+    size = rule.size(state, windows[0], model.inference.size)
     if len(windows) == 1:
-        answer = paste(ask(model, image, state, windows)[0], windows[0], state.shape, grid)
+        answer = paste(ask(model, image, state, windows, size)[0], windows[0], state.shape, grid)
         return replace(state, probability=rule.merge(state, answer, windows[0]), zoom=windows[0])
-    answers, scores = ask_scored(model, image, state, windows)
+    answers, scores = ask_scored(model, image, state, windows, size)
     weights = rule.weights(state, answers.numpy(), scores)
     used = [k for k in range(len(windows)) if weights[k] > 0]
     chosen = [windows[k] for k in used]
@@ -47,16 +48,18 @@ def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> Sta
     return replace(state, probability=rule.merge(state, answer, whole), zoom=zoom)
 
 
-def ask(model: Model, image: Tensor, state: State, windows: Sequence[Window]) -> Tensor:
-    """Probabilities (K, H, W) for K windows at the network's size, flip averaged if the model is run so."""
-    return _unflipped(model, model.logits(*_batch(model, image, state, windows))).sigmoid()
+def ask(
+    model: Model, image: Tensor, state: State, windows: Sequence[Window], size: tuple[int, int]
+) -> Tensor:
+    """Probabilities (K, H, W) for K windows shown at ``size``, flip averaged if the model is run so."""
+    return _unflipped(model, model.logits(*_batch(model, image, state, windows, size))).sigmoid()
 
 
 def ask_scored(
-    model: Model, image: Tensor, state: State, windows: Sequence[Window]
+    model: Model, image: Tensor, state: State, windows: Sequence[Window], size: tuple[int, int]
 ) -> tuple[Tensor, npt.NDArray[np.float32]]:
     """As ``ask``, with the network's belief (K,) in each answer (mean of crop and mirror image)."""
-    logits, scores = model.scored(*_batch(model, image, state, windows))
+    logits, scores = model.scored(*_batch(model, image, state, windows, size))
     if model.inference.flip:
         scores = scores.reshape(2, -1).mean(0)
     return _unflipped(model, logits).sigmoid(), np.asarray(scores.float().cpu().numpy(), np.float32)
@@ -88,10 +91,10 @@ def mean_of_windows(
 
 
 def _batch(
-    model: Model, image: Tensor, state: State, windows: Sequence[Window]
+    model: Model, image: Tensor, state: State, windows: Sequence[Window], size: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Image, previous mask and clicks of all windows, followed by their mirror images if the model flips."""
-    size, grid = model.inference.size, window_grid(model.inference.grid)
+    grid = window_grid(model.inference.grid)
     images, masks, points, mirrored = [], [], [], []
     for window in windows:
         rows, cols = window.slices

@@ -10,18 +10,19 @@ one batch, and the network's own estimate of its IoU chooses. From then on the w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_iseg.interactive.merging import Merging, WholeMerging
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.zoom import overlap
 from napari_iseg.prompts import Click, Window
 
-_SHALLOW = 0.2  # an error less deep than this share of the object's radius is one of its outline
-_LEAST_DEPTH = 2.5  # pixels: of a small object every error is a deep one
 _WHOLE = 1.6  # a square this much larger than the image's shorter side becomes the whole image
+_FINE_CLICK = 4  # the click from which on details matter more than averaged windows
+_FINE_WINDOW = 1.4  # a window this much larger than the network's usual input loses details in it
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class ScaleSearch:
     keep_iou : the present window is kept while it overlaps the wanted one so far
     threshold : of the mask
     widen : after the first click, wider windows whose answers are averaged with the window's own
-    reach : a later click changes what lies within so many times its depth in the error; 0 = everything
-    elsewhere : share of the answer that is taken over beyond the reach
+    merging : how much of a later answer is taken over, and where
+    fine : side of the network's input from the fourth click on, for windows that are much larger than
+        ``usual``, its input otherwise; 0 = as usual
     """
 
     sides: tuple[int, ...]
@@ -46,21 +48,34 @@ class ScaleSearch:
     keep_iou: float
     threshold: float
     widen: tuple[float, ...] = ()
-    reach: float = 0.0
-    elsewhere: float = 0.0
+    merging: Merging = field(default_factory=WholeMerging)
+    fine: int = 0
+    usual: int = 128
 
     def windows(self, state: State) -> Sequence[Window]:
         """Squares of all sides for the first pass, later one window."""
         if self._first(state):
             return self.search(state)
+        window = self._followed(state)
+        return (window,) if self._finely(state, window) else self._nested(window, state.shape)
+
+    def size(self, state: State, window: Window, usual: tuple[int, int]) -> tuple[int, int]:
+        """The usual size, or the finer one: details of large objects are lost at the usual one."""
+        fine = not self._first(state) and self._finely(state, window)
+        return (self.fine, self.fine) if fine else usual
+
+    def _finely(self, state: State, window: Window) -> bool:
+        """Whether a window is shown alone and larger, instead of averaged with a wider one."""
+        late = len(state.clicks) >= _FINE_CLICK
+        return self.fine > 0 and late and max(window.shape) > _FINE_WINDOW * self.usual
+
+    def _followed(self, state: State) -> Window:
+        """The window around the object, kept while it fits."""
         wanted = self.wanted(state)
         if state.zoom is None:  # the area has grown
-            return self._nested(wanted or Window.of_shape(state.shape), state.shape)
-        if wanted is None or (
-            _holds(state.zoom, state.grid_clicks) and overlap(wanted, state.zoom) >= self.keep_iou
-        ):
-            return self._nested(state.zoom, state.shape)
-        return self._nested(wanted, state.shape)
+            return wanted or Window.of_shape(state.shape)
+        fits = wanted is None or overlap(wanted, state.zoom) >= self.keep_iou
+        return state.zoom if wanted is None or (fits and _holds(state.zoom, state.grid_clicks)) else wanted
 
     def _nested(self, window: Window, shape: tuple[int, int]) -> tuple[Window, ...]:
         """The window and wider ones around it, whose answers are averaged."""
@@ -131,32 +146,14 @@ class ScaleSearch:
         return _around(middle[0], middle[1], (sides[0], sides[1]), state.shape)
 
     def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
-        """The answer inside the window and within the reach of the newest click, else the mask before."""
+        """The first answer as it is; a later one by its shares inside the window, outside the mask before."""
         if self._first(state):
             return answer
         before = state.probability
         merged = before.copy()
-        share = self._share(state, window) if self.reach and len(state.clicks) > 1 else np.float32(1)
+        share = self.merging.share(state, answer, window) if len(state.clicks) > 1 else np.float32(1)
         merged[window.slices] += share * (answer[window.slices] - before[window.slices])
         return merged
-
-    def _share(self, state: State, window: Window) -> npt.NDArray[np.float32]:
-        """How much of the answer each pixel of ``window`` takes over: 1 near the newest click, less far off.
-
-        A click that lies d pixels deep in what it says is wrong speaks of an error about that large;
-        elsewhere the mask was good enough not to be clicked, and the answer is averaged with it.
-        """
-        click = state.grid_clicks[-1]
-        rows, cols = np.arange(state.shape[0]) - click.row, np.arange(state.shape[1]) - click.col
-        rows, cols = rows[window.top : window.bottom], cols[window.left : window.right]
-        distance = np.hypot(rows[:, None], cols[None]).astype(np.float32)
-        mask = state.probability[window.slices] > self.threshold
-        other = distance[mask == click.positive]
-        depth = max(_LEAST_DEPTH, float(other.min())) if other.size else float("inf")
-        if depth > _SHALLOW * np.sqrt(np.count_nonzero(mask) / np.pi):
-            return np.ones_like(distance)  # the mask as a whole is in question, not its outline
-        share = np.clip(3 - 2 * distance / (self.reach * depth), self.elsewhere, 1)
-        return np.asarray(share, np.float32)
 
 
 def _holds(window: Window, clicks: Sequence[Click]) -> bool:

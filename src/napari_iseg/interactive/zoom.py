@@ -23,6 +23,9 @@ class WindowRule(Protocol):
         run in one batch and are mixed by their ``weights``.
         """
 
+    def size(self, state: State, window: Window, usual: tuple[int, int]) -> tuple[int, int]:
+        """(rows, cols) at which the network is shown the windows, the first of them ``window``."""
+
     def weights(
         self, state: State, answers: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
@@ -64,6 +67,11 @@ class ZoomIn:
         ):
             return (candidate,)
         return (present,)
+
+    def size(self, state: State, window: Window, usual: tuple[int, int]) -> tuple[int, int]:
+        """Always the usual size."""
+        del state, window
+        return usual
 
     def weights(
         self, state: State, answers: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]
@@ -109,6 +117,11 @@ class WholeArea:
     def windows(self, state: State) -> Sequence[Window]:
         """The area's grid."""
         return (Window.of_shape(state.shape),)
+
+    def size(self, state: State, window: Window, usual: tuple[int, int]) -> tuple[int, int]:
+        """Always the usual size."""
+        del state, window
+        return usual
 
     def weights(
         self, state: State, answers: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]

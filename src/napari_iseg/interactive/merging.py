@@ -1,0 +1,139 @@
+"""How much of a later answer is taken over: a click speaks of one error, and the rest was good enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage as ndi
+from skimage.segmentation import flood
+
+from napari_iseg.interactive.state import State
+from napari_iseg.prompts import Click, Window
+
+Float32 = npt.NDArray[np.float32]
+Bool = npt.NDArray[np.bool_]
+
+_SHALLOW = 0.2  # an error less deep than this share of the object's radius is one of its outline
+_LEAST_DEPTH = 2.5  # pixels: of a small object every error is a deep one
+_TINY = 56  # pixels: side of a window in which an error of the outline is an error of the object
+_PATIENCE = 10  # the click from which on even there only parts are changed, so that the mask comes to rest
+_MEMORY = 2.0  # clicks: the answer of click k counts this / k elsewhere, about as the mean of all would
+_SETTLED = 4  # the click from which on the mask is taken for nearly right
+_RIM = 3.0  # pixels around the changed part over which its share falls
+
+
+class Merging(Protocol):
+    """The share of a new answer that each pixel of a window takes over from the second click on."""
+
+    def share(self, state: State, answer: Float32, window: Window) -> Float32:
+        """Shares in [0, 1], (rows, cols) of ``window``.
+
+        ``state`` holds the mask before and the newest click, ``answer`` is of ``state.shape``.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class WholeMerging:
+    """The answer as it is."""
+
+    def share(self, state: State, answer: Float32, window: Window) -> Float32:
+        """Ones."""
+        del state, answer
+        return np.ones(window.shape, np.float32)
+
+
+@dataclass(frozen=True)
+class ReachMerging:
+    """By distance to the click: one d pixels deep in what it says is wrong speaks of an error that large.
+
+    Parameters
+    ----------
+    threshold : of the mask
+    reach : the answer counts within so many times that depth, falling from two thirds of it on
+    elsewhere : share beyond
+    """
+
+    threshold: float
+    reach: float
+    elsewhere: float
+
+    def share(self, state: State, answer: Float32, window: Window) -> Float32:
+        """See the class."""
+        del answer
+        click = state.grid_clicks[-1]
+        distance = _distance(click, window)
+        mask = state.probability[window.slices] > self.threshold
+        other = distance[mask == click.positive]
+        depth = max(_LEAST_DEPTH, float(other.min())) if other.size else float("inf")
+        if depth > _SHALLOW * np.sqrt(np.count_nonzero(mask) / np.pi):
+            return np.ones_like(distance)  # the mask as a whole is in question, not its outline
+        return _between(3 - 2 * distance / (self.reach * depth), self.elsewhere, 1.0)
+
+
+@dataclass(frozen=True)
+class PartMerging:
+    """By part: what the click adds or removes counts, elsewhere answers are averaged over the clicks.
+
+    The click's part is the connected region that the answer adds around an object click, or removes around a
+    background click, as in FocalClick's progressive merge (arXiv 2204.02574, section 3.3); there the rest
+    keeps the mask before, here it takes over 2 / k of the k-th answer.
+
+    Parameters
+    ----------
+    threshold : of the mask
+    settled : share of the answer in the click's own part from the fourth click on
+    """
+
+    threshold: float
+    settled: float
+
+    def share(self, state: State, answer: Float32, window: Window) -> Float32:
+        """See the class; of tiny objects, which are redrawn as a whole at first, ones."""
+        if max(window.shape) <= _TINY and len(state.clicks) < _PATIENCE:
+            return np.ones(window.shape, np.float32)
+        count = len(state.clicks)
+        elsewhere = min(1.0, _MEMORY / count)
+        most = max(self.settled, elsewhere) if count >= _SETTLED else 1.0
+        click = state.grid_clicks[-1]
+        part = self._part(state, answer, window)
+        # Where the answer does not follow the click, its immediate surroundings count.
+        away = _distance(click, window) - _RIM if part is None else _away(part)
+        return _between(1 - away / _RIM, elsewhere, most)
+
+    def _part(self, state: State, answer: Float32, window: Window) -> Bool | None:
+        """The region of ``window`` that the answer changes around the click, as the click asks; or None."""
+        click = state.grid_clicks[-1]
+        row, col = int(click.row) - window.top, int(click.col) - window.left
+        if not (0 <= row < window.height and 0 <= col < window.width):
+            return None
+        before = state.probability[window.slices] > self.threshold
+        after = answer[window.slices] > self.threshold
+        changed: npt.NDArray[Any] = (after & ~before) if click.positive else (before & ~after)
+        if not changed[row, col]:
+            return None
+        return np.asarray(flood(changed.view(np.uint8), (row, col), connectivity=1), np.bool_)
+
+
+def _between(share: npt.NDArray[Any], low: float, high: float) -> Float32:
+    return np.asarray(np.clip(share, low, high), np.float32)
+
+
+def _away(part: Bool) -> npt.NDArray[Any]:
+    """Distance to the nearest pixel of ``part`` where it is less than the rim, else at least the rim."""
+    rim = int(np.ceil(_RIM))
+    spans = [np.flatnonzero(part.any(axis)) for axis in (1, 0)]
+    box = tuple(slice(max(0, span[0] - rim), span[-1] + rim + 1) for span in spans)
+    away = np.full(part.shape, float(rim))
+    away[box] = ndi.distance_transform_edt(~part[box])
+    return away
+
+
+def _distance(click: Click, window: Window) -> Float32:
+    """Pixels to the click, (rows, cols) of ``window``."""
+    rows = np.arange(window.top, window.bottom) - click.row
+    cols = np.arange(window.left, window.right) - click.col
+    return np.asarray(np.hypot(rows[:, None], cols[None]), np.float32)

@@ -1,0 +1,107 @@
+"""Which pixels a later click may change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_iseg.backends.base import Inference
+from napari_iseg.interactive.merging import PartMerging, ReachMerging, WholeMerging
+from napari_iseg.interactive.rules import merging_rule
+from napari_iseg.interactive.state import State
+from napari_iseg.prompts import Click, Window
+
+ALL = Window(0, 0, 100, 100)
+PART = PartMerging(threshold=0.5, settled=0.75)
+
+
+def state(*clicks: Click, mask: Window) -> State:
+    probability = np.zeros((100, 100), np.float32)
+    probability[mask.slices] = 1
+    return State(ALL, 1, probability, ALL, clicks)
+
+
+def squares(*windows: Window) -> np.ndarray:
+    answer = np.zeros((100, 100), np.float32)
+    for window in windows:
+        answer[window.slices] = 1
+    return answer
+
+
+def test_a_shallow_correction_reaches_its_surroundings_only() -> None:
+    # one pixel outside of a mask of radius about 34: an error of the outline
+    before = state(Click(50, 50), Click(50, 80), mask=Window(20, 20, 80, 80))
+    share = ReachMerging(0.5, reach=3.0, elsewhere=0.25).share(before, squares(), ALL)
+    assert share[50, 80] == 1
+    assert share[50, 82] == 1
+    assert share[5, 5] == 0.25
+    assert share[50, 30] == 0.25
+
+
+def test_a_deep_correction_may_change_everything() -> None:
+    before = state(Click(10, 10), Click(40, 40), mask=Window(5, 5, 15, 15))
+    assert (ReachMerging(0.5, reach=3.0, elsewhere=0.0).share(before, squares(), ALL) == 1).all()
+
+
+def test_a_click_changes_its_part_and_elsewhere_answers_are_averaged() -> None:
+    mask = Window(20, 20, 50, 50)
+    before = state(Click(30, 30), Click(40, 40), Click(70, 70), mask=mask)
+    # The answer adds a part around the newest click and another far from it, and takes a corner away.
+    answer = squares(Window(25, 25, 50, 50), Window(65, 65, 75, 75), Window(5, 80, 15, 90))
+    share = PART.share(before, answer, ALL)
+    assert share[70, 70] == 1
+    assert share[65, 65] == 1
+    assert share[10, 85] == pytest.approx(2 / 3)
+    assert share[21, 21] == pytest.approx(2 / 3)
+    assert 2 / 3 <= share[64, 70] < 1  # the rim
+
+
+def test_a_background_click_takes_away_what_is_connected_to_it() -> None:
+    before = state(*[Click(30, 30)] * 4, Click(60, 60, False), mask=Window(20, 20, 80, 80))
+    share = PART.share(before, squares(Window(20, 20, 80, 50), Window(5, 5, 10, 10)), ALL)
+    assert share[60, 60] == 0.75
+    assert share[30, 70] == 0.75
+    assert share[7, 7] == pytest.approx(2 / 5)  # added, which a background click does not ask for
+
+
+def test_with_every_click_less_is_changed_elsewhere() -> None:
+    clicks = [Click(30, 30 + i) for i in range(20)]
+    shares = [
+        PART.share(state(*clicks[:n], mask=Window(20, 20, 80, 80)), squares(), ALL)[90, 5] for n in (2, 5, 20)
+    ]
+    assert shares == pytest.approx([1, 0.4, 0.1])
+
+
+def test_an_answer_that_ignores_the_click_counts_near_it_only() -> None:
+    before = state(*[Click(30, 30)] * 4, Click(90, 90), mask=Window(20, 20, 80, 80))
+    share = PART.share(before, squares(Window(20, 20, 80, 80)), ALL)
+    assert share[90, 90] == 0.75
+    assert share[90, 98] == pytest.approx(2 / 5)
+
+
+def test_tiny_objects_are_redrawn_until_the_tenth_click() -> None:
+    small = Window(10, 10, 50, 50)
+    clicks = [Click(30, 30)] * 10
+    mask = Window(25, 25, 35, 35)
+    assert (PART.share(state(*clicks[:9], mask=mask), squares(mask), small) == 1).all()
+    share = PART.share(state(*clicks, mask=mask), squares(mask), small)
+    assert share.shape == small.shape
+    assert share.min() == pytest.approx(0.2)
+
+
+def test_shares_are_of_the_window() -> None:
+    window = Window(10, 20, 90, 95)
+    before = state(*[Click(30, 30)] * 4, Click(60, 60, False), mask=Window(20, 20, 80, 80))
+    answer = squares(Window(20, 20, 80, 50))
+    whole = PART.share(before, answer, ALL)
+    np.testing.assert_array_equal(PART.share(before, answer, window), whole[window.slices])
+
+
+def test_the_settings_name_the_rule() -> None:
+    plain = Inference()
+    assert merging_rule(plain) == WholeMerging()
+    reach = replace(plain, search_reach=3.0, search_elsewhere=0.4)
+    assert merging_rule(reach) == ReachMerging(plain.threshold, 3.0, 0.4)
+    assert merging_rule(replace(reach, search_settled=0.75)) == PartMerging(plain.threshold, 0.75)
