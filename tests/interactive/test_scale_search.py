@@ -72,19 +72,19 @@ def test_inside_the_window_shares_decide() -> None:
     assert rule.merge(first, answer, zoom)[10, 10] == 0
 
 
-def test_large_objects_are_shown_finely_from_the_fourth_click_on() -> None:
+def test_large_objects_are_shown_finely_from_the_sixth_click_on() -> None:
     rule = ScaleSearch((32,), 1.5, 24, 0.7, 0.5, widen=(1.5,), fine=192, usual=128)
     mask, zoom = Window(100, 100, 300, 300), Window(50, 50, 350, 350)
-    clicks = tuple(Click(150 + 10 * i, 150) for i in range(4))
-    third, fourth = (state((400, 400), *clicks[:n], mask=mask, zoom=zoom) for n in (3, 4))
-    assert len(rule.windows(third)) == 2
-    assert rule.size(third, zoom, (128, 128)) == (128, 128)
-    assert rule.windows(fourth) == (zoom,)
-    assert rule.size(fourth, zoom, (128, 128)) == (192, 192)
+    clicks = tuple(Click(150 + 10 * i, 150) for i in range(6))
+    fifth, sixth = (state((400, 400), *clicks[:n], mask=mask, zoom=zoom) for n in (5, 6))
+    assert len(rule.windows(fifth)) == 2
+    assert rule.size(fifth, zoom, (128, 128)) == (128, 128)
+    assert rule.windows(sixth) == (zoom,)
+    assert rule.size(sixth, zoom, (128, 128)) == (192, 192)
     small, near = Window(100, 100, 140, 140), Window(90, 90, 150, 150)
-    fourth = state((400, 400), *(Click(110 + i, 110) for i in range(4)), mask=small, zoom=near)
-    assert len(rule.windows(fourth)) == 2
-    assert rule.size(fourth, near, (128, 128)) == (128, 128)
+    sixth = state((400, 400), *(Click(110 + i, 110) for i in range(6)), mask=small, zoom=near)
+    assert len(rule.windows(sixth)) == 2
+    assert rule.size(sixth, near, (128, 128)) == (128, 128)
 
 
 def test_the_first_click_takes_the_stable_answer_later_ones_the_mean() -> None:

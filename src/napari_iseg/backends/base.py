@@ -87,7 +87,7 @@ class Inference:
     search_settled : scale-search, instead of the reach: a later click changes its own connected part, from
         the fourth click on with this share of the answer; elsewhere answers are averaged
         (`interactive.merging`)
-    search_fine : scale-search: side of the network's input for large objects from the fourth click on; 0 is
+    search_fine : scale-search: side of the network's input for large objects from the sixth click on; 0 is
         ``size``
     """
 

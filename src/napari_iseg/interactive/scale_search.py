@@ -21,7 +21,7 @@ from napari_iseg.interactive.zoom import overlap
 from napari_iseg.prompts import Click, Window
 
 _WHOLE = 1.6  # a square this much larger than the image's shorter side becomes the whole image
-_FINE_CLICK = 4  # the click from which on details matter more than averaged windows
+_FINE_CLICK = 6  # the click from which on details matter more than averaged windows
 _FINE_WINDOW = 1.4  # a window this much larger than the network's usual input loses details in it
 
 
@@ -38,7 +38,7 @@ class ScaleSearch:
     threshold : of the mask
     widen : after the first click, wider windows whose answers are averaged with the window's own
     merging : how much of a later answer is taken over, and where
-    fine : side of the network's input from the fourth click on, for windows that are much larger than
+    fine : side of the network's input from the sixth click on, for windows that are much larger than
         ``usual``, its input otherwise; 0 = as usual
     """
 
