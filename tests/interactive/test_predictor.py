@@ -180,6 +180,9 @@ def test_an_unknown_window_rule_is_refused():
 
 def test_of_several_windows_the_best_scored_wins_in_one_batch():
     class Corners:
+        def size(self, state, window, usual):
+            return usual
+
         def windows(self, state):
             return Window(0, 60, 90, 120), Window(20, 10, 70, 50), Window(0, 0, 10, 10)
 
@@ -199,6 +202,9 @@ def test_of_several_windows_the_best_scored_wins_in_one_batch():
 
 def test_a_rule_may_keep_what_lies_outside_its_window():
     class Merging:
+        def size(self, state, window, usual):
+            return usual
+
         def windows(self, state):
             return (Window(0, 0, 90, 60),)
 
