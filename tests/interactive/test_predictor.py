@@ -180,7 +180,7 @@ def test_an_unknown_window_rule_is_refused():
 
 def test_of_several_windows_the_best_scored_wins_in_one_batch():
     class Corners:
-        def size(self, state, window, usual):
+        def look(self, state, window, usual):
             return usual
 
         def windows(self, state):
@@ -202,7 +202,7 @@ def test_of_several_windows_the_best_scored_wins_in_one_batch():
 
 def test_a_rule_may_keep_what_lies_outside_its_window():
     class Merging:
-        def size(self, state, window, usual):
+        def look(self, state, window, usual):
             return usual
 
         def windows(self, state):

@@ -9,8 +9,10 @@ from napari_iseg.interactive.passes import mean_of_windows
 from napari_iseg.interactive.scale_search import ScaleSearch
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.window_grid import PublishedGrid
+from napari_iseg.interactive.zoom import Look
 from napari_iseg.prompts import Click, Window
 
+USUAL = Look((128, 128), False)
 RULE = ScaleSearch((32, 64, 512), expand=1.5, min_side=24, keep_iou=0.7, threshold=0.5)
 
 
@@ -72,19 +74,21 @@ def test_inside_the_window_shares_decide() -> None:
     assert rule.merge(first, answer, zoom)[10, 10] == 0
 
 
-def test_large_objects_are_shown_finely_from_the_sixth_click_on() -> None:
-    rule = ScaleSearch((32,), 1.5, 24, 0.7, 0.5, widen=(1.5,), fine=192, usual=128)
+def test_large_objects_are_shown_finely_from_the_sixth_click_on_and_all_later_ones_mirrored() -> None:
+    rule = ScaleSearch((32,), 1.5, 24, 0.7, 0.5, widen=(1.5,), fine=192, usual=128, flip=True)
     mask, zoom = Window(100, 100, 300, 300), Window(50, 50, 350, 350)
     clicks = tuple(Click(150 + 10 * i, 150) for i in range(6))
     fifth, sixth = (state((400, 400), *clicks[:n], mask=mask, zoom=zoom) for n in (5, 6))
     assert len(rule.windows(fifth)) == 2
-    assert rule.size(fifth, zoom, (128, 128)) == (128, 128)
+    assert rule.look(fifth, zoom, USUAL) == Look((128, 128), True)
     assert rule.windows(sixth) == (zoom,)
-    assert rule.size(sixth, zoom, (128, 128)) == (192, 192)
+    assert rule.look(sixth, zoom, USUAL) == Look((192, 192), True)
     small, near = Window(100, 100, 140, 140), Window(90, 90, 150, 150)
     sixth = state((400, 400), *(Click(110 + i, 110) for i in range(6)), mask=small, zoom=near)
     assert len(rule.windows(sixth)) == 2
-    assert rule.size(sixth, near, (128, 128)) == (128, 128)
+    assert rule.look(sixth, near, USUAL) == Look((128, 128), True)
+    first = state((400, 400), Click(110, 110))
+    assert rule.look(first, rule.windows(first)[0], USUAL) == USUAL
 
 
 def test_the_first_click_takes_the_stable_answer_later_ones_the_mean() -> None:

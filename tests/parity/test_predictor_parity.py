@@ -59,7 +59,7 @@ class Recorded:
     """A window rule that keeps (click index, published inclusive crop) of every pass."""
 
     def __init__(self, rule) -> None:
-        self.rule, self.crops, self.merge, self.size = rule, [], rule.merge, rule.size
+        self.rule, self.crops, self.merge, self.look = rule, [], rule.merge, rule.look
 
     def windows(self, state):
         (window,) = self.rule.windows(state)

@@ -87,6 +87,7 @@ class Inference:
     search_settled : scale-search, instead of the reach: a later click changes its own connected part, from
         the fourth click on with this share of the answer; elsewhere answers are averaged
         (`interactive.merging`)
+    search_flip : scale-search: ``flip`` from the second click on; the first, with many windows, stays fast
     search_fine : scale-search: side of the network's input for large objects from the sixth click on; 0 is
         ``size``
     """
@@ -109,6 +110,7 @@ class Inference:
     search_reach: float = 0.0
     search_elsewhere: float = 0.0
     search_settled: float = 0.0
+    search_flip: bool = False
     search_fine: int = 0
 
     def with_options(self, **options: Any) -> Inference:

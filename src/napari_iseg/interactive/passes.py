@@ -17,7 +17,7 @@ from torch import Tensor
 
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.window_grid import WindowGrid, window_grid
-from napari_iseg.interactive.zoom import WindowRule
+from napari_iseg.interactive.zoom import Look, WindowRule
 from napari_iseg.prompts import Click, Window, click_array
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> Sta
     image : (3, rows, cols) float32 in [0, 1], the area grid of ``state``
     """
     windows, grid = rule.windows(state), window_grid(model.inference.grid)
-    size = rule.size(state, windows[0], model.inference.size)
+    look = rule.look(state, windows[0], Look(model.inference.size, model.inference.flip))
     if len(windows) == 1:
-        answer = paste(ask(model, image, state, windows, size)[0], windows[0], state.shape, grid)
+        answer = paste(ask(model, image, state, windows, look)[0], windows[0], state.shape, grid)
         return replace(state, probability=rule.merge(state, answer, windows[0]), zoom=windows[0])
-    answers, scores = ask_scored(model, image, state, windows, size)
+    answers, scores = ask_scored(model, image, state, windows, look)
     weights = rule.weights(state, answers.numpy(), scores)
     used = [k for k in range(len(windows)) if weights[k] > 0]
     chosen = [windows[k] for k in used]
@@ -48,21 +48,19 @@ def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> Sta
     return replace(state, probability=rule.merge(state, answer, whole), zoom=zoom)
 
 
-def ask(
-    model: Model, image: Tensor, state: State, windows: Sequence[Window], size: tuple[int, int]
-) -> Tensor:
-    """Probabilities (K, H, W) for K windows shown at ``size``, flip averaged if the model is run so."""
-    return _unflipped(model, model.logits(*_batch(model, image, state, windows, size))).sigmoid()
+def ask(model: Model, image: Tensor, state: State, windows: Sequence[Window], look: Look) -> Tensor:
+    """Probabilities (K, H, W) for K windows shown as ``look`` says."""
+    return _unflipped(look, model.logits(*_batch(model, image, state, windows, look))).sigmoid()
 
 
 def ask_scored(
-    model: Model, image: Tensor, state: State, windows: Sequence[Window], size: tuple[int, int]
+    model: Model, image: Tensor, state: State, windows: Sequence[Window], look: Look
 ) -> tuple[Tensor, npt.NDArray[np.float32]]:
     """As ``ask``, with the network's belief (K,) in each answer (mean of crop and mirror image)."""
-    logits, scores = model.scored(*_batch(model, image, state, windows, size))
-    if model.inference.flip:
+    logits, scores = model.scored(*_batch(model, image, state, windows, look))
+    if look.flip:
         scores = scores.reshape(2, -1).mean(0)
-    return _unflipped(model, logits).sigmoid(), np.asarray(scores.float().cpu().numpy(), np.float32)
+    return _unflipped(look, logits).sigmoid(), np.asarray(scores.float().cpu().numpy(), np.float32)
 
 
 def paste(
@@ -91,22 +89,22 @@ def mean_of_windows(
 
 
 def _batch(
-    model: Model, image: Tensor, state: State, windows: Sequence[Window], size: tuple[int, int]
+    model: Model, image: Tensor, state: State, windows: Sequence[Window], look: Look
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Image, previous mask and clicks of all windows, followed by their mirror images if the model flips."""
     grid = window_grid(model.inference.grid)
     images, masks, points, mirrored = [], [], [], []
     for window in windows:
         rows, cols = window.slices
-        images.append(grid.resized(image[None, :, rows, cols], size))
+        images.append(grid.resized(image[None, :, rows, cols], look.size))
         # copied, because torch refuses to share read-only memory
         mask = torch.from_numpy(state.probability[rows, cols].copy())
-        masks.append(grid.resized(mask[None, None], size))
-        clicks = [grid.click(click, window, size) for click in state.grid_clicks]
+        masks.append(grid.resized(mask[None, None], look.size))
+        clicks = [grid.click(click, window, look.size) for click in state.grid_clicks]
         points.append(_points(clicks))
-        mirrored.append(_points([Click(c.row, size[1] - c.col - 1, c.positive) for c in clicks]))
+        mirrored.append(_points([Click(c.row, look.size[1] - c.col - 1, c.positive) for c in clicks]))
     stacked, masked = torch.cat(images), torch.cat(masks)
-    if model.inference.flip:
+    if look.flip:
         stacked = torch.cat([stacked, stacked.flip(3)])
         masked = torch.cat([masked, masked.flip(3)])
         points += mirrored
@@ -126,9 +124,9 @@ def _points(clicks: Sequence[Click]) -> npt.NDArray[np.float64]:
     return points
 
 
-def _unflipped(model: Model, logits: Tensor) -> Tensor:
+def _unflipped(look: Look, logits: Tensor) -> Tensor:
     """(K, H, W) logits: the mean of each window's and its mirror image's."""
-    if not model.inference.flip:
+    if not look.flip:
         return logits[:, 0]
     straight, mirrored = logits.chunk(2)
     return (0.5 * (straight + mirrored.flip(3)))[:, 0]

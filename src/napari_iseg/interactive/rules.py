@@ -31,6 +31,7 @@ def window_rule(inference: Inference) -> WindowRule:
             threshold=inference.threshold,
             widen=inference.search_widen,
             merging=merging_rule(inference),
+            flip=inference.search_flip,
             fine=inference.search_fine,
             usual=max(inference.size),
         )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from napari_iseg.interactive.merging import Merging, WholeMerging
 from napari_iseg.interactive.state import State
-from napari_iseg.interactive.zoom import overlap
+from napari_iseg.interactive.zoom import Look, overlap
 from napari_iseg.prompts import Click, Window
 
 _WHOLE = 1.6  # a square this much larger than the image's shorter side becomes the whole image
@@ -38,6 +38,7 @@ class ScaleSearch:
     threshold : of the mask
     widen : after the first click, wider windows whose answers are averaged with the window's own
     merging : how much of a later answer is taken over, and where
+    flip : later windows are averaged with their mirror images
     fine : side of the network's input from the sixth click on, for windows that are much larger than
         ``usual``, its input otherwise; 0 = as usual
     """
@@ -49,6 +50,7 @@ class ScaleSearch:
     threshold: float
     widen: tuple[float, ...] = ()
     merging: Merging = field(default_factory=WholeMerging)
+    flip: bool = False
     fine: int = 0
     usual: int = 128
 
@@ -59,10 +61,12 @@ class ScaleSearch:
         window = self._followed(state)
         return (window,) if self._finely(state, window) else self._nested(window, state.shape)
 
-    def size(self, state: State, window: Window, usual: tuple[int, int]) -> tuple[int, int]:
-        """The usual size, or the finer one: details of large objects are lost at the usual one."""
-        fine = not self._first(state) and self._finely(state, window)
-        return (self.fine, self.fine) if fine else usual
+    def look(self, state: State, window: Window, usual: Look) -> Look:
+        """As usual at the first click; later mirrored too, and large objects, whose details matter, finer."""
+        if self._first(state):
+            return usual
+        size = (self.fine, self.fine) if self._finely(state, window) else usual.size
+        return Look(size, usual.flip or self.flip)
 
     def _finely(self, state: State, window: Window) -> bool:
         """Whether a window is shown alone and larger, instead of averaged with a wider one."""

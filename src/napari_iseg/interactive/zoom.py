@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.interactive.state import State
 from napari_iseg.prompts import Click, Window
+
+
+class Look(NamedTuple):
+    """How windows are shown: resized to ``size`` (rows, cols), averaged with mirror images if ``flip``."""
+
+    size: tuple[int, int]
+    flip: bool
 
 
 class WindowRule(Protocol):
@@ -23,8 +30,8 @@ class WindowRule(Protocol):
         run in one batch and are mixed by their ``weights``.
         """
 
-    def size(self, state: State, window: Window, usual: tuple[int, int]) -> tuple[int, int]:
-        """(rows, cols) at which the network is shown the windows, the first of them ``window``."""
+    def look(self, state: State, window: Window, usual: Look) -> Look:
+        """How the network is shown the windows, the first of them ``window``."""
 
     def weights(
         self, state: State, answers: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]
@@ -68,8 +75,8 @@ class ZoomIn:
             return (candidate,)
         return (present,)
 
-    def size(self, state: State, window: Window, usual: tuple[int, int]) -> tuple[int, int]:
-        """Always the usual size."""
+    def look(self, state: State, window: Window, usual: Look) -> Look:
+        """Always as usual."""
         del state, window
         return usual
 
@@ -118,8 +125,8 @@ class WholeArea:
         """The area's grid."""
         return (Window.of_shape(state.shape),)
 
-    def size(self, state: State, window: Window, usual: tuple[int, int]) -> tuple[int, int]:
-        """Always the usual size."""
+    def look(self, state: State, window: Window, usual: Look) -> Look:
+        """Always as usual."""
         del state, window
         return usual
 
