@@ -104,7 +104,7 @@ def segment(
     session = open_session(opened, bands)
     index = whole_numbers(plane, "--plane", "3") if plane is not None else None
     session.plane = _plane(index, session.plane)
-    options = {"threshold": threshold, "refine_steps": refine, "flip": flip}
+    options = {"threshold": threshold, "refine_steps": refine, "flip": flip, "search_flip": flip}
     _load(
         session,
         model,

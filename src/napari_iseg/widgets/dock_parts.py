@@ -73,7 +73,10 @@ class OptionsBox(QWidget):
             "How sure the model must be that a pixel belongs to the object. Lower gives larger objects."
         )
         self.flip = QCheckBox("average with mirrored image")
-        self.flip.setToolTip("Ask the model twice, once mirrored: a little better, half as fast.")
+        self.flip.setToolTip(
+            "Ask the model twice, once mirrored: a little better, half as fast. "
+            "cfr-icl-starter does so by itself from the second click on."
+        )
         row = QHBoxLayout()
         row.addWidget(self.steps)
         row.addWidget(self.adaptive, 1)
