@@ -79,7 +79,7 @@ class PartMerging:
     """By part: what the click adds or removes counts, elsewhere answers are averaged over the clicks.
 
     The click's part is the connected region that the answer adds around an object click, or removes around a
-    background click, as in FocalClick's progressive merge (arXiv 2204.02574, section 3.3); there the rest
+    background click, as in FocalClick's progressive merge (arXiv 2204.02574); there the rest
     keeps the mask before, here it takes over 2 / k of the k-th answer.
 
     Parameters
