@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 import tifffile
+from bright_model import bright_model
 from PIL import Image
 
 from napari_iseg.images.files import open_image
@@ -46,6 +47,26 @@ def test_background_takes_away(run, squares_file, tmp_path):
     mask = tifffile.imread(out)
     assert mask[70, 107] == 1
     assert mask[64, 94] == 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "looks"), [(None, [2, 2]), ("--flip", [4, 2]), ("--no-flip", [2, 1])], ids=str
+)
+def test_no_flip_means_every_click(run, squares_file, tmp_path, monkeypatch, flag, looks):
+    """Two squares at the first click and one window later, mirrored from the second click on by the card."""
+    seen: list[int] = []
+    found = bright_model().with_inference(
+        window="scale-search", search_sides=(32, 64), search_widen=(), search_flip=True
+    )
+    logits = found.net.forward
+    monkeypatch.setattr(
+        found.net, "forward", lambda image, *a: (seen.append(len(image)), logits(image, *a))[1]
+    )
+    monkeypatch.setattr("napari_iseg.weights.store.load_model", lambda *_, **__: found)
+    clicks = ["--click", "70,100", "--background", "64,94"]
+    flags = [] if flag is None else [flag]
+    assert run("segment", squares_file, *clicks, *flags, "-o", tmp_path / "mask.tif").code == 0
+    assert seen == looks
 
 
 def test_plane_of_a_stack(run, squares, tmp_path):

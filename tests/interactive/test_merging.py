@@ -66,6 +66,34 @@ def test_a_background_click_takes_away_what_is_connected_to_it() -> None:
     assert share[7, 7] == pytest.approx(2 / 5)  # added, which a background click does not ask for
 
 
+def test_a_part_that_is_deeper_than_at_the_click_is_more_than_its_error() -> None:
+    mask = Window(20, 20, 80, 80)
+    # The answer takes away a spot of 9 pixels around the click, and a half of the object that hangs on it.
+    answer = squares(mask)
+    answer[46:55, 46:55] = 0
+    answer[20:80, 55:80] = 0
+    clicks = [Click(30, 30)] * 4
+    share = PART.share(state(*clicks, Click(50, 50, False), mask=mask), answer, ALL)
+    assert share[50, 50] == share[46, 46] == 0.75
+    assert share[50, 75] == pytest.approx(0.2)
+    assert share[10, 10] == pytest.approx(2 / 5)
+    # In its middle the half is what is meant.
+    share = PART.share(state(*clicks, Click(50, 67, False), mask=mask), answer, ALL)
+    assert share[25, 78] == share[48, 48] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("count", "positive", "far"), [(2, False, 1), (3, False, 0.2), (3, True, 1), (4, True, 0.2)]
+)
+def test_the_first_clicks_may_mean_far_more(count: int, positive: bool, far: float) -> None:
+    small, large = squares(Window(45, 45, 54, 54)), Window(20, 54, 80, 90)
+    changed = np.maximum(small, squares(large))
+    before, answer = (squares(), changed) if positive else (changed, squares())
+    clicks = (*[Click(5, 5, positive)] * (count - 1), Click(49, 49, positive))
+    share = PART.share(State(ALL, 1, before, ALL, clicks), answer, ALL)
+    assert share[50, 72] == pytest.approx(far)
+
+
 def test_with_every_click_less_is_changed_elsewhere() -> None:
     clicks = [Click(30, 30 + i) for i in range(20)]
     shares = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from napari_iseg.training.bank import cut, picture
+from napari_iseg.training.bank import cut, draw_cut, picture
 from napari_iseg.training.episodes import View
 
 
@@ -31,3 +31,21 @@ def test_masks_of_episodes_lie_on_the_picture(size, turns):
     view = View(0, 0, 256, 256, size, turns, turns == 3)
     shown = ndi.center_of_mass(view.image(source)[..., 0].astype(float))
     np.testing.assert_allclose(ndi.center_of_mass(view.mask(disk)), shown, atol=0.2)
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_an_object_of_a_coarser_image_lies_on_its_picture_too(close):
+    """Eight pixels across of 160: in the sample it is made of squares, and the picture of nothing finer."""
+    rows, cols = np.mgrid[:1200, :1200]
+    disk = (rows - 600) ** 2 + (cols - 590) ** 2 < 80**2
+    source = picture((disk * 255).astype(np.uint8), disk.astype(np.int32))
+    for seed in range(8):
+        made = draw_cut(source, 128, np.random.default_rng(seed), close, extent_as=8)
+        labelled = made.labels == made.target
+        assert 8 / 130 < np.sqrt(labelled.sum() * 4 / np.pi) / 128 < 8 / 18  # of windows of 24 to 67 pixels
+        shown = made.image[..., 0].astype(float)
+        assert np.abs(np.diff(shown, axis=0)).max() < 150  # the fine picture's edge is one step of 255
+        assert np.hypot(*np.subtract(ndi.center_of_mass(labelled), ndi.center_of_mass(shown))) < 2
+        # The cut's area is that of the whole object, enlarged as the window is.
+        if labelled[1:-1, 1:-1].sum() == labelled.sum():
+            assert made.full_area == pytest.approx(labelled.sum(), rel=0.35)

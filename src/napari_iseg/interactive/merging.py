@@ -23,6 +23,10 @@ _PATIENCE = 10  # the click from which on even there only parts are changed, so 
 _MEMORY = 2.0  # clicks: the answer of click k counts this / k elsewhere, about as the mean of all would
 _SETTLED = 4  # the click from which on the mask is taken for nearly right
 _RIM = 3.0  # pixels around the changed part over which its share falls
+_DEEPER = 1.5  # a part this many times as deep elsewhere as at the click is more than the click's error
+_REACH = 3.0  # of such a part, what lies within so many depths at the click may be the error
+_BEYOND = 0.2  # share of the answer in the rest of it
+_LEAST_CLICK_DEPTH = 1.5  # pixels
 
 
 class Merging(Protocol):
@@ -82,6 +86,9 @@ class PartMerging:
     background click, as in FocalClick's progressive merge (arXiv 2204.02574); there the rest
     keeps the mask before, here it takes over 2 / k of the k-th answer.
 
+    A click is taken to lie in the middle of its error, where people and the evaluation place it. So a part
+    that is much deeper elsewhere than at the click is more than the error, and changes near the click only.
+
     Parameters
     ----------
     threshold : of the mask
@@ -102,7 +109,11 @@ class PartMerging:
         part = self._part(state, answer, window)
         # Where the answer does not follow the click, its immediate surroundings count.
         away = _distance(click, window) - _RIM if part is None else _away(part)
-        return _between(1 - away / _RIM, elsewhere, most)
+        share = _between(1 - away / _RIM, elsewhere, most)
+        # The first object clicks may well mean far more than is seen of the object yet.
+        if part is not None and count >= (_SETTLED if click.positive else _SETTLED - 1):
+            return np.where(part, np.minimum(share, _believed(part, _distance(click, window))), share)
+        return share
 
     def _part(self, state: State, answer: Float32, window: Window) -> Bool | None:
         """The region of ``window`` that the answer changes around the click, as the click asks; or None."""
@@ -130,6 +141,16 @@ def _away(part: Bool) -> npt.NDArray[Any]:
     away = np.full(part.shape, float(rim))
     away[box] = ndi.distance_transform_edt(~part[box])
     return away
+
+
+def _believed(part: Bool, distance: Float32) -> Float32:
+    """The most that may be taken over of ``part``, by the ``distance`` of its pixels to the click in it."""
+    box = tuple(slice(span[0], span[-1] + 1) for span in (np.flatnonzero(part.any(axis)) for axis in (1, 0)))
+    depth = ndi.distance_transform_edt(np.pad(part[box], 1))[1:-1, 1:-1]
+    at_click = max(_LEAST_CLICK_DEPTH, float(depth[distance[box] < 2].max()))  # within a pixel of the middle
+    if depth.max() <= _DEEPER * at_click:
+        return np.ones_like(distance)
+    return _between(3 - 2 * distance / (_REACH * at_click), _BEYOND, 1.0)
 
 
 def _distance(click: Click, window: Window) -> Float32:

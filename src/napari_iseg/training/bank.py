@@ -21,6 +21,9 @@ UInt8 = npt.NDArray[np.uint8]
 Int32 = npt.NDArray[np.int32]
 
 
+_LEAST_COARSE = 24.0  # pixels: side of the smallest window around an object made small
+
+
 @dataclass(frozen=True)
 class Picture:
     """One labelled picture.
@@ -115,9 +118,10 @@ def cut(
     side: float,
     size: int,
     rng: np.random.Generator,
+    shrunk: float = 1.0,
 ) -> Cut:
     """Cut a window of about ``side`` pixels around ``centre``, shifted into the picture, resized, flipped
-    and turned.
+    and turned; before that it is made coarser by the factor ``shrunk`` of at most 1.
     """
     height, width = source.labels.shape
     # Sides vary a little on their own, as crops of the zoom-in rule do (it does not keep the aspect ratio).
@@ -131,16 +135,11 @@ def cut(
     ]
     view = np.s_[starts[0] : starts[0] + spans[0], starts[1] : starts[1] + spans[1]]
     outer = round(size * reach)
-    shrink = max(spans) > outer
-    image: npt.NDArray[Any] = cv2.resize(
-        source.image[view], (outer, outer), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
-    )
-    labels: npt.NDArray[Any] = cv2.resize(
-        # exact: the plain one takes the upper left pixel of each cell, half a cell beside the image's mean
-        source.labels[view].astype(np.float32),
-        (outer, outer),
-        interpolation=cv2.INTER_NEAREST_EXACT,
-    )
+    image: npt.NDArray[Any] = source.image[view]
+    labels: npt.NDArray[Any] = source.labels[view].astype(np.float32)
+    if shrunk < 1:
+        image, labels = _resized(image, labels, *(max(1, round(span * shrunk)) for span in spans))
+    image, labels = _resized(image, labels, outer, outer)
     if angle:
         turn: npt.NDArray[Any] = cv2.getRotationMatrix2D((outer / 2 - 0.5, outer / 2 - 0.5), angle, 1.0)
         turn[:, 2] -= (outer - size) / 2
@@ -163,6 +162,17 @@ def cut(
     )
 
 
+def _resized(
+    image: npt.NDArray[Any], labels: npt.NDArray[Any], height: int, width: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    shrink = max(image.shape[:2]) > max(height, width)
+    return (
+        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR),
+        # exact: the plain one takes the upper left pixel of each cell, half a cell beside the image's mean
+        cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT),
+    )
+
+
 def point_inside(source: Picture, target: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[int, int]:
     """A uniformly drawn pixel of the object."""
     top, left, bottom, right = target[2:]
@@ -171,12 +181,15 @@ def point_inside(source: Picture, target: npt.NDArray[np.int64], rng: np.random.
     return int(rows[pick] + top), int(cols[pick] + left)
 
 
-def draw_cut(source: Picture, size: int, rng: np.random.Generator, close: bool) -> Cut:
+def draw_cut(
+    source: Picture, size: int, rng: np.random.Generator, close: bool, extent_as: float | None = None
+) -> Cut:
     """A random object in a random window.
 
     ``close``: the window lies around the object, as after a first mask. Otherwise it lies around a pixel of
-    the object and
-    has any scale, as when the first click is all that is known; the object may be far smaller or larger.
+    the object and has any scale, as when the first click is all that is known; the object may be far smaller
+    or larger. ``extent_as``: a larger object is made so many pixels across first, as a coarser camera would
+    have seen it.
     """
     target = source.objects[rng.integers(len(source.objects))]
     top, left, bottom, right = (float(v) for v in target[2:])
@@ -192,4 +205,7 @@ def draw_cut(source: Picture, size: int, rng: np.random.Generator, close: bool) 
         side = extent / np.exp(rng.uniform(np.log(0.12), np.log(1.8)))
         row, col = point_inside(source, target, rng)
         centre = (row + rng.normal(0, 0.05) * side, col + rng.normal(0, 0.05) * side)
-    return cut(source, target, centre, max(side, 16.0), size, rng)
+    if extent_as is None or extent_as >= extent:
+        return cut(source, target, centre, max(side, 16.0), size, rng)
+    shrunk = extent_as / extent
+    return cut(source, target, centre, max(side, _LEAST_COARSE / shrunk), size, rng, shrunk)

@@ -17,6 +17,8 @@ from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.photometric import vary
 from napari_iseg.training.suem import suem
 
+_COARSE = (np.log(6), np.log(18))  # pixels across, drawn evenly in the logarithm
+
 
 @dataclass(frozen=True)
 class SampleOptions:
@@ -28,6 +30,7 @@ class SampleOptions:
     late_size : the same while the learning rate falls; None keeps ``size``. Small windows first are cheap.
     close : share of windows that lie around the object instead of around the first click
     superpixels : share of samples whose object is a superpixel or a union of neighbouring ones
+    coarse : share of samples from a coarser image, in which the object is 6 to 18 pixels across
     suem : probability that a sample goes through the published SUEM stages
     vary : factor on how often each intensity augmentation is applied, at most 1
     centred : share of first clicks near the middle of the object, where people and the evaluation click
@@ -37,6 +40,7 @@ class SampleOptions:
     late_size: int | None = None
     close: float = 0.55
     superpixels: float = 0.06
+    coarse: float = 0.0
     suem: float = 0.25
     vary: float = 1.0
     centred: float = 0.6
@@ -71,7 +75,10 @@ class Samples(IndexedSamples[Bank]):
         raise RuntimeError("Twenty windows in a row held no object; check the training labels.")
 
     def _cut(self, size: int, rng: np.random.Generator, close: bool) -> Cut:
-        made = draw_cut(self.bank.draw(rng), size, rng, close)
+        coarse = self.options.coarse
+        # No draw where there is none, so that recipes without it keep their samples.
+        extent = float(np.exp(rng.uniform(*_COARSE))) if coarse and rng.random() < coarse else None
+        made = draw_cut(self.bank.draw(rng), size, rng, close, extent)
         return _superpixel(made, rng) if rng.random() < self.options.superpixels else made
 
     def _finish(self, made: Cut, close: bool, rng: np.random.Generator) -> dict[str, Tensor]:
