@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from napari_iseg.backends.base import Inference
-from napari_iseg.interactive.merging import PartMerging, ReachMerging, WholeMerging
-from napari_iseg.interactive.rules import merging_rule
+from napari_iseg.interactive.merging import PartMerging
+from napari_iseg.interactive.rules import window_rule
 from napari_iseg.interactive.state import State
 from napari_iseg.prompts import Click, Window
 
@@ -28,21 +28,6 @@ def squares(*windows: Window) -> np.ndarray:
     for window in windows:
         answer[window.slices] = 1
     return answer
-
-
-def test_a_shallow_correction_reaches_its_surroundings_only() -> None:
-    # one pixel outside of a mask of radius about 34: an error of the outline
-    before = state(Click(50, 50), Click(50, 80), mask=Window(20, 20, 80, 80))
-    share = ReachMerging(0.5, reach=3.0, elsewhere=0.25).share(before, squares(), ALL)
-    assert share[50, 80] == 1
-    assert share[50, 82] == 1
-    assert share[5, 5] == 0.25
-    assert share[50, 30] == 0.25
-
-
-def test_a_deep_correction_may_change_everything() -> None:
-    before = state(Click(10, 10), Click(40, 40), mask=Window(5, 5, 15, 15))
-    assert (ReachMerging(0.5, reach=3.0, elsewhere=0.0).share(before, squares(), ALL) == 1).all()
 
 
 def test_a_click_changes_its_part_and_elsewhere_answers_are_averaged() -> None:
@@ -128,8 +113,6 @@ def test_shares_are_of_the_window() -> None:
 
 
 def test_the_settings_name_the_rule() -> None:
-    plain = Inference()
-    assert merging_rule(plain) == WholeMerging()
-    reach = replace(plain, search_reach=3.0, search_elsewhere=0.4)
-    assert merging_rule(reach) == ReachMerging(plain.threshold, 3.0, 0.4)
-    assert merging_rule(replace(reach, search_settled=0.75)) == PartMerging(plain.threshold, 0.75)
+    plain = replace(Inference(), window="scale-search", search_sides=(32,))
+    assert window_rule(plain).merging is None
+    assert window_rule(replace(plain, search_settled=0.75)).merging == PartMerging(plain.threshold, 0.75)

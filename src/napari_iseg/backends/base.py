@@ -81,12 +81,9 @@ class Inference:
         refines every click, as the paper says
     search_sides : scale-search: sides of the windows tried for the first click, in pixels
     search_widen : scale-search: later windows are averaged with ones so much wider
-    search_reach : scale-search: a later click changes what lies within so many times its depth in the error;
-        0 is everything
-    search_elsewhere : scale-search: share of the answer that is taken over beyond that reach
-    search_settled : scale-search, instead of the reach: a later click changes its own connected part, from
-        the fourth click on with this share of the answer; elsewhere answers are averaged
-        (`interactive.merging`)
+    search_settled : scale-search: a later click changes its own connected part, from the fourth click on
+        with this share of the answer; elsewhere answers are averaged (`interactive.merging`); 0 takes every
+        answer as it is
     search_flip : scale-search: ``flip`` from the second click on; the first, with many windows, stays fast
     search_fine : scale-search: side of the network's input for large objects from the sixth click on; 0 is
         ``size``
@@ -107,8 +104,6 @@ class Inference:
     refine_pixels: int = 20
     search_sides: tuple[int, ...] = ()
     search_widen: tuple[float, ...] = ()
-    search_reach: float = 0.0
-    search_elsewhere: float = 0.0
     search_settled: float = 0.0
     search_flip: bool = False
     search_fine: int = 0

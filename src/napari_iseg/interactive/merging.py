@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,6 @@ from napari_iseg.prompts import Click, Window
 Float32 = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 
-_SHALLOW = 0.2  # an error less deep than this share of the object's radius is one of its outline
-_LEAST_DEPTH = 2.5  # pixels: of a small object every error is a deep one
 _TINY = 56  # pixels: side of a window in which an error of the outline is an error of the object
 _PATIENCE = 10  # the click from which on even there only parts are changed, so that the mask comes to rest
 _MEMORY = 2.0  # clicks: the answer of click k counts this / k elsewhere, about as the mean of all would
@@ -29,58 +27,11 @@ _BEYOND = 0.2  # share of the answer in the rest of it
 _LEAST_CLICK_DEPTH = 1.5  # pixels
 
 
-class Merging(Protocol):
-    """The share of a new answer that each pixel of a window takes over from the second click on."""
-
-    def share(self, state: State, answer: Float32, window: Window) -> Float32:
-        """Shares in [0, 1], (rows, cols) of ``window``.
-
-        ``state`` holds the mask before and the newest click, ``answer`` is of ``state.shape``.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class WholeMerging:
-    """The answer as it is."""
-
-    def share(self, state: State, answer: Float32, window: Window) -> Float32:
-        """Ones."""
-        del state, answer
-        return np.ones(window.shape, np.float32)
-
-
-@dataclass(frozen=True)
-class ReachMerging:
-    """By distance to the click: one d pixels deep in what it says is wrong speaks of an error that large.
-
-    Parameters
-    ----------
-    threshold : of the mask
-    reach : the answer counts within so many times that depth, falling from two thirds of it on
-    elsewhere : share beyond
-    """
-
-    threshold: float
-    reach: float
-    elsewhere: float
-
-    def share(self, state: State, answer: Float32, window: Window) -> Float32:
-        """See the class."""
-        del answer
-        click = state.grid_clicks[-1]
-        distance = _distance(click, window)
-        mask = state.probability[window.slices] > self.threshold
-        other = distance[mask == click.positive]
-        depth = max(_LEAST_DEPTH, float(other.min())) if other.size else float("inf")
-        if depth > _SHALLOW * np.sqrt(np.count_nonzero(mask) / np.pi):
-            return np.ones_like(distance)  # the mask as a whole is in question, not its outline
-        return _between(3 - 2 * distance / (self.reach * depth), self.elsewhere, 1.0)
-
-
 @dataclass(frozen=True)
 class PartMerging:
-    """By part: what the click adds or removes counts, elsewhere answers are averaged over the clicks.
+    """The share of a new answer that each pixel of a window takes over from the second click on.
+
+    By part: what the click adds or removes counts, elsewhere answers are averaged over the clicks.
 
     The click's part is the connected region that the answer adds around an object click, or removes around a
     background click, as in FocalClick's progressive merge (arXiv 2204.02574); there the rest
@@ -99,7 +50,10 @@ class PartMerging:
     settled: float
 
     def share(self, state: State, answer: Float32, window: Window) -> Float32:
-        """See the class; of tiny objects, which are redrawn as a whole at first, ones."""
+        """Shares in [0, 1], (rows, cols) of ``window``; of tiny objects, at first redrawn as a whole, ones.
+
+        ``state`` holds the mask before and the newest click, ``answer`` is of ``state.shape``.
+        """
         if max(window.shape) <= _TINY and len(state.clicks) < _PATIENCE:
             return np.ones(window.shape, np.float32)
         count = len(state.clicks)

@@ -10,12 +10,12 @@ one batch, and the network's own estimate of its IoU chooses. From then on the w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_iseg.interactive.merging import Merging, WholeMerging
+from napari_iseg.interactive.merging import PartMerging
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.zoom import Look, overlap
 from napari_iseg.prompts import Click, Window
@@ -37,7 +37,7 @@ class ScaleSearch:
     keep_iou : the present window is kept while it overlaps the wanted one so far
     threshold : of the mask
     widen : after the first click, wider windows whose answers are averaged with the window's own
-    merging : how much of a later answer is taken over, and where
+    merging : how much of a later answer is taken over, and where; None is all of it
     flip : later windows are averaged with their mirror images
     fine : side of the network's input from the sixth click on, for windows that are much larger than
         ``usual``, its input otherwise; 0 = as usual
@@ -49,7 +49,7 @@ class ScaleSearch:
     keep_iou: float
     threshold: float
     widen: tuple[float, ...] = ()
-    merging: Merging = field(default_factory=WholeMerging)
+    merging: PartMerging | None = None
     flip: bool = False
     fine: int = 0
     usual: int = 128
@@ -155,7 +155,9 @@ class ScaleSearch:
             return answer
         before = state.probability
         merged = before.copy()
-        share = self.merging.share(state, answer, window) if len(state.clicks) > 1 else np.float32(1)
+        share: npt.NDArray[np.float32] | float = 1.0
+        if self.merging is not None and len(state.clicks) > 1:
+            share = self.merging.share(state, answer, window)
         merged[window.slices] += share * (answer[window.slices] - before[window.slices])
         return merged
 
