@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=20)
     parser.add_argument("--per-image", type=int, default=4)
     parser.add_argument("--baseline", action="store_true", help="the random walker, on instance sets")
-    parser.add_argument("--refine", type=int, help="refinement passes instead of the model's own")
+    parser.add_argument("--refine", type=int, help="refinement passes after every click instead of the model's own")
     parser.add_argument("--sets", nargs="*", help="only these sets")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -59,7 +59,7 @@ def main() -> None:
     else:
         model = load_model(options.model)
         if options.refine is not None:
-            model = model.with_inference(refine_steps=options.refine)
+            model = model.with_inference(refine_steps=options.refine, refine_clicks=None)
         method = ModelMethod(model)
     options.out.mkdir(parents=True, exist_ok=True)
     for data in validation_sets(options.recipe, options.data):
