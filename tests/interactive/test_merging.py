@@ -67,6 +67,23 @@ def test_a_part_that_is_deeper_than_at_the_click_is_more_than_its_error() -> Non
     assert share[25, 78] == share[48, 48] == 0.75
 
 
+def test_late_background_clicks_mean_small_errors() -> None:
+    mask = Window(20, 20, 80, 80)  # its radius is 34
+    answer = squares(mask)
+    answer[35:66, 35:66] = 0  # 31 pixels wide, the click in its middle
+    early, late = (
+        PART.share(state(*[Click(30, 30)] * (n - 1), Click(50, 50, False), mask=mask), answer, ALL)
+        for n in (5, 10)
+    )
+    assert (early[35:66, 35:66] == 0.75).all()
+    assert late[50, 50] == 0.75
+    assert late[50, 65] == pytest.approx(0.2)  # beyond 4.2 times 34 / 10
+    # The same around an object click outside: the object may go on there.
+    added = np.maximum(squares(mask), squares(Window(30, 80, 70, 99)))
+    share = PART.share(state(*[Click(30, 30)] * 9, Click(50, 89), mask=mask), added, ALL)
+    assert share[69, 98] == 0.75
+
+
 @pytest.mark.parametrize(
     ("count", "positive", "far"), [(2, False, 1), (3, False, 0.2), (3, True, 1), (4, True, 0.2)]
 )

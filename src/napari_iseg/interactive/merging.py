@@ -21,10 +21,11 @@ _PATIENCE = 10  # the click from which on even there only parts are changed, so 
 _MEMORY = 2.0  # clicks: the answer of click k counts this / k elsewhere, about as the mean of all would
 _SETTLED = 4  # the click from which on the mask is taken for nearly right
 _RIM = 3.0  # pixels around the changed part over which its share falls
-_DEEPER = 1.5  # a part this many times as deep elsewhere as at the click is more than the click's error
-_REACH = 3.0  # of such a part, what lies within so many depths at the click may be the error
+_DEEPER = 1.5  # a part this many times as deep as the click's error is more than that
+_REACH = 3.0  # of such a part, what lies within so many of the error's depths may be the error
 _BEYOND = 0.2  # share of the answer in the rest of it
-_LEAST_CLICK_DEPTH = 1.5  # pixels
+_LEAST_DEPTH = 1.5  # pixels: of an error
+_LATE = 6  # the click from which on what is left inside the mask is small
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class PartMerging:
 
     A click is taken to lie in the middle of its error, where people and the evaluation place it. So a part
     that is much deeper elsewhere than at the click is more than the error, and changes near the click only.
+    And large errors are mended first: after some clicks a background click is not believed to mean an error
+    deeper than the object's radius divided by the number of clicks.
 
     Parameters
     ----------
@@ -66,8 +69,18 @@ class PartMerging:
         share = _between(1 - away / _RIM, elsewhere, most)
         # The first object clicks may well mean far more than is seen of the object yet.
         if part is not None and count >= (_SETTLED if click.positive else _SETTLED - 1):
-            return np.where(part, np.minimum(share, _believed(part, _distance(click, window))), share)
+            deepest = self._deepest(state)
+            return np.where(
+                part, np.minimum(share, _believed(part, _distance(click, window), deepest)), share
+            )
         return share
+
+    def _deepest(self, state: State) -> float:
+        """How deep an error the newest click may mean, pixels; infinite while it may be any."""
+        count = len(state.clicks)
+        if count < _LATE or state.clicks[-1].positive:  # an object may go on far outside its mask
+            return float("inf")
+        return float(np.sqrt(np.count_nonzero(state.probability > self.threshold) / np.pi)) / count
 
     def _part(self, state: State, answer: Float32, window: Window) -> Bool | None:
         """The region of ``window`` that the answer changes around the click, as the click asks; or None."""
@@ -97,14 +110,15 @@ def _away(part: Bool) -> npt.NDArray[Any]:
     return away
 
 
-def _believed(part: Bool, distance: Float32) -> Float32:
+def _believed(part: Bool, distance: Float32, deepest: float) -> Float32:
     """The most that may be taken over of ``part``, by the ``distance`` of its pixels to the click in it."""
     box = tuple(slice(span[0], span[-1] + 1) for span in (np.flatnonzero(part.any(axis)) for axis in (1, 0)))
     depth = ndi.distance_transform_edt(np.pad(part[box], 1))[1:-1, 1:-1]
-    at_click = max(_LEAST_CLICK_DEPTH, float(depth[distance[box] < 2].max()))  # within a pixel of the middle
-    if depth.max() <= _DEEPER * at_click:
+    at_click = float(depth[distance[box] < 2].max())  # people miss the very middle by a pixel
+    error = max(_LEAST_DEPTH, min(at_click, deepest))
+    if depth.max() <= _DEEPER * error:
         return np.ones_like(distance)
-    return _between(3 - 2 * distance / (_REACH * at_click), _BEYOND, 1.0)
+    return _between(3 - 2 * distance / (_REACH * error), _BEYOND, 1.0)
 
 
 def _distance(click: Click, window: Window) -> Float32:
