@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=20)
     parser.add_argument("--per-image", type=int, default=4)
     parser.add_argument("--baseline", action="store_true", help="the random walker, on instance sets")
-    parser.add_argument("--refine", type=int, help="refinement passes after every click instead of the model's own")
+    parser.add_argument("--refine", type=int, help="refinement passes after every click")
     parser.add_argument("--sets", nargs="*", help="only these sets")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
