@@ -42,7 +42,7 @@ def test_an_object_of_a_coarser_image_lies_on_its_picture_too(close):
     for seed in range(8):
         made = draw_cut(source, 128, np.random.default_rng(seed), close, extent_as=8)
         labelled = made.labels == made.target
-        assert 8 / 130 < np.sqrt(labelled.sum() * 4 / np.pi) / 128 < 8 / 18  # of windows of 24 to 67 pixels
+        assert 8 / 85 < np.sqrt(labelled.sum() * 4 / np.pi) / 128 < 8 / 18  # windows of 20 to 79 pixels
         shown = made.image[..., 0].astype(float)
         assert np.abs(np.diff(shown, axis=0)).max() < 150  # the fine picture's edge is one step of 255
         assert np.hypot(*np.subtract(ndi.center_of_mass(labelled), ndi.center_of_mass(shown))) < 2

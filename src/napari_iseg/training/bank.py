@@ -20,7 +20,6 @@ from napari_iseg.errors import InputError
 UInt8 = npt.NDArray[np.uint8]
 Int32 = npt.NDArray[np.int32]
 
-
 _LEAST_COARSE = 24.0  # pixels: side of the smallest window around an object made small
 
 

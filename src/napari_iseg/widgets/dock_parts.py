@@ -75,7 +75,7 @@ class OptionsBox(QWidget):
         self.flip = QCheckBox("average with mirrored image")
         self.flip.setToolTip(
             "Ask the model twice, once mirrored: a little better, half as fast. "
-            "cfr-icl-starter does so by itself from the second click on."
+            "The click starters do so by themselves from the second click on."
         )
         row = QHBoxLayout()
         row.addWidget(self.steps)
