@@ -44,12 +44,14 @@ BACKENDS: Final[Mapping[str, Method]] = _Backends(
         "sam": "napari_iseg.backends.sam:Sam",
         "is5net": "napari_iseg.backends.is5net:Is5Net",
         "is5net-gt-encoder": "napari_iseg.backends.is5net:GtEncoder",
+        "thin": "napari_iseg.backends.thin:Thin",
     }
 )
 # What the networks of a method are for, where that is not answering clicks and boxes ("click").
 ROLES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "is5net": "edges",  # makes a mask that is there exact
+        "thin": "thin",  # answers a click model's clicks where the object is too thin for it
         "is5net-gt-encoder": "training",  # is needed to train another network, answers nothing itself
     }
 )
@@ -58,7 +60,8 @@ ROLES: Final[Mapping[str, str]] = MappingProxyType(
 def role(name: str) -> str:
     """What the networks of a method are for; loads no torch.
 
-    "click" (answers clicks, boxes or both), "edges" (refines a mask), or "training" (helps to train another).
+    "click" (answers clicks, boxes or both), "edges" (refines a mask), "thin" (stands in for a click model on thin
+    structures), or "training" (helps to train another).
     """
     return ROLES.get(name, "click")
 
@@ -88,7 +91,8 @@ def get_click(name: str) -> Backend:
     method = get(name)
     if role(name) != "click":
         raise InputError(
-            f"{method.title} takes no clicks ({method.good_at}); choose a model that answers clicks or boxes."
+            f"{method.title} takes no clicks by itself ({method.good_at}); choose a model that answers clicks or "
+            "boxes."
         )
     return cast("Backend", method)
 
@@ -134,5 +138,6 @@ def differences(shapes: Shapes) -> tuple[str, list[str]]:
     label : of the nearest architecture, e.g. "CFR-ICL vit-b"
     keys : one phrase per differing key ("missing neck.down_16.0.bias", ...), fewest over all backends
     """
-    candidates = [backend.differences(shapes) for backend in BACKENDS.values()]
+    # Ours alone are left out: no foreign file means to be one of them.
+    candidates = [BACKENDS[name].differences(shapes) for name in BACKENDS if role(name) != "thin"]
     return min(candidates, key=lambda candidate: len(candidate[1]))

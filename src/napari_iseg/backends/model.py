@@ -66,6 +66,7 @@ class Model:
                 f"The model {card.name} does not fit into the memory of {self.device}; use device='cpu'."
             ) from None
         self.embeddings = EmbeddingCache()  # of networks that encode a picture apart from its prompts
+        self.helpers: dict[str, Any] = {}  # other models that answer beside this one, by name, once loaded
         self._prepared: set[tuple[int, int]] = set()
 
     def logits(self, image: Tensor, prev_mask: Tensor, clicks: Tensor) -> Tensor:

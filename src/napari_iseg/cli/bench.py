@@ -53,7 +53,7 @@ def _measured(name: str, size: int, repeats: int, device: str) -> tuple[dict[str
     from napari_iseg.backends.base import as_device
     from napari_iseg.evaluation.speed import click_speed, edge_speed, fewshot_speed
     from napari_iseg.fewshot.models import load_fewshot
-    from napari_iseg.weights.store import load_model
+    from napari_iseg.weights.store import as_click_model, load_model
 
     where = str(as_device(device))
     if is_fewshot(name):
@@ -61,6 +61,7 @@ def _measured(name: str, size: int, repeats: int, device: str) -> tuple[dict[str
         if hasattr(method, "predict_unit"):
             raise InputError(f"{name} copies masks between slices, there is nothing to time; name a model.")
         return fewshot_speed(method, size, repeats), where
-    model = cast(Any, load_model(name, device=device))
-    measure: Any = edge_speed if role(model.card.backend) == "edges" else click_speed
-    return measure(model, size, repeats), where
+    model = load_model(name, device=device)
+    if role(model.card.backend) == "edges":
+        return edge_speed(cast(Any, model), size, repeats), where
+    return click_speed(as_click_model(model), size, repeats), where

@@ -63,7 +63,7 @@ class PartMerging:
         elsewhere = min(1.0, _MEMORY / count)
         most = max(self.settled, elsewhere) if count >= _SETTLED else 1.0
         click = state.grid_clicks[-1]
-        part = self._part(state, answer, window)
+        part = changed_part(state, answer, window, self.threshold)
         # Where the answer does not follow the click, its immediate surroundings count.
         away = _distance(click, window) - _RIM if part is None else _away(part)
         share = _between(1 - away / _RIM, elsewhere, most)
@@ -82,18 +82,22 @@ class PartMerging:
             return float("inf")
         return float(np.sqrt(np.count_nonzero(state.probability > self.threshold) / np.pi)) / count
 
-    def _part(self, state: State, answer: Float32, window: Window) -> Bool | None:
-        """The region of ``window`` that the answer changes around the click, as the click asks; or None."""
-        click = state.grid_clicks[-1]
-        row, col = int(click.row) - window.top, int(click.col) - window.left
-        if not (0 <= row < window.height and 0 <= col < window.width):
-            return None
-        before = state.probability[window.slices] > self.threshold
-        after = answer[window.slices] > self.threshold
-        changed: npt.NDArray[Any] = (after & ~before) if click.positive else (before & ~after)
-        if not changed[row, col]:
-            return None
-        return np.asarray(flood(changed.view(np.uint8), (row, col), connectivity=1), np.bool_)
+
+def changed_part(state: State, answer: Float32, window: Window, threshold: float) -> Bool | None:
+    """The region of ``window`` that an answer changes around the newest click, as the click asks; or None.
+
+    ``state`` holds the mask before and the newest click, ``answer`` is of ``state.shape``.
+    """
+    click = state.grid_clicks[-1]
+    row, col = int(click.row) - window.top, int(click.col) - window.left
+    if not (0 <= row < window.height and 0 <= col < window.width):
+        return None
+    before = state.probability[window.slices] > threshold
+    after = answer[window.slices] > threshold
+    changed: npt.NDArray[Any] = (after & ~before) if click.positive else (before & ~after)
+    if not changed[row, col]:
+        return None
+    return np.asarray(flood(changed.view(np.uint8), (row, col), connectivity=1), np.bool_)
 
 
 def _between(share: npt.NDArray[Any], low: float, high: float) -> Float32:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_iseg.backends.model import Model
     from napari_iseg.images import PlaneSource
-    from napari_iseg.interactive.prompted import PromptedPass
+    from napari_iseg.interactive.refine import OnePass
 
 _KEPT_AREAS = 3  # area images kept: the present one and those that undo returns to
 
@@ -54,7 +54,7 @@ class Predictor:
         self.context = context
         self.rule = window_rule(model.inference)
         self._images: OrderedDict[tuple[Window, int], Tensor] = OrderedDict()
-        self._prompted: PromptedPass | None = None
+        self._one_pass: OnePass | None = None
         self._lock = Lock()
 
     def start(self, at: Click | Box, view: Window | None = None) -> State:
@@ -103,14 +103,12 @@ class Predictor:
         if nothing and not (now.probability > self.model.inference.threshold).any():
             return now
         # Here, as it loads torch, which a viewer without a model must not.
-        from napari_iseg.interactive.passes import run_pass
-        from napari_iseg.interactive.prompted import PromptedPass, is_prompted
         from napari_iseg.interactive.refine import run_passes
 
-        if self._prompted is None and is_prompted(self.model):
-            self._prompted = PromptedPass()
+        if self._one_pass is None:
+            self._one_pass = one_pass_of(self.model)
         image = self._image(now.area, now.scale)
-        return run_passes(self.model, self.rule, image, now, cancelled, self._prompted or run_pass)
+        return run_passes(self.model, self.rule, image, now, cancelled, self._one_pass)
 
     def _prompted_state(
         self, state: State | None, click: Click | None, box: Box | None, view: Window | None
@@ -146,6 +144,17 @@ class Predictor:
             while len(self._images) > _KEPT_AREAS:
                 self._images.popitem(last=False)
             return self._images[area, scale]
+
+
+def one_pass_of(model: Model) -> OnePass:
+    """How the model's network is asked once, with what that keeps of an image."""
+    from napari_iseg.interactive.passes import run_pass
+    from napari_iseg.interactive.prompted import PromptedPass, is_prompted
+    from napari_iseg.interactive.thin import ThinPass, thin_model
+
+    if is_prompted(model):
+        return PromptedPass()
+    return ThinPass(thin_model(model)) if model.inference.thin else run_pass
 
 
 def check_takes_boxes(model: Model) -> None:

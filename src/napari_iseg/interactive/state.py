@@ -32,6 +32,9 @@ class State:
     memory : (1, 1, L, L) float32 or None
         What a network of the kind of SAM answered in ``zoom`` before it was made fine, to be fed back; made
         read-only here.
+    thin : int
+        How many answers in a row, the newest among them, are the rule's for thin structures
+        (`interactive.thin`).
     """
 
     area: Window
@@ -41,6 +44,7 @@ class State:
     clicks: tuple[Click, ...] = ()
     box: Box | None = None
     memory: npt.NDArray[np.float32] | None = None
+    thin: int = 0
 
     def __post_init__(self) -> None:
         self.probability.setflags(write=False)
@@ -50,12 +54,16 @@ class State:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, State):
             return NotImplemented
-        small = (self.area, self.scale, self.zoom, self.clicks, self.box, self.memory is None)
-        if small != (other.area, other.scale, other.zoom, other.clicks, other.box, other.memory is None):
+        if self._small != other._small:
             return False
         if not np.array_equal(self.probability, other.probability):
             return False
         return self.memory is None or np.array_equal(self.memory, other.memory)  # type: ignore[arg-type]
+
+    @property
+    def _small(self) -> tuple[object, ...]:
+        plain = self.area, self.scale, self.zoom, self.clicks, self.box, self.thin
+        return (*plain, self.memory is None)
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -95,6 +95,7 @@ TASKS: Final[Mapping[str, str]] = MappingProxyType(
         "is5net": "napari_iseg.training.edge_task:EdgeTask",
         "is5net-gt-encoder": "napari_iseg.training.edge_task:TruthTask",
         "ifsenet": "napari_iseg.training.fewshot_task:FewShotTask",
+        "thin": "napari_iseg.training.thin_task:ThinTask",
     }
 )
 

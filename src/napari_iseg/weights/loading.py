@@ -20,11 +20,13 @@ from napari_iseg.weights.recognise import claimed, described, identify, variant_
 if TYPE_CHECKING:
     from napari_iseg.backends.edge_model import EdgeModel
     from napari_iseg.backends.is5net import EdgeNet
+    from napari_iseg.backends.thin import PixelNet
+    from napari_iseg.backends.thin_model import ThinModel
 
 _SHOWN = 3
 
 
-def ready(card: ModelCard, net: PublishedNet, device: str, precision: str) -> Model | EdgeModel:
+def ready(card: ModelCard, net: PublishedNet, device: str, precision: str) -> Model | EdgeModel | ThinModel:
     """A network with what runs it, by the role of its method.
 
     Raises
@@ -37,6 +39,10 @@ def ready(card: ModelCard, net: PublishedNet, device: str, precision: str) -> Mo
         from napari_iseg.backends.edge_model import EdgeModel
 
         return EdgeModel(card, cast("EdgeNet", net), device=device, precision=precision)
+    if role == "thin":
+        from napari_iseg.backends.thin_model import ThinModel
+
+        return ThinModel(card, cast("PixelNet", net), device=device, precision=precision)
     if role == "training":
         raise InputError(f"{card.name} only helps to train other models; name it in a recipe instead.")
     return Model(card, cast("ClickNet", net), device=device, precision=precision)

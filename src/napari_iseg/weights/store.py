@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_iseg.backends.base import PublishedNet
     from napari_iseg.backends.edge_model import EdgeModel
     from napari_iseg.backends.model import Model
+    from napari_iseg.backends.thin_model import ThinModel
 
 HOME_VARIABLE = "NAPARI_ISEG_HOME"
 
@@ -117,7 +118,7 @@ def list_models(store: Store | None = None) -> list[ModelCard]:
 def load_model(
     name_or_path: str | Path, *, device: str = "auto", precision: str = "auto", store: Store | None = None
 ) -> Any:
-    """A network ready to answer: a `Model` for clicks, or an `EdgeModel` where the card's role is "edges".
+    """A network ready to answer: a `Model` for clicks, an `EdgeModel` or a `ThinModel` by the card's role.
 
     Parameters
     ----------
@@ -181,6 +182,19 @@ def load_edge_model(
             f"The model {model.card.name!r} does not refine edges; `napari-iseg models list` shows which do."
         )
     return cast("EdgeModel", model)
+
+
+def load_thin_model(
+    name_or_path: str | Path, *, device: str = "auto", precision: str = "auto", store: Store | None = None
+) -> ThinModel:
+    """As `load_model`, for a model that answers on thin structures; InputError for any other."""
+    model = load_model(name_or_path, device=device, precision=precision, store=store)
+    if backends.role(model.card.backend) != "thin":
+        raise InputError(
+            f"The model {model.card.name!r} is not for thin structures; the setting 'thin' of a click model takes "
+            "one that is, as 'thin-starter', or '' for none."
+        )
+    return cast("ThinModel", model)
 
 
 def _read_all(folder: Path) -> tuple[list[ModelCard], list[str]]:

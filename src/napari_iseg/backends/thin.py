@@ -1,0 +1,79 @@
+"""Thin structures (ours): features at the picture's own resolution, and a rule per pixel fitted to the clicks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from napari_iseg.backends.base import PublishedNet, Recognition, Shapes, Variant
+from napari_iseg.errors import InputError, ModelNotFoundError
+from napari_iseg.nn.thin_net import ThinNet
+
+
+class PixelNet(PublishedNet, ThinNet):
+    """`ThinNet` as a network with a card; its own names are the only ones there are."""
+
+    def load_published(self, state: Mapping[str, Tensor]) -> None:
+        """Load a state dict by its own names, strictly."""
+        self.load_state_dict(dict(state), strict=True)
+
+
+class Thin:
+    """The backend "thin" (role "thin")."""
+
+    name = "thin"
+    title = "Thin structures"
+    good_at = "vessels, cracks and roads too thin for a click model's window"
+    prompts = frozenset({"click"})
+    variants: Mapping[str, Variant] = MappingProxyType(
+        {"starter": MappingProxyType({"widths": (24, 32, 48, 64), "dim": 12})}
+    )
+
+    def build(self, variant: str | Variant) -> PixelNet:
+        """The network of a variant (a name or a mapping of ``widths`` and ``dim``), with random weights.
+
+        Raises
+        ------
+        ModelNotFoundError
+            For an unknown name; InputError for a mapping that describes no network.
+        """
+        if isinstance(variant, str):
+            if variant not in self.variants:
+                near = get_close_matches(variant, self.variants, n=3, cutoff=0.3) or list(self.variants)
+                raise ModelNotFoundError(
+                    f"{self.title} has no variant {variant!r}; use {' or '.join(map(repr, near))}."
+                )
+            variant = self.variants[variant]
+        unknown = sorted(set(variant) - {"widths", "dim"})
+        if unknown or len(variant.get("widths", (1,) * 4)) != 4:
+            raise InputError(f"A variant of {self.title} has four widths and a dim, got {dict(variant)}.")
+        return PixelNet(**variant)
+
+    def recognise(self, shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Recognition | None:
+        """See `napari_iseg.backends.recognise`."""
+        del hints
+        for name, variant in self.variants.items():
+            if not self._wrong(shapes, variant):
+                return Recognition(self.name, dict(variant), f"{self.title} {name}")
+        return None
+
+    def differences(self, shapes: Shapes) -> tuple[str, list[str]]:
+        """The nearest variant's label and what differs from it, see `napari_iseg.backends.differences`."""
+        found = [(f"{self.title} {name}", self._wrong(shapes, v)) for name, v in self.variants.items()]
+        return min(found, key=lambda one: len(one[1]))
+
+    def _wrong(self, shapes: Shapes, variant: Variant) -> list[str]:
+        with torch.device("meta"):
+            expected = {key: tuple(value.shape) for key, value in self.build(variant).state_dict().items()}
+        wrong = [f"missing {key}" for key in expected if key not in shapes]
+        wrong += [f"unexpected {key[:80]}" for key in shapes if key not in expected]
+        return wrong + [
+            f"{key} is {tuple(shapes[key])} instead of {shape}"
+            for key, shape in expected.items()
+            if key in shapes and tuple(shapes[key]) != shape
+        ]

@@ -1,0 +1,136 @@
+"""A network for thin structures, ready to answer: a picture is looked at once, clicks fit a rule to what was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_iseg.backends.base import as_device
+from napari_iseg.backends.cards import ModelCard
+from napari_iseg.backends.precision import PRECISIONS, chosen_precision
+from napari_iseg.backends.thin import PixelNet
+from napari_iseg.errors import DeviceError, InputError
+from napari_iseg.nn.pixel_rule import Fitted, fits, spread
+from napari_iseg.prompts import Click, click_array
+
+_ANYWHERE = 4000  # pixels that stand for the picture at large
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the network saw of a picture.
+
+    Attributes
+    ----------
+    halves : (C, h, w) maps at half resolution, on the model's device
+    anywhere : (A, D) float64 features of pixels all over the picture
+    shape : (rows, columns) of the picture
+    """
+
+    halves: Tensor
+    anywhere: Tensor
+    shape: tuple[int, int]
+
+
+class ThinModel:
+    """A network for thin structures with its card, device and precision.
+
+    Parameters
+    ----------
+    card : what the network is
+    net : taken over: moved to the device and its norms folded into its convolutions
+    device, precision : as for `napari_iseg.backends.model.Model`
+
+    Raises
+    ------
+    DeviceError
+        For a device or precision that this machine does not have.
+    """
+
+    threshold = 0.5  # a pixel is like those clicked on where the probability is larger
+
+    def __init__(
+        self, card: ModelCard, net: PixelNet, *, device: str | torch.device = "auto", precision: str = "auto"
+    ) -> None:
+        self.card = card
+        self.device = as_device(str(device))
+        self.precision = chosen_precision(precision, self.device)
+        net = net.eval().requires_grad_(False)
+        net.fold()
+        self.net: PixelNet = net.to(self.device).to(memory_format=torch.channels_last)
+        self.rule = net.rule.cpu()  # small systems are solved exactly, on the CPU
+
+    def look(self, image: Tensor) -> Seen:
+        """See a picture, (3, rows, cols) float32 in [0, 1], for all clicks to come.
+
+        Raises
+        ------
+        DeviceError
+            When the memory of a GPU is too small.
+        """
+        given = image[None].to(self.device, torch.float32)
+        autocast = torch.autocast(
+            self.device.type, PRECISIONS[self.precision], enabled=self.precision != "float32"
+        )
+        try:
+            with torch.inference_mode(), autocast:
+                halves = self.net.halves(given)[0].float()
+        except torch.cuda.OutOfMemoryError:
+            raise DeviceError(
+                f"The memory of {self.device} was too small for {self.card.name}; close what else uses it, or "
+                "use device='cpu'."
+            ) from None
+        shape = int(image.shape[-2]), int(image.shape[-1])
+        with torch.inference_mode():
+            return Seen(halves, self._rows(halves, spread(shape, _ANYWHERE)), shape)
+
+    def probability(self, seen: Seen, clicks: Sequence[Click]) -> npt.NDArray[np.float32]:
+        """Which pixels are like those clicked on: (rows, cols) float32.
+
+        Parameters
+        ----------
+        clicks : in pixels of the picture, in the order given; at least one positive
+
+        Raises
+        ------
+        InputError
+            Without a positive click.
+        """
+        if not any(click.positive for click in clicks):
+            raise InputError("There is no click on the object yet; click on it first.")
+        with torch.inference_mode():
+            rule = self._rules(seen, clicks, (len(clicks),))[0]
+            kernel, bias = (part.to(self.device, torch.float32) for part in rule)
+            logits = self.net.score(seen.halves, kernel, bias)[: seen.shape[0], : seen.shape[1]]
+            return np.asarray(logits.sigmoid().cpu().numpy(), np.float32)
+
+    def foreseen(self, seen: Seen, clicks: Sequence[Click]) -> list[bool]:
+        """For each click after the first, whether the rule of those before it had that pixel right already.
+
+        Parameters
+        ----------
+        clicks : in pixels of the picture, in the order given, the first one positive
+        """
+        with torch.inference_mode():
+            rules = self._rules(seen, clicks[:-1], range(1, len(clicks)))
+            pixels = torch.tensor([(round(click.row), round(click.col)) for click in clicks[1:]])
+            pixels = torch.minimum(pixels.clamp(min=0), torch.tensor(seen.shape) - 1)
+            found = self._rows(seen.halves, pixels)
+        return [
+            bool(features @ rule.kernel + rule.bias > 0) == click.positive
+            for features, rule, click in zip(found, rules, clicks[1:], strict=True)
+        ]
+
+    def _rules(self, seen: Seen, clicks: Sequence[Click], counts: Sequence[int]) -> list[Fitted]:
+        points = torch.from_numpy(click_array(clicks).astype(np.float64))
+        rows = partial(self._rows, seen.halves)
+        return fits(self.rule, rows, points, seen.anywhere, seen.shape, counts)
+
+    def _rows(self, halves: Tensor, pixels: Tensor) -> Tensor:
+        return self.net.at(halves, pixels.to(self.device)).cpu().double()

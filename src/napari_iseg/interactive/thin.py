@@ -1,0 +1,170 @@
+"""Objects too thin for the click network's window: there a rule per pixel, fitted to the clicks, stands in for it.
+
+A vessel tree of a picture of 1000 pixels, shown at 128, is less than a pixel wide; what the network answers is a blob.
+The rule sees the picture at its own resolution, but knows nothing of objects: it marks whatever looks like what was
+clicked on. So it is believed only where what it marks, connected to the clicks, is a tree of strokes, where it would
+have foreseen the clicks that corrected the network, and where the network says something quite different.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage as ndi
+
+from napari_iseg.backends.edge_contrast import stroke
+from napari_iseg.interactive.merging import changed_part
+from napari_iseg.interactive.passes import run_pass
+from napari_iseg.interactive.state import State
+from napari_iseg.interactive.zoom import WindowRule
+from napari_iseg.prompts import Click, Window
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_iseg.backends.model import Model
+    from napari_iseg.backends.thin_model import Seen, ThinModel
+
+Bool = npt.NDArray[np.bool_]
+
+_KEPT = 2  # pictures seen that are kept: the present one and the one that undo returns to
+_MOST = 2048 * 2048  # pixels of an area; a larger one would take gigabytes to see
+
+
+@dataclass(frozen=True)
+class ThinGate:
+    """When the rule is believed.
+
+    Parameters
+    ----------
+    slender : extent of the marked part by the width of its strokes, from which on it is too thin for the network
+    stays : the same for a rule that was believed at the click before
+    unlike : largest IoU with the network's answer; where the two agree the network's outline is the better one
+    """
+
+    slender: float = 30.0
+    stays: float = 20.0
+    unlike: float = 0.25
+
+    def enters(self, foreseen: Sequence[bool], part: Bool, answer: Bool) -> bool:
+        """Whether the rule's ``part`` takes the place of the network's ``answer``."""
+        common, either = np.count_nonzero(part & answer), np.count_nonzero(part | answer)
+        return all(foreseen) and slenderness(part) >= self.slender and common <= self.unlike * either
+
+    def holds(self, part: Bool) -> bool:
+        """Whether a rule that was believed before still is."""
+        return slenderness(part) >= self.stays
+
+
+class ThinPass:
+    """One pass that asks the click network, and the rule where there may be strokes; see the module."""
+
+    def __init__(self, thin: ThinModel, gate: ThinGate | None = None) -> None:
+        self.thin = thin
+        self.gate = gate or ThinGate()
+        self._seen: OrderedDict[tuple[Window, int], Seen] = OrderedDict()
+        self._lock = Lock()
+
+    def __call__(self, model: Model, rule: WindowRule, image: Tensor, state: State) -> State:
+        """The state after one pass; its ``thin`` says who answered.
+
+        The network answers the first click: what it may mean is the network's to say. While the rule is believed
+        the network is not asked.
+
+        Parameters
+        ----------
+        image : (3, rows, cols) float32 in [0, 1], the area grid of ``state``
+        """
+        if state.thin and self._may_ask(state):
+            answer = self._answer(image, state)
+            if self.gate.holds(answer > self.thin.threshold):
+                return replace(state, probability=self._merged(state, answer), zoom=None, thin=state.thin + 1)
+        after = replace(run_pass(model, rule, image, state), thin=0)
+        foreseen = self._foreseen(image, state)
+        if not foreseen or not all(foreseen):
+            return after
+        answer = self._answer(image, state)
+        network = after.probability > model.inference.threshold
+        if not self.gate.enters(foreseen, answer > self.thin.threshold, network):
+            return after
+        return replace(state, probability=answer, zoom=None, thin=1)
+
+    def _foreseen(self, image: Tensor, state: State) -> list[bool]:
+        """For each click after the first, whether the rule had it right before; empty where it is not asked."""
+        clicks = state.grid_clicks
+        if len(clicks) < 2 or not self._may_ask(state):
+            return []
+        return self.thin.foreseen(self._look(image, state), clicks)
+
+    @staticmethod
+    def _may_ask(state: State) -> bool:
+        known = state.box is None and state.clicks[0].positive
+        return known and state.shape[0] * state.shape[1] <= _MOST
+
+    def _answer(self, image: Tensor, state: State) -> npt.NDArray[np.float32]:
+        """The rule's probability where it is connected to an object click, else zero."""
+        clicks = state.grid_clicks
+        probability = self.thin.probability(self._look(image, state), clicks)
+        part = connected(probability > self.thin.threshold, clicks)
+        return np.where(part, probability, np.float32(0))
+
+    def _merged(self, state: State, answer: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The mean of all answers of the rule so far; in the part that the newest click changes, the newest."""
+        part = changed_part(state, answer, Window.of_shape(state.shape), self.thin.threshold)
+        share = np.full(state.shape, 1 / (state.thin + 1), np.float32)
+        if part is not None:
+            share[part] = 1
+        return state.probability + share * (answer - state.probability)
+
+    def _look(self, image: Tensor, state: State) -> Seen:
+        key = (state.area, state.scale)
+        with self._lock:
+            if key not in self._seen:
+                self._seen[key] = self.thin.look(image)
+            self._seen.move_to_end(key)
+            while len(self._seen) > _KEPT:
+                self._seen.popitem(last=False)
+            return self._seen[key]
+
+
+def thin_model(model: Model) -> ThinModel:
+    """The model that ``model.inference.thin`` names, loaded once, on the same device.
+
+    Raises
+    ------
+    InputError
+        When what it names is no model for thin structures; ModelNotFoundError when there is no such model.
+    """
+    from napari_iseg.weights.store import load_thin_model
+
+    name = model.inference.thin
+    if name not in model.helpers:
+        model.helpers[name] = load_thin_model(name, device=str(model.device), precision=model.precision)
+    found: ThinModel = model.helpers[name]
+    return found
+
+
+def connected(mask: Bool, clicks: Sequence[Click]) -> Bool:
+    """What of ``mask`` hangs together, diagonally too, with a pixel within one of an object click."""
+    labels, _ = ndi.label(mask, np.ones((3, 3)))
+    touched: set[int] = set()
+    for click in clicks:
+        if click.positive:
+            row, col = round(click.row), round(click.col)
+            touched.update(np.unique(labels[max(0, row - 1) : row + 2, max(0, col - 1) : col + 2]).tolist())
+    return np.isin(labels, sorted(touched - {0}))
+
+
+def slenderness(mask: Bool) -> float:
+    """Longer side of what is marked by the width of its strokes; 0 of an empty mask."""
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return 0.0
+    part = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    return max(part.shape) / stroke(np.pad(part, 1))

@@ -1,0 +1,111 @@
+"""The features of a picture at its own resolution that a pixel rule is fitted to: a narrow U-Net without clicks.
+
+Ours, for structures too thin for the windows of the click networks (vessels, cracks, roads in large pictures): seen
+once, at full resolution, then every click costs a small linear system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_iseg.nn.pixel_rule import PixelRule
+
+_AROUND = 9  # quarter pixels: side of the square whose mean and spread a pixel is compared with
+_LEAST_SPREAD = 0.02
+
+
+class ThinNet(nn.Module):
+    """U-Net from half to 1/16 resolution; its features follow by one linear map per pixel.
+
+    Parameters
+    ----------
+    widths : channels at 1/2, 1/4, 1/8 and 1/16
+    dim : features per pixel
+    """
+
+    divisor = 16
+
+    def __init__(self, widths: Sequence[int] = (24, 32, 48, 64), dim: int = 12) -> None:
+        super().__init__()
+        self.dim = dim
+        first, second, third, fourth = widths
+        self.level1 = nn.Sequential(_conv(4 * 6, first), _conv(first, first))
+        self.level2 = nn.Sequential(_conv(first, second, 2), _conv(second, second), _conv(second, second))
+        self.level3 = nn.Sequential(_conv(second, third, 2), _conv(third, third), _conv(third, third))
+        self.level4 = nn.Sequential(_conv(third, fourth, 2), _conv(fourth, fourth), _conv(fourth, fourth, apart=2))
+        self.lateral = nn.ModuleList(nn.Conv2d(widths[i + 1], widths[i], 1) for i in range(3))
+        self.up = nn.ModuleList(_conv(width, width) for width in widths[:3])
+        self.out = nn.Conv2d(first, 4 * dim, 1)
+        self.rule = PixelRule()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> features (B, dim, H, W)."""
+        found = F.pixel_shuffle(self.out(self.halves(image)), 2)
+        return found[..., : image.shape[-2], : image.shape[-1]].float()
+
+    def halves(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B, widths[0], h, w) at half resolution, padded to multiples of 16."""
+        right, bottom = -image.shape[-1] % self.divisor, -image.shape[-2] % self.divisor
+        if right or bottom:
+            image = F.pad(image, (0, right, 0, bottom), mode="replicate")
+        skips = [self.level1(_shown(image))]
+        for level in (self.level2, self.level3, self.level4):
+            skips.append(level(skips[-1]))
+        x = skips[-1]
+        for i in (2, 1, 0):
+            finer = F.interpolate(self.lateral[i](x), scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = self.up[i](skips[i] + finer)
+        return x
+
+    def at(self, halves: Tensor, pixels: Tensor) -> Tensor:
+        """Features (n, dim) at whole pixels (n, 2), from ``halves`` of one picture, (widths[0], h, w)."""
+        weight, bias = self._linear()
+        part = (pixels[:, 0] % 2) * 2 + pixels[:, 1] % 2
+        cells = halves[:, pixels[:, 0] // 2, pixels[:, 1] // 2].T  # (n, C)
+        return torch.einsum("ndc,nc->nd", weight[part], cells) + bias[part]
+
+    def score(self, halves: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+        """Logits (2 h, 2 w) of a rule; the features themselves are never made, as both steps are linear."""
+        weight, shift = self._linear()
+        joined = torch.einsum("pdc,d->pc", weight, kernel)
+        parts = torch.einsum("pc,chw->phw", joined, halves) + (shift @ kernel + bias)[:, None, None]
+        return F.pixel_shuffle(parts[None], 2)[0, 0]
+
+    def fold(self) -> None:
+        """Put the batch norms into the convolutions before them: same answers up to rounding, no more training."""
+        for module in list(self.modules()):
+            if isinstance(module, nn.Sequential) and len(module) == 3 and isinstance(module[1], nn.BatchNorm2d):
+                module[0] = nn.utils.fuse_conv_bn_eval(module[0], module[1])
+                module[1] = nn.Identity()
+
+    def _linear(self) -> tuple[Tensor, Tensor]:
+        """The last map per place in a cell of 2 x 2 pixels: (4, dim, C) and (4, dim)."""
+        weight = self.out.weight[:, :, 0, 0].view(self.dim, 4, -1).transpose(0, 1)
+        bias = self.out.bias
+        assert bias is not None
+        return weight, bias.view(self.dim, 4).T
+
+
+def _shown(image: Tensor) -> Tensor:
+    """(B, 24, H/2, W/2): colours, and colours in units of their surroundings' spread, 2 x 2 pixels in a cell."""
+    image = image.contiguous()
+
+    def around(values: Tensor) -> Tensor:
+        rim = _AROUND // 2
+        mean = F.avg_pool2d(F.pad(F.avg_pool2d(values, 4), (rim,) * 4, mode="replicate"), _AROUND, 1)
+        return F.interpolate(mean, size=image.shape[-2:], mode="bilinear", align_corners=False)
+
+    mean = around(image)
+    spread = (around(image * image) - mean * mean).mean(1, keepdim=True).clamp(min=_LEAST_SPREAD**2).sqrt()
+    shown = F.pixel_unshuffle(torch.cat([(image - 0.5) * 4, (image - mean) / spread], 1), 2)
+    return shown.contiguous(memory_format=torch.channels_last)
+
+
+def _conv(inner: int, outer: int, stride: int = 1, apart: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inner, outer, 3, stride, apart, apart, bias=False), nn.BatchNorm2d(outer), nn.ReLU(True)
+    )

@@ -1,0 +1,220 @@
+"""The rule that stands in for the click network on thin structures: when it is asked, believed and left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from napari_iseg.backends.base import Inference
+from napari_iseg.backends.cards import ModelCard
+from napari_iseg.backends.thin import Thin
+from napari_iseg.backends.thin_model import ThinModel
+from napari_iseg.errors import InputError, ModelNotFoundError
+from napari_iseg.interactive.predictor import Predictor
+from napari_iseg.interactive.state import State
+from napari_iseg.interactive.thin import ThinGate, ThinPass, connected, slenderness, thin_model
+from napari_iseg.interactive.zoom import WholeArea
+from napari_iseg.images import PlaneSource
+from napari_iseg.prompts import Box, Click, Window
+from tests.interactive.click_fakes import FakeModel
+
+SIDE = 120
+AREA = Window(0, 0, SIDE, SIDE)
+ON, OFF = Click(10, 5), Click(40, 30, False)  # on the tree, beside it
+
+
+def tree() -> np.ndarray:
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[9:11] = True
+    mask[:, 59:61] = True
+    mask[80:82, 60:] = True
+    return mask
+
+
+@dataclass
+class FakeThin:
+    """Answers a fixed mask, whatever the clicks; counts how often it looks."""
+
+    mask: np.ndarray
+    looks: list[int] = field(default_factory=list)
+    threshold: float = 0.5
+
+    def look(self, image: torch.Tensor) -> str:
+        self.looks.append(image.shape[-1])
+        return "seen"
+
+    def probability(self, seen: str, clicks: tuple[Click, ...]) -> np.ndarray:
+        assert seen == "seen"
+        return np.where(self.mask, np.float32(0.9), np.float32(0.1))
+
+    def foreseen(self, seen: str, clicks: tuple[Click, ...]) -> list[bool]:
+        return [bool(self.mask[round(c.row), round(c.col)]) == c.positive for c in clicks[1:]]
+
+
+def blob(image: torch.Tensor, prev_mask: torch.Tensor, clicks: torch.Tensor) -> torch.Tensor:
+    """The network's answer: a square in the upper left quarter."""
+    logits = torch.full((len(image), 1, *image.shape[-2:]), -5.0)
+    logits[..., : image.shape[-2] // 2, : image.shape[-1] // 2] = 5
+    return logits
+
+
+def network() -> FakeModel:
+    return FakeModel(blob, Inference(size=(64, 64), window="whole", flip=False))
+
+
+def run(thin: FakeThin, *clicks: Click, model: FakeModel | None = None, start: State | None = None) -> State:
+    one = ThinPass(thin)  # type: ignore[arg-type]
+    state = start or State(AREA, 1, np.zeros((SIDE, SIDE), np.float32))
+    for click in clicks:
+        state = State(AREA, 1, state.probability, state.zoom, (*state.clicks, click), state.box, None, state.thin)
+        state = one(model or network(), WholeArea(), torch.zeros(3, SIDE, SIDE), state)  # type: ignore[arg-type]
+    return state
+
+
+def test_the_network_answers_the_first_click_and_the_rule_is_not_asked() -> None:
+    thin = FakeThin(tree())
+    state = run(thin, ON)
+    assert state.thin == 0
+    assert (state.probability[:60, :60] > 0.5).all()
+    assert thin.looks == []
+
+
+def test_a_foreseen_correction_on_a_tree_of_strokes_gives_the_rule_the_word() -> None:
+    thin, model = FakeThin(tree()), network()
+    state = run(thin, ON, OFF, model=model)
+    assert state.thin == 1
+    assert np.array_equal(state.probability > 0.5, tree())
+    assert model.forwards == 2
+    after = run(thin, Click(100, 60), start=state, model=model)
+    assert after.thin == 2
+    assert model.forwards == 2  # while the rule is believed, the network is not asked
+    assert thin.looks == [SIDE, SIDE]  # once per pass object
+
+
+@pytest.mark.parametrize(
+    ("mask", "clicks"),
+    [
+        (tree(), (ON, Click(40, 20, True), OFF)),  # the last click is a surprise to the rule
+        (np.pad(np.ones((50, 50), bool), 35), (Click(50, 50), Click(10, 10, False))),  # no strokes
+        (np.zeros((SIDE, SIDE), bool), (ON, OFF)),  # nothing
+    ],
+)
+def test_the_network_keeps_the_word_otherwise(mask: np.ndarray, clicks: tuple[Click, ...]) -> None:
+    state = run(FakeThin(mask), *clicks)
+    assert state.thin == 0
+    assert (state.probability > 0.5)[:60, :60].all()
+
+
+def test_the_rule_loses_the_word_when_what_it_marks_is_no_longer_thin() -> None:
+    thin = FakeThin(tree())
+    state = run(thin, ON, OFF)
+    thin.mask = np.ones((SIDE, SIDE), bool)
+    after = run(thin, Click(100, 100, False), start=state)
+    assert after.thin == 0
+    assert (after.probability > 0.5)[:60, :60].all()
+
+
+def test_a_box_is_the_networks() -> None:
+    thin = FakeThin(tree())
+    start = State(AREA, 1, np.zeros((SIDE, SIDE), np.float32), box=Box(0, 0, 50, 50))
+    assert run(thin, ON, OFF, start=start).thin == 0
+    assert thin.looks == []
+
+
+def test_later_answers_are_averaged_but_the_clicks_part_is_the_newest() -> None:
+    thin = FakeThin(tree())
+    state = run(thin, ON, OFF)
+    grown = tree()
+    grown[100:102, 60:] = True  # around the click
+    grown[30:32, :60] = True  # elsewhere
+    thin.mask = grown
+    after = run(thin, Click(100, 100), start=state)
+    assert after.probability[101, 90] == pytest.approx(0.9)
+    assert after.probability[31, 10] == pytest.approx(0.45)
+    assert np.array_equal(after.probability > 0.5, tree() | (grown & (np.arange(SIDE)[:, None] >= 100)))
+
+
+def test_only_what_hangs_together_with_an_object_click_is_taken() -> None:
+    mask = np.zeros((20, 20), bool)
+    mask[2, 2:8] = mask[3, 8] = True  # diagonal
+    mask[15, 2:8] = True
+    found = connected(mask, [Click(1.4, 3), Click(15, 4, False)])
+    assert found[2, 2:8].all()
+    assert found[3, 8]
+    assert not found[15].any()
+    assert not connected(mask, [Click(10, 10)]).any()
+
+
+def test_slenderness_is_extent_by_width_of_strokes() -> None:
+    line = np.zeros((200, 200), bool)
+    line[50, 10:190] = True
+    assert slenderness(line) == pytest.approx(90)  # a line of one pixel is all outline: width 2
+    disk = np.hypot(*np.mgrid[-50:51, -50:51]) < 40
+    assert slenderness(disk) < 5
+    assert slenderness(np.zeros((5, 5), bool)) == 0
+    assert slenderness(tree()) > ThinGate().slender
+
+
+def made(side: int = 96) -> np.ndarray:
+    """Dark strokes on a noisy picture."""
+    image = np.random.default_rng(0).normal(150, 4, (side, side))
+    image[tree()[:side, :side]] -= 90
+    return image.clip(0, 255).astype(np.uint8)
+
+
+def real_thin() -> ThinModel:
+    torch.manual_seed(0)
+    return ThinModel(ModelCard("thin", "thin", "starter"), Thin().build("starter"))
+
+
+def test_model_sees_once_and_answers_at_the_pictures_own_size() -> None:
+    model = real_thin()
+    image = torch.from_numpy(np.repeat(made()[None], 3, 0).astype(np.float32) / 255)[:, :, :90]
+    seen = model.look(image)
+    clicks = (Click(10, 20), Click(40, 30, False), Click(70, 60))
+    probability = model.probability(seen, clicks)
+    assert probability.shape == (96, 90)
+    assert probability.dtype == np.float32
+    assert 0 <= probability.min() < probability.max() <= 1
+    assert np.array_equal(probability, model.probability(model.look(image), clicks))
+    foreseen = model.foreseen(seen, clicks)
+    first = model.probability(seen, clicks[:1])
+    assert foreseen[0] == (not first[40, 30] > 0.5)
+    assert len(foreseen) == 2
+    with pytest.raises(InputError, match="no click on the object"):
+        model.probability(seen, [Click(1, 1, False)])
+
+
+def test_replayed_clicks_give_the_same_states() -> None:
+    def predictor() -> Predictor:
+        model = network()
+        model.inference = Inference(size=(64, 64), window="whole", flip=False, thin="made")
+        model.helpers = {"made": real_thin()}
+        model.device, model.precision = "cpu", "float32"
+        return Predictor(PlaneSource.wrap(made()), model)  # type: ignore[arg-type]
+
+    clicks = [Click(10, 20), Click(40, 30, False), Click(70, 60), Click(9, 80)]
+    one, states = predictor(), []
+    state = None
+    for click in clicks:
+        state = one.step(state, click)
+        states.append(state)
+    other, state = predictor(), None
+    for click, expected in zip(clicks, states, strict=True):
+        state = other.step(state, click)
+        assert state == expected
+    assert one.step(states[1], clicks[2]) == states[2]  # as undo and a new click do
+
+
+def test_a_setting_that_names_no_such_model_is_refused() -> None:
+    fake = SimpleNamespace(inference=Inference(thin="cfr-icl-starter"), helpers={}, device="cpu", precision="auto")
+    with pytest.raises(InputError, match="not for thin structures"):
+        thin_model(fake)  # type: ignore[arg-type]
+    fake.inference = Inference(thin="thin-starte")
+    with pytest.raises(ModelNotFoundError, match="thin-starte"):
+        thin_model(fake)  # type: ignore[arg-type]
+    assert fake.helpers == {}
