@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +16,7 @@ from napari_iseg.backends.thin_model import ThinModel
 from napari_iseg.errors import InputError, ModelNotFoundError
 from napari_iseg.interactive.predictor import Predictor
 from napari_iseg.interactive.state import State
-from napari_iseg.interactive.thin import ThinGate, ThinPass, connected, slenderness, thin_model
+from napari_iseg.interactive.thin import ThinGate, ThinPass, connected, slenderness, thin_model, under_object_clicks
 from napari_iseg.interactive.zoom import WholeArea
 from napari_iseg.images import PlaneSource
 from napari_iseg.prompts import Box, Click, Window
@@ -67,7 +67,7 @@ def network() -> FakeModel:
 
 
 def run(thin: FakeThin, *clicks: Click, model: FakeModel | None = None, start: State | None = None) -> State:
-    one = ThinPass(thin)  # type: ignore[arg-type]
+    one = ThinPass(thin, ThinGate(slender=20, stays=15))  # type: ignore[arg-type]
     state = start or State(AREA, 1, np.zeros((SIDE, SIDE), np.float32))
     for click in clicks:
         state = State(AREA, 1, state.probability, state.zoom, (*state.clicks, click), state.box, None, state.thin)
@@ -133,20 +133,25 @@ def test_later_answers_are_averaged_but_the_clicks_part_is_the_newest() -> None:
     grown[30:32, :60] = True  # elsewhere
     thin.mask = grown
     after = run(thin, Click(100, 100), start=state)
+    mask = after.probability > 0.5
     assert after.probability[101, 90] == pytest.approx(0.9)
     assert after.probability[31, 10] == pytest.approx(0.45)
-    assert np.array_equal(after.probability > 0.5, tree() | (grown & (np.arange(SIDE)[:, None] >= 100)))
+    assert mask[100, 90:112].all()  # a tenth of the side around the click
+    assert not mask[100, 62:74].any()  # and nothing two tenths away
+    assert np.array_equal(mask[:100], tree()[:100])
 
 
 def test_only_what_hangs_together_with_an_object_click_is_taken() -> None:
     mask = np.zeros((20, 20), bool)
     mask[2, 2:8] = mask[3, 8] = True  # diagonal
     mask[15, 2:8] = True
-    found = connected(mask, [Click(1.4, 3), Click(15, 4, False)])
+    start = State(Window(0, 0, 20, 20), 1, np.zeros((20, 20), np.float32))
+    clicks = (Click(1.4, 3), Click(15, 4, False))
+    found = connected(mask, under_object_clicks(replace(start, clicks=clicks)))
     assert found[2, 2:8].all()
     assert found[3, 8]
     assert not found[15].any()
-    assert not connected(mask, [Click(10, 10)]).any()
+    assert not connected(mask, under_object_clicks(replace(start, clicks=(Click(10, 10),)))).any()
 
 
 def test_slenderness_is_extent_by_width_of_strokes() -> None:
@@ -156,7 +161,7 @@ def test_slenderness_is_extent_by_width_of_strokes() -> None:
     disk = np.hypot(*np.mgrid[-50:51, -50:51]) < 40
     assert slenderness(disk) < 5
     assert slenderness(np.zeros((5, 5), bool)) == 0
-    assert slenderness(tree()) > ThinGate().slender
+    assert 20 < slenderness(tree()) < ThinGate().slender
 
 
 def made(side: int = 96) -> np.ndarray:

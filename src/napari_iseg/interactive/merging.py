@@ -65,14 +65,12 @@ class PartMerging:
         click = state.grid_clicks[-1]
         part = changed_part(state, answer, window, self.threshold)
         # Where the answer does not follow the click, its immediate surroundings count.
-        away = _distance(click, window) - _RIM if part is None else _away(part)
+        away = distance(click, window) - _RIM if part is None else _away(part)
         share = _between(1 - away / _RIM, elsewhere, most)
         # The first object clicks may well mean far more than is seen of the object yet.
         if part is not None and count >= (_SETTLED if click.positive else _SETTLED - 1):
             deepest = self._deepest(state)
-            return np.where(
-                part, np.minimum(share, _believed(part, _distance(click, window), deepest)), share
-            )
+            return np.where(part, np.minimum(share, _believed(part, distance(click, window), deepest)), share)
         return share
 
     def _deepest(self, state: State) -> float:
@@ -114,18 +112,18 @@ def _away(part: Bool) -> npt.NDArray[Any]:
     return away
 
 
-def _believed(part: Bool, distance: Float32, deepest: float) -> Float32:
-    """The most that may be taken over of ``part``, by the ``distance`` of its pixels to the click in it."""
+def _believed(part: Bool, away: Float32, deepest: float) -> Float32:
+    """The most that may be taken over of ``part``, by how far ``away`` from the click in it a pixel is."""
     box = tuple(slice(span[0], span[-1] + 1) for span in (np.flatnonzero(part.any(axis)) for axis in (1, 0)))
     depth = ndi.distance_transform_edt(np.pad(part[box], 1))[1:-1, 1:-1]
-    at_click = float(depth[distance[box] < 2].max())  # people miss the very middle by a pixel
+    at_click = float(depth[away[box] < 2].max())  # people miss the very middle by a pixel
     error = max(_LEAST_DEPTH, min(at_click, deepest))
     if depth.max() <= _DEEPER * error:
-        return np.ones_like(distance)
-    return _between(3 - 2 * distance / (_REACH * error), _BEYOND, 1.0)
+        return np.ones_like(away)
+    return _between(3 - 2 * away / (_REACH * error), _BEYOND, 1.0)
 
 
-def _distance(click: Click, window: Window) -> Float32:
+def distance(click: Click, window: Window) -> Float32:
     """Pixels to the click, (rows, cols) of ``window``."""
     rows = np.arange(window.top, window.bottom) - click.row
     cols = np.arange(window.left, window.right) - click.col

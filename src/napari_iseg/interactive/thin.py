@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy import ndimage as ndi
 
 from napari_iseg.backends.edge_contrast import stroke
-from napari_iseg.interactive.merging import changed_part
+from napari_iseg.interactive.merging import changed_part, distance
 from napari_iseg.interactive.passes import run_pass
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.zoom import WindowRule
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Bool = npt.NDArray[np.bool_]
 
 _KEPT = 2  # pictures seen that are kept: the present one and the one that undo returns to
+_REACH = 0.1  # of the picture's side, around the newest click
 _MOST = 2048 * 2048  # pixels of an area; a larger one would take gigabytes to see
 
 
@@ -48,8 +49,8 @@ class ThinGate:
     unlike : largest IoU with the network's answer; where the two agree the network's outline is the better one
     """
 
-    slender: float = 30.0
-    stays: float = 20.0
+    slender: float = 60.0
+    stays: float = 40.0
     unlike: float = 0.25
 
     def enters(self, foreseen: Sequence[bool], part: Bool, answer: Bool) -> bool:
@@ -108,19 +109,27 @@ class ThinPass:
         return known and state.shape[0] * state.shape[1] <= _MOST
 
     def _answer(self, image: Tensor, state: State) -> npt.NDArray[np.float32]:
-        """The rule's probability where it is connected to an object click, else zero."""
-        clicks = state.grid_clicks
-        probability = self.thin.probability(self._look(image, state), clicks)
-        part = connected(probability > self.thin.threshold, clicks)
+        """The rule's probability where it is connected to an object click or to its answer before, else zero."""
+        probability = self.thin.probability(self._look(image, state), state.grid_clicks)
+        seeds = under_object_clicks(state)
+        if state.thin:
+            seeds |= state.probability > self.thin.threshold
+        part = connected(probability > self.thin.threshold, seeds)
         return np.where(part, probability, np.float32(0))
 
     def _merged(self, state: State, answer: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The mean of all answers of the rule so far; in the part that the newest click changes, the newest."""
-        part = changed_part(state, answer, Window.of_shape(state.shape), self.thin.threshold)
+        """The mean of all answers of the rule so far; near the newest click the part that it changes is the newest.
+
+        A click may connect or cut off half of a tree; how far that is meant nothing says, so it counts for a tenth
+        of the picture's side around the click and fades over another.
+        """
         share = np.full(state.shape, 1 / (state.thin + 1), np.float32)
+        part = changed_part(state, answer, Window.of_shape(state.shape), self.thin.threshold)
         if part is not None:
-            share[part] = 1
-        return state.probability + share * (answer - state.probability)
+            away = distance(state.grid_clicks[-1], Window.of_shape(state.shape))
+            near = np.clip(2 - away / (_REACH * max(state.shape)), 0, 1)
+            share = np.where(part, np.maximum(share, near), share)
+        return np.asarray(state.probability + share * (answer - state.probability), np.float32)
 
     def _look(self, image: Tensor, state: State) -> Seen:
         key = (state.area, state.scale)
@@ -150,15 +159,23 @@ def thin_model(model: Model) -> ThinModel:
     return found
 
 
-def connected(mask: Bool, clicks: Sequence[Click]) -> Bool:
-    """What of ``mask`` hangs together, diagonally too, with a pixel within one of an object click."""
-    labels, _ = ndi.label(mask, np.ones((3, 3)))
-    touched: set[int] = set()
-    for click in clicks:
+def under_object_clicks(state: State) -> Bool:
+    """Pixels within one of an object click, in each direction, on the area grid."""
+    found = np.zeros(state.shape, np.bool_)
+    for click in state.grid_clicks:
         if click.positive:
             row, col = round(click.row), round(click.col)
-            touched.update(np.unique(labels[max(0, row - 1) : row + 2, max(0, col - 1) : col + 2]).tolist())
-    return np.isin(labels, sorted(touched - {0}))
+            found[max(0, row - 1) : row + 2, max(0, col - 1) : col + 2] = True
+    return found
+
+
+def connected(mask: Bool, seeds: Bool) -> Bool:
+    """What of ``mask`` hangs together, diagonally too, with a pixel of ``seeds``."""
+    labels, count = ndi.label(mask, np.ones((3, 3)))
+    touched = np.zeros(count + 1, np.bool_)
+    touched[labels[seeds]] = True
+    touched[0] = False
+    return np.asarray(touched[labels], np.bool_)
 
 
 def slenderness(mask: Bool) -> float:
