@@ -1,7 +1,7 @@
 """The validation table of a click model: every set of a recipe, pictures that were never trained on.
 
     python benchmarks/starter.py recipes/cfr-icl-starter.toml --data FOLDER --out results [--model NAME]
-        [--objects 20] [--baseline] [--refine N]
+        [--objects 20] [--baseline] [--refine N] [--no-thin]
 
 Each set's report is written as soon as it is there; sets that have one are not run again, so the run may
 be stopped.
@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--per-image", type=int, default=4)
     parser.add_argument("--baseline", action="store_true", help="the random walker, on instance sets")
     parser.add_argument("--refine", type=int, help="refinement passes after every click")
+    parser.add_argument("--no-thin", action="store_true", help="without the rule for thin structures")
     parser.add_argument("--sets", nargs="*", help="only these sets")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -60,6 +61,8 @@ def main() -> None:
         model = load_model(options.model)
         if options.refine is not None:
             model = model.with_inference(refine_steps=options.refine, refine_clicks=None)
+        if options.no_thin:
+            model = model.with_inference(thin="")
         method = ModelMethod(model)
     options.out.mkdir(parents=True, exist_ok=True)
     for data in validation_sets(options.recipe, options.data):

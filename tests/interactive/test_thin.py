@@ -67,7 +67,7 @@ def network() -> FakeModel:
 
 
 def run(thin: FakeThin, *clicks: Click, model: FakeModel | None = None, start: State | None = None) -> State:
-    one = ThinPass(thin, ThinGate(slender=20, stays=15))  # type: ignore[arg-type]
+    one = ThinPass(thin, ThinGate(slender=20))  # type: ignore[arg-type]
     state = start or State(AREA, 1, np.zeros((SIDE, SIDE), np.float32))
     for click in clicks:
         state = State(AREA, 1, state.probability, state.zoom, (*state.clicks, click), state.box, None, state.thin)
@@ -135,7 +135,7 @@ def test_later_answers_are_averaged_but_the_clicks_part_is_the_newest() -> None:
     after = run(thin, Click(100, 100), start=state)
     mask = after.probability > 0.5
     assert after.probability[101, 90] == pytest.approx(0.9)
-    assert after.probability[31, 10] == pytest.approx(0.45)
+    assert after.probability[31, 10] == pytest.approx(0.3)
     assert mask[100, 90:112].all()  # a tenth of the side around the click
     assert not mask[100, 62:74].any()  # and nothing two tenths away
     assert np.array_equal(mask[:100], tree()[:100])

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,16 @@ _REACH = 0.1  # of the picture's side, around the newest click
 _MOST = 2048 * 2048  # pixels of an area; a larger one would take gigabytes to see
 
 
+class Marked(NamedTuple):
+    """What the rule marks: its ``probability`` where that hangs together with a click, else zero, as a mask the
+    ``part``, and the ``share`` of all that it marks in the picture which that is.
+    """
+
+    probability: npt.NDArray[np.float32]
+    part: Bool
+    share: float
+
+
 @dataclass(frozen=True)
 class ThinGate:
     """When the rule is believed.
@@ -45,22 +55,29 @@ class ThinGate:
     Parameters
     ----------
     slender : extent of the marked part by the width of its strokes, from which on it is too thin for the network
-    stays : the same for a rule that was believed at the click before
+    together : share of all that is marked which hangs together with the clicks; what is strewn all over the picture
+        is no tree
     unlike : largest IoU with the network's answer; where the two agree the network's outline is the better one
+    stays : share of the first two limits that is enough for a rule that was believed at the click before
     """
 
     slender: float = 60.0
-    stays: float = 40.0
+    together: float = 1 / 3
     unlike: float = 0.25
+    stays: float = 2 / 3
 
-    def enters(self, foreseen: Sequence[bool], part: Bool, answer: Bool) -> bool:
-        """Whether the rule's ``part`` takes the place of the network's ``answer``."""
+    def enters(self, foreseen: Sequence[bool], marked: Marked, answer: Bool) -> bool:
+        """Whether what is ``marked`` takes the place of the network's ``answer``."""
+        part = marked.part
         common, either = np.count_nonzero(part & answer), np.count_nonzero(part | answer)
-        return all(foreseen) and slenderness(part) >= self.slender and common <= self.unlike * either
+        return all(foreseen) and common <= self.unlike * either and self._is_tree(marked, 1.0)
 
-    def holds(self, part: Bool) -> bool:
+    def holds(self, marked: Marked) -> bool:
         """Whether a rule that was believed before still is."""
-        return slenderness(part) >= self.stays
+        return self._is_tree(marked, self.stays)
+
+    def _is_tree(self, marked: Marked, ease: float) -> bool:
+        return marked.share >= ease * self.together and slenderness(marked.part) >= ease * self.slender
 
 
 class ThinPass:
@@ -83,18 +100,18 @@ class ThinPass:
         image : (3, rows, cols) float32 in [0, 1], the area grid of ``state``
         """
         if state.thin and self._may_ask(state):
-            answer = self._answer(image, state)
-            if self.gate.holds(answer > self.thin.threshold):
-                return replace(state, probability=self._merged(state, answer), zoom=None, thin=state.thin + 1)
+            marked = self._marked(image, state)
+            if self.gate.holds(marked):
+                merged = self._merged(state, marked.probability)
+                return replace(state, probability=merged, zoom=None, thin=state.thin + 1)
         after = replace(run_pass(model, rule, image, state), thin=0)
         foreseen = self._foreseen(image, state)
         if not foreseen or not all(foreseen):
             return after
-        answer = self._answer(image, state)
-        network = after.probability > model.inference.threshold
-        if not self.gate.enters(foreseen, answer > self.thin.threshold, network):
+        marked = self._marked(image, state)
+        if not self.gate.enters(foreseen, marked, after.probability > model.inference.threshold):
             return after
-        return replace(state, probability=answer, zoom=None, thin=1)
+        return replace(state, probability=marked.probability, zoom=None, thin=1)
 
     def _foreseen(self, image: Tensor, state: State) -> list[bool]:
         """For each click after the first, whether the rule had it right before; empty where it is not asked."""
@@ -108,22 +125,25 @@ class ThinPass:
         known = state.box is None and state.clicks[0].positive
         return known and state.shape[0] * state.shape[1] <= _MOST
 
-    def _answer(self, image: Tensor, state: State) -> npt.NDArray[np.float32]:
-        """The rule's probability where it is connected to an object click or to its answer before, else zero."""
+    def _marked(self, image: Tensor, state: State) -> Marked:
+        """What the rule marks in connection with an object click or with its answer before."""
         probability = self.thin.probability(self._look(image, state), state.grid_clicks)
         seeds = under_object_clicks(state)
         if state.thin:
             seeds |= state.probability > self.thin.threshold
-        part = connected(probability > self.thin.threshold, seeds)
-        return np.where(part, probability, np.float32(0))
+        mask = probability > self.thin.threshold
+        part = connected(mask, seeds)
+        share = np.count_nonzero(part) / max(1, np.count_nonzero(mask))
+        return Marked(np.where(part, probability, np.float32(0)), part, share)
 
     def _merged(self, state: State, answer: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The mean of all answers of the rule so far; near the newest click the part that it changes is the newest.
+        """A mean of all answers of the rule, the first ones counting more; near the newest click, where the click
+        asks for a change, the newest answer.
 
         A click may connect or cut off half of a tree; how far that is meant nothing says, so it counts for a tenth
         of the picture's side around the click and fades over another.
         """
-        share = np.full(state.shape, 1 / (state.thin + 1), np.float32)
+        share = np.full(state.shape, 1 / (2 * state.thin + 1), np.float32)
         part = changed_part(state, answer, Window.of_shape(state.shape), self.thin.threshold)
         if part is not None:
             away = distance(state.grid_clicks[-1], Window.of_shape(state.shape))
