@@ -8,19 +8,26 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tests.interactive.click_fakes import FakeModel
 
 from napari_iseg.backends.base import Inference
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.thin import Thin
 from napari_iseg.backends.thin_model import ThinModel
 from napari_iseg.errors import InputError, ModelNotFoundError
+from napari_iseg.images import PlaneSource
 from napari_iseg.interactive.predictor import Predictor
 from napari_iseg.interactive.state import State
-from napari_iseg.interactive.thin import ThinGate, ThinPass, connected, slenderness, thin_model, under_object_clicks
+from napari_iseg.interactive.thin import (
+    ThinGate,
+    ThinPass,
+    connected,
+    slenderness,
+    thin_model,
+    under_object_clicks,
+)
 from napari_iseg.interactive.zoom import WholeArea
-from napari_iseg.images import PlaneSource
 from napari_iseg.prompts import Box, Click, Window
-from tests.interactive.click_fakes import FakeModel
 
 SIDE = 120
 AREA = Window(0, 0, SIDE, SIDE)
@@ -70,7 +77,9 @@ def run(thin: FakeThin, *clicks: Click, model: FakeModel | None = None, start: S
     one = ThinPass(thin, ThinGate(slender=20))  # type: ignore[arg-type]
     state = start or State(AREA, 1, np.zeros((SIDE, SIDE), np.float32))
     for click in clicks:
-        state = State(AREA, 1, state.probability, state.zoom, (*state.clicks, click), state.box, None, state.thin)
+        state = State(
+            AREA, 1, state.probability, state.zoom, (*state.clicks, click), state.box, None, state.thin
+        )
         state = one(model or network(), WholeArea(), torch.zeros(3, SIDE, SIDE), state)  # type: ignore[arg-type]
     return state
 
@@ -216,7 +225,9 @@ def test_replayed_clicks_give_the_same_states() -> None:
 
 
 def test_a_setting_that_names_no_such_model_is_refused() -> None:
-    fake = SimpleNamespace(inference=Inference(thin="cfr-icl-starter"), helpers={}, device="cpu", precision="auto")
+    fake = SimpleNamespace(
+        inference=Inference(thin="cfr-icl-starter"), helpers={}, device="cpu", precision="auto"
+    )
     with pytest.raises(InputError, match="not for thin structures"):
         thin_model(fake)  # type: ignore[arg-type]
     fake.inference = Inference(thin="thin-starte")

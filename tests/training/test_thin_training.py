@@ -1,4 +1,4 @@
-"""Training of the network for thin structures: samples, loss, a few steps, a resumed run, export and validation."""
+"""Training of the network for thin structures: samples, loss, a resumed run, export, validation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_iseg.training.recipe import DataRecipe, OptimRecipe, Recipe, SceneRe
 from napari_iseg.training.synthetic import random_scene
 from napari_iseg.training.synthetic_thin import OUTLINES
 from napari_iseg.training.task import Step
-from napari_iseg.training.thin_samples import ThinBank, ThinSamples, ThinSampleOptions, sample_options
+from napari_iseg.training.thin_samples import ThinBank, ThinSampleOptions, ThinSamples, sample_options
 from napari_iseg.training.thin_task import ThinTask, answers
 from napari_iseg.training.thin_validation import ThinValidator
 from napari_iseg.weights.store import load_model

@@ -60,8 +60,8 @@ ROLES: Final[Mapping[str, str]] = MappingProxyType(
 def role(name: str) -> str:
     """What the networks of a method are for; loads no torch.
 
-    "click" (answers clicks, boxes or both), "edges" (refines a mask), "thin" (stands in for a click model on thin
-    structures), or "training" (helps to train another).
+    "click" (answers clicks, boxes or both), "edges" (refines a mask), "thin" (stands in for a click model on
+    thin structures), or "training" (helps to train another).
     """
     return ROLES.get(name, "click")
 
@@ -91,8 +91,8 @@ def get_click(name: str) -> Backend:
     method = get(name)
     if role(name) != "click":
         raise InputError(
-            f"{method.title} takes no clicks by itself ({method.good_at}); choose a model that answers clicks or "
-            "boxes."
+            f"{method.title} takes no clicks by itself ({method.good_at}); choose a model that answers "
+            "clicks or boxes."
         )
     return cast("Backend", method)
 

@@ -1,4 +1,4 @@
-"""Thin structures (ours): features at the picture's own resolution, and a rule per pixel fitted to the clicks."""
+"""Thin structures (ours): features at the picture's own resolution, a rule per pixel fitted to clicks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network for thin structures, ready to answer: a picture is looked at once, clicks fit a rule to what was seen."""
+"""A network for thin structures, ready to answer: it sees a picture once, clicks fit a rule to that."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ class ThinModel:
                 halves = self.net.halves(given)[0].float()
         except torch.cuda.OutOfMemoryError:
             raise DeviceError(
-                f"The memory of {self.device} was too small for {self.card.name}; close what else uses it, or "
-                "use device='cpu'."
+                f"The memory of {self.device} was too small for {self.card.name}; close what else uses it, "
+                "or use device='cpu'."
             ) from None
         shape = int(image.shape[-2]), int(image.shape[-1])
         with torch.inference_mode():

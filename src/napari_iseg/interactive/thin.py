@@ -1,9 +1,10 @@
-"""Objects too thin for the click network's window: there a rule per pixel, fitted to the clicks, stands in for it.
+"""Objects too thin for the click network's window: there a rule per pixel, fitted to clicks, stands in.
 
-A vessel tree of a picture of 1000 pixels, shown at 128, is less than a pixel wide; what the network answers is a blob.
-The rule sees the picture at its own resolution, but knows nothing of objects: it marks whatever looks like what was
-clicked on. So it is believed only where what it marks, connected to the clicks, is a tree of strokes, where it would
-have foreseen the clicks that corrected the network, and where the network says something quite different.
+A vessel tree of a picture of 1000 pixels, shown at 128, is less than a pixel wide; what the network
+answers is a blob. The rule sees the picture at its own resolution, but knows nothing of objects: it marks
+whatever looks like what was clicked on. So it is believed only where what it marks, connected to the
+clicks, is a tree of strokes, where it would have foreseen the clicks that corrected the network, and where
+the network says something quite different.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from napari_iseg.interactive.merging import changed_part, distance
 from napari_iseg.interactive.passes import run_pass
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.zoom import WindowRule
-from napari_iseg.prompts import Click, Window
+from napari_iseg.prompts import Window
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,8 +40,8 @@ _MOST = 2048 * 2048  # pixels of an area; a larger one would take gigabytes to s
 
 
 class Marked(NamedTuple):
-    """What the rule marks: its ``probability`` where that hangs together with a click, else zero, as a mask the
-    ``part``, and the ``share`` of all that it marks in the picture which that is.
+    """What the rule marks: its ``probability`` where that hangs together with a click, else zero, as a
+    mask the ``part``, and the ``share`` of all that it marks in the picture which that is.
     """
 
     probability: npt.NDArray[np.float32]
@@ -54,10 +55,12 @@ class ThinGate:
 
     Parameters
     ----------
-    slender : extent of the marked part by the width of its strokes, from which on it is too thin for the network
-    together : share of all that is marked which hangs together with the clicks; what is strewn all over the picture
-        is no tree
-    unlike : largest IoU with the network's answer; where the two agree the network's outline is the better one
+    slender : extent of the marked part by the width of its strokes, from which on it is too thin for the
+        network
+    together : share of all that is marked which hangs together with the clicks; what is strewn all over
+        the picture is no tree
+    unlike : largest IoU with the network's answer; where the two agree the network's outline is the better
+        one
     stays : share of the first two limits that is enough for a rule that was believed at the click before
     """
 
@@ -70,7 +73,8 @@ class ThinGate:
         """Whether what is ``marked`` takes the place of the network's ``answer``."""
         part = marked.part
         common, either = np.count_nonzero(part & answer), np.count_nonzero(part | answer)
-        return all(foreseen) and common <= self.unlike * either and self._is_tree(marked, 1.0)
+        differs = bool(common <= self.unlike * either)
+        return differs and all(foreseen) and self._is_tree(marked, 1.0)
 
     def holds(self, marked: Marked) -> bool:
         """Whether a rule that was believed before still is."""
@@ -92,8 +96,8 @@ class ThinPass:
     def __call__(self, model: Model, rule: WindowRule, image: Tensor, state: State) -> State:
         """The state after one pass; its ``thin`` says who answered.
 
-        The network answers the first click: what it may mean is the network's to say. While the rule is believed
-        the network is not asked.
+        The network answers the first click: what it may mean is the network's to say. While the rule is
+        believed the network is not asked.
 
         Parameters
         ----------
@@ -114,7 +118,7 @@ class ThinPass:
         return replace(state, probability=marked.probability, zoom=None, thin=1)
 
     def _foreseen(self, image: Tensor, state: State) -> list[bool]:
-        """For each click after the first, whether the rule had it right before; empty where it is not asked."""
+        """For each click after the first, whether the rule had it right before; empty: not asked."""
         clicks = state.grid_clicks
         if len(clicks) < 2 or not self._may_ask(state):
             return []
@@ -133,15 +137,15 @@ class ThinPass:
             seeds |= state.probability > self.thin.threshold
         mask = probability > self.thin.threshold
         part = connected(mask, seeds)
-        share = np.count_nonzero(part) / max(1, np.count_nonzero(mask))
+        share = np.count_nonzero(part) / max(1, int(np.count_nonzero(mask)))
         return Marked(np.where(part, probability, np.float32(0)), part, share)
 
     def _merged(self, state: State, answer: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """A mean of all answers of the rule, the first ones counting more; near the newest click, where the click
-        asks for a change, the newest answer.
+        """A mean of all answers of the rule, the first ones counting more; near the newest click, where
+        the click asks for a change, the newest answer.
 
-        A click may connect or cut off half of a tree; how far that is meant nothing says, so it counts for a tenth
-        of the picture's side around the click and fades over another.
+        A click may connect or cut off half of a tree; how far that is meant nothing says, so it counts for
+        a tenth of the picture's side around the click and fades over another.
         """
         share = np.full(state.shape, 1 / (2 * state.thin + 1), np.float32)
         part = changed_part(state, answer, Window.of_shape(state.shape), self.thin.threshold)
@@ -204,4 +208,4 @@ def slenderness(mask: Bool) -> float:
     if not len(rows):
         return 0.0
     part = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-    return max(part.shape) / stroke(np.pad(part, 1))
+    return float(max(part.shape)) / stroke(np.pad(part, 1))

@@ -1,9 +1,9 @@
 """A rule per pixel, fitted to the clicks of one picture in closed form: is this pixel like those clicked on?
 
-Ours. Ridge regression on learned features, as R2-D2 (arXiv 1805.08136) fits one for whole images: the pixels under
-object clicks say 1, those under background clicks -1, and so does, as a weak opinion, the picture at large; and what the rule
-before the newest click made of the picture holds, as another. Gradients flow through the solutions, so that the features
-learn to be fitted to.
+Ours. Ridge regression on learned features, as R2-D2 (arXiv 1805.08136) fits one for whole images: the
+pixels under object clicks say 1, those under background clicks -1, and so does, as a weak opinion, the
+picture at large; and what the rule before the newest click made of the picture holds, as another.
+Gradients flow through the solutions, so that the features learn to be fitted to.
 """
 
 from __future__ import annotations
@@ -36,15 +36,17 @@ class Fitted(NamedTuple):
 
 
 class PixelRule(nn.Module):
-    """What is learned of the fit itself: its penalty, what each kind of evidence weighs, and how sure it is."""
+    """What is learned of the fit: its penalty, what each kind of evidence weighs, and how sure it is."""
 
     def __init__(self) -> None:
         super().__init__()
         self.penalty = nn.Parameter(torch.tensor(-3.0))  # logarithm of the ridge penalty
-        # Logarithms of the weights of object clicks, background clicks, the picture as background, and what the rule
+        # Logarithms of the weights of object clicks, background clicks, the picture as background, and
+        # what the rule
         # before made of the picture; the second column is times the logarithm of the number of clicks.
         self.weight = nn.Parameter(torch.zeros(4, 2))
-        # Score -> logit: logarithm of the factor, and shift; by 1, log object clicks, log (1 + background clicks).
+        # Score -> logit: logarithm of the factor, and shift; by 1, log object clicks, log (1 + background
+        # clicks).
         self.scale = nn.Parameter(torch.tensor([1.7, 0.0, 0.0]))
         self.shift = nn.Parameter(torch.zeros(3))
 
@@ -97,7 +99,7 @@ class PixelRule(nn.Module):
 
 
 def under_clicks(clicks: Tensor, shape: tuple[int, int], radius: float = RADIUS) -> Tensor:
-    """Whole pixels (n, 2) of a picture of ``shape`` within ``radius`` of clicks (k, 2); all of a click together.
+    """Pixels (n, 2) of a picture of ``shape`` within ``radius`` of clicks (k, 2); all of a click together.
 
     A pixel beyond the picture's rim counts as the nearest one inside, so every click has as many.
     """
@@ -148,8 +150,9 @@ def fits(
     for count in range(1 if before is None else counts[0], counts[-1] + 1):
         numbers = [int((order < count).sum()) for order, _, _ in placed]
         if numbers[0]:
-            evidence = [
-                Evidence(features[: n * each], n) for n, (_, features, each) in zip(numbers, placed, strict=True)
-            ]
-            newest = found[count] = rule.fit(*evidence, anywhere, newest)
+            positive, negative = (
+                Evidence(features[: n * each], n)
+                for n, (_, features, each) in zip(numbers, placed, strict=True)
+            )
+            newest = found[count] = rule.fit(positive, negative, anywhere, newest)
     return [found[count] for count in counts]

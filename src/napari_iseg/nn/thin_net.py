@@ -1,7 +1,7 @@
-"""The features of a picture at its own resolution that a pixel rule is fitted to: a narrow U-Net without clicks.
+"""Features of a picture at its own resolution that a pixel rule is fitted to: a U-Net without clicks.
 
-Ours, for structures too thin for the windows of the click networks (vessels, cracks, roads in large pictures): seen
-once, at full resolution, then every click costs a small linear system.
+Ours, for structures too thin for the windows of the click networks (vessels, cracks, roads in large
+pictures): seen once, at full resolution, then every click costs a small linear system.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class ThinNet(nn.Module):
         self.level1 = nn.Sequential(_conv(4 * 6, first), _conv(first, first))
         self.level2 = nn.Sequential(_conv(first, second, 2), _conv(second, second), _conv(second, second))
         self.level3 = nn.Sequential(_conv(second, third, 2), _conv(third, third), _conv(third, third))
-        self.level4 = nn.Sequential(_conv(third, fourth, 2), _conv(fourth, fourth), _conv(fourth, fourth, apart=2))
+        self.level4 = nn.Sequential(
+            _conv(third, fourth, 2), _conv(fourth, fourth), _conv(fourth, fourth, apart=2)
+        )
         self.lateral = nn.ModuleList(nn.Conv2d(widths[i + 1], widths[i], 1) for i in range(3))
         self.up = nn.ModuleList(_conv(width, width) for width in widths[:3])
         self.out = nn.Conv2d(first, 4 * dim, 1)
@@ -59,7 +61,8 @@ class ThinNet(nn.Module):
         for i in (2, 1, 0):
             finer = F.interpolate(self.lateral[i](x), scale_factor=2.0, mode="bilinear", align_corners=False)
             x = self.up[i](skips[i] + finer)
-        return x
+        result: Tensor = x
+        return result
 
     def at(self, halves: Tensor, pixels: Tensor) -> Tensor:
         """Features (n, dim) at whole pixels (n, 2), from ``halves`` of one picture, (widths[0], h, w)."""
@@ -76,10 +79,13 @@ class ThinNet(nn.Module):
         return F.pixel_shuffle(parts[None], 2)[0, 0]
 
     def fold(self) -> None:
-        """Put the batch norms into the convolutions before them: same answers up to rounding, no more training."""
+        """Put the batch norms into the convolutions before them: same answers up to rounding."""
         for module in list(self.modules()):
-            if isinstance(module, nn.Sequential) and len(module) == 3 and isinstance(module[1], nn.BatchNorm2d):
-                module[0] = nn.utils.fuse_conv_bn_eval(module[0], module[1])
+            if not isinstance(module, nn.Sequential):
+                continue
+            convolution, norm = module[0], module[1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                module[0] = nn.utils.fuse_conv_bn_eval(convolution, norm)
                 module[1] = nn.Identity()
 
     def _linear(self) -> tuple[Tensor, Tensor]:
@@ -91,7 +97,7 @@ class ThinNet(nn.Module):
 
 
 def _shown(image: Tensor) -> Tensor:
-    """(B, 24, H/2, W/2): colours, and colours in units of their surroundings' spread, 2 x 2 pixels in a cell."""
+    """(B, 24, H/2, W/2): colours, and those in units of their surroundings' spread, by 2 x 2 pixels."""
     image = image.contiguous()
 
     def around(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Training samples of the network for thin structures: a window of a picture and everything of one class in it."""
+"""Training samples of the network for thin structures: a window and everything of one class in it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -29,7 +30,8 @@ class ThinSampleOptions:
     Parameters
     ----------
     size : side of the square window after resizing, a multiple of 16 pixels
-    nearest, farthest : sides of the window cut from the picture, in units of ``size``; drawn evenly in the logarithm
+    nearest, farthest : sides of the window cut from the picture, in units of ``size``; drawn evenly in the
+        logarithm
     vary : factor on how often each intensity augmentation is applied, 0 to 1
     anywhere : share of first clicks at any pixel of the class instead of deep inside it
     """
@@ -49,8 +51,8 @@ def sample_options(recipe: Recipe) -> ThinSampleOptions:
         raise InputError(f"The recipe's [samples] do not fit thin structures: {error}.") from None
     if options.size < 32 or options.size % 16 or not 0 < options.nearest <= options.farthest:
         raise InputError(
-            "Samples of thin structures need a size that is a multiple of 16, 32 at least, and nearest at most "
-            f"farthest, got {options.size}, {options.nearest} and {options.farthest}."
+            "Samples of thin structures need a size that is a multiple of 16, 32 at least, and nearest at "
+            f"most farthest, got {options.size}, {options.nearest} and {options.farthest}."
         )
     return options
 
@@ -73,8 +75,8 @@ class ThinBank(EpisodeBank):
 class ThinSamples(IndexedSamples[EpisodeBank]):
     """An endless set of samples, by index.
 
-    Each item holds ``image`` (3, S, S) float32 in [0, 1], ``truth`` (1, S, S) float32 and ``click`` (2,) float32,
-    the (row, col) of the first click.
+    Each item holds ``image`` (3, S, S) float32 in [0, 1], ``truth`` (1, S, S) float32 and ``click`` (2,)
+    float32, the (row, col) of the first click.
     """
 
     def __init__(self, bank: EpisodeBank, options: ThinSampleOptions, seed: int, length: int) -> None:
@@ -113,16 +115,22 @@ class ThinSamples(IndexedSamples[EpisodeBank]):
         truth = cv2.resize(mask[view].astype(np.float32), size, interpolation=how) > 0.5
         if not _LEAST <= np.count_nonzero(truth) <= _MOST * truth.size:
             return None
+        return self._finished(np.asarray(image, np.uint8), truth, rng)
+
+    def _finished(
+        self, image: npt.NDArray[np.uint8], truth: npt.NDArray[np.bool_], rng: np.random.Generator
+    ) -> dict[str, Tensor]:
+        """The sample of a window: turned, mirrored, varied, with its first click."""
         turns, mirror = int(rng.integers(4)), rng.random() < 0.5
         image, truth = np.rot90(image, turns), np.rot90(truth, turns)
         if mirror:
             image, truth = image[:, ::-1], truth[:, ::-1]
         image, truth = np.ascontiguousarray(image), np.ascontiguousarray(truth)
         depth = cv2.distanceTransform(np.pad(truth.view(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-        limit = 0.0 if rng.random() < options.anywhere else float(depth.max()) / 2
+        limit = 0.0 if rng.random() < self.options.anywhere else float(depth.max()) / 2
         inside = np.argwhere(depth > limit)
         return {
-            "image": torch.from_numpy(vary(image, rng, options.vary)).permute(2, 0, 1).contiguous(),
+            "image": torch.from_numpy(vary(image, rng, self.options.vary)).permute(2, 0, 1).contiguous(),
             "truth": torch.from_numpy(truth.astype(np.float32))[None],
             "click": torch.from_numpy(inside[int(rng.integers(len(inside)))].astype(np.float32)),
         }

@@ -1,4 +1,4 @@
-"""Training of the network for thin structures: its features, so that a rule fitted to a few clicks on them holds."""
+"""Training of the network for thin structures: features on which a rule fitted to a few clicks holds."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ThinTask(Task):
         return ThinSamples(bank, sample_options(recipe), recipe.seed, total)
 
     def loss(self, step: Step) -> Terms:
-        """Cross entropy, half of it balanced between class and rest, and Dice, after some numbers of clicks."""
+        """Cross entropy, half of it balanced between class and rest, and Dice, after several clicks."""
         weights = step.recipe.loss.weights(WEIGHTS)
         counts = _MANY if step.shared.random() < _MANY_SHARE else _FEW
         features = step.net(step.batch["image"])

@@ -1,4 +1,4 @@
-"""Validation of the network for thin structures: the click protocol with its rule alone, on held-out pictures."""
+"""Validation of the network for thin structures: the click protocol with its rule alone."""
 
 from __future__ import annotations
 

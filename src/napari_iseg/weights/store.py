@@ -191,8 +191,8 @@ def load_thin_model(
     model = load_model(name_or_path, device=device, precision=precision, store=store)
     if backends.role(model.card.backend) != "thin":
         raise InputError(
-            f"The model {model.card.name!r} is not for thin structures; the setting 'thin' of a click model takes "
-            "one that is, as 'thin-starter', or '' for none."
+            f"The model {model.card.name!r} is not for thin structures; the setting 'thin' of a click model "
+            "takes one that is, as 'thin-starter', or '' for none."
         )
     return cast("ThinModel", model)
 
