@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tests.interactive.click_fakes import FakeModel
+from click_fakes import FakeModel
 
 from napari_iseg.backends.base import Inference
 from napari_iseg.backends.cards import ModelCard
