@@ -10,6 +10,7 @@ import pytest
 import torch
 from click_fakes import FakeModel
 
+from napari_iseg.backends import thin_model as thin_model_module
 from napari_iseg.backends.base import Inference
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.thin import Thin
@@ -201,6 +202,21 @@ def test_model_sees_once_and_answers_at_the_pictures_own_size() -> None:
     assert len(foreseen) == 2
     with pytest.raises(InputError, match="no click on the object"):
         model.probability(seen, [Click(1, 1, False)])
+
+
+def test_strips_of_a_large_picture_are_seen_as_the_whole_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = real_thin()
+    image = torch.rand(3, 1000, 90, generator=torch.Generator().manual_seed(0))
+    whole = model.look(image)
+    monkeypatch.setattr(thin_model_module, "_AT_ONCE", 500 * 90)
+    looks: list[int] = []
+    halves = model.net.halves
+    monkeypatch.setattr(model.net, "halves", lambda x: looks.append(x.shape[-2]) or halves(x))
+    strips = model.look(image)
+    assert len(looks) > 4
+    assert max(looks) <= 500
+    assert strips.halves.shape == whole.halves.shape
+    assert torch.allclose(strips.halves, whole.halves, atol=1e-4)
 
 
 def test_replayed_clicks_give_the_same_states() -> None:

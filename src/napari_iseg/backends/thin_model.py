@@ -20,6 +20,8 @@ from napari_iseg.nn.pixel_rule import Fitted, fits, spread
 from napari_iseg.prompts import Click, click_array
 
 _ANYWHERE = 4000  # pixels that stand for the picture at large
+_AT_ONCE = 1024 * 1024  # pixels that are seen at once; a larger picture is seen in strips
+_HALO = 160  # rows beyond a strip on which its features depend; a multiple of the network's 16
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,12 @@ class ThinModel:
         DeviceError
             When the memory of a GPU is too small.
         """
-        given = image[None].to(self.device, torch.float32)
         autocast = torch.autocast(
             self.device.type, PRECISIONS[self.precision], enabled=self.precision != "float32"
         )
         try:
             with torch.inference_mode(), autocast:
-                halves = self.net.halves(given)[0].float()
+                halves = self._halves(image)
         except torch.cuda.OutOfMemoryError:
             raise DeviceError(
                 f"The memory of {self.device} was too small for {self.card.name}; close what else uses it, "
@@ -89,6 +90,28 @@ class ThinModel:
         shape = int(image.shape[-2]), int(image.shape[-1])
         with torch.inference_mode():
             return Seen(halves, self._rows(halves, spread(shape, _ANYWHERE)), shape)
+
+    def _halves(self, image: Tensor) -> Tensor:
+        """The half-resolution maps of a picture, strip by strip where it is large."""
+        strips = _strips(image)
+        if len(strips) == 1:
+            return self._strip(image, *strips[0])
+        first = self._strip(image, *strips[0])
+        rows = -(-int(image.shape[-2]) // self.net.divisor) * self.net.divisor // 2
+        halves = first.new_empty(first.shape[0], rows, first.shape[2])
+        halves[:, : first.shape[1]] = first
+        for top, bottom in strips[1:]:
+            found = self._strip(image, top, bottom)
+            halves[:, top // 2 : top // 2 + found.shape[1]] = found
+        return halves
+
+    def _strip(self, image: Tensor, top: int, bottom: int) -> Tensor:
+        """The maps (C, rows / 2, w) of some rows, float32, as the whole picture gives them."""
+        first = max(0, top - _HALO)
+        given = image[None, :, first : bottom + _HALO].to(self.device, torch.float32)
+        found = self.net.halves(given)[0].float()
+        last = found.shape[1] if bottom >= image.shape[-2] else (bottom - first) // 2
+        return found[:, (top - first) // 2 : last]
 
     def probability(self, seen: Seen, clicks: Sequence[Click]) -> npt.NDArray[np.float32]:
         """Which pixels are like those clicked on: (rows, cols) float32.
@@ -134,3 +157,12 @@ class ThinModel:
 
     def _rows(self, halves: Tensor, pixels: Tensor) -> Tensor:
         return self.net.at(halves, pixels.to(self.device)).cpu().double()
+
+
+def _strips(image: Tensor) -> list[tuple[int, int]]:
+    """Rows (top, bottom) of the strips in which a picture is seen; tops are multiples of the network's 16."""
+    rows, cols = int(image.shape[-2]), int(image.shape[-1])
+    if rows * cols <= _AT_ONCE:
+        return [(0, rows)]
+    step = max(_HALO, (_AT_ONCE // cols - 2 * _HALO) // 16 * 16)
+    return [(top, min(rows, top + step)) for top in range(0, rows, step)]
