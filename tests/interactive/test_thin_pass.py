@@ -17,7 +17,9 @@ from napari_iseg.backends.thin import Thin
 from napari_iseg.backends.thin_model import ThinModel
 from napari_iseg.errors import InputError, ModelNotFoundError
 from napari_iseg.images import PlaneSource
+from napari_iseg.interactive.area import grown
 from napari_iseg.interactive.predictor import Predictor
+from napari_iseg.interactive.refine import run_passes
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.thin import (
     ThinGate,
@@ -75,7 +77,7 @@ def network() -> FakeModel:
 
 
 def run(thin: FakeThin, *clicks: Click, model: FakeModel | None = None, start: State | None = None) -> State:
-    one = ThinPass(thin, ThinGate(slender=20))  # type: ignore[arg-type]
+    one = ThinPass(lambda: thin, ThinGate(slender=20))  # type: ignore[arg-type,return-value]
     state = start or State(AREA, 1, np.zeros((SIDE, SIDE), np.float32))
     for click in clicks:
         state = State(
@@ -148,7 +150,38 @@ def test_later_answers_are_averaged_but_the_clicks_part_is_the_newest() -> None:
     assert after.probability[31, 10] == pytest.approx(0.3)
     assert mask[100, 90:112].all()  # a tenth of the side around the click
     assert not mask[100, 62:74].any()  # and nothing two tenths away
-    assert np.array_equal(mask[:100], tree()[:100])
+    assert np.array_equal(mask[:98], tree()[:98])
+
+
+def test_a_tree_goes_on_where_the_area_grows() -> None:
+    half = Window(0, 0, SIDE, SIDE // 2)
+    before = State(half, 1, tree()[:, : SIDE // 2].astype(np.float32), None, (ON, OFF), thin=3)
+    state = grown(before, Click(100, 70), (SIDE, SIDE), SIDE, 0.5)
+    assert state.area == AREA
+    assert state.thin == -1
+    after = run(FakeThin(tree()), Click(10, 110), start=state)
+    assert after.thin == 1
+    assert (after.probability > 0.5)[9:11].all()  # far from the click too, where there was nothing before
+
+
+def test_what_is_clicked_is_so_even_if_the_rule_does_not_hear() -> None:
+    state = run(FakeThin(tree()), ON, OFF)
+    after = run(FakeThin(tree()), Click(9, 30, False), Click(50, 90), start=state)
+    assert not (after.probability > 0.5)[9, 30]
+    assert (after.probability > 0.5)[50, 90]
+    assert after.thin == 3
+
+
+def test_more_passes_do_not_count_as_more_answers() -> None:
+    model = network()
+    model.inference = Inference(size=(64, 64), window="whole", flip=False, refine_steps=3, refine_clicks=None)
+    thin = FakeThin(tree())
+    one = ThinPass(lambda: thin, ThinGate(slender=20))  # type: ignore[arg-type,return-value]
+    state = State(AREA, 1, np.zeros((SIDE, SIDE), np.float32), clicks=(ON, OFF))
+    image = torch.zeros(3, SIDE, SIDE)
+    after = run_passes(model, WholeArea(), image, state, lambda: False, one)  # type: ignore[arg-type]
+    assert after.thin == 1
+    assert model.forwards == 1
 
 
 def test_only_what_hangs_together_with_an_object_click_is_taken() -> None:

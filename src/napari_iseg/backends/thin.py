@@ -28,7 +28,7 @@ class Thin:
 
     name = "thin"
     title = "Thin structures"
-    good_at = "vessels, cracks and roads too thin for a click model's window"
+    good_at = "vessel trees, nets and long cracks, too thin for a click model's window"
     prompts = frozenset({"click"})
     variants: Mapping[str, Variant] = MappingProxyType(
         {"starter": MappingProxyType({"widths": (24, 32, 48, 64), "dim": 12})}

@@ -88,7 +88,9 @@ def grown(state: State, click: Click, shape: tuple[int, int], context: int | Non
     area = _aligned(area, scale)
     if (area, scale) == (state.area, state.scale):
         return state
-    return replace(state, area=area, scale=scale, probability=_carried(state, area, scale), zoom=None)
+    carried = _carried(state, area, scale)
+    thin = -1 if state.thin else 0  # where the area is new there is no answer before to average with
+    return replace(state, area=area, scale=scale, probability=carried, zoom=None, thin=thin)
 
 
 def grid_shape(area: Window, scale: int) -> tuple[int, int]:

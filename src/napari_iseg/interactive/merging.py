@@ -81,10 +81,13 @@ class PartMerging:
         return float(np.sqrt(np.count_nonzero(state.probability > self.threshold) / np.pi)) / count
 
 
-def changed_part(state: State, answer: Float32, window: Window, threshold: float) -> Bool | None:
+def changed_part(
+    state: State, answer: Float32, window: Window, threshold: float, connectivity: int = 1
+) -> Bool | None:
     """The region of ``window`` that an answer changes around the newest click, as the click asks; or None.
 
-    ``state`` holds the mask before and the newest click, ``answer`` is of ``state.shape``.
+    ``state`` holds the mask before and the newest click, ``answer`` is of ``state.shape``; with
+    ``connectivity`` 2 pixels hang together diagonally too.
     """
     click = state.grid_clicks[-1]
     row, col = int(click.row) - window.top, int(click.col) - window.left
@@ -95,7 +98,7 @@ def changed_part(state: State, answer: Float32, window: Window, threshold: float
     changed: npt.NDArray[Any] = (after & ~before) if click.positive else (before & ~after)
     if not changed[row, col]:
         return None
-    return np.asarray(flood(changed.view(np.uint8), (row, col), connectivity=1), np.bool_)
+    return np.asarray(flood(changed.view(np.uint8), (row, col), connectivity=connectivity), np.bool_)
 
 
 def _between(share: npt.NDArray[Any], low: float, high: float) -> Float32:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -154,7 +155,7 @@ def one_pass_of(model: Model) -> OnePass:
 
     if is_prompted(model):
         return PromptedPass()
-    return ThinPass(thin_model(model)) if model.inference.thin else run_pass
+    return ThinPass(partial(thin_model, model)) if model.inference.thin else run_pass
 
 
 def check_takes_boxes(model: Model) -> None:

@@ -183,7 +183,9 @@ def _replay(replayed: Replayed, record: Record) -> None:
     elif "threshold" in body:
         replayed.threshold = body["threshold"].get("value")
     elif "model" in body:
-        replayed.model, replayed.inference = body["model"]["name"], body["model"]["inference"]
+        # Sessions of before there was a rule for thin structures were made without it.
+        replayed.model = body["model"]["name"]
+        replayed.inference = {"thin": "", **body["model"]["inference"]}
     if step is not None and (step.gone or step.come):
         replayed.painted.append((record.seq, step, "undo" not in body))
 

@@ -34,7 +34,7 @@ class State:
         read-only here.
     thin : int
         How many answers in a row, the newest among them, are the rule's for thin structures
-        (`interactive.thin`).
+        (`interactive.thin`); -1: so it was, before the area grew.
     """
 
     area: Window

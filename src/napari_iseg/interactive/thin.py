@@ -10,7 +10,7 @@ the network says something quite different.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Bool = npt.NDArray[np.bool_]
 
-_KEPT = 2  # pictures seen that are kept: the present one and the one that undo returns to
+_KEPT = 1  # pictures seen that are kept; 24 bytes a pixel each
 _REACH = 0.1  # of the picture's side, around the newest click
 _MOST = 2048 * 2048  # pixels of an area; a larger one would take gigabytes to see
 
@@ -87,11 +87,16 @@ class ThinGate:
 class ThinPass:
     """One pass that asks the click network, and the rule where there may be strokes; see the module."""
 
-    def __init__(self, thin: ThinModel, gate: ThinGate | None = None) -> None:
-        self.thin = thin
+    def __init__(self, load: Callable[[], ThinModel], gate: ThinGate | None = None) -> None:
+        self._load = load  # at the second click, so that the first needs no other model than its own
         self.gate = gate or ThinGate()
         self._seen: OrderedDict[tuple[Window, int], Seen] = OrderedDict()
         self._lock = Lock()
+
+    @property
+    def thin(self) -> ThinModel:
+        """The model that sees and fits; loaded when it is first needed."""
+        return self._load()
 
     def __call__(self, model: Model, rule: WindowRule, image: Tensor, state: State) -> State:
         """The state after one pass; its ``thin`` says who answered.
@@ -106,8 +111,8 @@ class ThinPass:
         if state.thin and self._may_ask(state):
             marked = self._marked(image, state)
             if self.gate.holds(marked):
-                merged = self._merged(state, marked.probability)
-                return replace(state, probability=merged, zoom=None, thin=state.thin + 1)
+                answer = marked.probability if state.thin < 0 else self._merged(state, marked.probability)
+                return self._answered(state, answer)
         after = replace(run_pass(model, rule, image, state), thin=0)
         foreseen = self._foreseen(image, state)
         if not foreseen or not all(foreseen):
@@ -115,7 +120,16 @@ class ThinPass:
         marked = self._marked(image, state)
         if not self.gate.enters(foreseen, marked, after.probability > model.inference.threshold):
             return after
-        return replace(state, probability=marked.probability, zoom=None, thin=1)
+        return self._answered(replace(state, thin=0), marked.probability)
+
+    @staticmethod
+    def _answered(state: State, answer: npt.NDArray[np.float32]) -> State:
+        """The state with the rule's answer; the pixels at the newest click are as it says."""
+        answer = answer.copy()
+        click = state.grid_clicks[-1]
+        row, col = round(click.row), round(click.col)
+        answer[max(0, row - 1) : row + 2, max(0, col - 1) : col + 2] = float(click.positive)
+        return replace(state, probability=answer, zoom=None, thin=max(0, state.thin) + 1)
 
     def _foreseen(self, image: Tensor, state: State) -> list[bool]:
         """For each click after the first, whether the rule had it right before; empty: not asked."""
@@ -148,9 +162,10 @@ class ThinPass:
         a tenth of the picture's side around the click and fades over another.
         """
         share = np.full(state.shape, 1 / (2 * state.thin + 1), np.float32)
-        part = changed_part(state, answer, Window.of_shape(state.shape), self.thin.threshold)
+        whole = Window.of_shape(state.shape)
+        part = changed_part(state, answer, whole, self.thin.threshold, connectivity=2)
         if part is not None:
-            away = distance(state.grid_clicks[-1], Window.of_shape(state.shape))
+            away = distance(state.grid_clicks[-1], whole)
             near = np.clip(2 - away / (_REACH * max(state.shape)), 0, 1)
             share = np.where(part, np.maximum(share, near), share)
         return np.asarray(state.probability + share * (answer - state.probability), np.float32)

@@ -49,10 +49,10 @@ def sample_options(recipe: Recipe) -> ThinSampleOptions:
         options = ThinSampleOptions(**recipe.samples)
     except TypeError as error:
         raise InputError(f"The recipe's [samples] do not fit thin structures: {error}.") from None
-    if options.size < 32 or options.size % 16 or not 0 < options.nearest <= options.farthest:
+    if options.size < 32 or options.size % 16 or not 0.1 <= options.nearest <= options.farthest:
         raise InputError(
-            "Samples of thin structures need a size that is a multiple of 16, 32 at least, and nearest at "
-            f"most farthest, got {options.size}, {options.nearest} and {options.farthest}."
+            "Samples of thin structures need a size that is a multiple of 16, 32 at least, and nearest from "
+            f"0.1 to farthest, got {options.size}, {options.nearest} and {options.farthest}."
         )
     return options
 
@@ -101,14 +101,14 @@ class ThinSamples(IndexedSamples[EpisodeBank]):
         mask = series.mask(index, int(rng.choice(classes)))
         rows, cols = np.nonzero(mask)
         wanted = options.size * np.exp(rng.uniform(np.log(options.nearest), np.log(options.farthest)))
-        side = int(min(wanted, *mask.shape))
+        side = max(8, int(min(wanted, *mask.shape)))
         pick = int(rng.integers(len(rows)))
         top, left = (
             int(np.clip(at - rng.integers(side), 0, extent - side))
             for at, extent in zip((rows[pick], cols[pick]), mask.shape, strict=True)
         )
         view = np.s_[top : top + side, left : left + side]
-        # Labels are averaged where the window is reduced: thin strokes must not fall between the pixels.
+        # Labels are averaged where the window is reduced, as the image is.
         how = cv2.INTER_AREA if side > options.size else cv2.INTER_LINEAR
         size = (options.size, options.size)
         image = cv2.resize(source.image[view], size, interpolation=how)
