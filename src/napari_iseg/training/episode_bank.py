@@ -14,7 +14,8 @@ import numpy.typing as npt
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.datasets import Dataset
 from napari_iseg.training.bank import Bank, Picture, picture
-from napari_iseg.training.recipe import SceneRecipe
+from napari_iseg.training.load import OnSet, Sets
+from napari_iseg.training.recipe import Recipe, SceneRecipe
 from napari_iseg.training.synthetic_series import scene_series
 
 _LOOKALIKES = 0.25  # share of a set among which a support's query is looked for
@@ -64,6 +65,17 @@ class EpisodeBank(Bank):
 
     series: list[Series] = field(default_factory=list)
     shares: list[float] = field(default_factory=list)
+
+    def fill(self, recipe: Recipe, sets: Sets, on_set: OnSet | None = None) -> None:
+        """Add the training parts of the sets and the recipe's made scenes."""
+        for entry, train, _ in sets:
+            count = self.add_dataset(train, entry.weight, entry.step)
+            if on_set is not None:
+                on_set(train.name, count)
+        if recipe.scenes.count:
+            self.add_scenes(recipe.scenes, recipe.seed)
+            if on_set is not None:
+                on_set("made scenes", recipe.scenes.count)
 
     def add_dataset(self, dataset: Dataset, weight: float, step: int = 1) -> int:
         """Add one set: each volume in it becomes a series, all other images one; returns the pictures."""

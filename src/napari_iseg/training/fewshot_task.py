@@ -53,14 +53,7 @@ class FewShotTask(Task):
     def bank(self, recipe: Recipe, sets: Sets, on_set: OnSet | None = None) -> EpisodeBank:
         """The training parts as series of pictures."""
         bank = EpisodeBank()
-        for entry, train, _ in sets:
-            count = bank.add_dataset(train, entry.weight, entry.step)
-            if on_set is not None:
-                on_set(train.name, count)
-        if recipe.scenes.count:
-            bank.add_scenes(recipe.scenes, recipe.seed)
-            if on_set is not None:
-                on_set("made scenes", recipe.scenes.count)
+        bank.fill(recipe, sets, on_set)
         return bank
 
     def samples(self, recipe: Recipe, bank: Bank, total: int) -> EpisodeSamples:

@@ -46,14 +46,7 @@ class ThinTask(Task):
     def bank(self, recipe: Recipe, sets: Sets, on_set: OnSet | None = None) -> EpisodeBank:
         """The training parts as series, which know the classes of their pictures."""
         bank = ThinBank()
-        for entry, train, _ in sets:
-            count = bank.add_dataset(train, entry.weight, entry.step)
-            if on_set is not None:
-                on_set(train.name, count)
-        if recipe.scenes.count:
-            bank.add_scenes(recipe.scenes, recipe.seed)
-            if on_set is not None:
-                on_set("made thin scenes", recipe.scenes.count)
+        bank.fill(recipe, sets, on_set)
         return bank
 
     def samples(self, recipe: Recipe, bank: Bank, total: int) -> ThinSamples:
