@@ -11,7 +11,7 @@ from session_fakes import FakeModel, FakePredictor
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.interactive.session import Session
 from napari_iseg.interactive.session_copy import copy_session
-from napari_iseg.interactive.session_folder import read_info
+from napari_iseg.interactive.session_folder import SessionFolder, read_info
 from napari_iseg.labels.store import LabelStore
 
 IMAGE = np.zeros((24, 28), np.uint8)
@@ -53,6 +53,15 @@ def test_a_copy_opens_as_the_session_was_and_parts_from_it(session, tmp_path):
         assert not copy.labels.read().any()
     assert (session.folder / "journal.jsonl").read_bytes() == records
     assert sorted(path.name for path in target.parent.iterdir()) == ["copy.iseg"]
+
+
+@pytest.mark.parametrize("recorded", [{"threshold": 0.4}, {"threshold": 0.4, "thin": "thin-starter"}])
+def test_a_session_of_before_there_were_thin_structures_goes_on_without_them(tmp_path, recorded):
+    folder = SessionFolder.create(tmp_path / "old", {"labels": {}})
+    folder.journal.append({"start": {"plane": [], "next_label": 1}})
+    folder.journal.append({"model": {"name": "cfr-icl-starter", "inference": recorded}})
+    folder.journal.close()
+    assert SessionFolder.open(tmp_path / "old").replay().inference == {"thin": "", **recorded}
 
 
 def test_what_is_known_of_the_image_is_recorded(session):

@@ -9,7 +9,6 @@ the network says something quite different.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 Bool = npt.NDArray[np.bool_]
 
-_KEPT = 1  # pictures seen that are kept; 24 bytes a pixel each
 _REACH = 0.1  # of the picture's side, around the newest click
 _MOST = 2048 * 2048  # pixels of an area; a larger one would take gigabytes to see
 
@@ -90,7 +88,7 @@ class ThinPass:
     def __init__(self, load: Callable[[], ThinModel], gate: ThinGate | None = None) -> None:
         self._load = load  # at the second click, so that the first needs no other model than its own
         self.gate = gate or ThinGate()
-        self._seen: OrderedDict[tuple[Window, int], Seen] = OrderedDict()
+        self._seen: tuple[tuple[Window, int], Seen] | None = None  # of the present area: 24 bytes a pixel
         self._lock = Lock()
 
     @property
@@ -173,12 +171,9 @@ class ThinPass:
     def _look(self, image: Tensor, state: State) -> Seen:
         key = (state.area, state.scale)
         with self._lock:
-            if key not in self._seen:
-                self._seen[key] = self.thin.look(image)
-            self._seen.move_to_end(key)
-            while len(self._seen) > _KEPT:
-                self._seen.popitem(last=False)
-            return self._seen[key]
+            if self._seen is None or self._seen[0] != key:
+                self._seen = key, self.thin.look(image)
+            return self._seen[1]
 
 
 def thin_model(model: Model) -> ThinModel:
