@@ -111,14 +111,22 @@ def test_an_answer_that_ignores_the_click_counts_near_it_only() -> None:
     assert share[90, 98] == pytest.approx(2 / 5)
 
 
-def test_tiny_objects_are_redrawn_until_the_tenth_click() -> None:
-    small = Window(10, 10, 50, 50)
-    clicks = [Click(30, 30)] * 10
-    mask = Window(25, 25, 35, 35)
-    assert (PART.share(state(*clicks[:9], mask=mask), squares(mask), small) == 1).all()
-    share = PART.share(state(*clicks, mask=mask), squares(mask), small)
+def test_tiny_objects_are_redrawn_until_the_fourth_click_which_counts_near_itself() -> None:
+    small, mask = Window(10, 10, 50, 50), Window(20, 20, 40, 40)
+    clicks = [Click(30, 30)] * 3
+    assert (PART.share(state(*clicks, mask=mask), squares(mask), small) == 1).all()
+    # Three pixels deep in the mask: all within 2 x 3 + 1 pixels, fading over 1.5.
+    share = PART.share(state(*clicks, Click(30, 22, False), mask=mask), squares(mask), small)
     assert share.shape == small.shape
-    assert share.min() == pytest.approx(0.2)
+    np.testing.assert_allclose(share[[20, 13, 20, 20], [19, 12, 20, 21]], [1, 1, 0.5, 0.5])
+    assert 0.5 < share[20 + 7, 12 + 2] < 1
+    assert share.min() == 0.5
+    # An object click is as deep as it lies outside of the mask; one that is inside already, one pixel.
+    outside = PART.share(state(*clicks, Click(30, 41), mask=mask), squares(mask), small)
+    np.testing.assert_array_equal(outside[20, 31:] == 1, np.arange(41, 50) <= 41 + 2 * 2 + 1)
+    inside = PART.share(state(*clicks * 2, Click(30, 30), mask=mask), squares(mask), small)
+    np.testing.assert_array_equal(inside[20] == 1, np.abs(np.arange(10, 50) - 30) <= 3)
+    assert inside.min() == pytest.approx(2 / 7)
 
 
 def test_shares_are_of_the_window() -> None:

@@ -12,6 +12,7 @@ from napari_iseg.errors import CancelledError, InputError
 from napari_iseg.images import PlaneSource
 from napari_iseg.interactive.predictor import Predictor
 from napari_iseg.interactive.state import State
+from napari_iseg.interactive.zoom import ZoomIn
 from napari_iseg.prompts import Box, Click, Window
 
 
@@ -183,6 +184,9 @@ def test_of_several_windows_the_best_scored_wins_in_one_batch():
         def look(self, state, window, usual):
             return usual
 
+        def again(self, state, answer):
+            return ()
+
         def windows(self, state):
             return Window(0, 60, 90, 120), Window(20, 10, 70, 50), Window(0, 0, 10, 10)
 
@@ -200,10 +204,35 @@ def test_of_several_windows_the_best_scored_wins_in_one_batch():
     assert not state.probability[:20].any()
 
 
+def test_a_second_look_is_shown_the_mask_before_the_pass_and_counts_one_each_window():
+    seen: list[tuple[tuple[int, ...], float]] = []
+
+    def network(image, prev_mask, clicks):
+        seen.append((tuple(image.shape), float(prev_mask.max())))
+        return torch.full((len(image), 1, *image.shape[-2:]), {1: 0.0, 2: 40.0}[len(seen)])
+
+    class Twice(ZoomIn):
+        def again(self, state, answer):
+            assert (answer == 0.5).all()
+            return Window(40, 20, 50, 40), Window(0, 0, 45, 60)
+
+    p = predictor(flip=False)
+    p.model.network, p.rule = network, Twice()
+    state = p.step(None, Click(45, 30))
+    assert [shape[0] for shape, _ in seen] == [1, 2]
+    assert [most for _, most in seen] == [0, 0]
+    assert state.zoom == Window(0, 0, 90, 120)
+    # The first window says 0.5 everywhere, each of the two others 1 where it lies.
+    np.testing.assert_allclose(state.probability[[80, 47, 10, 42], [30, 30, 30, 30]], [0.5, 0.75, 0.75, 5 / 6])
+
+
 def test_a_rule_may_keep_what_lies_outside_its_window():
     class Merging:
         def look(self, state, window, usual):
             return usual
+
+        def again(self, state, answer):
+            return ()
 
         def windows(self, state):
             return (Window(0, 0, 90, 60),)

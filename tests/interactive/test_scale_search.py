@@ -117,3 +117,16 @@ def test_wider_windows_go_with_the_later_ones() -> None:
     assert windows[0] == zoom
     assert windows[1].shape == (45, 45)
     assert windows[2] == Window(0, 0, 200, 200)
+
+
+def test_what_the_first_click_has_found_is_looked_at_once_more_in_the_windows_of_the_next_one() -> None:
+    rule = ScaleSearch((32, 64, 512), 1.5, 24, 0.7, 0.5, widen=(1.4,), twice=True)
+    first, mask = state((200, 200), Click(50, 50)), Window(48, 40, 80, 72)
+    answer = np.zeros((200, 200), np.float32)
+    answer[mask.slices] = 0.9
+    again = rule.again(first, answer)
+    later = state((200, 200), Click(50, 50), Click(60, 60), mask=mask, zoom=Window(0, 0, 10, 10))
+    assert again == rule.windows(later) == (Window(40, 32, 88, 80), Window(30, 22, 97, 89))
+    assert rule.again(later, answer) == ()
+    assert rule.again(first, np.zeros_like(answer)) == ()
+    assert RULE.again(first, answer) == ()

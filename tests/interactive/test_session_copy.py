@@ -55,13 +55,19 @@ def test_a_copy_opens_as_the_session_was_and_parts_from_it(session, tmp_path):
     assert sorted(path.name for path in target.parent.iterdir()) == ["copy.iseg"]
 
 
-@pytest.mark.parametrize("recorded", [{"threshold": 0.4}, {"threshold": 0.4, "thin": "thin-starter"}])
-def test_a_session_of_before_there_were_thin_structures_goes_on_without_them(tmp_path, recorded):
+@pytest.mark.parametrize(
+    "recorded", [{"threshold": 0.4}, {"threshold": 0.4, "thin": "thin-starter", "search_twice": True}]
+)
+def test_a_session_of_before_there_were_some_settings_goes_on_without_them(tmp_path, recorded):
     folder = SessionFolder.create(tmp_path / "old", {"labels": {}})
     folder.journal.append({"start": {"plane": [], "next_label": 1}})
     folder.journal.append({"model": {"name": "cfr-icl-starter", "inference": recorded}})
     folder.journal.close()
-    assert SessionFolder.open(tmp_path / "old").replay().inference == {"thin": "", **recorded}
+    assert SessionFolder.open(tmp_path / "old").replay().inference == {
+        "thin": "",
+        "search_twice": False,
+        **recorded,
+    }
 
 
 def test_what_is_known_of_the_image_is_recorded(session):

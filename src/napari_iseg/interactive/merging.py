@@ -17,7 +17,8 @@ Float32 = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 
 _TINY = 56  # pixels: side of a window in which an error of the outline is an error of the object
-_PATIENCE = 10  # the click from which on even there only parts are changed, so that the mask comes to rest
+_NEAR = 2.0  # depths of its error, and a pixel: how far a late click counts there
+_NEAR_RIM = 1.5  # pixels over which that fades
 _MEMORY = 2.0  # clicks: the answer of click k counts this / k elsewhere, about as the mean of all would
 _SETTLED = 4  # the click from which on the mask is taken for nearly right
 _RIM = 3.0  # pixels around the changed part over which its share falls
@@ -43,6 +44,8 @@ class PartMerging:
     And large errors are mended first: after some clicks a background click is not believed to mean an error
     deeper than the object's radius divided by the number of clicks.
 
+    Tiny objects have no parts to speak of: there a late click counts near itself.
+
     Parameters
     ----------
     threshold : of the mask
@@ -57,10 +60,10 @@ class PartMerging:
 
         ``state`` holds the mask before and the newest click, ``answer`` is of ``state.shape``.
         """
-        if max(window.shape) <= _TINY and len(state.clicks) < _PATIENCE:
-            return np.ones(window.shape, np.float32)
         count = len(state.clicks)
         elsewhere = min(1.0, _MEMORY / count)
+        if max(window.shape) <= _TINY:
+            return self._near(state, window, elsewhere if count >= _SETTLED else 1.0)
         most = max(self.settled, elsewhere) if count >= _SETTLED else 1.0
         click = state.grid_clicks[-1]
         part = changed_part(state, answer, window, self.threshold)
@@ -72,6 +75,19 @@ class PartMerging:
             deepest = self._deepest(state)
             return np.where(part, np.minimum(share, _believed(part, distance(click, window), deepest)), share)
         return share
+
+    def _near(self, state: State, window: Window, elsewhere: float) -> Float32:
+        """All of the answer near the newest click, by how deep it lies in its error, ``elsewhere`` of the rest.
+
+        In a tiny object parts are a few pixels, and the outline is all there is to mend.
+        """
+        click = state.grid_clicks[-1]
+        mask = state.probability[window.slices] > self.threshold
+        side = ~mask if click.positive else mask
+        depth = ndi.distance_transform_edt(np.pad(side, 1, constant_values=click.positive))[1:-1, 1:-1]
+        away = distance(click, window)
+        at_click = max(1.0, float(depth[np.unravel_index(away.argmin(), away.shape)]))
+        return _between(1 - (away - _NEAR * at_click - 1) / _NEAR_RIM, elsewhere, 1.0)
 
     def _deepest(self, state: State) -> float:
         """How deep an error the newest click may mean, pixels; infinite while it may be any."""

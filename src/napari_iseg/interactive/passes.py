@@ -34,17 +34,23 @@ def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> Sta
     windows, grid = rule.windows(state), window_grid(model.inference.grid)
     look = rule.look(state, windows[0], Look(model.inference.size, model.inference.flip))
     if len(windows) == 1:
-        answer = paste(ask(model, image, state, windows, look)[0], windows[0], state.shape, grid)
-        return replace(state, probability=rule.merge(state, answer, windows[0]), zoom=windows[0])
-    answers, scores = ask_scored(model, image, state, windows, look)
-    weights = rule.weights(state, answers.numpy(), scores)
+        answers, weights = ask(model, image, state, windows, look), np.ones(1, np.float32)
+    else:
+        answers, scores = ask_scored(model, image, state, windows, look)
+        weights = rule.weights(state, answers.numpy(), scores)
     used = [k for k in range(len(windows)) if weights[k] > 0]
+    zoom, answers, weights = windows[int(weights.argmax())], answers[used], weights[used]
     chosen = [windows[k] for k in used]
-    answer = mean_of_windows(answers[used], chosen, weights[used], state.shape, grid)
+    answer = mean_of_windows(answers, chosen, weights, state.shape, grid)
+    again = rule.again(state, answer)
+    if again:
+        answers = torch.cat([answers, ask(model, image, state, again, look)])
+        weights = np.concatenate([weights, np.ones(len(again), np.float32)])
+        chosen += again
+        answer = mean_of_windows(answers, chosen, weights, state.shape, grid)
     whole = chosen[0]
     for window in chosen[1:]:
         whole = whole.union(window)
-    zoom = windows[int(weights.argmax())]
     return replace(state, probability=rule.merge(state, answer, whole), zoom=zoom)
 
 

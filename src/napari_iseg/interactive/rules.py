@@ -34,6 +34,7 @@ def window_rule(inference: Inference) -> WindowRule:
             merging=PartMerging(inference.threshold, settled) if settled > 0 else None,
             flip=inference.search_flip,
             fine=inference.search_fine,
+            twice=inference.search_twice,
             usual=max(inference.size),
         )
     if inference.window == "whole":

@@ -10,7 +10,7 @@ one batch, and the network's own estimate of its IoU chooses. From then on the w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,7 @@ class ScaleSearch:
     flip : later windows are averaged with their mirror images
     fine : side of the network's input from the sixth click on, for windows that are much larger than
         ``usual``, its input otherwise; 0 = as usual
+    twice : what the first click has found is looked at once more in windows around it
     """
 
     sides: tuple[int, ...]
@@ -52,6 +53,7 @@ class ScaleSearch:
     merging: PartMerging | None = None
     flip: bool = False
     fine: int = 0
+    twice: bool = False
     usual: int = 128
 
     def windows(self, state: State) -> Sequence[Window]:
@@ -107,6 +109,15 @@ class ScaleSearch:
         chosen = np.zeros(len(scores), np.float32)
         chosen[int(np.argmax(scores * high / np.maximum(low, 1)))] = 1
         return chosen
+
+    def again(self, state: State, answer: npt.NDArray[np.float32]) -> Sequence[Window]:
+        """At the first click, the windows of the next one: by then the square is chosen, but the object seldom
+        lies in its middle or fills it as usual.
+        """
+        if not (self.twice and self._first(state) and (answer > self.threshold).any()):
+            return ()
+        window = self.wanted(replace(state, probability=answer))
+        return () if window is None else self._nested(window, state.shape)
 
     def _first(self, state: State) -> bool:
         """Whether nothing is known of the object's size yet."""

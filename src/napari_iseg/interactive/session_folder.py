@@ -183,9 +183,9 @@ def _replay(replayed: Replayed, record: Record) -> None:
     elif "threshold" in body:
         replayed.threshold = body["threshold"].get("value")
     elif "model" in body:
-        # Sessions of before there was a rule for thin structures were made without it.
+        # Sessions of before there were these settings were made without them.
         replayed.model = body["model"]["name"]
-        replayed.inference = {"thin": "", **body["model"]["inference"]}
+        replayed.inference = {"thin": "", "search_twice": False, **body["model"]["inference"]}
     if step is not None and (step.gone or step.come):
         replayed.painted.append((record.seq, step, "undo" not in body))
 

@@ -42,6 +42,12 @@ class WindowRule(Protocol):
         ``ClickNet.scored``.
         """
 
+    def again(self, state: State, answer: npt.NDArray[np.float32]) -> Sequence[Window]:
+        """Windows to look at once more before the pass is over, now that its ``answer`` is known; or none.
+
+        They are shown as the first ones, with the same mask before, and their answers count one each.
+        """
+
     def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
         """The new probability on the area grid, from ``state.probability`` (the one before) and the answer.
 
@@ -86,6 +92,11 @@ class ZoomIn:
         """The published rule has one window."""
         del state, answers
         return np.ones_like(scores)
+
+    def again(self, state: State, answer: npt.NDArray[np.float32]) -> Sequence[Window]:
+        """One look is enough."""
+        del state, answer
+        return ()
 
     def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
         """The answer as it is: the published map is zero outside the crop."""
@@ -136,6 +147,11 @@ class WholeArea:
         """There is one window."""
         del state, answers
         return np.ones_like(scores)
+
+    def again(self, state: State, answer: npt.NDArray[np.float32]) -> Sequence[Window]:
+        """One look is enough."""
+        del state, answer
+        return ()
 
     def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
         """The answer as it is."""
