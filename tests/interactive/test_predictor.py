@@ -223,7 +223,9 @@ def test_a_second_look_is_shown_the_mask_before_the_pass_and_counts_one_each_win
     assert [most for _, most in seen] == [0, 0]
     assert state.zoom == Window(0, 0, 90, 120)
     # The first window says 0.5 everywhere, each of the two others 1 where it lies.
-    np.testing.assert_allclose(state.probability[[80, 47, 10, 42], [30, 30, 30, 30]], [0.5, 0.75, 0.75, 5 / 6])
+    np.testing.assert_allclose(
+        state.probability[[80, 47, 10, 42], [30, 30, 30, 30]], [0.5, 0.75, 0.75, 5 / 6]
+    )
 
 
 def test_a_rule_may_keep_what_lies_outside_its_window():

@@ -87,8 +87,8 @@ class Inference:
     search_flip : scale-search: ``flip`` from the second click on; the first, with many windows, stays fast
     search_fine : scale-search: side of the network's input for large objects from the sixth click on; 0 is
         ``size``
-    search_twice : scale-search: what the first click has found is looked at once more in windows around it, and
-        all answers are averaged
+    search_twice : scale-search: what the first click has found is looked at once more, in windows around it,
+        and all answers are averaged
     thin : the model that answers in this one's place where the object is too thin for its window
         (`interactive.thin`); "" for none
     """

@@ -77,7 +77,7 @@ class PartMerging:
         return share
 
     def _near(self, state: State, window: Window, elsewhere: float) -> Float32:
-        """All of the answer near the newest click, by how deep it lies in its error, ``elsewhere`` of the rest.
+        """All of the answer near the newest click, as near as its error is deep, ``elsewhere`` of the rest.
 
         In a tiny object parts are a few pixels, and the outline is all there is to mend.
         """

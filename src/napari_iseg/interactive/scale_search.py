@@ -111,8 +111,9 @@ class ScaleSearch:
         return chosen
 
     def again(self, state: State, answer: npt.NDArray[np.float32]) -> Sequence[Window]:
-        """At the first click, the windows of the next one: by then the square is chosen, but the object seldom
-        lies in its middle or fills it as usual.
+        """At the first click, the windows of the next one, which fit what was found.
+
+        The square that was chosen seldom has the object in its middle, or filling it as usual.
         """
         if not (self.twice and self._first(state) and (answer > self.threshold).any()):
             return ()
