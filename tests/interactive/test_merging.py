@@ -127,6 +127,11 @@ def test_tiny_objects_are_redrawn_until_the_fourth_click_which_counts_near_itsel
     inside = PART.share(state(*clicks * 2, Click(30, 30), mask=mask), squares(mask), small)
     np.testing.assert_array_equal(inside[20] == 1, np.abs(np.arange(10, 50) - 30) <= 3)
     assert inside.min() == pytest.approx(2 / 7)
+    # From the tenth on parts, as everywhere.
+    late = state(*clicks * 3, Click(30, 22, False), mask=mask)
+    np.testing.assert_array_equal(
+        PART.share(late, squares(mask), small), PART.share(late, squares(mask), ALL)[small.slices]
+    )
 
 
 def test_shares_are_of_the_window() -> None:

@@ -121,6 +121,15 @@ def test_the_network_keeps_the_word_otherwise(mask: np.ndarray, clicks: tuple[Cl
     assert (state.probability > 0.5)[:60, :60].all()
 
 
+@pytest.mark.parametrize(("count", "word"), [(5, 1), (6, 0)])
+def test_after_some_clicks_the_rule_is_no_longer_asked_to_take_over(count: int, word: int) -> None:
+    thin = FakeThin(np.zeros((SIDE, SIDE), bool))
+    state = run(thin, ON, *[OFF] * (count - 2))
+    assert state.thin == 0
+    thin.mask = tree()
+    assert run(thin, OFF, start=state).thin == word
+
+
 def test_the_rule_loses_the_word_when_what_it_marks_is_no_longer_thin() -> None:
     thin = FakeThin(tree())
     state = run(thin, ON, OFF)
@@ -151,6 +160,22 @@ def test_later_answers_are_averaged_but_the_clicks_part_is_the_newest() -> None:
     assert mask[100, 90:112].all()  # a tenth of the side around the click
     assert not mask[100, 62:74].any()  # and nothing two tenths away
     assert np.array_equal(mask[:98], tree()[:98])
+
+
+def test_a_late_click_changes_less_of_a_tree() -> None:
+    thin = FakeThin(tree())
+    state = run(thin, ON, OFF)
+    for _ in range(5):
+        state = run(thin, ON, start=state)
+    grown = tree()
+    grown[100:102, 60:] = True
+    thin.mask = grown
+    after = run(thin, Click(100, 100), start=state)
+    # The eighth click: half a tenth of the side, 6 pixels, and as many to fade over.
+    assert after.probability[101, 95:99] == pytest.approx(0.9)
+    assert after.probability[101, 102:106] == pytest.approx(0.9)
+    assert 0.3 < after.probability[100, 110] < 0.8
+    assert after.probability[100, 113] == after.probability[100, 70] < 0.2
 
 
 def test_a_tree_goes_on_where_the_area_grows() -> None:

@@ -17,6 +17,7 @@ Float32 = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 
 _TINY = 56  # pixels: side of a window in which an error of the outline is an error of the object
+_PATIENCE = 10  # the click from which on even there only parts are changed, so that the mask comes to rest
 _NEAR = 2.0  # depths of its error, and a pixel: how far a late click counts there
 _NEAR_RIM = 1.5  # pixels over which that fades
 _MEMORY = 2.0  # clicks: the answer of click k counts this / k elsewhere, about as the mean of all would
@@ -44,7 +45,7 @@ class PartMerging:
     And large errors are mended first: after some clicks a background click is not believed to mean an error
     deeper than the object's radius divided by the number of clicks.
 
-    Tiny objects have no parts to speak of: there a late click counts near itself.
+    Tiny objects have no parts to speak of: there clicks count near themselves from the fourth to the ninth.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ class PartMerging:
         """
         count = len(state.clicks)
         elsewhere = min(1.0, _MEMORY / count)
-        if max(window.shape) <= _TINY:
+        if max(window.shape) <= _TINY and count < _PATIENCE:
             return self._near(state, window, elsewhere if count >= _SETTLED else 1.0)
         most = max(self.settled, elsewhere) if count >= _SETTLED else 1.0
         click = state.grid_clicks[-1]

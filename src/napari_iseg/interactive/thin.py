@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 Bool = npt.NDArray[np.bool_]
 
-_REACH = 0.1  # of the picture's side, around the newest click
+_REACH = 0.1  # of the picture's side, around the newest click, by the clicks so far from the fourth on
+_LARGE = 4  # clicks that may mean large errors: large ones are mended first
 _MOST = 2048 * 2048  # pixels of an area; a larger one would take gigabytes to see
 
 
@@ -59,12 +60,15 @@ class ThinGate:
         the picture is no tree
     unlike : largest IoU with the network's answer; where the two agree the network's outline is the better
         one
+    soon : the last click at which the rule may take over; by then the network has been corrected to an object
+        that it sees
     stays : share of the first two limits that is enough for a rule that was believed at the click before
     """
 
     slender: float = 60.0
     together: float = 1 / 3
     unlike: float = 0.25
+    soon: int = 5
     stays: float = 2 / 3
 
     def enters(self, foreseen: Sequence[bool], marked: Marked, answer: Bool) -> bool:
@@ -132,7 +136,7 @@ class ThinPass:
     def _foreseen(self, image: Tensor, state: State) -> list[bool]:
         """For each click after the first, whether the rule had it right before; empty: not asked."""
         clicks = state.grid_clicks
-        if len(clicks) < 2 or not self._may_ask(state):
+        if not 2 <= len(clicks) <= self.gate.soon or not self._may_ask(state):
             return []
         return self.thin.foreseen(self._look(image, state), clicks)
 
@@ -157,14 +161,16 @@ class ThinPass:
         the click asks for a change, the newest answer.
 
         A click may connect or cut off half of a tree; how far that is meant nothing says, so it counts for
-        a tenth of the picture's side around the click and fades over another.
+        a tenth of the picture's side around the click and fades over another. From the fourth click on that
+        shrinks, as one over their number.
         """
         share = np.full(state.shape, 1 / (2 * state.thin + 1), np.float32)
         whole = Window.of_shape(state.shape)
         part = changed_part(state, answer, whole, self.thin.threshold, connectivity=2)
         if part is not None:
             away = distance(state.grid_clicks[-1], whole)
-            near = np.clip(2 - away / (_REACH * max(state.shape)), 0, 1)
+            reach = _REACH * min(1.0, _LARGE / len(state.clicks)) * max(state.shape)
+            near = np.clip(2 - away / reach, 0, 1)
             share = np.where(part, np.maximum(share, near), share)
         return np.asarray(state.probability + share * (answer - state.probability), np.float32)
 
