@@ -59,7 +59,8 @@ class Recorded:
     """A window rule that keeps (click index, published inclusive crop) of every pass."""
 
     def __init__(self, rule) -> None:
-        self.rule, self.crops, self.merge, self.look = rule, [], rule.merge, rule.look
+        self.rule, self.crops = rule, []
+        self.merge, self.look, self.again = rule.merge, rule.look, rule.again
 
     def windows(self, state):
         (window,) = self.rule.windows(state)
