@@ -69,15 +69,6 @@ def ask_scored(
     return _unflipped(look, logits).sigmoid(), np.asarray(scores.float().cpu().numpy(), np.float32)
 
 
-def paste(
-    answer: Tensor, window: Window, shape: tuple[int, int], grid: WindowGrid
-) -> npt.NDArray[np.float32]:
-    """Probabilities (H, W) of a window, resized to it and put into a zero map of ``shape``."""
-    full = np.zeros(shape, np.float32)
-    full[window.slices] = grid.resized(answer[None, None], window.shape)[0, 0].numpy()
-    return full
-
-
 def mean_of_windows(
     answers: Tensor,
     windows: Sequence[Window],
