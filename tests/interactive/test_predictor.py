@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from napari_iseg.errors import CancelledError, InputError
 from napari_iseg.images import PlaneSource
 from napari_iseg.interactive.predictor import Predictor
 from napari_iseg.interactive.state import State
-from napari_iseg.interactive.zoom import ZoomIn
+from napari_iseg.interactive.zoom import WindowRule, ZoomIn
 from napari_iseg.prompts import Box, Click, Window
 
 
@@ -180,21 +182,12 @@ def test_an_unknown_window_rule_is_refused():
 
 
 def test_of_several_windows_the_best_scored_wins_in_one_batch():
-    class Corners:
-        def look(self, state, window, usual):
-            return usual
-
-        def again(self, state, answer):
-            return ()
-
+    class Corners(WindowRule):
         def windows(self, state):
             return Window(0, 60, 90, 120), Window(20, 10, 70, 50), Window(0, 0, 10, 10)
 
         def weights(self, state, answers, scores):
             return (scores == scores.max()).astype(np.float32)
-
-        def merge(self, state, answer, window):
-            return answer
 
     p = predictor()
     p.rule = Corners()
@@ -228,14 +221,41 @@ def test_a_second_look_is_shown_the_mask_before_the_pass_and_counts_one_each_win
     )
 
 
+def test_a_state_that_is_doubted_is_asked_about_first_and_the_pass_goes_on_from_what_it_becomes():
+    seen: list[tuple[int, float, int]] = []
+    small, large = Window(20, 10, 70, 50), Window(0, 0, 90, 120)
+
+    def network(image, prev_mask, clicks):
+        used = int((clicks[0, :, 2] >= 0).sum())
+        seen.append((len(image), float(prev_mask.max()), used))
+        return torch.full((len(image), 1, *image.shape[-2:]), 40.0)
+
+    class Doubting(WindowRule):
+        def windows(self, state):
+            return (large,) if len(state.clicks) > 1 else (small, large)
+
+        def doubted(self, state):
+            if len(state.clicks) != 2:
+                return None
+            nothing = np.zeros_like(state.probability)
+            return replace(state, clicks=state.clicks[:1], probability=nothing)
+
+        def rethought(self, state, windows, answers, scores):
+            assert windows == (small, large)
+            assert [answer.shape for answer in answers] == [small.shape, large.shape]
+            assert len(scores) == 2
+            return replace(state, probability=np.full_like(state.probability, 0.25))
+
+    p = predictor(flip=False)
+    p.model.network, p.rule = network, Doubting()
+    first = p.step(None, Click(45, 30))
+    second = p.step(first, Click(45, 90, positive=False))
+    assert seen == [(2, 0.0, 1), (2, 0.0, 1), (1, 0.25, 2)]
+    assert second.clicks == (*first.clicks, Click(45, 90, positive=False))
+
+
 def test_a_rule_may_keep_what_lies_outside_its_window():
-    class Merging:
-        def look(self, state, window, usual):
-            return usual
-
-        def again(self, state, answer):
-            return ()
-
+    class Merging(WindowRule):
         def windows(self, state):
             return (Window(0, 0, 90, 60),)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from napari_iseg import backends
 from napari_iseg.backends.base import Inference
 from napari_iseg.images import PlaneSource
 from napari_iseg.interactive.predictor import Predictor
+from napari_iseg.interactive.zoom import ZoomIn
 from napari_iseg.prompts import Click
 
 DATA = Path(__file__).parent / "data"
@@ -55,15 +57,14 @@ class Counted:
             return self.network(image, prev_mask, clicks)
 
 
-class Recorded:
-    """A window rule that keeps (click index, published inclusive crop) of every pass."""
+@dataclass(frozen=True)
+class Recorded(ZoomIn):
+    """The published rule, keeping (click index, published inclusive crop) of every pass."""
 
-    def __init__(self, rule) -> None:
-        self.rule, self.crops = rule, []
-        self.merge, self.look, self.again = rule.merge, rule.look, rule.again
+    crops: list[tuple[int, ...]] = field(default_factory=list)
 
     def windows(self, state):
-        (window,) = self.rule.windows(state)
+        (window,) = super().windows(state)
         edges = (window.top, window.bottom - 1, window.left, window.right - 1)
         self.crops.append((len(state.clicks) - 1, *edges))
         return (window,)
@@ -116,7 +117,7 @@ def test_every_click_of_a_trace_is_the_published_one(golden, name: str, mode: st
     )
     model = Counted(network(name, stored), inference)
     predictor = Predictor(PlaneSource.wrap(stored[f"{name}/image"]), model, context=None)
-    predictor.rule = rule = Recorded(predictor.rule)
+    predictor.rule = rule = Recorded(**vars(predictor.rule))
     state, forwards = None, []
     for i, (row, col, positive) in enumerate(stored[f"{trace}/clicks"]):
         before = model.forwards

@@ -89,6 +89,8 @@ class Inference:
         ``size``
     search_twice : scale-search: what the first click has found is looked at once more, in windows around it,
         and all answers are averaged
+    search_rethink : scale-search: a background click in the very middle of what the first click has found
+        lets the answers that were not chosen be heard again (`interactive.rethink`)
     thin : the model that answers in this one's place where the object is too thin for its window
         (`interactive.thin`); "" for none
     """
@@ -112,6 +114,7 @@ class Inference:
     search_flip: bool = False
     search_fine: int = 0
     search_twice: bool = False
+    search_rethink: bool = False
     thin: str = ""
 
     def with_options(self, **options: Any) -> Inference:

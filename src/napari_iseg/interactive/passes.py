@@ -31,6 +31,9 @@ def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> Sta
     ----------
     image : (3, rows, cols) float32 in [0, 1], the area grid of ``state``
     """
+    doubted = rule.doubted(state)
+    if doubted is not None:
+        state = rethink(model, rule, image, state, doubted)
     windows, grid = rule.windows(state), window_grid(model.inference.grid)
     look = rule.look(state, windows[0], Look(model.inference.size, model.inference.flip))
     if len(windows) == 1:
@@ -52,6 +55,18 @@ def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> Sta
     for window in chosen[1:]:
         whole = whole.union(window)
     return replace(state, probability=rule.merge(state, answer, whole), zoom=zoom)
+
+
+def rethink(model: Model, rule: WindowRule, image: Tensor, state: State, doubted: State) -> State:
+    """What the rule goes on from when the windows of a state that it doubts have been tried again."""
+    windows, grid = rule.windows(doubted), window_grid(model.inference.grid)
+    look = rule.look(doubted, windows[0], Look(model.inference.size, model.inference.flip))
+    answers, scores = ask_scored(model, image, doubted, windows, look)
+    resized = [
+        grid.resized(answer[None, None], window.shape)[0, 0].numpy()
+        for answer, window in zip(answers, windows, strict=True)
+    ]
+    return rule.rethought(state, windows, resized, scores)
 
 
 def ask(model: Model, image: Tensor, state: State, windows: Sequence[Window], look: Look) -> Tensor:

@@ -35,6 +35,7 @@ def window_rule(inference: Inference) -> WindowRule:
             flip=inference.search_flip,
             fine=inference.search_fine,
             twice=inference.search_twice,
+            rethink=inference.search_rethink,
             usual=max(inference.size),
         )
     if inference.window == "whole":

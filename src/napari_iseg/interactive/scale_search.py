@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.interactive.merging import PartMerging
+from napari_iseg.interactive.rethink import belief, other_object, refutes
 from napari_iseg.interactive.state import State
-from napari_iseg.interactive.zoom import Look, overlap
+from napari_iseg.interactive.zoom import Look, WindowRule, overlap
 from napari_iseg.prompts import Click, Window
 
 _WHOLE = 1.6  # a square this much larger than the image's shorter side becomes the whole image
@@ -26,7 +27,7 @@ _FINE_WINDOW = 1.4  # a window this much larger than the network's usual input l
 
 
 @dataclass(frozen=True)
-class ScaleSearch:
+class ScaleSearch(WindowRule):
     """Several squares for the first click, afterwards a window around mask and clicks.
 
     Parameters
@@ -42,6 +43,7 @@ class ScaleSearch:
     fine : side of the network's input from the sixth click on, for windows that are much larger than
         ``usual``, its input otherwise; 0 = as usual
     twice : what the first click has found is looked at once more in windows around it
+    rethink : a second click that refutes the first answer goes on from another one (`interactive.rethink`)
     """
 
     sides: tuple[int, ...]
@@ -54,6 +56,7 @@ class ScaleSearch:
     flip: bool = False
     fine: int = 0
     twice: bool = False
+    rethink: bool = False
     usual: int = 128
 
     def windows(self, state: State) -> Sequence[Window]:
@@ -97,17 +100,12 @@ class ScaleSearch:
     def weights(
         self, state: State, answers: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
-        """One scale at the first click: the one with the best and most stable mask; later all alike.
-
-        Stability is SAM's: the IoU of the masks at a higher and a lower threshold (arXiv 2304.02643, B.4).
-        """
+        """One scale at the first click: the one with the best and most stable mask; later all alike."""
         if not self._first(state):
             # The first window, around the object, stays the one to come back to.
             return np.array([1.01] + [1.0] * (len(scores) - 1), np.float32)
-        high = np.count_nonzero(answers > 0.65, axis=(1, 2))
-        low = np.count_nonzero(answers > 0.35, axis=(1, 2))
         chosen = np.zeros(len(scores), np.float32)
-        chosen[int(np.argmax(scores * high / np.maximum(low, 1)))] = 1
+        chosen[int(np.argmax(belief(answers, scores)))] = 1
         return chosen
 
     def again(self, state: State, answer: npt.NDArray[np.float32]) -> Sequence[Window]:
@@ -119,6 +117,38 @@ class ScaleSearch:
             return ()
         window = self.wanted(replace(state, probability=answer))
         return () if window is None else self._nested(window, state.shape)
+
+    def doubted(self, state: State) -> State | None:
+        """The state of the first click, where the second says that all that it found is wrong."""
+        if (
+            not self.rethink
+            or len(state.clicks) != 2
+            or state.box is not None
+            or not state.clicks[0].positive
+        ):
+            return None
+        if not refutes(state.grid_clicks[1], state.probability > self.threshold):
+            return None
+        return replace(
+            state, probability=np.zeros_like(state.probability), zoom=None, clicks=state.clicks[:1]
+        )
+
+    def rethought(
+        self,
+        state: State,
+        windows: Sequence[Window],
+        answers: Sequence[npt.NDArray[np.float32]],
+        scores: npt.NDArray[np.float32],
+    ) -> State:
+        """As if the first click had found another, much smaller object, where there is one to believe in."""
+        refuted = int(np.count_nonzero(state.probability > self.threshold))
+        beliefs = np.array([belief(a[None], scores[k : k + 1])[0] for k, a in enumerate(answers)], np.float32)
+        chosen = other_object(refuted, state.grid_clicks[1], windows, answers, beliefs, self.threshold)
+        if chosen is None:
+            return state
+        probability = np.zeros_like(state.probability)
+        probability[windows[chosen].slices] = answers[chosen]
+        return replace(state, probability=probability, zoom=windows[chosen])
 
     def _first(self, state: State) -> bool:
         """Whether nothing is known of the object's size yet."""

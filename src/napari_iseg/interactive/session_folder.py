@@ -26,6 +26,8 @@ from napari_iseg.labels.journal import Journal, Record
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.weights.files import write_text
 
+# Settings that there were not always: sessions of before were made without them.
+_WITHOUT = {"thin": "", "search_twice": False, "search_rethink": False}
 JOURNAL, INFO, LABELS, APPLIED = "journal.jsonl", "session.toml", "labels.zarr", "applied.json"
 
 
@@ -183,9 +185,8 @@ def _replay(replayed: Replayed, record: Record) -> None:
     elif "threshold" in body:
         replayed.threshold = body["threshold"].get("value")
     elif "model" in body:
-        # Sessions of before there were these settings were made without them.
         replayed.model = body["model"]["name"]
-        replayed.inference = {"thin": "", "search_twice": False, **body["model"]["inference"]}
+        replayed.inference = {**_WITHOUT, **body["model"]["inference"]}
     if step is not None and (step.gone or step.come):
         replayed.painted.append((record.seq, step, "undo" not in body))
 

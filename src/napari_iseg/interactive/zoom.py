@@ -1,10 +1,10 @@
-"""The published rule for the network's window (zoom-in), and the shape that any such rule has."""
+"""The published rule for the network's window (zoom-in), and what any such rule may say."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,11 @@ class Look(NamedTuple):
     flip: bool
 
 
-class WindowRule(Protocol):
-    """Where the network looks, and what becomes of its answer."""
+class WindowRule:
+    """Where the network looks, and what becomes of its answer.
+
+    A rule says its ``windows``; unless it says more, one window is looked at as usual and believed.
+    """
 
     def windows(self, state: State) -> Sequence[Window]:
         """Windows to try for the next pass, in area-grid pixels, each at least 1 x 1 and inside the grid.
@@ -29,9 +32,35 @@ class WindowRule(Protocol):
         ``state`` holds the newest click and the probability and window of the pass before. Several windows
         run in one batch and are mixed by their ``weights``.
         """
+        raise NotImplementedError
+
+    def doubted(self, state: State) -> State | None:
+        """A state before this one whose windows are to be tried again first, or None.
+
+        Their answers go to ``rethought``.
+        """
+        del state
+        return None
+
+    def rethought(
+        self,
+        state: State,
+        windows: Sequence[Window],
+        answers: Sequence[npt.NDArray[np.float32]],
+        scores: npt.NDArray[np.float32],
+    ) -> State:
+        """What to go on from instead of ``state``, whose clicks stay.
+
+        ``answers`` are the probabilities in the ``windows`` of the state that was doubted, each of its
+        window's shape, ``scores`` (K,) are ``ClickNet.scored``.
+        """
+        del windows, answers, scores
+        return state
 
     def look(self, state: State, window: Window, usual: Look) -> Look:
         """How the network is shown the windows, the first of them ``window``."""
+        del state, window
+        return usual
 
     def weights(
         self, state: State, answers: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]
@@ -41,22 +70,29 @@ class WindowRule(Protocol):
         ``answers`` are the probabilities (K, H, W) at the network's size, ``scores`` (K,) are
         ``ClickNet.scored``.
         """
+        del state, answers
+        return np.ones_like(scores)
 
     def again(self, state: State, answer: npt.NDArray[np.float32]) -> Sequence[Window]:
         """Windows to look at once more before the pass is over, now that its ``answer`` is known; or none.
 
         They are shown as the first ones, with the same mask before, and their answers count one each.
         """
+        del state, answer
+        return ()
 
     def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
         """The new probability on the area grid, from ``state.probability`` (the one before) and the answer.
 
-        ``answer`` is the answer for ``window``, zero outside of it, float32 of ``state.shape``.
+        ``answer`` is the answer for ``window``, zero outside of it, float32 of ``state.shape``; it is taken
+        as it is, as published.
         """
+        del state, window
+        return answer
 
 
 @dataclass(frozen=True)
-class ZoomIn:
+class ZoomIn(WindowRule):
     """The zoom-in rule of the RITM family, as CFR-ICL evaluates with it.
 
     The crop is the box of the mask and of the positive clicks, expanded; it is kept while the object stays
@@ -80,28 +116,6 @@ class ZoomIn:
         ):
             return (candidate,)
         return (present,)
-
-    def look(self, state: State, window: Window, usual: Look) -> Look:
-        """Always as usual."""
-        del state, window
-        return usual
-
-    def weights(
-        self, state: State, answers: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float32]:
-        """The published rule has one window."""
-        del state, answers
-        return np.ones_like(scores)
-
-    def again(self, state: State, answer: npt.NDArray[np.float32]) -> Sequence[Window]:
-        """One look is enough."""
-        del state, answer
-        return ()
-
-    def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
-        """The answer as it is: the published map is zero outside the crop."""
-        del state, window
-        return answer
 
     def candidate(self, state: State) -> Window:
         """The crop that the present mask asks for: the whole grid as long as there is no mask."""
@@ -129,34 +143,12 @@ class ZoomIn:
 
 
 @dataclass(frozen=True)
-class WholeArea:
+class WholeArea(WindowRule):
     """Always the whole area, as SAM sees its pictures: one embedding serves all objects of an area."""
 
     def windows(self, state: State) -> Sequence[Window]:
         """The area's grid."""
         return (Window.of_shape(state.shape),)
-
-    def look(self, state: State, window: Window, usual: Look) -> Look:
-        """Always as usual."""
-        del state, window
-        return usual
-
-    def weights(
-        self, state: State, answers: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float32]:
-        """There is one window."""
-        del state, answers
-        return np.ones_like(scores)
-
-    def again(self, state: State, answer: npt.NDArray[np.float32]) -> Sequence[Window]:
-        """One look is enough."""
-        del state, answer
-        return ()
-
-    def merge(self, state: State, answer: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
-        """The answer as it is."""
-        del state, window
-        return answer
 
 
 def overlap(one: Window, other: Window) -> float:

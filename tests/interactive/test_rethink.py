@@ -1,0 +1,108 @@
+"""A background click in the middle of the first answer: the answers that were not chosen are heard again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_iseg.interactive.rethink import belief, other_object, refutes
+from napari_iseg.interactive.scale_search import ScaleSearch
+from napari_iseg.interactive.state import State
+from napari_iseg.prompts import Box, Click, Window
+
+RULE = ScaleSearch((20, 100), expand=1.5, min_side=24, keep_iou=0.7, threshold=0.5, rethink=True)
+WINDOWS = (Window(10, 10, 30, 30), Window(0, 0, 100, 100))
+MIDDLE = Click(59, 59, False)
+
+
+def mask_of(window: Window, shape: tuple[int, int] = (100, 100)) -> np.ndarray:
+    mask = np.zeros(shape, np.float32)
+    mask[window.slices] = 1
+    return mask
+
+
+def state(*clicks: Click, mask: Window) -> State:
+    return State(Window(0, 0, 100, 100), 1, mask_of(mask), WINDOWS[1], clicks)
+
+
+@pytest.mark.parametrize(
+    ("click", "expected"),
+    [
+        (MIDDLE, True),
+        (Click(58.4, 57.6, False), True),
+        (Click(59, 59, True), False),
+        (Click(40, 59, False), False),  # off the middle: a part of the mask may be right
+        (Click(5, 5, False), False),  # outside the mask
+        (Click(-3, 59, False), False),
+        (Click(2, 95, False), True),  # of its own part, however small
+    ],
+)
+def test_only_a_background_click_in_the_middle_of_its_part_refutes_it(click: Click, expected: bool) -> None:
+    mask = (mask_of(Window(20, 20, 100, 100)) + mask_of(Window(1, 94, 4, 97))) > 0
+    assert refutes(click, mask) is expected
+
+
+def test_belief_is_the_networks_own_times_stability() -> None:
+    answers = np.stack([np.full((4, 4), 0.9), np.full((4, 4), 0.5), np.zeros((4, 4))]).astype(np.float32)
+    assert belief(answers, np.array([0.5, 0.9, 0.9], np.float32)).tolist() == [0.5, 0.0, 0.0]
+
+
+def small(side: int = 6) -> np.ndarray:
+    return mask_of(Window(7, 7, 7 + side, 7 + side), (20, 20))
+
+
+@pytest.mark.parametrize(
+    ("answers", "beliefs", "expected"),
+    [
+        ((small(), np.ones((100, 100))), (0.5, 0.9), 0),
+        ((small(), np.ones((100, 100))), (0.4, 0.9), None),  # a speck under the click
+        ((small(20), np.ones((100, 100))), (0.5, 0.9), 0),
+        ((small(), mask_of(Window(0, 0, 50, 50))), (0.5, 0.9), None),  # not so much smaller: the best counts
+        ((small(), mask_of(Window(0, 0, 50, 50))), (0.9, 0.5), 0),
+        ((np.zeros((20, 20)), np.ones((100, 100))), (0.9, 0.9), None),
+    ],
+)
+def test_the_most_believed_answer_without_the_click_wins_if_it_is_small(answers, beliefs, expected) -> None:
+    assert other_object(5000, MIDDLE, WINDOWS, answers, np.array(beliefs), 0.5) == expected
+
+
+def test_an_answer_with_the_click_is_out_wherever_its_window_lies() -> None:
+    elsewhere = (WINDOWS[0], Window(50, 50, 70, 70))  # there the click is at 9, 9
+    beliefs = np.array([0.3, 0.4])
+    assert other_object(5000, MIDDLE, elsewhere, (small(), small(20)), beliefs, 0.5) == 0
+    assert other_object(5000, MIDDLE, elsewhere, (small(), small(2)), beliefs, 0.5) == 1
+
+
+def test_a_large_answer_is_left_to_the_usual_windows() -> None:
+    assert other_object(359, MIDDLE, WINDOWS, (small(), small()), np.array([0.5, 0.4]), 0.5) is None
+    assert other_object(360, MIDDLE, WINDOWS, (small(), small()), np.array([0.5, 0.4]), 0.5) == 0
+
+
+def test_the_first_clicks_state_is_doubted_by_the_second_click_only() -> None:
+    refuted = state(Click(20, 20), MIDDLE, mask=Window(20, 20, 100, 100))
+    doubted = RULE.doubted(refuted)
+    assert doubted is not None
+    assert (doubted.clicks, doubted.zoom, doubted.probability.max()) == ((Click(20, 20),), None, 0)
+    assert RULE.windows(doubted) == (Window(10, 10, 30, 30), Window(0, 0, 100, 100))
+    for other in (
+        replace(refuted, clicks=(*refuted.clicks, MIDDLE)),
+        replace(refuted, clicks=refuted.clicks[:1]),
+        replace(refuted, clicks=(Click(20, 20, False), MIDDLE)),
+        replace(refuted, clicks=(Click(20, 20), Click(25, 25, False))),
+        replace(refuted, box=Box(20, 20, 100, 100)),
+    ):
+        assert RULE.doubted(other) is None
+    assert replace(RULE, rethink=False).doubted(refuted) is None
+
+
+def test_the_rule_goes_on_from_the_other_answer_and_keeps_the_clicks() -> None:
+    refuted = state(Click(20, 20), MIDDLE, mask=Window(20, 20, 100, 100))
+    scores = np.array([0.6, 0.9], np.float32)
+    after = RULE.rethought(refuted, WINDOWS, (small(), mask_of(Window(20, 20, 100, 100))), scores)
+    assert after.clicks == refuted.clicks
+    assert after.zoom == WINDOWS[0]
+    np.testing.assert_array_equal(after.probability, mask_of(Window(17, 17, 23, 23)))
+    both = (small(), mask_of(Window(20, 20, 50, 50)))
+    assert RULE.rethought(refuted, WINDOWS, both, scores) is refuted
