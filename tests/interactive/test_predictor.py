@@ -238,7 +238,7 @@ def test_a_state_that_is_doubted_is_asked_about_first_and_the_pass_goes_on_from_
             if len(state.clicks) != 2:
                 return None
             nothing = np.zeros_like(state.probability)
-            return replace(state, clicks=state.clicks[:1], probability=nothing)
+            return replace(state, clicks=state.clicks[:1], probability=nothing), (small, large)
 
         def rethought(self, state, windows, answers, scores):
             assert windows == (small, large)

@@ -33,9 +33,9 @@ def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> Sta
     """
     doubted = rule.doubted(state)
     if doubted is not None:
-        state = rethink(model, rule, image, state, doubted)
+        state = rethink(model, rule, image, state, *doubted)
     windows, grid = rule.windows(state), window_grid(model.inference.grid)
-    look = rule.look(state, windows[0], Look(model.inference.size, model.inference.flip))
+    look = _look(model, rule, state, windows)
     if len(windows) == 1:
         answers, weights = ask(model, image, state, windows, look), np.ones(1, np.float32)
     else:
@@ -57,10 +57,11 @@ def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> Sta
     return replace(state, probability=rule.merge(state, answer, whole), zoom=zoom)
 
 
-def rethink(model: Model, rule: WindowRule, image: Tensor, state: State, doubted: State) -> State:
-    """What the rule goes on from when the windows of a state that it doubts have been tried again."""
-    windows, grid = rule.windows(doubted), window_grid(model.inference.grid)
-    look = rule.look(doubted, windows[0], Look(model.inference.size, model.inference.flip))
+def rethink(
+    model: Model, rule: WindowRule, image: Tensor, state: State, doubted: State, windows: Sequence[Window]
+) -> State:
+    """What the rule goes on from when windows of a state that it doubts have been tried again."""
+    look, grid = _look(model, rule, doubted, windows), window_grid(model.inference.grid)
     answers, scores = ask_scored(model, image, doubted, windows, look)
     resized = [
         grid.resized(answer[None, None], window.shape)[0, 0].numpy()
@@ -98,6 +99,10 @@ def mean_of_windows(
         total[window.slices] += np.float32(weight) * resized
         cover[window.slices] += np.float32(weight)
     return np.divide(total, cover, out=total, where=cover > 0)
+
+
+def _look(model: Model, rule: WindowRule, state: State, windows: Sequence[Window]) -> Look:
+    return rule.look(state, windows[0], Look(model.inference.size, model.inference.flip))
 
 
 def _batch(

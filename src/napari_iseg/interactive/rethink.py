@@ -22,7 +22,7 @@ Bool = npt.NDArray[np.bool_]
 
 _MIDDLE = 0.9  # of the greatest depth of the mask: as deep lies a click that means all of it
 _SMALLER = 0.1  # of the mask that was wrong: larger objects are found from it by the usual windows
-_BELIEVED = 0.5  # of the best answer's belief: less is a speck under the click
+_BELIEVED = 0.15  # less is a speck under the click
 
 
 def belief(answers: Float32, scores: Float32) -> Float32:
@@ -64,8 +64,8 @@ def other_object(
 ) -> int | None:
     """Which answer to the first click to go on with, now that ``click`` has refuted the one chosen; or None.
 
-    It is the one believed most of those that do not hold the click, if it is believed half as much as the
-    best of all and is a tenth of the mask at most.
+    It is the one believed most of those that do not hold the click, if it is believed at all and is a tenth
+    of the mask at most.
 
     Parameters
     ----------
@@ -79,6 +79,6 @@ def other_object(
         inside = 0 <= row < window.height and 0 <= col < window.width
         if not mask.any() or (inside and mask[row, col]):
             continue
-        likely = beliefs[k] >= _BELIEVED * beliefs.max()
-        return int(k) if likely and np.count_nonzero(mask) <= _SMALLER * refuted else None
+        small = np.count_nonzero(mask) <= _SMALLER * refuted
+        return int(k) if small and beliefs[k] >= _BELIEVED else None
     return None

@@ -118,20 +118,18 @@ class ScaleSearch(WindowRule):
         window = self.wanted(replace(state, probability=answer))
         return () if window is None else self._nested(window, state.shape)
 
-    def doubted(self, state: State) -> State | None:
-        """The state of the first click, where the second says that all that it found is wrong."""
-        if (
-            not self.rethink
-            or len(state.clicks) != 2
-            or state.box is not None
-            or not state.clicks[0].positive
-        ):
+    def doubted(self, state: State) -> tuple[State, Sequence[Window]] | None:
+        """The first click and its squares, no larger than what it found, where the second says: all wrong."""
+        if not self.rethink or len(state.clicks) != 2 or state.box is not None:
             return None
-        if not refutes(state.grid_clicks[1], state.probability > self.threshold):
+        mask = state.probability > self.threshold
+        if not state.clicks[0].positive or not refutes(state.grid_clicks[1], mask):
             return None
-        return replace(
-            state, probability=np.zeros_like(state.probability), zoom=None, clicks=state.clicks[:1]
-        )
+        nothing = np.zeros_like(state.probability)
+        first = replace(state, probability=nothing, zoom=None, clicks=state.clicks[:1])
+        most = np.count_nonzero(mask)
+        smaller = [w for w in self.search(first) if w.height * w.width <= most]
+        return (first, smaller) if smaller else None
 
     def rethought(
         self,

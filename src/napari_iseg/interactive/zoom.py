@@ -34,8 +34,8 @@ class WindowRule:
         """
         raise NotImplementedError
 
-    def doubted(self, state: State) -> State | None:
-        """A state before this one whose windows are to be tried again first, or None.
+    def doubted(self, state: State) -> tuple[State, Sequence[Window]] | None:
+        """A state before this one, and windows to try for it once more before the pass, or None.
 
         Their answers go to ``rethought``.
         """
@@ -51,8 +51,8 @@ class WindowRule:
     ) -> State:
         """What to go on from instead of ``state``, whose clicks stay.
 
-        ``answers`` are the probabilities in the ``windows`` of the state that was doubted, each of its
-        window's shape, ``scores`` (K,) are ``ClickNet.scored``.
+        ``answers`` are the probabilities in the ``windows`` that were tried, each of its window's shape,
+        ``scores`` (K,) are ``ClickNet.scored``.
         """
         del windows, answers, scores
         return state
