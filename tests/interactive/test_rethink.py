@@ -32,6 +32,8 @@ def state(*clicks: Click, mask: Window) -> State:
     [
         (MIDDLE, True),
         (Click(58.4, 57.6, False), True),
+        (Click(50, 59, False), True),  # people do not hit the very middle
+        (Click(48, 59, False), False),
         (Click(59, 59, True), False),
         (Click(40, 59, False), False),  # off the middle: a part of the mask may be right
         (Click(5, 5, False), False),  # outside the mask

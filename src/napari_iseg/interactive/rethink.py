@@ -20,7 +20,7 @@ from napari_iseg.prompts import Click, Window
 Float32 = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 
-_MIDDLE = 0.9  # of the greatest depth of the mask: as deep lies a click that means all of it
+_MIDDLE = 0.75  # of the greatest depth of the mask: so deep lies a click that means all of it
 _SMALLER = 0.1  # of the mask that was wrong: larger objects are found from it by the usual windows
 _BELIEVED = 0.15  # less is a speck under the click
 
