@@ -1,7 +1,7 @@
 """The validation table of a click model: every set of a recipe, pictures that were never trained on.
 
     python benchmarks/starter.py recipes/cfr-icl-starter.toml --data FOLDER --out results [--model NAME]
-        [--objects 20] [--baseline] [--refine N] [--no-thin]
+        [--objects 20] [--baseline] [--refine N] [--no-thin] [--no-rethink] [--target 0.95]
 
 Each set's report is written as soon as it is there; sets that have one are not run again, so the run may
 be stopped.
@@ -50,6 +50,8 @@ def main() -> None:
     parser.add_argument("--baseline", action="store_true", help="the random walker, on instance sets")
     parser.add_argument("--refine", type=int, help="refinement passes after every click")
     parser.add_argument("--no-thin", action="store_true", help="without the rule for thin structures")
+    parser.add_argument("--no-rethink", action="store_true", help="the first click's scale stays")
+    parser.add_argument("--target", type=float, default=0.95, help="IoU at which an object is done")
     parser.add_argument("--sets", nargs="*", help="only these sets")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -63,6 +65,8 @@ def main() -> None:
             model = model.with_inference(refine_steps=options.refine, refine_clicks=None)
         if options.no_thin:
             model = model.with_inference(thin="")
+        if options.no_rethink:
+            model = model.with_inference(search_rethink=False)
         method = ModelMethod(model)
     options.out.mkdir(parents=True, exist_ok=True)
     for data in validation_sets(options.recipe, options.data):
@@ -72,7 +76,7 @@ def main() -> None:
         if options.baseline and data.kind == "semantic":
             continue
         few = {"max_objects": options.objects, "max_objects_per_image": options.per_image}
-        report = evaluate(method, data, 20, **few)
+        report = evaluate(method, data, 20, target_iou=options.target, **few)
         target.write_text(json.dumps({"kind": data.kind, "drop": report.largest_drop(), **report.to_dict()}))
         print(
             f"{data.name:20s} {len(report.objects):3d} objects  NoC@80/85/90 "

@@ -32,17 +32,20 @@ class Guidance(nn.Module):
     def forward(self, image: Tensor, clicks: Tensor) -> Tensor:
         """(B, 12, H/2, W/2) for an image (B, 3, H, W) in [0, 1] and clicks (B, 2N, 3)."""
         size = (image.shape[-2] * image.shape[-1]) ** 0.5
-        half = F.avg_pool2d(image.float(), 2)
+        half = F.avg_pool2d(image.float(), 2).contiguous()  # pooling three channels is slow channels-last
         # Distances are measured in units of the window's own contrast, else faint objects have no
         # edges at all.
         contrast = half.std((2, 3)).mean(1).clamp(min=0.02)[:, None, None, None]
         fine = half / contrast
-        coarse = F.avg_pool2d(fine, 7, 1, 3, count_include_pad=False)
-        texture = F.avg_pool2d((fine - coarse).abs(), 7, 1, 3, count_include_pad=False)
-        coarse = torch.cat([coarse, texture], 1)
+        coarse = _smooth(fine)
+        coarse = torch.cat([coarse, _smooth((fine - coarse).abs())], 1)
         height, width = half.shape[-2:]
-        maps, seeds = [], []
+        maps, seeds, used = [], [], []
         for signed in clicks.float().chunk(2, 1):
+            used.append(not bool((signed[..., :2].amax(-1) < 0).all()))
+            if not used[-1]:  # at a first click: as far as can be from a background click
+                maps += [torch.zeros_like(half[:, 0])] * 4
+                continue
             distance = euclidean(signed, height, width, 2)
             maps += [torch.exp(-((distance / 6) ** 2)), torch.exp(-distance * (6 / size))]
             for features in (fine, coarse):
@@ -50,10 +53,18 @@ class Guidance(nn.Module):
             near = -F.max_pool2d(-distance[:, None], 2)
             seeds.append(torch.where(near <= 4, 0.0, FAR))
         quarter = F.avg_pool2d(fine, 2)
-        paths = self.geodesic(quarter, torch.cat(seeds, 1))
+        paths = quarter.new_full((len(quarter), 2, *quarter.shape[-2:]), FAR)
+        if seeds:
+            paths[:, used] = self.geodesic(quarter, torch.cat(seeds, 1))
         paths = torch.cat([torch.exp(-paths), torch.exp(-paths / 4)], 1)
         paths = F.interpolate(paths, size=(height, width), mode="bilinear", align_corners=False)
         return torch.cat([torch.stack(maps, 1), paths], 1)
+
+
+def _smooth(x: Tensor) -> Tensor:
+    """Means over 7 x 7 pixels, as far as they lie inside, (B, C, h, w)."""
+    rows = F.avg_pool2d(x, (7, 1), 1, (3, 0), count_include_pad=False)
+    return F.avg_pool2d(rows, (1, 7), 1, (0, 3), count_include_pad=False)
 
 
 def _norm(channels: int) -> nn.Module:
