@@ -96,3 +96,18 @@ def test_a_click_loads_neither_timm_nor_triton() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_sign_without_clicks_has_the_maps_of_clicks_far_away_alone_or_beside_others() -> None:
+    image = torch.rand(2, 3, 64, 48, generator=torch.Generator().manual_seed(3))
+    clicks = torch.full((2, 4, 3), -1.0)
+    clicks[:, 0] = torch.tensor([20.0, 30.0, 0.0])
+    clicks[1, 2] = torch.tensor([50.0, 10.0, 1.0])
+    guidance = Guidance()
+    both = guidance(image, clicks)
+    alone = guidance(image[:1], clicks[:1])
+    assert both.shape == (2, 12, 32, 24)
+    torch.testing.assert_close(alone[0], both[0], atol=1e-3, rtol=0)
+    assert not alone[0, [4, 5, 6, 7, 9, 11]].any()
+    assert both[1, [4, 5, 6, 7, 9, 11]].flatten(1).any(1).all()
+    assert not guidance(image, torch.full((2, 4, 3), -1.0)).any()
