@@ -22,7 +22,6 @@ from napari_iseg.interactive.zoom import Look, WindowRule, overlap
 from napari_iseg.prompts import Click, Window
 
 _WHOLE = 1.6  # a square this much larger than the image's shorter side becomes the whole image
-_SAME = 0.9  # what shows this much of the image both ways shows all of it: no second look at the same
 _FINE_CLICK = 6  # the click from which on details matter more than averaged windows
 _FINE_WINDOW = 1.4  # a window this much larger than the network's usual input loses details in it
 
@@ -162,8 +161,6 @@ class ScaleSearch(WindowRule):
         for side in self.sides:
             sides = (side, side) if side < _WHOLE * min(state.shape) else state.shape
             window = _around(click.row, click.col, sides, state.shape)
-            if all(s >= _SAME * extent for s, extent in zip(window.shape, state.shape, strict=True)):
-                window = Window.of_shape(state.shape)
             if window not in found:
                 found.append(window)
         return tuple(found)
