@@ -240,10 +240,10 @@ def test_a_state_that_is_doubted_is_asked_about_first_and_the_pass_goes_on_from_
             nothing = np.zeros_like(state.probability)
             return replace(state, clicks=state.clicks[:1], probability=nothing), (small, large)
 
-        def rethought(self, state, windows, answers, scores):
-            assert windows == (small, large)
-            assert [answer.shape for answer in answers] == [small.shape, large.shape]
-            assert len(scores) == 2
+        def rethought(self, state, tried):
+            assert tried.windows == (small, large)
+            assert [answer.shape for answer in tried.answers] == [small.shape, large.shape]
+            assert len(tried.scores) == 2
             return replace(state, probability=np.full_like(state.probability, 0.25))
 
     p = predictor(flip=False)

@@ -10,6 +10,7 @@ import pytest
 from napari_iseg.interactive.rethink import belief, other_object, refutes
 from napari_iseg.interactive.scale_search import ScaleSearch
 from napari_iseg.interactive.state import State
+from napari_iseg.interactive.zoom import Tried
 from napari_iseg.prompts import Box, Click, Window
 
 RULE = ScaleSearch((20, 100), expand=1.5, min_side=24, keep_iou=0.7, threshold=0.5, rethink=True)
@@ -104,9 +105,9 @@ def test_the_first_clicks_state_is_doubted_by_the_second_click_only() -> None:
 def test_the_rule_goes_on_from_the_other_answer_and_keeps_the_clicks() -> None:
     refuted = state(Click(20, 20), MIDDLE, mask=Window(20, 20, 100, 100))
     scores = np.array([0.6, 0.9], np.float32)
-    after = RULE.rethought(refuted, WINDOWS, (small(), mask_of(Window(20, 20, 100, 100))), scores)
+    after = RULE.rethought(refuted, Tried(WINDOWS, (small(), mask_of(Window(20, 20, 100, 100))), scores))
     assert after.clicks == refuted.clicks
     assert after.zoom == WINDOWS[0]
     np.testing.assert_array_equal(after.probability, mask_of(Window(17, 17, 23, 23)))
     both = (small(), mask_of(Window(20, 20, 50, 50)))
-    assert RULE.rethought(refuted, WINDOWS, both, scores) is refuted
+    assert RULE.rethought(refuted, Tried(WINDOWS, both, scores)) is refuted

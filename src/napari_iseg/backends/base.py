@@ -89,7 +89,7 @@ class Inference:
         ``size``
     search_twice : scale-search: what the first click has found is looked at once more, in windows around it,
         and all answers are averaged
-    search_rethink : scale-search: a background click in the very middle of what the first click has found
+    search_rethink : scale-search: a background click in the middle of what the first click has found
         lets the answers that were not chosen be heard again (`interactive.rethink`)
     thin : the model that answers in this one's place where the object is too thin for its window
         (`interactive.thin`); "" for none

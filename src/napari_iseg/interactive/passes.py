@@ -17,7 +17,7 @@ from torch import Tensor
 
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.window_grid import WindowGrid, window_grid
-from napari_iseg.interactive.zoom import Look, WindowRule
+from napari_iseg.interactive.zoom import Look, Tried, WindowRule
 from napari_iseg.prompts import Click, Window, click_array
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def rethink(
         grid.resized(answer[None, None], window.shape)[0, 0].numpy()
         for answer, window in zip(answers, windows, strict=True)
     ]
-    return rule.rethought(state, windows, resized, scores)
+    return rule.rethought(state, Tried(windows, resized, scores))
 
 
 def ask(model: Model, image: Tensor, state: State, windows: Sequence[Window], look: Look) -> Tensor:

@@ -2,7 +2,7 @@
 
 At the first click nothing says how large the object is, and one of several answers is chosen
 (`interactive.scale_search`). A wrong choice, all of the background for one dark nucleus, is not mended by
-later windows: they follow the mask. So when a background click lies in the very middle of the mask, the
+later windows: they follow the mask. So when a background click lies in the middle of the mask, the
 answers that were not chosen are heard once more.
 """
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from napari_iseg.interactive.merging import PartMerging
 from napari_iseg.interactive.rethink import belief, other_object, refutes
 from napari_iseg.interactive.state import State
-from napari_iseg.interactive.zoom import Look, WindowRule, overlap
+from napari_iseg.interactive.zoom import Look, Tried, WindowRule, overlap
 from napari_iseg.prompts import Click, Window
 
 _WHOLE = 1.6  # a square this much larger than the image's shorter side becomes the whole image
@@ -131,14 +131,9 @@ class ScaleSearch(WindowRule):
         smaller = [w for w in self.search(first) if w.height * w.width <= most]
         return (first, smaller) if smaller else None
 
-    def rethought(
-        self,
-        state: State,
-        windows: Sequence[Window],
-        answers: Sequence[npt.NDArray[np.float32]],
-        scores: npt.NDArray[np.float32],
-    ) -> State:
+    def rethought(self, state: State, tried: Tried) -> State:
         """As if the first click had found another, much smaller object, where there is one to believe in."""
+        windows, answers, scores = tried
         refuted = int(np.count_nonzero(state.probability > self.threshold))
         beliefs = np.array([belief(a[None], scores[k : k + 1])[0] for k, a in enumerate(answers)], np.float32)
         chosen = other_object(refuted, state.grid_clicks[1], windows, answers, beliefs, self.threshold)

@@ -20,6 +20,14 @@ class Look(NamedTuple):
     flip: bool
 
 
+class Tried(NamedTuple):
+    """K windows looked at, the probability in each, of its shape, and ``ClickNet.scored`` of each, (K,)."""
+
+    windows: Sequence[Window]
+    answers: Sequence[npt.NDArray[np.float32]]
+    scores: npt.NDArray[np.float32]
+
+
 class WindowRule:
     """Where the network looks, and what becomes of its answer.
 
@@ -42,19 +50,9 @@ class WindowRule:
         del state
         return None
 
-    def rethought(
-        self,
-        state: State,
-        windows: Sequence[Window],
-        answers: Sequence[npt.NDArray[np.float32]],
-        scores: npt.NDArray[np.float32],
-    ) -> State:
-        """What to go on from instead of ``state``, whose clicks stay.
-
-        ``answers`` are the probabilities in the ``windows`` that were tried, each of its window's shape,
-        ``scores`` (K,) are ``ClickNet.scored``.
-        """
-        del windows, answers, scores
+    def rethought(self, state: State, tried: Tried) -> State:
+        """What to go on from instead of ``state``, whose clicks stay."""
+        del tried
         return state
 
     def look(self, state: State, window: Window, usual: Look) -> Look:
