@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_iseg.interactive.rethink import belief, other_object, refutes
+from napari_iseg.interactive.rethink import other_object, refutes, stability
 from napari_iseg.interactive.scale_search import ScaleSearch
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.zoom import Tried
@@ -47,9 +47,11 @@ def test_only_a_background_click_in_the_middle_of_its_part_refutes_it(click: Cli
     assert refutes(click, mask) is expected
 
 
-def test_belief_is_the_networks_own_times_stability() -> None:
+def test_a_mask_that_hangs_on_the_threshold_is_not_stable() -> None:
     answers = np.stack([np.full((4, 4), 0.9), np.full((4, 4), 0.5), np.zeros((4, 4))]).astype(np.float32)
-    assert belief(answers, np.array([0.5, 0.9, 0.9], np.float32)).tolist() == [0.5, 0.0, 0.0]
+    answers[0, 0, 0] = 0.5
+    assert stability(answers).tolist() == pytest.approx([15 / 16, 0, 0])
+    assert stability([*answers]).tolist() == stability(answers).tolist()
 
 
 def small(side: int = 6) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -89,12 +91,16 @@ def test_large_objects_are_shown_finely_from_the_sixth_click_on_and_all_later_on
     assert rule.look(sixth, near, USUAL) == Look((128, 128), True)
     first = state((400, 400), Click(110, 110))
     assert rule.look(first, rule.windows(first)[0], USUAL) == USUAL
+    assert replace(rule, coarse=96).look(first, zoom, USUAL) == Look((96, 96), USUAL.flip)
+    assert replace(rule, coarse=96).look(fifth, zoom, USUAL) == Look((128, 128), True)
 
 
 def test_the_first_click_takes_the_stable_answer_later_ones_the_mean() -> None:
     answers = np.stack([np.full((8, 8), 0.6), np.full((8, 8), 0.9)]).astype(np.float32)
     scores = np.array([0.9, 0.8], np.float32)
     assert RULE.weights(state((50, 50), Click(5, 5)), answers, scores).tolist() == [0, 1]
+    learnt = replace(RULE, stability=False)
+    assert learnt.weights(state((50, 50), Click(5, 5)), answers, scores).tolist() == [1, 0]
     later = state((50, 50), Click(5, 5), mask=Window(0, 0, 9, 9), zoom=Window(0, 0, 24, 24))
     weights = RULE.weights(later, answers, scores)
     assert weights.argmax() == 0

@@ -89,6 +89,9 @@ class Inference:
         ``size``
     search_twice : scale-search: what the first click has found is looked at once more, in windows around it,
         and all answers are averaged
+    search_coarse : scale-search: side of the network's input for the first click's squares; 0 is ``size``
+    search_stability : scale-search: of the squares of the first click, the best by the network's own
+        estimate times the mask's stability; False for networks that have learnt to choose by the estimate
     search_rethink : scale-search: a background click in the middle of what the first click has found
         lets the answers that were not chosen be heard again (`interactive.rethink`)
     thin : the model that answers in this one's place where the object is too thin for its window
@@ -114,6 +117,8 @@ class Inference:
     search_flip: bool = False
     search_fine: int = 0
     search_twice: bool = False
+    search_coarse: int = 0
+    search_stability: bool = True
     search_rethink: bool = False
     thin: str = ""
 

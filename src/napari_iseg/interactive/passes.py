@@ -42,15 +42,15 @@ def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> Sta
         answers, scores = ask_scored(model, image, state, windows, look)
         weights = rule.weights(state, answers.numpy(), scores)
     used = [k for k in range(len(windows)) if weights[k] > 0]
-    zoom, answers, weights = windows[int(weights.argmax())], answers[used], weights[used]
+    zoom, kept, weights = windows[int(weights.argmax())], [answers[k] for k in used], weights[used]
     chosen = [windows[k] for k in used]
-    answer = mean_of_windows(answers, chosen, weights, state.shape, grid)
+    answer = mean_of_windows(kept, chosen, weights, state.shape, grid)
     again = rule.again(state, answer)
     if again:
-        answers = torch.cat([answers, ask(model, image, state, again, look)])
+        kept += ask(model, image, state, again, _usual(model))
         weights = np.concatenate([weights, np.ones(len(again), np.float32)])
         chosen += again
-        answer = mean_of_windows(answers, chosen, weights, state.shape, grid)
+        answer = mean_of_windows(kept, chosen, weights, state.shape, grid)
     whole = chosen[0]
     for window in chosen[1:]:
         whole = whole.union(window)
@@ -86,13 +86,16 @@ def ask_scored(
 
 
 def mean_of_windows(
-    answers: Tensor,
+    answers: Sequence[Tensor],
     windows: Sequence[Window],
     weights: npt.NDArray[np.float32],
     shape: tuple[int, int],
     grid: WindowGrid,
 ) -> npt.NDArray[np.float32]:
-    """Weighted mean of several windows' answers, at each pixel over the windows that hold it; else zero."""
+    """Weighted mean of several windows' answers, at each pixel over the windows that hold it; else zero.
+
+    ``answers`` are K probabilities (h, w), each of its own size, ``weights`` (K,).
+    """
     total, cover = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for answer, window, weight in zip(answers, windows, weights, strict=True):
         resized = grid.resized(answer[None, None], window.shape)[0, 0].numpy()
@@ -102,7 +105,11 @@ def mean_of_windows(
 
 
 def _look(model: Model, rule: WindowRule, state: State, windows: Sequence[Window]) -> Look:
-    return rule.look(state, windows[0], Look(model.inference.size, model.inference.flip))
+    return rule.look(state, windows[0], _usual(model))
+
+
+def _usual(model: Model) -> Look:
+    return Look(model.inference.size, model.inference.flip)
 
 
 def _batch(

@@ -25,19 +25,14 @@ _SMALLER = 0.1  # of the mask that was wrong: larger objects are found from it b
 _BELIEVED = 0.15  # less is a speck under the click
 
 
-def belief(answers: Float32, scores: Float32) -> Float32:
-    """How good each answer at a first click seems, (K,): the network's own estimate, times its stability.
+def stability(answers: Sequence[Float32] | Float32) -> Float32:
+    """How little the masks depend on the threshold, (K,): the IoU at a higher and at a lower one.
 
-    Stability is SAM's: the IoU of the masks at a higher and a lower threshold (arXiv 2304.02643, B.4).
-
-    Parameters
-    ----------
-    answers : (K, H, W) probabilities
-    scores : (K,) as ``ClickNet.scored`` gives them
+    As SAM measures it (arXiv 2304.02643, B.4). ``answers`` are K probabilities (h, w).
     """
-    high = np.count_nonzero(answers > 0.65, axis=(1, 2))
-    low = np.count_nonzero(answers > 0.35, axis=(1, 2))
-    return np.asarray(scores * high / np.maximum(low, 1), np.float32)
+    high = [np.count_nonzero(answer > 0.65) for answer in answers]
+    low = [np.count_nonzero(answer > 0.35) for answer in answers]
+    return np.asarray(np.divide(high, np.maximum(low, 1)), np.float32)
 
 
 def refutes(click: Click, mask: Bool) -> bool:
@@ -71,7 +66,7 @@ def other_object(
     ----------
     refuted : pixels of the mask that was wrong
     windows, answers : K windows on the grid, and the probability in each, of its shape
-    beliefs : (K,) of ``belief``
+    beliefs : (K,) how good each seems
     """
     for k in np.argsort(-beliefs, kind="stable"):
         window, mask = windows[k], answers[k] > threshold

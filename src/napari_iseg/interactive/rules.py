@@ -35,6 +35,8 @@ def window_rule(inference: Inference) -> WindowRule:
             flip=inference.search_flip,
             fine=inference.search_fine,
             twice=inference.search_twice,
+            coarse=inference.search_coarse,
+            stability=inference.search_stability,
             rethink=inference.search_rethink,
             usual=max(inference.size),
         )

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.interactive.merging import PartMerging
-from napari_iseg.interactive.rethink import belief, other_object, refutes
+from napari_iseg.interactive.rethink import other_object, refutes, stability
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.zoom import Look, Tried, WindowRule, overlap
 from napari_iseg.prompts import Click, Window
@@ -43,6 +43,8 @@ class ScaleSearch(WindowRule):
     fine : side of the network's input from the sixth click on, for windows that are much larger than
         ``usual``, its input otherwise; 0 = as usual
     twice : what the first click has found is looked at once more in windows around it
+    coarse : side of the network's input for the first click's squares; 0 = as usual
+    stability : whether an answer is believed for its stability too, see `interactive.rethink`
     rethink : a second click that refutes the first answer goes on from another one (`interactive.rethink`)
     """
 
@@ -56,6 +58,8 @@ class ScaleSearch(WindowRule):
     flip: bool = False
     fine: int = 0
     twice: bool = False
+    coarse: int = 0
+    stability: bool = True
     rethink: bool = False
     usual: int = 128
 
@@ -67,9 +71,9 @@ class ScaleSearch(WindowRule):
         return (window,) if self._finely(state, window) else self._nested(window, state.shape)
 
     def look(self, state: State, window: Window, usual: Look) -> Look:
-        """As usual at the first click; later mirrored too, and large objects, whose details matter, finer."""
+        """At the first click coarser; later mirrored too, and large objects, whose details matter, finer."""
         if self._first(state):
-            return usual
+            return Look((self.coarse, self.coarse), usual.flip) if self.coarse else usual
         size = (self.fine, self.fine) if self._finely(state, window) else usual.size
         return Look(size, usual.flip or self.flip)
 
@@ -100,12 +104,12 @@ class ScaleSearch(WindowRule):
     def weights(
         self, state: State, answers: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
-        """One scale at the first click: the one with the best and most stable mask; later all alike."""
+        """One scale at the first click: the one that is believed most; later all alike."""
         if not self._first(state):
             # The first window, around the object, stays the one to come back to.
             return np.array([1.01] + [1.0] * (len(scores) - 1), np.float32)
         chosen = np.zeros(len(scores), np.float32)
-        chosen[int(np.argmax(belief(answers, scores)))] = 1
+        chosen[int(np.argmax(self._beliefs(answers, scores)))] = 1
         return chosen
 
     def again(self, state: State, answer: npt.NDArray[np.float32]) -> Sequence[Window]:
@@ -135,13 +139,21 @@ class ScaleSearch(WindowRule):
         """As if the first click had found another, much smaller object, where there is one to believe in."""
         windows, answers, scores = tried
         refuted = int(np.count_nonzero(state.probability > self.threshold))
-        beliefs = np.array([belief(a[None], scores[k : k + 1])[0] for k, a in enumerate(answers)], np.float32)
+        beliefs = self._beliefs(answers, scores)
         chosen = other_object(refuted, state.grid_clicks[1], windows, answers, beliefs, self.threshold)
         if chosen is None:
             return state
         probability = np.zeros_like(state.probability)
         probability[windows[chosen].slices] = answers[chosen]
         return replace(state, probability=probability, zoom=windows[chosen])
+
+    def _beliefs(
+        self,
+        answers: Sequence[npt.NDArray[np.float32]] | npt.NDArray[np.float32],
+        scores: npt.NDArray[np.float32],
+    ) -> npt.NDArray[np.float32]:
+        """How good each answer at a first click seems, (K,): by the network's own estimate."""
+        return scores * stability(answers) if self.stability else scores
 
     def _first(self, state: State) -> bool:
         """Whether nothing is known of the object's size yet."""

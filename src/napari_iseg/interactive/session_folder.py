@@ -27,7 +27,13 @@ from napari_iseg.labels.store import LabelStore
 from napari_iseg.weights.files import write_text
 
 # Settings that there were not always: sessions of before were made without them.
-_WITHOUT = {"thin": "", "search_twice": False, "search_rethink": False}
+_WITHOUT = {
+    "thin": "",
+    "search_twice": False,
+    "search_coarse": 0,
+    "search_stability": True,
+    "search_rethink": False,
+}
 JOURNAL, INFO, LABELS, APPLIED = "journal.jsonl", "session.toml", "labels.zarr", "applied.json"
 
 

@@ -74,7 +74,7 @@ class WindowRule:
     def again(self, state: State, answer: npt.NDArray[np.float32]) -> Sequence[Window]:
         """Windows to look at once more before the pass is over, now that its ``answer`` is known; or none.
 
-        They are shown as the first ones, with the same mask before, and their answers count one each.
+        They are shown as is usual, with the same mask before, and their answers count one each.
         """
         del state, answer
         return ()

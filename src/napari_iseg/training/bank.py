@@ -85,11 +85,18 @@ class Bank:
         self.sets.append(kept)
         self.weights.append(weight)
 
-    def draw(self, rng: np.random.Generator) -> Picture:
-        """A picture, its set chosen by weight."""
+    def draw(self, rng: np.random.Generator, crowds: float = 0.0) -> Picture:
+        """A picture, its set chosen by weight.
+
+        ``crowds``: a set's pictures are drawn by this power of their number of objects; 1 draws every
+        object alike, 0 every picture.
+        """
         share = np.array(self.weights)
         chosen = self.sets[rng.choice(len(self.sets), p=share / share.sum())]
-        return chosen[rng.integers(len(chosen))]
+        if not crowds:
+            return chosen[rng.integers(len(chosen))]
+        counts = np.array([len(p.objects) for p in chosen], np.float64) ** crowds
+        return chosen[rng.choice(len(chosen), p=counts / counts.sum())]
 
 
 @dataclass(frozen=True)
@@ -181,14 +188,19 @@ def point_inside(source: Picture, target: npt.NDArray[np.int64], rng: np.random.
 
 
 def draw_cut(
-    source: Picture, size: int, rng: np.random.Generator, close: bool, extent_as: float | None = None
+    source: Picture,
+    size: int,
+    rng: np.random.Generator,
+    close: bool,
+    extent_as: float | None = None,
+    least: float = 0.12,
 ) -> Cut:
     """A random object in a random window.
 
     ``close``: the window lies around the object, as after a first mask. Otherwise it lies around a pixel of
     the object and has any scale, as when the first click is all that is known; the object may be far smaller
-    or larger. ``extent_as``: a larger object is made so many pixels across first, as a coarser camera would
-    have seen it.
+    or larger, from ``least`` of the window's side on. ``extent_as``: a larger object is made so many pixels
+    across first, as a coarser camera would have seen it.
     """
     target = source.objects[rng.integers(len(source.objects))]
     top, left, bottom, right = (float(v) for v in target[2:])
@@ -201,7 +213,7 @@ def draw_cut(
             (left + right) / 2 + rng.uniform(-slack, slack),
         )
     else:
-        side = extent / np.exp(rng.uniform(np.log(0.12), np.log(1.8)))
+        side = extent / np.exp(rng.uniform(np.log(least), np.log(1.8)))
         row, col = point_inside(source, target, rng)
         centre = (row + rng.normal(0, 0.05) * side, col + rng.normal(0, 0.05) * side)
     if extent_as is None or extent_as >= extent:

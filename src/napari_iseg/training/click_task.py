@@ -10,7 +10,11 @@ from napari_iseg import backends
 from napari_iseg.backends.base import ClickNet
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.datasets import Dataset
+from napari_iseg.interactive.rules import window_rule
+from napari_iseg.interactive.scale_search import ScaleSearch
+from napari_iseg.interactive.window_grid import window_grid
 from napari_iseg.training.bank import Bank
+from napari_iseg.training.first_click import FirstClickOptions, FirstClickSamples, first_click_loss
 from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.iteration import icl_loss
 from napari_iseg.training.published import PublishedSamples, Rule
@@ -45,14 +49,20 @@ class ClickTask(Task):
                 return PublishedSamples(bank, rule, recipe.seed, total, **recipe.samples)
             if recipe.sampling == "windows":
                 return Samples(bank, SampleOptions(**recipe.samples), recipe.seed, total, late_from)
+            if recipe.sampling == "first-click":
+                return _first_clicks(recipe, bank, total)
         except TypeError as error:
             raise InputError(
                 f"The recipe's [samples] do not fit sampling = {recipe.sampling!r}: {error}."
             ) from None
-        raise InputError(f"Unknown sampling {recipe.sampling!r}; use 'windows', 'cocolvis' or 'sbd'.")
+        raise InputError(
+            f"Unknown sampling {recipe.sampling!r}; use 'windows', 'first-click', 'cocolvis' or 'sbd'."
+        )
 
     def loss(self, step: Step) -> Terms:
         """Draws how many forwards count and how many clicks are made before, then asks `objective`."""
+        if step.recipe.sampling == "first-click":
+            return first_click_loss(step.net, step.batch, step.recipe.loss)
         recipe, shared = step.recipe.loss, step.shared
         forwards, free = int(shared.integers(1, recipe.max_forwards + 1)), 0
         if shared.random() < recipe.free_share:
@@ -66,6 +76,26 @@ class ClickTask(Task):
     def validator(self, recipe: Recipe, sets: Sequence[Dataset]) -> Validate:
         """NoC by the click protocol."""
         return NocValidator(recipe, sets)
+
+
+def _first_clicks(recipe: Recipe, bank: Bank, total: int) -> FirstClickSamples:
+    """First clicks as the recipe's inference will show them to the network."""
+    inference = backends.get_click(recipe.backend).inference.with_options(**recipe.inference)
+    rule = window_rule(inference)
+    if not isinstance(rule, ScaleSearch):
+        raise InputError(
+            "sampling = 'first-click' learns to choose among the squares of the scale search; set window = "
+            "'scale-search' and search_sides in the recipe's [inference]."
+        )
+    return FirstClickSamples(
+        bank,
+        FirstClickOptions(**recipe.samples),
+        recipe.seed,
+        total,
+        rule=rule,
+        grid=window_grid(inference.grid),
+        size=inference.search_coarse or max(inference.size),
+    )
 
 
 def _start(net: ClickNet, start: str, backend: str) -> None:

@@ -137,7 +137,9 @@ class Recipe:
     keep_every: int = 200  # steps between checkpoints
     data: tuple[DataRecipe, ...] = ()
     scenes: SceneRecipe = field(default_factory=SceneRecipe)
-    sampling: str = "windows"  # ours, see samples.py; or "cocolvis" / "sbd", published, see published.py
+    # ours: "windows", see samples.py, or "first-click", see first_click.py; published: "cocolvis" and "sbd",
+    # see published.py
+    sampling: str = "windows"
     samples: dict[str, Any] = field(default_factory=dict)  # options of that
     optim: OptimRecipe = field(default_factory=OptimRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)

@@ -31,6 +31,8 @@ class SampleOptions:
     close : share of windows that lie around the object instead of around the first click
     superpixels : share of samples whose object is a superpixel or a union of neighbouring ones
     coarse : share of samples from a coarser image, in which the object is 6 to 18 pixels across
+    crowds : a set's pictures are drawn by this power of their number of objects, see `Bank.draw`
+    least : an object takes so much of the side of a window around the first click at least
     suem : probability that a sample goes through the published SUEM stages
     vary : factor on how often each intensity augmentation is applied, at most 1
     centred : share of first clicks near the middle of the object, where people and the evaluation click
@@ -41,6 +43,8 @@ class SampleOptions:
     close: float = 0.55
     superpixels: float = 0.06
     coarse: float = 0.0
+    crowds: float = 0.0
+    least: float = 0.12
     suem: float = 0.25
     vary: float = 1.0
     centred: float = 0.6
@@ -78,7 +82,8 @@ class Samples(IndexedSamples[Bank]):
         coarse = self.options.coarse
         # No draw where there is none, so that recipes without it keep their samples.
         extent = float(np.exp(rng.uniform(*_COARSE))) if coarse and rng.random() < coarse else None
-        made = draw_cut(self.bank.draw(rng), size, rng, close, extent)
+        source = self.bank.draw(rng, self.options.crowds)
+        made = draw_cut(source, size, rng, close, extent, self.options.least)
         return _superpixel(made, rng) if rng.random() < self.options.superpixels else made
 
     def _finish(self, made: Cut, close: bool, rng: np.random.Generator) -> dict[str, Tensor]:
