@@ -6,8 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from click_fakes import FakeModel, bright_near_clicks
 
+from napari_iseg.backends.base import Inference
+from napari_iseg.images import PlaneSource
 from napari_iseg.interactive.passes import mean_of_windows
+from napari_iseg.interactive.predictor import Predictor
 from napari_iseg.interactive.scale_search import ScaleSearch
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.window_grid import PublishedGrid
@@ -136,3 +140,28 @@ def test_what_the_first_click_has_found_is_looked_at_once_more_in_the_windows_of
     assert rule.again(later, answer) == ()
     assert rule.again(first, np.zeros_like(answer)) == ()
     assert RULE.again(first, answer) == ()
+
+
+def test_squares_are_shown_coarsely_and_what_they_found_as_usual() -> None:
+    shown: list[tuple[int, ...]] = []
+
+    def network(image: torch.Tensor, prev_mask: torch.Tensor, clicks: torch.Tensor) -> torch.Tensor:
+        shown.append((len(image), *image.shape[2:]))
+        return bright_near_clicks(image, prev_mask, clicks)
+
+    rows, cols = np.mgrid[:200, :200]
+    image = np.where((rows - 90) ** 2 + (cols - 110) ** 2 < 20**2, 230, 20).astype(np.uint8)
+    options = {
+        "search_sides": [32, 64, 512],
+        "search_widen": [1.4],
+        "search_twice": True,
+        "search_coarse": 32,
+    }
+    inference = Inference(size=(64, 64), flip=False, grid="exact", window="scale-search", zoom_min_side=24)
+    model = FakeModel(network, inference.with_options(search_sides=[32, 64, 512], search_coarse=32, **twice))
+    predictor = Predictor(PlaneSource.wrap(image), model, context=None)  # type: ignore[arg-type]
+    first = predictor.step(None, Click(90, 110))
+    assert shown == [(3, 32, 32), (2, 64, 64)]
+    assert (first.probability > 0.5)[88:92, 108:112].all()
+    predictor.step(first, Click(100, 110))
+    assert shown[2:] == [(2, 64, 64)]
