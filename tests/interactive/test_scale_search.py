@@ -151,12 +151,7 @@ def test_squares_are_shown_coarsely_and_what_they_found_as_usual() -> None:
 
     rows, cols = np.mgrid[:200, :200]
     image = np.where((rows - 90) ** 2 + (cols - 110) ** 2 < 20**2, 230, 20).astype(np.uint8)
-    options = {
-        "search_sides": [32, 64, 512],
-        "search_widen": [1.4],
-        "search_twice": True,
-        "search_coarse": 32,
-    }
+    twice = {"search_widen": [1.4], "search_twice": True}
     inference = Inference(size=(64, 64), flip=False, grid="exact", window="scale-search", zoom_min_side=24)
     model = FakeModel(network, inference.with_options(search_sides=[32, 64, 512], search_coarse=32, **twice))
     predictor = Predictor(PlaneSource.wrap(image), model, context=None)  # type: ignore[arg-type]
