@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 )
 LEAKS = (9, 236, 91)  # the first answer to this click runs over into the cytoplasm
 BESIDE = (9, 253, 84)  # there
-OTHERS = ((12, 62, 17), (12, 142, 243), (12, 74, 137))
+OTHERS = ((12, 233, 80), (12, 142, 243), (12, 74, 137))
 TRUE = sample("organelles").labels
 
 
@@ -132,7 +132,7 @@ def three_more(at: Sitting) -> None:
     at.press("O")
     assert [(c.row, c.col) for c in at.session.clicks] == [OTHERS[0][1:]]
     assert at.session.object_id == 2
-    at.click((12, 70, 12))
+    at.click((12, 228, 80))
     at.press("Enter")
     assert sorted(at.session.objects) == [1, 2, 3, 4]
     assert len(at.session.labels.prompts_of(2)[-1].clicks) == 2
