@@ -221,7 +221,7 @@ def test_a_second_look_is_shown_the_mask_before_the_pass_and_counts_one_each_win
     )
 
 
-def test_a_state_that_is_doubted_is_asked_about_first_and_the_pass_goes_on_from_what_it_becomes():
+def test_a_rule_may_keep_other_answers_and_go_on_from_one_of_them_at_the_next_click():
     seen: list[tuple[int, float, int]] = []
     small, large = Window(20, 10, 70, 50), Window(0, 0, 90, 120)
 
@@ -230,28 +230,30 @@ def test_a_state_that_is_doubted_is_asked_about_first_and_the_pass_goes_on_from_
         seen.append((len(image), float(prev_mask.max()), used))
         return torch.full((len(image), 1, *image.shape[-2:]), 40.0)
 
-    class Doubting(WindowRule):
+    class Rethinking(WindowRule):
         def windows(self, state):
             return (large,) if len(state.clicks) > 1 else (small, large)
 
-        def doubted(self, state):
-            if len(state.clicks) != 2:
-                return None
-            nothing = np.zeros_like(state.probability)
-            return replace(state, clicks=state.clicks[:1], probability=nothing), (small, large)
+        def spare(self, state, answer, windows):
+            assert answer.shape == state.shape
+            return [k for k, window in enumerate(windows) if window == small and len(windows) > 1]
 
-        def rethought(self, state, tried):
-            assert tried.windows == (small, large)
-            assert [answer.shape for answer in tried.answers] == [small.shape, large.shape]
-            assert len(tried.scores) == 2
-            return replace(state, probability=np.full_like(state.probability, 0.25))
+        def rethought(self, state):
+            if state.tried is None:
+                return state
+            return replace(state, tried=None, probability=np.full_like(state.probability, 0.25))
 
     p = predictor(flip=False)
-    p.model.network, p.rule = network, Doubting()
+    p.model.network, p.rule = network, Rethinking()
     first = p.step(None, Click(45, 30))
+    assert first.tried is not None
+    assert list(first.tried.windows) == [small]
+    assert [answer.shape for answer in first.tried.answers] == [small.shape]
+    assert len(first.tried.scores) == 1
     second = p.step(first, Click(45, 90, positive=False))
-    assert seen == [(2, 0.0, 1), (2, 0.0, 1), (1, 0.25, 2)]
+    assert seen == [(2, 0.0, 1), (1, 0.25, 2)]
     assert second.clicks == (*first.clicks, Click(45, 90, positive=False))
+    assert second.tried is None
 
 
 def test_a_rule_may_keep_what_lies_outside_its_window():

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from napari_iseg.interactive.area import grown
 from napari_iseg.interactive.rethink import other_object, refutes, stability
 from napari_iseg.interactive.scale_search import ScaleSearch
-from napari_iseg.interactive.state import State
-from napari_iseg.interactive.zoom import Tried
+from napari_iseg.interactive.state import State, Tried
 from napari_iseg.prompts import Box, Click, Window
 
 RULE = ScaleSearch((20, 100), expand=1.5, min_side=24, keep_iou=0.7, threshold=0.5, rethink=True)
@@ -85,31 +85,61 @@ def test_a_large_answer_is_left_to_the_usual_windows() -> None:
     assert other_object(360, MIDDLE, WINDOWS, (small(), small()), np.array([0.5, 0.4]), 0.5) == 0
 
 
-def test_the_first_clicks_state_is_doubted_by_the_second_click_only() -> None:
-    refuted = state(Click(20, 20), MIDDLE, mask=Window(20, 20, 100, 100))
-    doubted = RULE.doubted(refuted)
-    assert doubted is not None
-    first, windows = doubted
-    assert (first.clicks, first.zoom, first.probability.max()) == ((Click(20, 20),), None, 0)
-    assert windows == [Window(10, 10, 30, 30)]  # the other square is larger than what was wrong
-    for other in (
-        replace(refuted, clicks=(*refuted.clicks, MIDDLE)),
-        replace(refuted, clicks=refuted.clicks[:1]),
-        replace(refuted, clicks=(Click(20, 20, False), MIDDLE)),
-        replace(refuted, clicks=(Click(20, 20), Click(25, 25, False))),
-        replace(refuted, box=Box(20, 20, 100, 100)),
+def tried(*answers: np.ndarray, scores: tuple[float, ...] = (0.6, 0.9)) -> Tried:
+    return Tried(WINDOWS[: len(answers)], answers, np.array(scores[: len(answers)], np.float32))
+
+
+def test_of_the_first_clicks_squares_those_are_kept_that_are_no_larger_than_what_it_found() -> None:
+    blank = State(Window(0, 0, 100, 100), 1, np.zeros((100, 100), np.float32), None, (Click(20, 20),))
+    for window, expected in (
+        (Window(20, 20, 100, 100), [0]),
+        (Window(20, 20, 40, 40), [0]),
+        (Window(20, 20, 40, 39), []),
+        (Window(0, 0, 100, 100), [0, 1]),
     ):
-        assert RULE.doubted(other) is None
-    assert replace(RULE, rethink=False).doubted(refuted) is None
-    assert RULE.doubted(state(Click(50, 50), Click(59, 59, False), mask=Window(50, 50, 69, 69))) is None
+        assert list(RULE.spare(blank, mask_of(window), WINDOWS)) == expected
+    found = mask_of(Window(20, 20, 100, 100))
+    for other in (
+        replace(blank, box=Box(20, 20, 100, 100)),
+        replace(blank, clicks=(Click(20, 20, False), Click(21, 21))),
+        replace(blank, zoom=WINDOWS[1]),  # a later look at the same click
+    ):
+        assert list(RULE.spare(other, found, WINDOWS)) == []
+    assert list(replace(RULE, rethink=False).spare(blank, found, WINDOWS)) == []
 
 
 def test_the_rule_goes_on_from_the_other_answer_and_keeps_the_clicks() -> None:
-    refuted = state(Click(20, 20), MIDDLE, mask=Window(20, 20, 100, 100))
-    scores = np.array([0.6, 0.9], np.float32)
-    after = RULE.rethought(refuted, Tried(WINDOWS, (small(), mask_of(Window(20, 20, 100, 100))), scores))
+    wrong = mask_of(Window(20, 20, 100, 100))
+    refuted = replace(
+        state(Click(20, 20), MIDDLE, mask=Window(20, 20, 100, 100)), tried=tried(small(), wrong)
+    )
+    after = RULE.rethought(refuted)
     assert after.clicks == refuted.clicks
-    assert after.zoom == WINDOWS[0]
+    assert (after.zoom, after.tried) == (WINDOWS[0], None)
     np.testing.assert_array_equal(after.probability, mask_of(Window(17, 17, 23, 23)))
-    both = (small(), mask_of(Window(20, 20, 50, 50)))
-    assert RULE.rethought(refuted, Tried(WINDOWS, both, scores)) is refuted
+
+
+def test_the_rule_goes_on_as_it_was_where_nothing_is_refuted_or_there_is_nothing_better() -> None:
+    mask = Window(20, 20, 100, 100)
+    refuted = replace(state(Click(20, 20), MIDDLE, mask=mask), tried=tried(small()))
+    for same in (
+        replace(refuted, tried=tried(mask_of(mask))),  # holds the click
+        replace(refuted, tried=tried(small(), scores=(0.1,))),
+        replace(refuted, clicks=(Click(20, 20), Click(25, 25, False))),
+        replace(refuted, clicks=(*refuted.clicks, MIDDLE)),
+        replace(refuted, box=Box(20, 20, 100, 100)),
+    ):
+        assert RULE.rethought(same) == replace(same, tried=None)
+    assert RULE.rethought(replace(refuted, tried=None)) == replace(refuted, tried=None)
+    # More passes for the first click leave its other answers for the second.
+    first = replace(refuted, clicks=refuted.clicks[:1])
+    assert RULE.rethought(first) is first
+
+
+def test_states_differ_in_what_else_was_found_and_an_area_that_grows_forgets_it() -> None:
+    one = replace(state(Click(20, 20), mask=Window(20, 20, 100, 100)), tried=tried(small()))
+    assert one == replace(one, tried=tried(small()))
+    for other in (None, tried(small(8)), tried(small(), scores=(0.5,)), tried(small(), small())):
+        assert one != replace(one, tried=other)
+    assert one.nbytes == replace(one, tried=None).nbytes + 400 * 4
+    assert grown(one, Click(150, 20), (200, 200), 100, 0.5).tried is None

@@ -268,13 +268,27 @@ def test_strips_of_a_large_picture_are_seen_as_the_whole_is(monkeypatch: pytest.
     whole = model.look(image)
     monkeypatch.setattr(thin_model_module, "_AT_ONCE", 500 * 90)
     looks: list[int] = []
-    halves = model.net.halves
-    monkeypatch.setattr(model.net, "halves", lambda x: looks.append(x.shape[-2]) or halves(x))
+    joined = model.net.joined
+    monkeypatch.setattr(model.net, "joined", lambda x: looks.append(x.shape[-2]) or joined(x))
     strips = model.look(image)
     assert len(looks) > 4
     assert max(looks) <= 500
-    assert strips.halves.shape == whole.halves.shape
-    assert torch.allclose(strips.halves, whole.halves, atol=1e-4)
+    assert strips.joined.shape == whole.joined.shape
+    assert torch.allclose(strips.joined, whole.joined, atol=1e-4)
+
+
+def test_the_features_of_all_pixels_are_made_when_the_rule_is_first_asked_for_them() -> None:
+    model = real_thin()
+    image = torch.rand(3, 61, 90, generator=torch.Generator().manual_seed(0))
+    clicks = [Click(0, 0), Click(60, 89, False), Click(30, 40)]
+    seen = model.look(image)
+    model.foreseen(seen, clicks)
+    assert seen.halves is None
+    first = model.probability(seen, clicks)
+    made = seen.halves
+    assert made is not None
+    np.testing.assert_array_equal(model.probability(seen, clicks), first)
+    assert seen.halves is made
 
 
 def test_replayed_clicks_give_the_same_states() -> None:

@@ -106,9 +106,9 @@ def test_features_at_pixels_and_scores_are_those_of_the_whole_map(net: ThinNet) 
     image = torch.rand(1, 3, 37, 50)
     features = net(image)[0]
     assert features.shape == (5, 37, 50)
-    halves = net.halves(image)[0]
+    joined, halves = net.joined(image)[0], net.halves(image)[0]
     pixels = torch.tensor([[0, 0], [36, 49], [17, 4], [18, 5], [17, 5]])
-    assert torch.allclose(net.at(halves, pixels), features[:, pixels[:, 0], pixels[:, 1]].T, atol=1e-5)
+    assert torch.allclose(net.at(joined, pixels), features[:, pixels[:, 0], pixels[:, 1]].T, atol=1e-5)
     kernel, bias = torch.randn(5), torch.tensor(0.3)
     expected = torch.einsum("d,dhw->hw", kernel, features) + bias
     assert torch.allclose(net.score(halves, kernel, bias)[:37, :50], expected, atol=1e-4)

@@ -24,20 +24,22 @@ _AT_ONCE = 1024 * 1024  # pixels that are seen at once; a larger picture is seen
 _HALO = 160  # rows beyond a strip on which its features depend; a multiple of the network's 16
 
 
-@dataclass(frozen=True)
+@dataclass
 class Seen:
     """What the network saw of a picture.
 
     Attributes
     ----------
-    halves : (C, h, w) maps at half resolution, on the model's device
+    joined : (C, h, w) maps at half resolution, on the model's device; enough for the features of few pixels
     anywhere : (A, D) float64 features of pixels all over the picture
     shape : (rows, columns) of the picture
+    halves : (C, h, w) maps that the features of all pixels follow from; made when they are first wanted
     """
 
-    halves: Tensor
+    joined: Tensor
     anywhere: Tensor
     shape: tuple[int, int]
+    halves: Tensor | None = None
 
 
 class ThinModel:
@@ -81,7 +83,7 @@ class ThinModel:
         )
         try:
             with torch.inference_mode(), autocast:
-                halves = self._halves(image)
+                joined = self._joined(image)
         except torch.cuda.OutOfMemoryError:
             raise DeviceError(
                 f"The memory of {self.device} was too small for {self.card.name}; close what else uses it, "
@@ -89,27 +91,28 @@ class ThinModel:
             ) from None
         shape = int(image.shape[-2]), int(image.shape[-1])
         with torch.inference_mode():
-            return Seen(halves, self._rows(halves, spread(shape, _ANYWHERE)), shape)
+            return Seen(joined, self._rows(joined, spread(shape, _ANYWHERE)), shape)
 
-    def _halves(self, image: Tensor) -> Tensor:
+    def _joined(self, image: Tensor) -> Tensor:
         """The half-resolution maps of a picture, strip by strip where it is large."""
         strips = _strips(image)
         if len(strips) == 1:
             return self._strip(image, *strips[0])
         first = self._strip(image, *strips[0])
         rows = -(-int(image.shape[-2]) // self.net.divisor) * self.net.divisor // 2
-        halves = first.new_empty(first.shape[0], rows, first.shape[2])
-        halves[:, : first.shape[1]] = first
+        joined = first.new_empty(1, first.shape[0], rows, first.shape[2])
+        joined = joined.contiguous(memory_format=torch.channels_last)[0]
+        joined[:, : first.shape[1]] = first
         for top, bottom in strips[1:]:
             found = self._strip(image, top, bottom)
-            halves[:, top // 2 : top // 2 + found.shape[1]] = found
-        return halves
+            joined[:, top // 2 : top // 2 + found.shape[1]] = found
+        return joined
 
     def _strip(self, image: Tensor, top: int, bottom: int) -> Tensor:
         """The maps (C, rows / 2, w) of some rows, float32, as the whole picture gives them."""
         first = max(0, top - _HALO)
         given = image[None, :, first : bottom + _HALO].to(self.device, torch.float32)
-        found = self.net.halves(given)[0].float()
+        found = self.net.joined(given)[0].float()
         last = found.shape[1] if bottom >= image.shape[-2] else (bottom - first) // 2
         return found[:, (top - first) // 2 : last]
 
@@ -130,6 +133,8 @@ class ThinModel:
         with torch.inference_mode():
             rule = self._rules(seen, clicks, (len(clicks),))[0]
             kernel, bias = (part.to(self.device, torch.float32) for part in rule)
+            if seen.halves is None:
+                seen.halves = self.net.finished(seen.joined[None])[0]
             logits = self.net.score(seen.halves, kernel, bias)[: seen.shape[0], : seen.shape[1]]
             return np.asarray(logits.sigmoid().cpu().numpy(), np.float32)
 
@@ -144,7 +149,7 @@ class ThinModel:
             rules = self._rules(seen, clicks[:-1], range(1, len(clicks)))
             pixels = torch.tensor([(round(click.row), round(click.col)) for click in clicks[1:]])
             pixels = torch.minimum(pixels.clamp(min=0), torch.tensor(seen.shape) - 1)
-            found = self._rows(seen.halves, pixels)
+            found = self._rows(seen.joined, pixels)
         return [
             bool(features @ rule.kernel + rule.bias > 0) == click.positive
             for features, rule, click in zip(found, rules, clicks[1:], strict=True)
@@ -152,11 +157,11 @@ class ThinModel:
 
     def _rules(self, seen: Seen, clicks: Sequence[Click], counts: Sequence[int]) -> list[Fitted]:
         points = torch.from_numpy(click_array(clicks).astype(np.float64))
-        rows = partial(self._rows, seen.halves)
+        rows = partial(self._rows, seen.joined)
         return fits(self.rule, rows, points, seen.anywhere, seen.shape, counts)
 
-    def _rows(self, halves: Tensor, pixels: Tensor) -> Tensor:
-        return self.net.at(halves, pixels.to(self.device)).cpu().double()
+    def _rows(self, joined: Tensor, pixels: Tensor) -> Tensor:
+        return self.net.at(joined, pixels.to(self.device)).cpu().double()
 
 
 def _strips(image: Tensor) -> list[tuple[int, int]]:

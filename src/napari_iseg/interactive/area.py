@@ -74,7 +74,7 @@ def grown(state: State, click: Click, shape: tuple[int, int], context: int | Non
 
     The area grows to hold a window of ``context`` grid pixels around the click when the click lies outside
     the area, or near a border at which the mask is cut off. Probabilities are kept; ``zoom`` is forgotten,
-    as its rule looks anew.
+    as its rule looks anew, and so are other answers, which lie on the grid before.
     """
     if context is None or state.area == Window.of_shape(shape):
         return state
@@ -90,7 +90,7 @@ def grown(state: State, click: Click, shape: tuple[int, int], context: int | Non
         return state
     carried = _carried(state, area, scale)
     thin = -1 if state.thin else 0  # where the area is new there is no answer before to average with
-    return replace(state, area=area, scale=scale, probability=carried, zoom=None, thin=thin)
+    return replace(state, area=area, scale=scale, probability=carried, zoom=None, thin=thin, tried=None)
 
 
 def grid_shape(area: Window, scale: int) -> tuple[int, int]:

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_iseg.interactive.state import State
+from napari_iseg.interactive.state import State, Tried
 from napari_iseg.interactive.window_grid import WindowGrid, window_grid
-from napari_iseg.interactive.zoom import Look, Tried, WindowRule
+from napari_iseg.interactive.zoom import Look, WindowRule
 from napari_iseg.prompts import Click, Window, click_array
 
 if TYPE_CHECKING:
@@ -31,13 +31,12 @@ def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> Sta
     ----------
     image : (3, rows, cols) float32 in [0, 1], the area grid of ``state``
     """
-    doubted = rule.doubted(state)
-    if doubted is not None:
-        state = rethink(model, rule, image, state, *doubted)
+    state = rule.rethought(state)
     windows, grid = rule.windows(state), window_grid(model.inference.grid)
-    look = _look(model, rule, state, windows)
+    look = rule.look(state, windows[0], _usual(model))
     if len(windows) == 1:
-        answers, weights = ask(model, image, state, windows, look), np.ones(1, np.float32)
+        answers = ask(model, image, state, windows, look)
+        scores, weights = np.ones(1, np.float32), np.ones(1, np.float32)
     else:
         answers, scores = ask_scored(model, image, state, windows, look)
         weights = rule.weights(state, answers.numpy(), scores)
@@ -54,20 +53,11 @@ def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> Sta
     whole = chosen[0]
     for window in chosen[1:]:
         whole = whole.union(window)
-    return replace(state, probability=rule.merge(state, answer, whole), zoom=zoom)
-
-
-def rethink(
-    model: Model, rule: WindowRule, image: Tensor, state: State, doubted: State, windows: Sequence[Window]
-) -> State:
-    """What the rule goes on from when windows of a state that it doubts have been tried again."""
-    look, grid = _look(model, rule, doubted, windows), window_grid(model.inference.grid)
-    answers, scores = ask_scored(model, image, doubted, windows, look)
-    resized = [
-        grid.resized(answer[None, None], window.shape)[0, 0].numpy()
-        for answer, window in zip(answers, windows, strict=True)
-    ]
-    return rule.rethought(state, Tried(windows, resized, scores))
+    spare, tried = rule.spare(state, answer, windows), state.tried
+    if spare:
+        found = [_on_grid(grid, answers[k], windows[k]) for k in spare]
+        tried = Tried([windows[k] for k in spare], found, scores[[*spare]])
+    return replace(state, probability=rule.merge(state, answer, whole), zoom=zoom, tried=tried)
 
 
 def ask(model: Model, image: Tensor, state: State, windows: Sequence[Window], look: Look) -> Tensor:
@@ -98,14 +88,15 @@ def mean_of_windows(
     """
     total, cover = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for answer, window, weight in zip(answers, windows, weights, strict=True):
-        resized = grid.resized(answer[None, None], window.shape)[0, 0].numpy()
-        total[window.slices] += np.float32(weight) * resized
+        total[window.slices] += np.float32(weight) * _on_grid(grid, answer, window)
         cover[window.slices] += np.float32(weight)
     return np.divide(total, cover, out=total, where=cover > 0)
 
 
-def _look(model: Model, rule: WindowRule, state: State, windows: Sequence[Window]) -> Look:
-    return rule.look(state, windows[0], _usual(model))
+def _on_grid(grid: WindowGrid, answer: Tensor, window: Window) -> npt.NDArray[np.float32]:
+    """A window's answer (h, w) in pixels of the grid, of the window's shape."""
+    resized: npt.NDArray[np.float32] = grid.resized(answer[None, None], window.shape)[0, 0].numpy()
+    return resized
 
 
 def _usual(model: Model) -> Look:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from napari_iseg.interactive.merging import PartMerging
 from napari_iseg.interactive.rethink import other_object, refutes, stability
 from napari_iseg.interactive.state import State
-from napari_iseg.interactive.zoom import Look, Tried, WindowRule, overlap
+from napari_iseg.interactive.zoom import Look, WindowRule, overlap
 from napari_iseg.prompts import Click, Window
 
 _WHOLE = 1.6  # a square this much larger than the image's shorter side becomes the whole image
@@ -122,25 +122,29 @@ class ScaleSearch(WindowRule):
         window = self.wanted(replace(state, probability=answer))
         return () if window is None else self._nested(window, state.shape)
 
-    def doubted(self, state: State) -> tuple[State, Sequence[Window]] | None:
-        """The first click and its squares, no larger than what it found, where the second says: all wrong."""
-        if not self.rethink or len(state.clicks) != 2 or state.box is not None:
-            return None
-        mask = state.probability > self.threshold
-        if not state.clicks[0].positive or not refutes(state.grid_clicks[1], mask):
-            return None
-        nothing = np.zeros_like(state.probability)
-        first = replace(state, probability=nothing, zoom=None, clicks=state.clicks[:1])
-        most = np.count_nonzero(mask)
-        smaller = [w for w in self.search(first) if w.height * w.width <= most]
-        return (first, smaller) if smaller else None
+    def spare(
+        self, state: State, answer: npt.NDArray[np.float32], windows: Sequence[Window]
+    ) -> Sequence[int]:
+        """Of the first click's squares those no larger than what it found: `interactive.rethink`."""
+        if not (self.rethink and self._first(state)) or len(state.clicks) != 1:
+            return ()
+        most = np.count_nonzero(answer > self.threshold)
+        return [k for k, window in enumerate(windows) if window.height * window.width <= most]
 
-    def rethought(self, state: State, tried: Tried) -> State:
-        """As if the first click had found another, much smaller object, where there is one to believe in."""
-        windows, answers, scores = tried
-        refuted = int(np.count_nonzero(state.probability > self.threshold))
-        beliefs = self._beliefs(answers, scores)
-        chosen = other_object(refuted, state.grid_clicks[1], windows, answers, beliefs, self.threshold)
+    def rethought(self, state: State) -> State:
+        """As if the first click had found another, much smaller object, if the second says: all wrong.
+
+        Where there is such an object to believe in.
+        """
+        if state.tried is None or len(state.clicks) < 2:
+            return state
+        windows, answers, scores = state.tried
+        state, newest = replace(state, tried=None), state.grid_clicks[1]
+        mask = state.probability > self.threshold
+        if state.box is not None or len(state.clicks) > 2 or not refutes(newest, mask):
+            return state
+        refuted, beliefs = int(np.count_nonzero(mask)), self._beliefs(answers, scores)
+        chosen = other_object(refuted, newest, windows, answers, beliefs, self.threshold)
         if chosen is None:
             return state
         probability = np.zeros_like(state.probability)

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.prompts import Box, Click, Window
+
+
+class Tried(NamedTuple):
+    """K windows looked at, the probability in each, of its shape, and ``ClickNet.scored`` of each, (K,)."""
+
+    windows: Sequence[Window]
+    answers: Sequence[npt.NDArray[np.float32]]
+    scores: npt.NDArray[np.float32]
+
+    def same(self, other: Tried) -> bool:
+        """Whether windows, answers and scores are the same."""
+        return (
+            list(self.windows) == list(other.windows)
+            and all(map(np.array_equal, self.answers, other.answers))
+            and np.array_equal(self.scores, other.scores)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +53,8 @@ class State:
     thin : int
         How many answers in a row, the newest among them, are the rule's for thin structures
         (`interactive.thin`); -1: so it was, before the area grew.
+    tried : Tried or None
+        Other answers to the first click, on the area grid, for a second one that refutes what was chosen.
     """
 
     area: Window
@@ -45,6 +65,7 @@ class State:
     box: Box | None = None
     memory: npt.NDArray[np.float32] | None = None
     thin: int = 0
+    tried: Tried | None = None
 
     def __post_init__(self) -> None:
         self.probability.setflags(write=False)
@@ -58,12 +79,14 @@ class State:
             return False
         if not np.array_equal(self.probability, other.probability):
             return False
+        if self.tried is not None and not self.tried.same(other.tried):  # type: ignore[arg-type]
+            return False
         return self.memory is None or np.array_equal(self.memory, other.memory)  # type: ignore[arg-type]
 
     @property
     def _small(self) -> tuple[object, ...]:
         plain = self.area, self.scale, self.zoom, self.clicks, self.box, self.thin
-        return (*plain, self.memory is None)
+        return (*plain, self.memory is None, self.tried is None)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -75,7 +98,8 @@ class State:
     @property
     def nbytes(self) -> int:
         """Bytes that the state holds."""
-        return self.probability.nbytes + (0 if self.memory is None else self.memory.nbytes)
+        held = [self.probability] + ([] if self.memory is None else [self.memory])
+        return sum(array.nbytes for array in [*held, *(self.tried.answers if self.tried else ())])
 
     @property
     def grid_box(self) -> Box | None:

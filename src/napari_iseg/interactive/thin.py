@@ -92,7 +92,9 @@ class ThinPass:
     def __init__(self, load: Callable[[], ThinModel], gate: ThinGate | None = None) -> None:
         self._load = load  # at the second click, so that the first needs no other model than its own
         self.gate = gate or ThinGate()
-        self._seen: tuple[tuple[Window, int], Seen] | None = None  # of the present area: 24 bytes a pixel
+        self._seen: tuple[tuple[Window, int], Seen] | None = (
+            None  # of the present area: 24 or 48 bytes a pixel
+        )
         self._lock = Lock()
 
     @property

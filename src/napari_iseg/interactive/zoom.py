@@ -20,14 +20,6 @@ class Look(NamedTuple):
     flip: bool
 
 
-class Tried(NamedTuple):
-    """K windows looked at, the probability in each, of its shape, and ``ClickNet.scored`` of each, (K,)."""
-
-    windows: Sequence[Window]
-    answers: Sequence[npt.NDArray[np.float32]]
-    scores: npt.NDArray[np.float32]
-
-
 class WindowRule:
     """Where the network looks, and what becomes of its answer.
 
@@ -42,17 +34,15 @@ class WindowRule:
         """
         raise NotImplementedError
 
-    def doubted(self, state: State) -> tuple[State, Sequence[Window]] | None:
-        """A state before this one, and windows to try for it once more before the pass, or None.
+    def spare(
+        self, state: State, answer: npt.NDArray[np.float32], windows: Sequence[Window]
+    ) -> Sequence[int]:
+        """Which of several ``windows`` to keep what was found in, as ``State.tried``; ``answer`` is known."""
+        del state, answer, windows
+        return ()
 
-        Their answers go to ``rethought``.
-        """
-        del state
-        return None
-
-    def rethought(self, state: State, tried: Tried) -> State:
-        """What to go on from instead of ``state``, whose clicks stay."""
-        del tried
+    def rethought(self, state: State) -> State:
+        """What to go on from instead of ``state``, whose clicks stay, now that there is a newer click."""
         return state
 
     def look(self, state: State, window: Window, usual: Look) -> Look:

@@ -51,6 +51,10 @@ class ThinNet(nn.Module):
 
     def halves(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, widths[0], h, w) at half resolution, padded to multiples of 16."""
+        return self.finished(self.joined(image))
+
+    def joined(self, image: Tensor) -> Tensor:
+        """What `halves` are one convolution away from, of the same shape; enough for `at`."""
         right, bottom = -image.shape[-1] % self.divisor, -image.shape[-2] % self.divisor
         if right or bottom:
             image = F.pad(image, (0, right, 0, bottom), mode="replicate")
@@ -60,22 +64,49 @@ class ThinNet(nn.Module):
         x = skips[-1]
         for i in (2, 1, 0):
             finer = F.interpolate(self.lateral[i](x), scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = self.up[i](skips[i] + finer)
+            x = skips[i] + finer
+            if i:
+                x = self.up[i](x)
         result: Tensor = x
         return result
 
-    def at(self, halves: Tensor, pixels: Tensor) -> Tensor:
-        """Features (n, dim) at whole pixels (n, 2), from ``halves`` of one picture, (widths[0], h, w)."""
+    def finished(self, joined: Tensor) -> Tensor:
+        """`halves` from `joined`, (B, widths[0], h, w) both."""
+        result: Tensor = self.up[0](joined)
+        return result
+
+    def at(self, joined: Tensor, pixels: Tensor) -> Tensor:
+        """Features (n, dim) at whole pixels (n, 2), from what is `joined` of one picture, (widths[0], h, w).
+
+        The last convolution is done at these pixels only, which is why few of them are cheap.
+        """
         weight, bias = self._linear()
         part = (pixels[:, 0] % 2) * 2 + pixels[:, 1] % 2
-        cells = halves[:, pixels[:, 0] // 2, pixels[:, 1] // 2].T  # (n, C)
+        cells = self._finished_at(joined, pixels // 2)  # (n, C)
         return torch.einsum("ndc,nc->nd", weight[part], cells) + bias[part]
+
+    def _finished_at(self, joined: Tensor, cells: Tensor) -> Tensor:
+        """`halves` (n, C) at cells (n, 2)."""
+        steps = torch.arange(-1, 2, device=cells.device)
+        rows, cols = (cells[:, axis, None] + steps for axis in (0, 1))  # (n, 3) each
+        height, width = joined.shape[-2:]
+        inside = ((rows >= 0) & (rows < height))[:, :, None] & ((cols >= 0) & (cols < width))[:, None]
+        rows, cols = rows.clamp(0, height - 1), cols.clamp(0, width - 1)
+        near = joined.permute(1, 2, 0)[rows[:, :, None], cols[:, None]] * inside[..., None]  # (n, 3, 3, C)
+        last = self.up[0]
+        assert isinstance(last, nn.Sequential)
+        convolution = last[0]
+        assert isinstance(convolution, nn.Conv2d)
+        kernel = convolution.weight.permute(0, 2, 3, 1).flatten(1)
+        x = F.linear(near.flatten(1), kernel, convolution.bias)[..., None, None]
+        result: Tensor = last[1:](x).flatten(1)
+        return result
 
     def score(self, halves: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         """Logits (2 h, 2 w) of a rule; the features themselves are never made, as both steps are linear."""
         weight, shift = self._linear()
-        joined = torch.einsum("pdc,d->pc", weight, kernel)
-        parts = torch.einsum("pc,chw->phw", joined, halves) + (shift @ kernel + bias)[:, None, None]
+        both = torch.einsum("pdc,d->pc", weight, kernel)
+        parts = torch.einsum("pc,chw->phw", both, halves) + (shift @ kernel + bias)[:, None, None]
         return F.pixel_shuffle(parts[None], 2)[0, 0]
 
     def fold(self) -> None:
@@ -98,17 +129,24 @@ class ThinNet(nn.Module):
 
 def _shown(image: Tensor) -> Tensor:
     """(B, 24, H/2, W/2): colours, and those in units of their surroundings' spread, by 2 x 2 pixels."""
-    image = image.contiguous()
+    batch, _, height, width = image.shape
+    rim = _AROUND // 2
+    quarter = [F.avg_pool2d(values, 4) for values in (image, (image * image).mean(1, keepdim=True))]
+    around = F.avg_pool2d(F.pad(torch.cat(quarter, 1), (rim,) * 4, mode="replicate"), _AROUND, 1)
+    around = F.interpolate(around, size=(height, width), mode="bilinear", align_corners=False)
+    mean, square = around[:, :3], around[:, 3:]
+    variance = square - (mean * mean).mean(1, keepdim=True)
+    spread = variance.clamp(min=_LEAST_SPREAD**2).sqrt()
+    # Written where convolutions want them, channels last, instead of moved there afterwards.
+    shown = image.new_empty(batch, height // 2, width // 2, 6, 2, 2)
+    places = shown.permute(0, 3, 1, 4, 2, 5)
 
-    def around(values: Tensor) -> Tensor:
-        rim = _AROUND // 2
-        mean = F.avg_pool2d(F.pad(F.avg_pool2d(values, 4), (rim,) * 4, mode="replicate"), _AROUND, 1)
-        return F.interpolate(mean, size=image.shape[-2:], mode="bilinear", align_corners=False)
+    def by_cell(values: Tensor) -> Tensor:
+        return values.reshape(batch, 3, height // 2, 2, width // 2, 2)
 
-    mean = around(image)
-    spread = (around(image * image) - mean * mean).mean(1, keepdim=True).clamp(min=_LEAST_SPREAD**2).sqrt()
-    shown = F.pixel_unshuffle(torch.cat([(image - 0.5) * 4, (image - mean) / spread], 1), 2)
-    return shown.contiguous(memory_format=torch.channels_last)
+    places[:, :3] = by_cell((image - 0.5) * 4)
+    places[:, 3:] = by_cell((image - mean) / spread)
+    return shown.flatten(3).permute(0, 3, 1, 2)
 
 
 def _conv(inner: int, outer: int, stride: int = 1, apart: int = 1) -> nn.Sequential:
