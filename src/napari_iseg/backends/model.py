@@ -14,6 +14,7 @@ from napari_iseg import backends
 from napari_iseg.backends.base import ClickNet, Inference, as_device
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.embeddings import EmbeddingCache, identity
+from napari_iseg.backends.host_memory import keep_freed_memory
 from napari_iseg.backends.precision import PRECISIONS, chosen_precision
 from napari_iseg.disk_cache import LIMIT, DiskCache
 from napari_iseg.errors import DeviceError
@@ -55,6 +56,8 @@ class Model:
         self.card = card
         self.device = as_device(str(device))
         self.precision = chosen_precision(precision, self.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if inference is None:
             published = backends.get_click(card.backend).inference_for(card.variant)
             inference = published.with_options(**card.inference)

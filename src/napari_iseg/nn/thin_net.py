@@ -33,7 +33,8 @@ class ThinNet(nn.Module):
         super().__init__()
         self.dim = dim
         first, second, third, fourth = widths
-        self.level1 = nn.Sequential(_conv(4 * 6, first), _conv(first, first))
+        entry = nn.Sequential(_CellConv(6, first), nn.BatchNorm2d(first), nn.ReLU(True))
+        self.level1 = nn.Sequential(entry, _conv(first, first))
         self.level2 = nn.Sequential(_conv(first, second, 2), _conv(second, second), _conv(second, second))
         self.level3 = nn.Sequential(_conv(second, third, 2), _conv(third, third), _conv(third, third))
         self.level4 = nn.Sequential(
@@ -64,7 +65,7 @@ class ThinNet(nn.Module):
         x = skips[-1]
         for i in (2, 1, 0):
             finer = F.interpolate(self.lateral[i](x), scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = skips[i] + finer
+            x = finer.add_(skips[i])  # in place: a new map costs more than the sum
             if i:
                 x = self.up[i](x)
         result: Tensor = x
@@ -83,7 +84,8 @@ class ThinNet(nn.Module):
         weight, bias = self._linear()
         part = (pixels[:, 0] % 2) * 2 + pixels[:, 1] % 2
         cells = self._finished_at(joined, pixels // 2)  # (n, C)
-        return torch.einsum("ndc,nc->nd", weight[part], cells) + bias[part]
+        found = torch.einsum("pdc,nc->npd", weight, cells) + bias
+        return found[torch.arange(len(part), device=part.device), part]
 
     def _finished_at(self, joined: Tensor, cells: Tensor) -> Tensor:
         """`halves` (n, C) at cells (n, 2)."""
@@ -127,26 +129,36 @@ class ThinNet(nn.Module):
         return weight, bias.view(self.dim, 4).T
 
 
+class _CellConv(nn.Conv2d):
+    """A 3 x 3 convolution over cells of 2 x 2 pixels: `pixel_unshuffle` and one of 4 x ``inner`` channels.
+
+    Done as one of 6 x 6 pixels at every other one, which moves no pixels; weights are those of the cells.
+    """
+
+    def __init__(self, inner: int, outer: int) -> None:
+        super().__init__(4 * inner, outer, 3, 1, 1, bias=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, inner, H, W), sides even -> (B, outer, H / 2, W / 2)."""
+        outer, inner = self.weight.shape[:2]
+        cells = self.weight.view(outer, inner // 4, 2, 2, 3, 3)  # row and column in the cell, of the cell
+        kernel = cells.permute(0, 1, 4, 2, 5, 3).reshape(outer, inner // 4, 6, 6)
+        kernel = kernel.contiguous(memory_format=torch.channels_last)
+        return F.conv2d(pixels, kernel, self.bias, stride=2, padding=2)
+
+
 def _shown(image: Tensor) -> Tensor:
-    """(B, 24, H/2, W/2): colours, and those in units of their surroundings' spread, by 2 x 2 pixels."""
-    batch, _, height, width = image.shape
+    """(B, 6, H, W): colours, and those in units of their surroundings' spread."""
     rim = _AROUND // 2
     quarter = [F.avg_pool2d(values, 4) for values in (image, (image * image).mean(1, keepdim=True))]
-    around = F.avg_pool2d(F.pad(torch.cat(quarter, 1), (rim,) * 4, mode="replicate"), _AROUND, 1)
-    around = F.interpolate(around, size=(height, width), mode="bilinear", align_corners=False)
+    padded = F.pad(torch.cat(quarter, 1), (rim,) * 4, mode="replicate")
+    around = F.avg_pool2d(F.avg_pool2d(padded, (_AROUND, 1), 1), (1, _AROUND), 1)
+    around = F.interpolate(around, size=image.shape[-2:], mode="bilinear", align_corners=False)
     mean, square = around[:, :3], around[:, 3:]
     variance = square - (mean * mean).mean(1, keepdim=True)
-    spread = variance.clamp(min=_LEAST_SPREAD**2).sqrt()
-    # Written where convolutions want them, channels last, instead of moved there afterwards.
-    shown = image.new_empty(batch, height // 2, width // 2, 6, 2, 2)
-    places = shown.permute(0, 3, 1, 4, 2, 5)
-
-    def by_cell(values: Tensor) -> Tensor:
-        return values.reshape(batch, 3, height // 2, 2, width // 2, 2)
-
-    places[:, :3] = by_cell((image - 0.5) * 4)
-    places[:, 3:] = by_cell((image - mean) / spread)
-    return shown.flatten(3).permute(0, 3, 1, 2)
+    spread = variance.clamp_(min=_LEAST_SPREAD**2).sqrt_()
+    shown = torch.cat([(image - 0.5).mul_(4), (image - mean).div_(spread)], 1)
+    return shown.contiguous(memory_format=torch.channels_last)
 
 
 def _conv(inner: int, outer: int, stride: int = 1, apart: int = 1) -> nn.Sequential:
