@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from napari_iseg.backends.base import Inference
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.thin import Thin
 from napari_iseg.backends.thin_model import ThinModel
-from napari_iseg.errors import InputError, ModelNotFoundError
+from napari_iseg.errors import InputError
 from napari_iseg.images import PlaneSource
 from napari_iseg.interactive.area import grown
 from napari_iseg.interactive.predictor import Predictor
@@ -26,7 +25,6 @@ from napari_iseg.interactive.thin import (
     ThinPass,
     connected,
     slenderness,
-    thin_model,
     under_object_clicks,
 )
 from napari_iseg.interactive.zoom import WholeArea
@@ -310,15 +308,3 @@ def test_replayed_clicks_give_the_same_states() -> None:
         state = other.step(state, click)
         assert state == expected
     assert one.step(states[1], clicks[2]) == states[2]  # as undo and a new click do
-
-
-def test_a_setting_that_names_no_such_model_is_refused() -> None:
-    fake = SimpleNamespace(
-        inference=Inference(thin="cfr-icl-starter"), helpers={}, device="cpu", precision="auto"
-    )
-    with pytest.raises(InputError, match="not for thin structures"):
-        thin_model(fake)  # type: ignore[arg-type]
-    fake.inference = Inference(thin="thin-starte")
-    with pytest.raises(ModelNotFoundError, match="thin-starte"):
-        thin_model(fake)  # type: ignore[arg-type]
-    assert fake.helpers == {}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from napari_iseg.backends.cards import ModelCard, write_card
-from napari_iseg.errors import ModelNotFoundError
-from napari_iseg.weights.store import Store, load_model
+from napari_iseg.errors import InputError, ModelNotFoundError
+from napari_iseg.weights.store import Store, load_model, thin_model_of
 
 
 def card(name: str, **more) -> ModelCard:
@@ -83,3 +84,24 @@ def test_listing_and_finding_load_no_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_click_model_brings_the_model_for_thin_structures_that_it_names(store):
+    shipped = Store().shipped
+    shutil.copytree(shipped / "cfr-icl-starter", store.shipped / "cfr-icl-starter")
+    with pytest.raises(ModelNotFoundError, match="no model 'thin-starter'"):
+        load_model("cfr-icl-starter", device="cpu", store=store)
+    shutil.copytree(shipped / "thin-starter", store.shipped / "thin-starter")
+    model = load_model("cfr-icl-starter", device="cpu", store=store)
+    helper = model.helpers["thin-starter"]
+    assert thin_model_of(model) is helper
+    assert thin_model_of(model.with_inference(flip=True)) is helper
+
+
+def test_a_setting_that_names_no_model_for_thin_structures_is_refused():
+    model = load_model("cfr-icl-starter", device="cpu")
+    with pytest.raises(InputError, match="not for thin structures"):
+        thin_model_of(model.with_inference(thin="cfr-icl-starter"))
+    with pytest.raises(ModelNotFoundError, match="thin-starte"):
+        thin_model_of(model.with_inference(thin="thin-starte"))
+    assert list(model.helpers) == ["thin-starter"]

@@ -90,7 +90,7 @@ class ThinPass:
     """One pass that asks the click network, and the rule where there may be strokes; see the module."""
 
     def __init__(self, load: Callable[[], ThinModel], gate: ThinGate | None = None) -> None:
-        self._load = load  # at the second click, so that the first needs no other model than its own
+        self._load = load
         self.gate = gate or ThinGate()
         self._seen: tuple[tuple[Window, int], Seen] | None = (
             None  # of the present area: 24 or 48 bytes a pixel
@@ -99,7 +99,7 @@ class ThinPass:
 
     @property
     def thin(self) -> ThinModel:
-        """The model that sees and fits; loaded when it is first needed."""
+        """The model that sees and fits."""
         return self._load()
 
     def __call__(self, model: Model, rule: WindowRule, image: Tensor, state: State) -> State:
@@ -182,23 +182,6 @@ class ThinPass:
             if self._seen is None or self._seen[0] != key:
                 self._seen = key, self.thin.look(image)
             return self._seen[1]
-
-
-def thin_model(model: Model) -> ThinModel:
-    """The model that ``model.inference.thin`` names, loaded once, on the same device.
-
-    Raises
-    ------
-    InputError
-        When what it names is no model for thin structures; ModelNotFoundError when there is no such model.
-    """
-    from napari_iseg.weights.store import load_thin_model
-
-    name = model.inference.thin
-    if name not in model.helpers:
-        model.helpers[name] = load_thin_model(name, device=str(model.device), precision=model.precision)
-    found: ThinModel = model.helpers[name]
-    return found
 
 
 def under_object_clicks(state: State) -> Bool:

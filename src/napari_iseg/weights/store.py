@@ -130,16 +130,21 @@ def load_model(
     Raises
     ------
     ModelNotFoundError
-        Unknown name, or weights that are not on this machine.
+        Unknown name, or weights that are not on this machine; so for the model for thin structures that a
+        click model names.
     CheckpointError
         A damaged or foreign file.
     DeviceError
         A device that is not there.
     """
+    from napari_iseg.backends.model import Model
     from napari_iseg.weights.loading import ready
 
     card, net = load_net(name_or_path, store)
-    return ready(card, net, device, precision)
+    model = ready(card, net, device, precision)
+    if isinstance(model, Model) and model.inference.thin:
+        thin_model_of(model, store)  # now, as the second click would have to wait for it
+    return model
 
 
 def load_net(name_or_path: str | Path, store: Store | None = None) -> tuple[ModelCard, PublishedNet]:
@@ -195,6 +200,21 @@ def load_thin_model(
             "takes one that is, as 'thin-starter', or '' for none."
         )
     return cast("ThinModel", model)
+
+
+def thin_model_of(model: Model, store: Store | None = None) -> ThinModel:
+    """The model for thin structures that ``model.inference.thin`` names, loaded once, on the same device.
+
+    Raises
+    ------
+    InputError
+        When what it names is no such model; ModelNotFoundError when there is none of that name.
+    """
+    name = model.inference.thin
+    if name not in model.helpers:
+        device, precision = str(model.device), model.precision
+        model.helpers[name] = load_thin_model(name, device=device, precision=precision, store=store)
+    return cast("ThinModel", model.helpers[name])
 
 
 def _read_all(folder: Path) -> tuple[list[ModelCard], list[str]]:
