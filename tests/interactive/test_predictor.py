@@ -129,7 +129,10 @@ def test_cancelled_work_stops_between_passes():
 
 @pytest.mark.parametrize("at", [(-1, 5), (90, 5), (5, 120), (5, -0.6), (89.5, 0), (1e9, 0)])
 def test_clicks_outside_are_refused_with_the_size(at: tuple[float, float]):
-    with pytest.raises(InputError, match=r"The click \(.*\) lies outside the image of 90 x 120 pixels\."):
+    with pytest.raises(
+        InputError,
+        match=r"The click \(.*\) lies outside the image of 90 x 120 pixels; give .* to \(89, 119\)",
+    ):
         predictor().step(None, Click(*at))
 
 

@@ -53,6 +53,15 @@ def test_import_show_verify(run, save_published):
     assert [verdict["name"] for verdict in damaged] == ["mine"]
 
 
+def test_a_card_with_scores_is_shown_set_by_set(run):
+    code, out, _ = run("show", "cfr-icl-starter")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[lines.index("  sets:") + 1].startswith("    cars_damage: objects ")
+    assert not any("{" in line for line in lines)
+    assert lines[lines.index("licence:      BSD-3-Clause") + 2].startswith("description:  A small network")
+
+
 def test_a_human_reader_gets_what_it_was_recognised_as(run, save_published):
     code, out, _ = run("import", save_published())
     assert code == 0

@@ -55,13 +55,9 @@ def show(name: Annotated[str, typer.Argument(help="Name of the model.")], as_jso
         print_json(_described(card))
         return
     for key, value in card_table(card).items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{inner} {part}" for inner, part in value.items())
-        elif key == "files":
-            value = ", ".join(part["url"] for part in value)
-        elif isinstance(value, list):
-            value = ", ".join(map(str, value))
-        console.print(f"{key + ':':14}{value}", markup=False)
+        if key == "files":
+            value = [part["url"] for part in value]
+        console.print("\n".join(_in_words(key, value)), markup=False)
     console.print(
         f"{'weights at:':14}{card.weights_path if card.is_local else 'not here; ' + how_to_get(card)}",
         markup=False,
@@ -199,6 +195,22 @@ def _described(card: ModelCard) -> dict[str, Any]:
         "is_local": card.is_local,
         "weights_path": card.weights_path and str(card.weights_path),
     }
+
+
+def _in_words(key: str, value: Any, depth: int = 0) -> list[str]:
+    """Lines for an entry of a card; tables in tables follow it, further to the right."""
+    inner = (
+        {k: part for k, part in value.items() if isinstance(part, dict)} if isinstance(value, dict) else {}
+    )
+    if isinstance(value, dict):
+        value = ", ".join(f"{k} {_plain(part)}" for k, part in value.items() if k not in inner)
+    lines = [f"{'  ' * depth}{key + ': ':14}{_plain(value)}".rstrip()]
+    return lines + [line for k, part in inner.items() if part for line in _in_words(k, part, depth + 1)]
+
+
+def _plain(value: Any) -> str:
+    words = ", ".join(map(_plain, value)) if isinstance(value, list) else str(value)
+    return " ".join(words.split())  # a description's lines are broken for a file, not for this screen
 
 
 def _size(count: int) -> str:

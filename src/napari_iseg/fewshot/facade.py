@@ -24,6 +24,7 @@ from napari_iseg.fewshot.base import (
 from napari_iseg.fewshot.feature_cache import FeatureCache
 from napari_iseg.fewshot.models import DEFAULT_MODEL, load_fewshot
 from napari_iseg.images import PlaneSource
+from napari_iseg.interactive.area import check_inside
 from napari_iseg.prompts import Click, Window
 
 PointLike = tuple[float, float, bool] | tuple[int, float, float, bool]
@@ -216,11 +217,9 @@ def _click(point: PointLike, label: int, shape: tuple[int, ...]) -> tuple[int, C
     own, row, col, positive = point if len(point) == 4 else (label, *point)
     if int(own) < 1:
         raise InputError(f"A click's label must be at least 1, got {own}.")
-    if not (-0.5 <= row < shape[0] - 0.5 and -0.5 <= col < shape[1] - 0.5):
-        raise InputError(
-            f"The click ({row}, {col}) lies outside the image of {shape[0]} x {shape[1]} pixels."
-        )
-    return int(own), Click(float(row), float(col), bool(positive))
+    click = Click(float(row), float(col), bool(positive))
+    check_inside(click, (shape[0], shape[1]))
+    return int(own), click
 
 
 def _mask(mask: npt.ArrayLike | None, label: int, shape: tuple[int, int]) -> npt.NDArray[np.int32]:

@@ -25,8 +25,8 @@ def check_inside(click: Click, shape: tuple[int, int]) -> None:
     """Raise InputError unless the click lies on a pixel of a plane of ``shape`` (rows, columns)."""
     if not Window.of_shape(shape).contains(click.row, click.col):
         raise InputError(
-            f"The click ({click.row:g}, {click.col:g}) lies outside the image "
-            f"of {shape[0]} x {shape[1]} pixels."
+            f"The click ({click.row:g}, {click.col:g}) lies outside the image of {shape[0]} x {shape[1]} "
+            f"pixels; give row and column from (0, 0) to ({shape[0] - 1}, {shape[1] - 1})."
         )
 
 
