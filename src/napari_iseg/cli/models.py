@@ -209,6 +209,8 @@ def _in_words(key: str, value: Any, depth: int = 0) -> list[str]:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_plain(part)}" for key, part in value.items())
     words = ", ".join(map(_plain, value)) if isinstance(value, list) else str(value)
     return " ".join(words.split())  # a description's lines are broken for a file, not for this screen
 
