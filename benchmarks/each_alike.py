@@ -1,6 +1,6 @@
 """What a report on a few objects of each picture says of all objects of a set.
 
-    python benchmarks/each_alike.py recipes/cfr-icl-starter.toml --data FOLDER --out results/nuclei [--set NAME]
+    python benchmarks/each_alike.py RECIPE --data FOLDER --out results/nuclei [--set NAME]
 
 Reads what `starter.py --per-image N` wrote to the folder: the mean NoC@85 with each picture alike, and with
 each object alike, a picture's mean counting as often as it has objects; of the latter the standard error that
