@@ -169,11 +169,11 @@ def test_a_late_click_changes_less_of_a_tree() -> None:
     grown[100:102, 60:] = True
     thin.mask = grown
     after = run(thin, Click(100, 100), start=state)
-    # The eighth click: half a tenth of the side, 6 pixels, and as many to fade over.
-    assert after.probability[101, 95:99] == pytest.approx(0.9)
-    assert after.probability[101, 102:106] == pytest.approx(0.9)
-    assert 0.3 < after.probability[100, 110] < 0.8
-    assert after.probability[100, 113] == after.probability[100, 70] < 0.2
+    # The eighth click: three eighths of a tenth of the side, 4.5 pixels, and as many to fade over.
+    assert after.probability[101, 96:99] == pytest.approx(0.9)
+    assert after.probability[101, 102:105] == pytest.approx(0.9)
+    assert 0.3 < after.probability[100, 107] < 0.8
+    assert after.probability[100, 110] == after.probability[100, 70] < 0.2
 
 
 def test_a_tree_goes_on_where_the_area_grows() -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Bool = npt.NDArray[np.bool_]
 
 _REACH = 0.1  # of the picture's side, around the newest click, by the clicks so far from the fourth on
-_LARGE = 4  # clicks that may mean large errors: large ones are mended first
+_LARGE = 3  # clicks that may mean large errors: large ones are mended first
 _MOST = 2048 * 2048  # pixels of an area; a larger one would take gigabytes to see
 
 
