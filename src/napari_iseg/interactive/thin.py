@@ -92,9 +92,8 @@ class ThinPass:
     def __init__(self, load: Callable[[], ThinModel], gate: ThinGate | None = None) -> None:
         self._load = load
         self.gate = gate or ThinGate()
-        self._seen: tuple[tuple[Window, int], Seen] | None = (
-            None  # of the present area: 24 or 48 bytes a pixel
-        )
+        # Of the present area: 24 bytes a pixel, 48 once the rule has answered.
+        self._seen: tuple[tuple[Window, int], Seen] | None = None
         self._lock = Lock()
 
     @property
