@@ -1,5 +1,6 @@
 """Model cards on disk."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,11 @@ def test_card_comes_back_as_written(tmp_path):
     assert back.files == CARD.files
     assert back.folder == tmp_path / "some-model"
     assert [p.name for p in path.parent.iterdir()] == ["card.toml"]
+
+
+def test_a_model_that_takes_nothing_by_itself_stays_so(tmp_path):
+    write_card(replace(CARD, prompts=()), tmp_path)
+    assert read_card(tmp_path).prompts == ()
 
 
 def test_model_is_local_once_its_weights_are_there(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.speed import click_speed, edge_speed, fewshot_speed
 from napari_iseg.fewshot.base import Prediction
+from napari_iseg.weights.store import list_models
 
 
 class Slow:
@@ -65,6 +66,17 @@ def test_clicks_from_the_command_line(run: Callable[..., Any]) -> None:
     assert set(found["seconds"]) == {"first click", "later click"}
     assert all(seconds > 0 for seconds in found["seconds"].values())
     assert found["device"] == "cpu"
+
+
+def test_without_a_name_all_models_here_that_take_clicks_are_timed(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = [card for card in list_models() if card.is_local and card.name != "ifsenet-starter"]
+    monkeypatch.setattr("napari_iseg.weights.store.list_models", lambda store=None: shipped)
+    ended = run("bench", "--size", "64", "--repeats", "1", "--device", "cpu", "--json")
+    assert ended.code == 0, ended.err
+    timed = {found["model"] for found in ended.json["models"]}
+    assert timed == {"adaptiveclick-starter", "cfr-icl-starter", "mst-starter", "sam-starter"}
 
 
 def test_what_cannot_be_timed_is_one_sentence(run: Callable[..., Any]) -> None:

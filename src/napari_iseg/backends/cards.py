@@ -44,7 +44,7 @@ class ModelCard:
     name : how the model is asked for; also the name of its folder
     title, description, good_at : for people; ``good_at`` is one line for the model list
     backend, variant : what builds the network; ``variant`` is a name or the variant's mapping
-    prompts : of "click", "box", "mask"
+    prompts : of "click", "box", "mask"; none for what only stands by another model
     licence, licence_url, source : of the weights, and where they were published
     files : what ``fetch`` downloads; empty when nothing can be fetched
     manual_url : where a person downloads the file when a program cannot
@@ -144,11 +144,11 @@ def _check_kind(name: str, kind: Any, value: Any, file: Path) -> None:
 
 
 def card_table(card: ModelCard) -> dict[str, Any]:
-    """The card as a table for TOML or JSON; empty entries are left out."""
+    """The card as a table for TOML or JSON; empty entries are left out, except that it takes no prompts."""
     table: dict[str, Any] = {}
     for f in fields(ModelCard):
         value = getattr(card, f.name)
-        if f.name == "folder" or not value:
+        if f.name == "folder" or not (value or f.name == "prompts"):
             continue
         if f.name == "files":
             value = [

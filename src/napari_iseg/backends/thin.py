@@ -29,7 +29,7 @@ class Thin:
     name = "thin"
     title = "Thin structures"
     good_at = "vessel trees, nets and long cracks, too thin for a click model's window"
-    prompts = frozenset({"click"})
+    prompts: frozenset[str] = frozenset()  # by itself; a click model hands clicks on
     variants: Mapping[str, Variant] = MappingProxyType(
         {"starter": MappingProxyType({"widths": (24, 32, 48, 64), "dim": 12})}
     )
