@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from napari_iseg.nn.pixel_rule import Evidence, PixelRule, fits, spread, under_clicks
 from napari_iseg.nn.thin_net import ThinNet
@@ -112,6 +113,14 @@ def test_features_at_pixels_and_scores_are_those_of_the_whole_map(net: ThinNet) 
     kernel, bias = torch.randn(5), torch.tensor(0.3)
     expected = torch.einsum("d,dhw->hw", kernel, features) + bias
     assert torch.allclose(net.score(halves, kernel, bias)[:37, :50], expected, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_first_convolution_is_one_over_cells_of_two_by_two_pixels(net: ThinNet) -> None:
+    first = net.level1[0][0]
+    pixels = torch.rand(2, 6, 20, 32)
+    expected = F.conv2d(F.pixel_unshuffle(pixels, 2), first.weight, padding=1)
+    assert torch.allclose(first(pixels), expected, atol=1e-5)
 
 
 @torch.no_grad()
