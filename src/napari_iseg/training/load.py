@@ -12,8 +12,9 @@ from skimage.measure import label
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.datasets import Dataset, open_dataset
 from napari_iseg.training.bank import Bank, Picture, picture
-from napari_iseg.training.recipe import DataRecipe, Recipe, SceneRecipe
+from napari_iseg.training.recipe import CrowdRecipe, DataRecipe, Recipe, SceneRecipe
 from napari_iseg.training.synthetic import random_scene
+from napari_iseg.training.synthetic_crowd import random_crowd
 from napari_iseg.training.synthetic_shapes import OUTLINES
 from napari_iseg.training.synthetic_thin import OUTLINES as THIN_OUTLINES
 
@@ -49,7 +50,7 @@ def open_sets(recipe: Recipe, data: Path | None) -> Sets:
 
 
 def load_bank(recipe: Recipe, sets: Sets, on_set: OnSet | None = None) -> Bank:
-    """The training parts, and the recipe's made scenes, as pictures in memory."""
+    """The training parts, and the recipe's made scenes and crowds, as pictures in memory."""
     bank = Bank()
     for entry, train, _ in sets:
         pictures = list(_pictures(train, entry.step))
@@ -60,6 +61,10 @@ def load_bank(recipe: Recipe, sets: Sets, on_set: OnSet | None = None) -> Bank:
         bank.add("made scenes", _scenes(recipe.scenes, recipe.seed), recipe.scenes.weight)
         if on_set is not None:
             on_set("made scenes", recipe.scenes.count)
+    if recipe.crowds.count:
+        bank.add("made crowds", _crowds(recipe.crowds, recipe.seed), recipe.crowds.weight)
+        if on_set is not None:
+            on_set("made crowds", recipe.crowds.count)
     return bank
 
 
@@ -71,6 +76,11 @@ def _scenes(scenes: SceneRecipe, seed: int) -> Iterator[Picture | None]:
     for index in range(scenes.count):
         rng = np.random.default_rng((seed, 1, index))
         yield picture(*random_scene(rng, scenes.size, outlines[index % len(outlines)]), min_area=60)
+
+
+def _crowds(crowds: CrowdRecipe, seed: int) -> Iterator[Picture | None]:
+    for index in range(crowds.count):
+        yield picture(*random_crowd(np.random.default_rng((seed, 4, index)), crowds.size))
 
 
 def _pictures(dataset: Dataset, step: int) -> Iterator[Picture | None]:

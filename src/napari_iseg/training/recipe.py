@@ -49,6 +49,15 @@ class SceneRecipe:
 
 
 @dataclass(frozen=True)
+class CrowdRecipe:
+    """Made crowds of small bodies, see `synthetic_crowd`, generated once from the recipe's seed."""
+
+    count: int = 0
+    size: int = 288
+    weight: float = 0.15
+
+
+@dataclass(frozen=True)
 class OptimRecipe:
     """AdamW with warm-up, a constant rate, and a cosine fall from step ``decay_from`` to ``steps``.
 
@@ -137,6 +146,7 @@ class Recipe:
     keep_every: int = 200  # steps between checkpoints
     data: tuple[DataRecipe, ...] = ()
     scenes: SceneRecipe = field(default_factory=SceneRecipe)
+    crowds: CrowdRecipe = field(default_factory=CrowdRecipe)
     # ours: "windows", see samples.py, or "first-click", see first_click.py; published: "cocolvis" and "sbd",
     # see published.py
     sampling: str = "windows"
@@ -188,7 +198,13 @@ def read_recipe(path: Path) -> Recipe:
         raise InputError(
             f"The recipe {path} names no training data; add at least one [[data]] table with a path."
         )
-    parts = {"scenes": SceneRecipe, "optim": OptimRecipe, "loss": LossRecipe, "validation": ValidationRecipe}
+    parts = {
+        "scenes": SceneRecipe,
+        "crowds": CrowdRecipe,
+        "optim": OptimRecipe,
+        "loss": LossRecipe,
+        "validation": ValidationRecipe,
+    }
     values = {key: value for key, value in table.items() if key not in parts and key != "data"}
     for key, kind in parts.items():
         if key in table:
