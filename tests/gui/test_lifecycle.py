@@ -357,3 +357,47 @@ def test_the_dock_opens_fast_and_without_torch():
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.split("seconds")[1]) < 0.5
+
+
+@pytest.mark.parametrize(
+    "dock",
+    [
+        "napari_iseg.widgets.click_dock.ClickDock",
+        "napari_iseg.widgets.fewshot_dock.FewShotDock",
+    ],
+)
+def test_a_window_closed_while_a_dock_is_at_work_ends_quietly(dock, tmp_path):
+    """What the worker had to say comes when the dock's widgets are no more; PyQt would abort the program."""
+    code = """
+import importlib, sys, threading, time
+import napari, numpy as np
+from qtpy.QtWidgets import QApplication
+
+def events(until):
+    end = time.monotonic() + 60
+    while not until() and time.monotonic() < end:
+        app.processEvents()
+        time.sleep(0.01)
+
+viewer, app = napari.Viewer(), QApplication.instance()
+viewer.add_image(np.zeros((64, 64), np.uint8))
+module, name = sys.argv[1].rsplit(".", 1)
+dock = getattr(importlib.import_module(module), name)(viewer)
+viewer.window.add_dock_widget(dock)
+controller, go_on = dock.controller, threading.Event()
+controller.worker.submit_task(lambda _: go_on.wait(30), lambda _: dock.set_status("done"), print)
+events(lambda: controller.worker._running is not None)
+viewer.close()
+events(lambda: controller.closed)
+go_on.set()
+assert controller.worker.join(30)
+end = time.monotonic() + 0.5
+events(lambda: time.monotonic() > end)
+print("closed", controller.closed)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, dock], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "closed True" in done.stdout
+    assert "Traceback" not in done.stderr

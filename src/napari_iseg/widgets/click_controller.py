@@ -66,7 +66,7 @@ class ClickController:
         self._hands = Hands(self.click_world, self._key_pressed, self.say, self.boxes.take, modifier)
         self.files = SessionFiles(self)
         self.loading = ""  # what is read in the background for all images, in words
-        self._closed = self._switching = False
+        self.closed = self._switching = False
         viewer.dims.events.order.connect(self._follow_dims)
         viewer.dims.events.ndisplay.connect(self._follow_dims)
         viewer.dims.events.ndim.connect(self._follow_dims)
@@ -197,9 +197,20 @@ class ClickController:
 
     def close(self) -> None:
         """Stop the worker, let go of the viewer, take the working layers away; committed labels stay."""
-        if self._closed:
-            return
-        self._closed = True
+        if not self.closed:
+            self._disconnect()
+            self._leave()
+            self._end()
+
+    def abandon(self, _dock: object = None) -> None:
+        """The same when the window was closed over the dock: no widget and no layer is touched any more."""
+        if not self.closed:
+            self._disconnect()
+            self._end()
+
+    def _disconnect(self) -> None:
+        """Hear nothing more from the viewer."""
+        self.closed = True
         events = self.viewer.dims.events
         for event in (events.order, events.ndisplay, events.ndim):
             event.disconnect(self._follow_dims)
@@ -208,7 +219,9 @@ class ClickController:
         if self.image is not None:
             for event in self._placement_events(self.image):
                 event.disconnect(self._follow_image)
-        self._leave()
+
+    def _end(self) -> None:
+        """Close what is open and stop the worker."""
         for editor in self._editors.values():
             editor.close()
         self._editors.clear()
@@ -261,7 +274,7 @@ class ClickController:
 
     def _follow_dims(self, _event: Any = None) -> None:
         """Take the editor of the present image and displayed axes, or none."""
-        if self._switching or self._closed:
+        if self._switching or self.closed:
             return
         self._switching = True
         try:
@@ -375,7 +388,7 @@ class ClickController:
 
     def _update(self) -> None:
         """Tell the dock what is so."""
-        if self._closed:
+        if self.closed:
             return
         self.boxes.update()
         self._hands.bind_keys()

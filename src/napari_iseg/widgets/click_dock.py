@@ -71,6 +71,7 @@ class ClickDock(QWidget):
             modifier=self._preferences.background_modifier,
             autosave=self._preferences.journal_folder,
         )
+        self.destroyed.connect(self.controller.abandon)
         self.controller.loader.embedding_bytes = self._preferences.embedding_bytes
         self._connect()
         self._list_models()
@@ -309,6 +310,8 @@ class ClickDock(QWidget):
         """Keep the list of images; a new choice is made only when the chosen one is gone."""
         from napari.layers import Image
 
+        if self.controller.closed:
+            return
         ours = self.controller.layers_of_ours
         images = [layer for layer in self._viewer.layers if isinstance(layer, Image) and layer not in ours]
         self._images = images[::-1]

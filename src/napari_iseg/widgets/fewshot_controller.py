@@ -52,6 +52,7 @@ class FewShotController:
         self.settings: FewShotSettings | None = None
         self.report: RunReport | None = None
         self._control: Control | None = None
+        self.closed = False
         self._loaded: Loaded | None = None
         self._subject: Image | None = None  # the image of the run that is under way
         self._again = False  # these two wait until a cancelled run has ended
@@ -236,10 +237,20 @@ class FewShotController:
         if self.results is not None:
             self.go_to(*self.results.place_of_cell(row, col, self._plane() or ()))
 
-    def close(self) -> None:
-        """Stop everything and let go of the viewer."""
+    def close(self, _dock: object = None) -> None:
+        """Stop everything and let go of the viewer; calling it again does nothing. Touches no widget."""
+        if self.closed:
+            return
+        self.closed = True
         self.cancel()
         self.worker.close()
+        for signal in (
+            self.signals.prepared,
+            self.signals.supports,
+            self.signals.progress,
+            self.signals.written,
+        ):
+            signal.disconnect()
         self.viewer.dims.events.point.disconnect(self._follow_plane)
         if self.annotations.clicks is not None:
             self.annotations.clicks.events.data.disconnect(self._clicked)

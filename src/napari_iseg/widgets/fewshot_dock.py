@@ -83,6 +83,7 @@ class FewShotDock(QWidget):
             if self._preferences.autosave_folder is None
             else self._preferences.autosave_folder / "fewshot",
         )
+        self.destroyed.connect(self.controller.close)
         self._connect()
         self._list_layers()
         self.set_status(_HOW)
@@ -319,6 +320,8 @@ class FewShotDock(QWidget):
         """Keep the lists of layers; a new choice is made only when the chosen one is gone."""
         from napari.layers import Image, Labels, Points, Shapes
 
+        if self.controller.closed:
+            return
         kinds = {"image": Image, "labels": Labels, "clicks": Points}
         for name, kind in kinds.items():
             box: QComboBox = getattr(self, name)
