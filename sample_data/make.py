@@ -1,4 +1,4 @@
-"""Make the sample images anew: ``python sample_data/make.py [FOLDER]``. Equal bits every time."""
+"""Make the sample images anew: ``python sample_data/make.py [FOLDER]``. Equal pixels every time."""
 
 from __future__ import annotations
 

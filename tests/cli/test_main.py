@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from napari_iseg import __version__
+from napari_iseg.cli import common
 
 
 @pytest.mark.parametrize("command", ["demo", "segment", "models", "train", "evaluate"])
@@ -55,6 +56,17 @@ def test_bad_input_is_one_line_and_exit_code_2(run, arguments, words):
     assert ended.err.startswith("napari-iseg: ")
     assert words in ended.err
     assert ended.out == ""
+
+
+def test_training_without_its_extra_says_what_to_install(run, monkeypatch):
+    monkeypatch.setattr(common, "find_spec", lambda name: None)
+    ended = run("train", "some.toml")
+    assert ended.code == 2
+    assert (
+        ended.err.replace("\n", " ")
+        .strip()
+        .endswith('This needs cv2; install it with pip install "napari-iseg[train]".')
+    )
 
 
 def test_an_unexpected_failure_is_one_line_and_exit_code_1(run, monkeypatch):

@@ -108,6 +108,21 @@ def test_a_damaged_archive_is_said_and_fetched_anew(site, store):
     assert fetch("big", store, YES).is_local
 
 
+@pytest.mark.parametrize("body", [b"<html>down for maintenance</html>", None], ids=["page", "cut off"])
+def test_a_wrong_file_without_checksum_is_not_taken_up_again(store, save_published, body):
+    whole = save_published("net.pth").read_bytes()
+    with serve() as running:
+        running.files["/net.pth"] = body or whole[: len(whole) // 2]
+        card = ModelCard(
+            "plain", "cfr-icl", SIZES, licence="MIT", files=(CardFile(f"{running.url}/net.pth"),)
+        )
+        write_card(replace(card, weights="net.safetensors", names="published"), store.shipped / "plain")
+        with pytest.raises(CheckpointError):
+            fetch("plain", store, YES)
+        running.files["/net.pth"] = whole
+        assert fetch("plain", store, YES).is_local
+
+
 def test_other_weights_than_the_card_describes_are_refused(site, store):
     write_card(replace(store.find("big"), variant="vit-b"), store.shipped / "big")
     with pytest.raises(CheckpointError, match="but the model big is cfr-icl vit-b"):

@@ -67,6 +67,32 @@ def test_a_bare_state_dict_is_recognised_from_shapes_alone(tmp_path, store):
     assert {**card.variant, "num_heads": 2} == SIZES
 
 
+def test_a_guess_of_the_heads_is_said_and_can_be_corrected(tmp_path, store):
+    path = tmp_path / "bare.pt"
+    torch.save(published_state(), path)
+    said = []
+    assert import_file(path, store, ImportOptions(tell=said.append)).variant["num_heads"] == 1
+    assert len(said) == 1
+    assert "how many attention heads" in said[0]
+    assert "1 were assumed" in said[0]
+    corrected = ImportOptions(overwrite=True, heads=2, tell=said.append)
+    assert dict(import_file(path, store, corrected).variant) == SIZES
+    assert len(said) == 1
+    with pytest.raises(CheckpointError, match="cannot have 3 attention heads"):
+        import_file(path, store, ImportOptions(name="odd", heads=3))
+
+
+def test_a_file_that_is_damaged_inside_leaves_nothing_behind(save_published, store):
+    path = save_published()
+    body = bytearray(path.read_bytes())
+    at = body.index(published_state()["backbone.blocks.0.mlp.fc1.weight"].numpy().tobytes())
+    body[at] ^= 0xFF
+    path.write_bytes(bytes(body))
+    with pytest.raises(CheckpointError):
+        import_file(path, store)
+    assert list(store.user_folder.iterdir()) == []
+
+
 def test_an_own_safetensors_file_describes_itself(save_published, store, tmp_path):
     card = import_file(save_published(), store)
     copy = tmp_path / "moved.safetensors"

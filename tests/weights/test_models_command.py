@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from napari_iseg.cli import main
+from napari_iseg.cli import main, models
+from napari_iseg.weights.store import Store
 
 
 @pytest.fixture
@@ -33,6 +34,23 @@ def test_list_shows_whole_names_and_json(run):
     cards = {card["name"]: card for card in json.loads(out)}
     assert cards["cfr-icl-cocolvis-vit-h"]["is_local"] is False
     assert run("list", "--here", "--json")[0] == 0
+
+
+def test_list_gives_each_model_a_line(run):
+    head, *lines = run("list")[1].splitlines()
+    assert head.split() == ["name", "here", "size", "takes", "licence", "good", "at"]
+    names = [card["name"] for card in json.loads(run("list", "--json")[1])]
+    assert [line.split()[0] for line in lines] == names
+    at = head.index("here")
+    assert {line[at : at + 3].strip() for line in lines} == {"yes", "no"}
+    assert models._table([Store().find("cfr-icl-starter")], 40).splitlines()[1][-1] == "…"
+
+
+def test_the_group_alone_shows_its_help_and_no_error(run):
+    code, out, error = run()
+    assert code == 2
+    assert "verify" in out + error
+    assert "napari-iseg: ;" not in error
 
 
 def test_import_show_verify(run, save_published):

@@ -49,6 +49,8 @@ def _explain(error: Exception) -> int:
     if usage is not None:
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "napari-iseg"
+        if not usage():  # a group without a command: typer has shown its help
+            return BAD_INPUT
         if len(usage().splitlines()) > 1:  # a group without a command: typer's message is the help
             print(usage(), file=sys.stderr)
         else:

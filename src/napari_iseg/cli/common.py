@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console
@@ -18,6 +19,19 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 def print_json(value: Any) -> None:
     """One JSON document on standard output and nothing else: no colours, no wrapping."""
     print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+
+
+def need_extra(extra: str, *modules: str) -> None:
+    """Refuse where packages of an extra are missing.
+
+    Raises
+    ------
+    InputError
+        The sentence names the first that is missing and how to install the extra.
+    """
+    for module in modules:
+        if find_spec(module) is None:
+            raise InputError(f'This needs {module}; install it with pip install "napari-iseg[{extra}]".')
 
 
 def _plain(value: Any) -> Any:

@@ -16,8 +16,6 @@ from napari_iseg.errors import InputError
 from napari_iseg.weights.store import Store, how_to_get
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from napari_iseg.weights.download import Bar
 
 app = typer.Typer(
@@ -42,7 +40,8 @@ def list_(
     if as_json:
         print_json([_described(card) for card in cards])
     else:
-        console.print(_table(cards))
+        # A file or a pipe has no width: whole lines, to be searched.
+        console.print(_table(cards, console.width if console.is_terminal else None), markup=False)
     for problem in store.problems():
         errors.print(problem, markup=False)
 
@@ -114,13 +113,27 @@ def import_(
             "--widen", help="Give an IS-Net of 3 or 4 input channels the five of IS5Net (new: zero)."
         ),
     ] = False,
+    heads: Annotated[
+        int | None, typer.Option(min=1, help="Attention heads, where the file does not say how many.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Import a checkpoint file: recognised by its contents, read without running anything in it."""
     from napari_iseg.weights.importer import ImportOptions, import_file
     from napari_iseg.weights.widen import widening_hint
 
-    options = ImportOptions(name, licence, licence_url, backend, variant, half, overwrite, widen)
+    options = ImportOptions(
+        name,
+        licence,
+        licence_url,
+        backend,
+        variant,
+        half,
+        overwrite,
+        widen,
+        heads,
+        tell=lambda sentence: errors.print(sentence, markup=False),
+    )
     card = import_file(file, Store(), options)
     if card.licence == UNKNOWN and _someone_sits_here():
         card = replace(card, licence=typer.prompt("Licence of these weights", default=UNKNOWN, err=True))
@@ -160,21 +173,16 @@ def verify(
         raise typer.Exit(1)
 
 
-def _table(cards: list[ModelCard]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("name", "here", "size"):  # never shortened: they are what one copies
-        table.add_column(title, no_wrap=True, overflow="ignore", min_width=len(title))
-    table.add_column("takes")
-    table.add_column("licence")
-    table.add_column("good at")
+def _table(cards: list[ModelCard], width: int | None) -> str:
+    """One line for each model, in columns, the most needed first; what goes beyond ``width`` is cut off."""
+    rows = [("name", "here", "size", "takes", "licence", "good at")]
     for card in cards:
-        here = "yes" if card.is_local else "no"
-        size, takes = _size(card.size_bytes), ", ".join(card.prompts)
-        table.add_row(*map(Text, (card.name, here, size, takes, card.licence, card.good_at)))
-    return table
+        here, size = "yes" if card.is_local else "no", _size(card.size_bytes)
+        rows.append((card.name, here, size, ", ".join(card.prompts), card.licence, card.good_at))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    cut = [line if width is None or len(line) <= width else f"{line[: width - 1]}…" for line in lines]
+    return "\n".join(cut)
 
 
 def _report(card: ModelCard, as_json: bool) -> None:

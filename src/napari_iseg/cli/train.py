@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from napari_iseg.cli.common import console, errors, print_json
+from napari_iseg.cli.common import console, errors, need_extra, print_json
 
 
 def train(
@@ -31,6 +31,7 @@ def train(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    need_extra("train", "cv2", "lightning_fabric")
     from napari_iseg.training.log import Progress as Step
     from napari_iseg.training.recipe import read_recipe
     from napari_iseg.training.run import train as run

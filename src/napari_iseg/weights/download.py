@@ -134,10 +134,8 @@ class _Resuming:
                 self._part.unlink(missing_ok=True)
                 return False
             if answer.status_code not in (200, 206):
-                raise FetchError(
-                    f"The server answered {answer.status_code} {answer.reason} for {url}; "
-                    "look whether the address moved."
-                )
+                do = "try again later" if answer.status_code >= 500 else "look whether the address moved"
+                raise FetchError(f"The server answered {answer.status_code} {answer.reason} for {url}; {do}.")
             start = _range_start(answer) if answer.status_code == 206 else 0
             if start not in (0, have) or (start and _full_size(answer) not in (None, note["total"])):
                 self._part.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from napari_iseg.backends.cards import ModelCard
-from napari_iseg.errors import FetchError, ModelNotFoundError
+from napari_iseg.errors import CheckpointError, FetchError, ModelNotFoundError
 from napari_iseg.weights.archive import unpack_weights
 from napari_iseg.weights.download import Bar, Download
 from napari_iseg.weights.licence import Ask, Licences
@@ -63,7 +63,12 @@ def fetch(name: str, store: Store, options: FetchOptions | None = None) -> Model
             return card
         folder = store.home / "downloads" / card.name
         parts, sums = _download(card, folder, options)
-        done = _import(card, folder, parts, sums, store, options)
+        try:
+            done = _import(card, folder, parts, sums, store, options)
+        except CheckpointError:
+            if not all(file.sha256 for file in card.files):  # it may not have come whole: not taken up again
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
         shutil.rmtree(folder, ignore_errors=True)
         return done
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_iseg import backends
 from napari_iseg.backends.base import Recognition
 from napari_iseg.backends.cards import CARD_FILE, ModelCard, read_card, write_card
-from napari_iseg.errors import CheckpointError, InputError, SaveError
+from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.weights.checkpoint import Checkpoint, open_checkpoint
 from napari_iseg.weights.loading import check_fit
 from napari_iseg.weights.locks import held
@@ -36,7 +37,8 @@ class ImportOptions:
 
     ``name``: of the new model; ``licence``, ``licence_url``: of the weights; ``backend``, ``variant``: what
     it must be recognised as; ``half``: store 16-bit numbers; ``overwrite``: replace a model of the same name;
-    ``widen``: make an IS-Net of 3 or 4 input channels one of 5.
+    ``widen``: make an IS-Net of 3 or 4 input channels one of 5; ``heads``: attention heads, which shapes do
+    not show; ``tell``: called with a sentence on what had to be assumed.
     """
 
     name: str | None = None
@@ -47,6 +49,8 @@ class ImportOptions:
     half: bool = False
     overwrite: bool = False
     widen: bool = False
+    heads: int | None = None
+    tell: Callable[[str], object] | None = None
 
 
 def import_file(
@@ -98,7 +102,20 @@ def _recognise(file: Checkpoint, base: ModelCard | None, options: ImportOptions)
         check_demand(known[0], options.backend, options.variant)
         check_fit(*known, file.shapes)
         return known
-    return identify(file.shapes, file.hints, backend=options.backend, variant=options.variant), "published"
+    hints = {**file.hints, "num_heads": options.heads} if options.heads else file.hints
+    found = identify(file.shapes, hints, backend=options.backend, variant=options.variant)
+    heads = found.variant.get("num_heads")
+    if options.heads and heads != options.heads:
+        raise CheckpointError(
+            f"The file was recognised as {found.label}, which cannot have {options.heads} attention heads; "
+            "leave --heads out or correct it."
+        )
+    if options.tell and heads and "num_heads" not in hints and variant_name(found) is None:
+        options.tell(
+            f"The file does not say how many attention heads its network has; {heads} were assumed. If that "
+            "is wrong, import it again with --heads N --overwrite."
+        )
+    return found, "published"
 
 
 def _card_beside(path: Path) -> ModelCard | None:
@@ -170,7 +187,7 @@ def _write(card: ModelCard, file: Checkpoint, folder: Path, half: bool) -> Model
         write_safetensors(weights, file.shapes, file.dtypes, file.read, metadata, half=half)
         done = replace(card, sha256=sha256_of(weights), size_bytes=weights.stat().st_size, folder=folder)
         write_card(done, folder)
-    except (SaveError, CheckpointError):
+    except BaseException:  # also what a damaged archive raises while it is read, and Ctrl-C
         if fresh:
             for leftover in (weights, folder / CARD_FILE):
                 leftover.unlink(missing_ok=True)

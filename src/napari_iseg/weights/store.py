@@ -94,7 +94,11 @@ class Store:
         path = card.weights_path
         if path is not None and path.is_file():
             return path
-        raise ModelNotFoundError(f"The weights of {card.name} are not on this machine; {how_to_get(card)}.")
+        # The command line looks in the usual folder, unless told otherwise.
+        there = "" if self.home == Store().home else f", with {HOME_VARIABLE}={self.home} set"
+        raise ModelNotFoundError(
+            f"The weights of {card.name} are not on this machine; {how_to_get(card)}{there}."
+        )
 
 
 def how_to_get(card: ModelCard) -> str:

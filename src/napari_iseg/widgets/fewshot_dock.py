@@ -73,7 +73,7 @@ class FewShotDock(QWidget):
         self._layers: dict[str, list[Any]] = {"image": [], "labels": [], "clicks": []}
         self._painted: Any = None  # the labels layer that is listened to
         self._docked = False
-        self._make_widgets(models if models is not None else known_models())
+        self._make_widgets(models if models is not None else known_models(self._preferences))
         self._lay_out()
         self.controller = FewShotController(
             self._viewer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from napari_iseg.weights.store import Store
 from napari_iseg.widgets.preferences import Preferences
 
 
@@ -19,11 +20,14 @@ class Loader:
         from napari_iseg.widgets.model_loader import preload_torch
 
         preload_torch()
+        cards = {card.name: card for card in Store(self._preferences.cache_folder).list_models()}
+        if name in cards:  # by its folder, which may be one that only the preferences know
+            name = str(cards[name].folder)
         return describe(name, device, self._preferences.precision).predictor(512 * 2**20)
 
 
-def known_models() -> dict[str, str]:
+def known_models(preferences: Preferences) -> dict[str, str]:
     """Names of the few-shot models of this machine, with a line on each."""
     from napari_iseg.fewshot.models import list_fewshot
 
-    return list_fewshot()
+    return list_fewshot(Store(preferences.cache_folder))
