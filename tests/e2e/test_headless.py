@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from napari_iseg.cli import main
 from napari_iseg.samples import sample, sample_folder
 
 STARTER = "cfr-icl-starter"
+DOCS = Path(__file__).parents[2] / "docs"
 HAS_DISPLAY = sys.platform in ("win32", "darwin") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
 
 
@@ -37,6 +39,21 @@ def command(capfd: pytest.CaptureFixture[str]) -> Callable[..., Any]:
 @pytest.fixture(scope="module")
 def model() -> Any:
     return iseg.load_model(STARTER, device="cpu")
+
+
+def test_the_tutorials_clicks_find_the_nucleus(model):
+    """Whoever types them shall see what the words beside them say: one too many, then the one."""
+    page = (DOCS / "tutorials" / "first-object.md").read_text(encoding="utf-8")
+    found = re.findall(r"session\.click\(\((\d+), (\d+)\)(, positive=False)?\)", page)
+    clicks = [((int(row), int(col)), not negative) for row, col, negative in found]
+    (first, _), (second, _) = clicks
+    assert f"--click {first[0]},{first[1]} --background {second[0]},{second[1]}" in page
+    cells = sample("cells")
+    truth = np.asarray(cells.labels) == cells.labels[first]
+    session = iseg.Session(cells.image, model)
+    masks = [session.click(point, positive=positive) for point, positive in clicks]
+    ious = [(mask & truth).sum() / (mask | truth).sum() for mask in masks]
+    assert ious[1] > max(0.8, ious[0] + 0.1)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +16,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fewshot"))
 
 from run_fakes import GreyPredictor, blobs, sparse
 
+from napari_iseg.errors import ModelNotFoundError
 from napari_iseg.labels.store import LabelStore
+from napari_iseg.weights.store import Store, list_models
 
 from .conftest import HAS_DISPLAY
 
 if HAS_DISPLAY:
     from napari_iseg.widgets.fewshot_dock import FewShotDock
+    from napari_iseg.widgets.fewshot_models import Loader, known_models
     from napari_iseg.widgets.preferences import Preferences
     from napari_iseg.widgets.trust_strip import REJECTED, SUPPORT
 
@@ -348,3 +353,18 @@ def test_bad_input_is_a_sentence(fewshot, monkeypatch):
     fewshot.run()
     assert "needs labels of (5, 24, 24)" in said[-1]
     assert dock.run_button.isEnabled()
+
+
+def test_the_cache_folder_of_the_preferences_is_looked_into(tmp_path, monkeypatch):
+    (shipped,) = (card.folder for card in list_models() if card.name == "ifsenet-starter")
+    mine = tmp_path / "models" / "mine"
+    shutil.copytree(shipped, mine)
+    card = mine / "card.toml"
+    card.write_text(card.read_text().replace('name = "ifsenet-starter"', 'name = "mine"'))
+    settings = Preferences(cache_folder=tmp_path)
+    assert "mine" in known_models(settings)
+    assert "mine" not in known_models(Preferences(cache_folder=tmp_path / "other"))
+    assert "mine" in Loader(settings)("mine", "cpu").identity
+    store = Store(tmp_path)
+    with pytest.raises(ModelNotFoundError, match=re.escape(f"with NAPARI_ISEG_HOME={tmp_path} set")):
+        store.weights_of(store.find("simpleclick-cocolvis-vit-b"))
