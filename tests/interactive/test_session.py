@@ -14,7 +14,7 @@ from session_fakes import FakeModel, FakePredictor
 from napari_iseg.errors import CancelledError, InputError, SaveError
 from napari_iseg.interactive.session import Session
 from napari_iseg.labels.journal import Journal
-from napari_iseg.labels.store import LabelStore
+from napari_iseg.labels.store import LabelStore, checked_label
 from napari_iseg.prompts import Click, Prompts, Window
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (60, 70), np.uint8)
@@ -588,3 +588,28 @@ def test_memory_does_not_grow_with_the_plane(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100 * 2**20
+
+
+def test_numbers_of_labels_end_where_uint32_ends(tmp_path):
+    """Recorded, the number after the last one would make the session's folder unreadable."""
+    session = fake_session(journal=tmp_path / "s")
+    session.click((20, 20))
+    assert session.commit(2**32 - 1) == 2**32 - 1
+    session.click((45, 50))
+    with pytest.raises(InputError, match="from 1 to 4294967295, got 4294967296"):
+        session.commit()
+    assert session.commit(7) == 7
+    assert session.undo()
+    session.close()
+    assert set(reopened(tmp_path / "s").objects) == {2**32 - 1}
+
+
+@pytest.mark.parametrize("label", ["a", None, 1.5, float("nan"), float("inf"), True, 0, -1, 2**32])
+def test_what_is_no_label_is_refused(label):
+    with pytest.raises(InputError, match="whole number from 1"):
+        checked_label(label)
+
+
+def test_a_models_name_is_not_a_model():
+    with pytest.raises(InputError, match=r"load_model\('cfr-icl-starter'\)"):
+        fake_session(model="cfr-icl-starter")

@@ -275,7 +275,7 @@ class Session(SessionState):
             When the journal cannot be written (nothing happened), or the label file (the object is recorded,
             and is written with the next change or when the session is opened again).
         """
-        label = self.object_id if label is None else checked_label(label)
+        label = checked_label(self.object_id if label is None else label)
         patch = self._computed()
         if patch is None:
             raise InputError("There is nothing to commit: the object is empty; click on it first.")

@@ -170,6 +170,10 @@ class SessionState:
     def model(self, model: Model | None) -> None:
         if model is self._model:
             return
+        if isinstance(model, (str, bytes)):
+            raise InputError(
+                f"A session needs a loaded model: give load_model({model!r}) instead of its name."
+            )
         if model is not None and not hasattr(model, "inference"):
             raise InputError(
                 f"The model {model.card.name!r} takes no clicks or boxes; if it refines edges, give it to "

@@ -293,6 +293,10 @@ class LabelStore:
 
 def checked_label(label: int) -> int:
     """A label that fits into uint32, or InputError."""
-    if isinstance(label, bool) or int(label) != label or not 1 <= label <= HIGHEST:
+    try:
+        number = int(label)
+    except (TypeError, ValueError, OverflowError):
+        number = 0
+    if isinstance(label, bool) or number != label or not 1 <= number <= HIGHEST:
         raise InputError(f"A label is a whole number from 1 to {HIGHEST}, got {label!r}.")
     return int(label)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ from napari_iseg.widgets.worker import Worker
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Layer
+
+    from napari_iseg.interactive.session import Session
 
 
 class ClickController:
@@ -61,6 +63,7 @@ class ClickController:
         self._with_probability = False
         self._news = ""  # what the last command has to say; shown until the next one
         self._editors: dict[tuple[Image, PlaneAxes], Editor] = {}
+        self._watched: set[Image] = set()  # those whose pixels may be replaced while they are worked on
         self.autosave = autosave
         self.boxes = BoxControl(self)
         self._hands = Hands(self.click_world, self._key_pressed, self.say, self.boxes.take, modifier)
@@ -85,6 +88,9 @@ class ClickController:
                 event.disconnect(self._follow_image)
         self.image = image
         if image is not None:
+            if image not in self._watched:
+                self._watched.add(image)
+                image.events.data.connect(self._data_replaced)
             for event in self._placement_events(image):
                 event.connect(self._follow_image)
         self._follow_dims()
@@ -216,6 +222,9 @@ class ClickController:
             event.disconnect(self._follow_dims)
         events.point.disconnect(self._follow_plane)
         self.viewer.layers.events.removed.disconnect(self._layer_removed)
+        for image in self._watched:
+            image.events.data.disconnect(self._data_replaced)
+        self._watched.clear()
         if self.image is not None:
             for event in self._placement_events(self.image):
                 event.disconnect(self._follow_image)
@@ -300,15 +309,20 @@ class ClickController:
 
     def _editor_of(self, image: Image, axes: PlaneAxes) -> Editor:
         if (image, axes) not in self._editors:
-            plan = SessionPlan.of(image, axes, self.autosave)
             editor = Editor(
-                ClickLayers(self.viewer, image, axes), self.worker, lambda: plan.open(self._load())
+                ClickLayers(self.viewer, image, axes), self.worker, lambda: self._plan(image, axes)
             )
             editor.quiet = self._hands.quiet
             editor.changed.connect(self._update)
             editor.failed.connect(self.fail)
+            editor.moved.connect(lambda plane: scene.go_to(self.viewer, image, axes, plane))
             self._editors[image, axes] = editor
         return self._editors[image, axes]
+
+    def _plan(self, image: Image, axes: PlaneAxes) -> Callable[[], Session]:
+        """What opens a session on the image as it is now."""
+        plan = SessionPlan.of(image, axes, self.autosave)
+        return lambda: plan.open(self._load())
 
     def _enter(self, editor: Editor | None) -> None:
         self.editor = editor
@@ -335,13 +349,30 @@ class ClickController:
 
     def _layer_removed(self, event: Any) -> None:
         layer = event.value
-        for image, axes in [key for key in self._editors if key[0] is layer]:
-            editor = self._editors.pop((image, axes))
+        self._forget(layer)
+        if layer in self._watched:
+            self._watched.remove(layer)
+            layer.events.data.disconnect(self._data_replaced)
+        if layer is self.image:
+            self.choose_image(None)
+
+    def _forget(self, layer: Layer) -> bool:
+        """Close what was worked on in an image, whether there was something; committed labels stay."""
+        keys = [key for key in self._editors if key[0] is layer]
+        for key in keys:
+            editor = self._editors.pop(key)
             if editor is self.editor:
                 self._leave()
             editor.close()
-        if layer is self.image:
-            self.choose_image(None)
+        return bool(keys)
+
+    def _data_replaced(self, event: Any) -> None:
+        """An image shows other pixels: what was found in the old ones must not be taken further."""
+        if not self.closed and self._forget(event.source) and event.source is self.image:
+            self._follow_dims()
+            self.say(
+                "The image has new pixels. Objects made before stay in their layer; new ones start anew."
+            )
 
     def _follow_image(self, _event: Any = None) -> None:
         for (image, _), editor in self._editors.items():
@@ -353,7 +384,8 @@ class ClickController:
     @staticmethod
     def _placement_events(image: Image) -> tuple[Any, ...]:
         events = image.events
-        return events.scale, events.translate, events.rotate, events.shear, events.affine
+        moved = events.scale, events.translate, events.rotate, events.shear, events.affine
+        return *moved, events.units, events.axis_labels
 
     # -- the rest --
 

@@ -35,27 +35,31 @@ class Editor:
     ----------
     layers : the layers to show things in
     worker : where slow things run
-    open_session : loads the model and makes the session; called in the worker, before the first command
+    plan_session : called in the GUI thread before the first command; answers with what loads the model and
+        makes the session, which is called in the worker
     """
 
     changed = Signal()
     failed = Signal(Exception)
+    moved = Signal(object)  # the plane that undo or redo went to, for the viewer to show it
 
-    def __init__(self, layers: ClickLayers, worker: Worker, open_session: Callable[[], Session]) -> None:
+    def __init__(
+        self, layers: ClickLayers, worker: Worker, plan_session: Callable[[], Callable[[], Session]]
+    ) -> None:
         self.layers = layers
         self.session: Session | None = None
         self.pending: list[tuple[Plane, Click]] = []  # clicks whose turn has not come
         self._pending_box: tuple[Plane, Box | None] | None = None
-        self.seconds: float | None = None  # from the last click to its mask
+        self.seconds: float | None = None  # that the last answer took
         self.with_probability = False
         # Wraps our own edits of the clicks and the box.
         self.quiet: Callable[[], AbstractContextManager[Any]] = nullcontext
-        self._worker, self._open_session = worker, open_session
+        self._worker, self._plan_session = worker, plan_session
         # Commands that wait for their turn, and whether they also wait for the answer to the last click.
         self._later: deque[tuple[Callable[[], None], bool]] = deque()
         self._task = ""  # what the worker does that the session must not be touched meanwhile
         self._predicting = False
-        self._clicked_at = 0.0
+        self._asked_at = 0.0
         self._labels_changed = self._closed = False
         # Label, and how many pixels stayed with other objects.
         self.last_commit: tuple[int, int] | None = None
@@ -107,7 +111,6 @@ class Editor:
 
         def run() -> None:
             self.pending.pop(0)
-            self._clicked_at = time.perf_counter()
             self._session.append_click((*plane, click.row, click.col), click.positive, view)
             self._predict()
 
@@ -121,7 +124,6 @@ class Editor:
 
         def run() -> None:
             self._pending_box = None
-            self._clicked_at = time.perf_counter()
             if box is None:
                 self._session.remove_box()
             else:
@@ -248,8 +250,8 @@ class Editor:
         self._closed = True
         self._later.clear()
         self.pending.clear()
-        self.changed.disconnect()
-        self.failed.disconnect()
+        for signal in (self.changed, self.failed, self.moved):
+            signal.disconnect()
         session, self.session = self.session, None
         if session is not None:
             session.events.disconnect()
@@ -298,7 +300,7 @@ class Editor:
         """Carry out what can be carried out now."""
         while self._later and not self._task:
             if self.session is None:
-                self._slow("Loading the model", self._open_session, then=self._opened)
+                self._slow("Loading the model", self._plan_session(), then=self._opened)
                 break
             if self._later[0][1] and self._predicting:
                 break
@@ -337,12 +339,20 @@ class Editor:
 
     def _step_in_history(self, text: str, step: Callable[[], Any]) -> None:
         """Undo or redo: at once while only clicks are concerned, in the worker when labels may be written."""
+        before = self._plane()
+
+        def follow(_result: Any = None) -> None:
+            self._predict()
+            if self._plane() != before:  # or Enter would commit an object that nobody sees
+                self.moved.emit(self._plane())
+
         if self.layers.committed is None:
-            self._now(step)
+            step()
+            follow()
         else:
             self._worker.cancel_newest()
             self._predicting = False
-            self._slow(text, step)
+            self._slow(text, step, follow)
 
     def _now(self, change: Callable[[], Any]) -> None:
         change()
@@ -356,6 +366,7 @@ class Editor:
             self._predicting = False
         else:
             self._predicting = True
+            self._asked_at = time.perf_counter()
             self._worker.submit_newest(job.run, self._answered, self._not_answered)
 
     def _answered(self, result: Any) -> None:
@@ -363,7 +374,7 @@ class Editor:
             return
         self._predicting = False
         if self._session.finish(result):
-            self.seconds = time.perf_counter() - self._clicked_at
+            self.seconds = time.perf_counter() - self._asked_at
         self._advance()
 
     def _not_answered(self, error: Exception) -> None:

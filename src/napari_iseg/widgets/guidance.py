@@ -18,7 +18,7 @@ def possible(editor: Editor | None) -> dict[str, bool]:
         "undo": session is not None and session.can_undo,
         "redo": session is not None and session.can_redo,
         "reset": clicked,
-        "commit": clicked,
+        "commit": clicked and not (editor is not None and found_nothing(editor)),
         "refine_edges": editor is not None and editor.has_object,
         "next_label": session is not None,
         "pick": committed,
@@ -28,6 +28,13 @@ def possible(editor: Editor | None) -> dict[str, bool]:
         "save": committed,
         "save_session": session is not None,
     }
+
+
+def found_nothing(editor: Editor) -> bool:
+    """Whether the answer to the present clicks is there, and empty."""
+    session = editor.session
+    patch = session.patch if session is not None and editor.settled and editor.has_prompts else None
+    return patch is not None and not patch.mask.any()
 
 
 def next_step(editor: Editor, armed: str) -> str:
@@ -45,6 +52,8 @@ def next_step(editor: Editor, armed: str) -> str:
         return "Click on an object, or draw a box around it (B)." if boxes else "Click on an object."
     if not editor.settled:
         return "Your clicks are kept; the answer comes."
+    if found_nothing(editor):
+        return "Nothing was found; click on the object itself, or undo."
     if editor.session is not None and editor.session.has_mask:
         return "This mask stands until the next click. Undo (Ctrl+Z) shows the one before; commit (Enter)."
     if editor.seconds is None:

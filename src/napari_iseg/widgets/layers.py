@@ -242,6 +242,9 @@ class ClickLayers:
         for layer in (self.points, self.boxes.layer, self.committed):
             if layer is not None and layer in self.viewer.layers:
                 _place(layer, placed)
+        for layer in (self.current, self.probability):  # cover a part, which `show_patch` places
+            if layer is not None:
+                _name_axes(layer, placed)
 
     def remove(self) -> None:
         """Take away clicks, box, current object and probability; committed labels stay, the user's result."""
@@ -308,6 +311,14 @@ def _place(layer: Layer, placed: dict[str, Any]) -> None:
             setattr(layer, name, placed[name])
     if not np.array_equal(layer.affine.affine_matrix, placed["affine"]):
         layer.affine = placed["affine"]
+    _name_axes(layer, placed)
+
+
+def _name_axes(layer: Layer, placed: dict[str, Any]) -> None:
+    """Give a layer units and names of axes."""
+    for name in ("units", "axis_labels"):
+        if tuple(getattr(layer, name)) != placed[name]:
+            setattr(layer, name, placed[name])
 
 
 def _replace(layer: Any, data: npt.NDArray[Any], placed: dict[str, Any]) -> None:
