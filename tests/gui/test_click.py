@@ -61,7 +61,7 @@ def test_mouse_buttons_and_modifier_give_the_sign(bench):
         press_and_release(points, (60.0, 60.0), button, modifiers)
         bench.settle()
     assert [click.positive for click in bench.editor.session.clicks] == [True, False, False]
-    assert [str(symbol) for symbol in points.symbol] == ["disc", "x", "x"]
+    assert [str(symbol) for symbol in points.symbol] == ["disc", "hbar", "hbar"]
     assert not np.allclose(points.face_color[0], points.face_color[1])
 
 

@@ -282,6 +282,14 @@ def test_an_unexpected_error_is_reported_with_its_traceback(bench):
     assert bench.editor.session.patch is not None
 
 
+def test_too_little_memory_is_said_in_words(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    bench.loader.net.error = MemoryError()
+    bench.click((60, 60))
+    assert "not enough memory" in notification_manager.records[-1].message
+
+
 def test_nothing_to_click_on_is_said_in_words(bench):
     dock = bench.open()
     assert "Open an image" in dock.status.text()

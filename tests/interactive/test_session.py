@@ -613,3 +613,9 @@ def test_what_is_no_label_is_refused(label):
 def test_a_models_name_is_not_a_model():
     with pytest.raises(InputError, match=r"load_model\('cfr-icl-starter'\)"):
         fake_session(model="cfr-icl-starter")
+
+
+def test_bands_taken_for_columns_are_explained():
+    session = fake_session(np.zeros((40, 60, 5), np.uint8))
+    with pytest.raises(InputError, match=r"image of 60 x 5 .*channel_axis=-1"):
+        session.click((20, 20))

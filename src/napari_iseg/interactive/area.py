@@ -24,9 +24,13 @@ MIN_SIDE = 200  # a view is widened to this: with less around the object a netwo
 def check_inside(click: Click, shape: tuple[int, int]) -> None:
     """Raise InputError unless the click lies on a pixel of a plane of ``shape`` (rows, columns)."""
     if not Window.of_shape(shape).contains(click.row, click.col):
+        # Bands on the last axis, not named as such, are taken for columns.
+        bands = (
+            " If its last axis are bands, say so with channel_axis=-1." if shape[1] <= 16 < shape[0] else ""
+        )
         raise InputError(
             f"The click ({click.row:g}, {click.col:g}) lies outside the image of {shape[0]} x {shape[1]} "
-            f"pixels; give row and column from (0, 0) to ({shape[0] - 1}, {shape[1] - 1})."
+            f"pixels; give row and column from (0, 0) to ({shape[0] - 1}, {shape[1] - 1}).{bands}"
         )
 
 

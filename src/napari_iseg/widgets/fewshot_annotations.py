@@ -137,7 +137,7 @@ class Annotations:
             plane, (row, col) = axes.split(place)
             inside = all(0 <= i < n for i, n in zip(plane, frame.leading_shape, strict=True))
             if inside and whole.contains(row, col):
-                sign = str(self.clicks.symbol[number]) not in ("x", "cross")
+                sign = str(self.clicks.symbol[number]) not in ("x", "cross", "hbar")
                 label = int(labels.iloc[number]) if labels is not None else 1
                 found.setdefault(plane, []).append((label, Click(row, col, sign)))
         return found

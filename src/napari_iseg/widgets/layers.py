@@ -120,7 +120,7 @@ class ClickLayers:
     def show_clicks(self, clicks: Sequence[tuple[tuple[int, ...], Click]]) -> None:
         """Make the clicks layer show exactly these (plane, click); the caller blocks its own callbacks.
 
-        Foreground clicks are green discs, background clicks red crosses.
+        Foreground clicks are green discs, background clicks red minus signs; the shapes tell them apart too.
         """
         if self.points is None:
             return
@@ -130,7 +130,7 @@ class ClickLayers:
         points.selected_data = set()
         points.data = np.asarray(data).reshape(-1, self.axes.ndim)
         if positive:
-            points.symbol = ["disc" if sign else "x" for sign in positive]
+            points.symbol = ["disc" if sign else "hbar" for sign in positive]
             colors = [FOREGROUND if sign else BACKGROUND for sign in positive]
             points.face_color = points.border_color = colors  # a wide border comes with a limited size
             points.size = MARKER_PIXELS

@@ -20,5 +20,9 @@ def report(error: Exception) -> None:
         warn(str(error))
     elif isinstance(error, IsegError):
         show_error(str(error))
+    elif isinstance(error, MemoryError):
+        show_error(
+            "There is not enough memory for this; close other images or programs, or take a smaller model."
+        )
     else:
         notification_manager.receive_error(type(error), error, error.__traceback__)
