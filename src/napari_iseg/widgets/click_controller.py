@@ -273,7 +273,7 @@ class ClickController:
         where = scene.locate(editor.layers.image, editor.layers.axes, position)
         label = 0 if where is None else editor.label_at(*where)
         if label == 0:
-            self.say("There is no committed object; point at one.")
+            self.say("No object of this session lies there. Open session… takes an earlier session up again.")
         elif name == "delete":
             editor.delete(label)
         else:
