@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from napari_iseg.cli import demo
+from napari_iseg.errors import ModelNotFoundError
 from napari_iseg.images.files import open_image
 from napari_iseg.samples import sample
 
@@ -95,3 +96,12 @@ def test_clicks_lie_inside_objects():
     hit = {int(labels[int(click.row), int(click.col)]) for click in clicks}
     assert len(hit) == 7
     assert 0 not in hit
+
+
+def test_an_unknown_model_leaves_no_folder(run, tmp_path, monkeypatch):
+    def unknown(name, **_options):
+        raise ModelNotFoundError(f"There is no model {name!r}.")
+
+    monkeypatch.setattr("napari_iseg.weights.store.load_model", unknown)
+    assert run("demo", "--headless", tmp_path / "out", "-m", "nobody").code == 2
+    assert not (tmp_path / "out").exists()

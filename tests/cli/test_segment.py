@@ -90,6 +90,9 @@ def test_bands_are_counted_from_1(run, squares, tmp_path):
     ended = run("segment", path, "--bands", "0,1,2", "--click", "30,40", "-o", out)
     assert ended.code == 2
     assert "counted from 1" in ended.err
+    ended = run("segment", path, "--bands", "1,2,3,4", "--click", "30,40", "-o", out)
+    assert ended.code == 2
+    assert "one to three, counted from 1" in ended.err
 
 
 def test_pixel_size_goes_from_image_to_mask(run, squares, tmp_path):
@@ -116,6 +119,8 @@ def test_pixel_size_goes_from_image_to_mask(run, squares, tmp_path):
         (["--click", "30,40", "--overlay", "look.tif"], ".png"),
         (["--click", "30,40", "--plane", "2"], "indices"),
         (["--click", "30,40", "--bands", "1"], "one channel"),
+        (["--click", "30,40", "-o", "mask.png", "--overlay", "./mask.png"], "both labels and overlay"),
+        (["--click", "30,40", "--embeddings-limit", "abc"], "--embeddings-limit 'abc'"),
     ],
 )
 def test_refusals_write_nothing(run, squares_file, tmp_path, monkeypatch, extra, words):

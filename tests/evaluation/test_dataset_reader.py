@@ -1,4 +1,5 @@
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import tifffile
 from PIL import Image
 
 from napari_iseg.errors import InputError
-from napari_iseg.evaluation.datasets import concatenate, open_dataset
+from napari_iseg.evaluation.datasets import Item, concatenate, open_dataset, unique_names
 from napari_iseg.evaluation.splits import split_items
 
 
@@ -179,3 +180,94 @@ def test_refusals_name_what_is_missing(folder, tmp_path):
         open_dataset(tmp_path / "broken.zip")
     with pytest.raises(InputError, match="between 0 and 1"):
         split_items([], 1.5)
+
+
+def _pair(root, image, labels, **options):
+    """A folder with one image, written as a TIFF file, and its labels."""
+    for part, pixels in (("images", image), ("labels", labels)):
+        (root / part).mkdir(parents=True)
+        tifffile.imwrite(root / part / "a.tif", pixels, **(options if part == "images" else {}))
+    return root / "images" / "a.tif"
+
+
+NOISE = np.random.default_rng(2).integers(0, 255, (64, 64)).astype(np.uint8)
+SQUARE = np.ones((64, 64), np.uint16)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_damaged_pixels_name_the_file(tmp_path, compression, packed):
+    root = tmp_path / "set"
+    file = _pair(root, NOISE, SQUARE, compression=compression)
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2] + bytes(len(content) // 4))
+    path = zipped(root) if packed else root
+    with pytest.raises(InputError, match=rf"{path}/images/a\.tif could not be read as an image"):
+        open_dataset(path)[0].image()
+
+
+def test_a_zip_with_a_wrong_checksum_names_the_entry(folder):
+    path = zipped(folder)
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo("images/a_001.jpg")
+    content = bytearray(path.read_bytes())
+    content[entry.header_offset + 200] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"cells\.zip/images/a_001\.jpg could not be read as part of a zip"):
+        open_dataset(path)[0].image()
+
+
+@pytest.mark.parametrize("name", ["em_image.tif", "em_labels.tif"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_damaged_slices_name_the_file(volume, name, axis):
+    file = volume[0].with_name(name)
+    tifffile.imwrite(file, np.zeros((12, 20, 30), np.uint16), compression="zlib")
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages[5]
+        offset, size = page.dataoffsets[0], page.databytecounts[0]
+    content = bytearray(file.read_bytes())
+    content[offset : offset + size] = b"x" * size
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=f"{file} could not be read as a TIFF image"):
+        open_dataset(volume[0], axis=axis)[5].image()  # asks for the shape of its labels too
+
+
+@pytest.mark.parametrize(
+    ("image", "labels", "words"),
+    [
+        (NOISE, SQUARE[:50], r"The image .+a\.tif has the shape \(64, 64\) but its labels have \(50, 64\)"),
+        (np.stack([NOISE] * 5), SQUARE, r"a\.tif is a stack of shape \(5, 64, 64\)"),
+        (NOISE, np.stack([SQUARE] * 3, -1), r"The labels of .+a\.tif have the shape \(64, 64, 3\)"),
+    ],
+)
+def test_images_and_labels_of_different_shapes_are_refused(tmp_path, image, labels, words):
+    _pair(tmp_path, image, labels)
+    item = open_dataset(tmp_path)[0]
+    with pytest.raises(InputError, match=words):
+        item.image()
+
+
+def test_labels_are_read_once_more_at_most_to_know_their_shape():
+    reads = []
+
+    def labels():
+        reads.append(1)
+        return SQUARE
+
+    item = Item("a", "instances", lambda: NOISE, labels)
+    item.labels()
+    item.image()
+    item.image()
+    assert len(reads) == 1
+
+
+def test_a_volume_and_labels_of_other_slices_are_refused(volume):
+    tifffile.imwrite(volume[0], volume[1][:9])
+    with pytest.raises(InputError, match=r"em_image\.tif has the shape \(9, 20, 30\)"):
+        open_dataset(volume[0])
+
+
+def test_later_sets_of_a_name_are_numbered(folder):
+    dataset = open_dataset(folder)
+    names = [replace(dataset, name=name) for name in ("a", "a-2", "a", "b", "a")]
+    assert [d.name for d in unique_names(names)] == ["a", "a-2", "a-3", "b", "a-4"]

@@ -14,6 +14,8 @@ from PIL import Image
 from napari_iseg.errors import InputError
 from napari_iseg.images import tiff
 from napari_iseg.images.files import open_image
+from napari_iseg.images.source import PlaneSource
+from napari_iseg.prompts import Window
 
 RNG = np.random.default_rng(3)
 
@@ -141,3 +143,48 @@ def test_what_is_no_image_is_refused(tmp_path, name, make, words):
 def _whole_tiff(path):
     tifffile.imwrite(path, np.zeros((20, 30), np.uint8))
     return path.read_bytes()
+
+
+def _broken(path):
+    """A compressed TIFF file of two planes, the pixels of the second overwritten."""
+    tifffile.imwrite(path, RNG.integers(0, 255, (2, 128, 128)).astype(np.uint8), compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        offset, size = file.pages[1].dataoffsets[0], file.pages[1].databytecounts[0]
+    content = bytearray(path.read_bytes())
+    content[offset : offset + size] = b"x" * size
+    path.write_bytes(content)
+
+
+def test_a_tiff_with_broken_pixels_is_refused_at_once(tmp_path):
+    _broken(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"a\.tif could not be read as a TIFF image \(.+undamaged copy"):
+        open_image(tmp_path / "a.tif")
+
+
+def test_a_lazily_read_tiff_with_broken_pixels_names_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiff, "LAZY_BYTES", 1000)
+    _broken(tmp_path / "a.tif")
+    source = PlaneSource.wrap(open_image(tmp_path / "a.tif").image)
+    window = Window(0, 0, 128, 128)
+    source.read(window, (0,))
+    with pytest.raises(InputError, match=r"a\.tif could not be read"):
+        source.read(window, (1,))
+
+
+def test_a_zarr_with_a_broken_chunk_names_the_folder(tmp_path):
+    zarr.save_array(tmp_path / "a.zarr", RNG.integers(0, 255, (64, 64)).astype(np.uint8))
+    source = PlaneSource.wrap(open_image(tmp_path / "a.zarr").image)
+    (tmp_path / "a.zarr" / "c" / "0" / "0").write_bytes(b"broken")
+    with pytest.raises(InputError, match=r"a\.zarr could not be read"):
+        source.read(Window(0, 0, 64, 64))
+
+
+def test_an_array_without_a_file_is_the_image():
+    class Broken:
+        shape, dtype, ndim = (20, 20), np.dtype(np.uint8), 2
+
+        def __getitem__(self, _index):
+            raise RuntimeError("gone")
+
+    with pytest.raises(InputError, match=r"^The image could not be read as an image \(gone\)"):
+        PlaneSource.wrap(Broken()).read(Window(0, 0, 20, 20))

@@ -387,3 +387,8 @@ def test_planes_that_do_not_exist_are_refused(plane: tuple[int, ...]):
 def test_scale_zero_is_refused():
     with pytest.raises(InputError, match="scale"):
         PlaneSource.wrap(np.zeros((5, 5))).read(Window(0, 0, 1, 1), scale=0)
+
+
+def test_a_refusal_of_bands_says_where_counting_starts() -> None:
+    with pytest.raises(InputError, match=r"0 to 4 \(the first is 0\), got \[1, 2, 3, 4\]"):
+        PlaneSource.wrap(np.zeros((5, 20, 30), np.uint8), channel_axis=0, bands=(1, 2, 3, 4))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from zarr.storage import LocalStore
 
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.labels import export_tiff
@@ -168,6 +169,29 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
         export_labels(store, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("written", [0, 2, 4])
+def test_a_full_disk_leaves_no_part_of_a_group(tmp_path, monkeypatch, written):
+    store, _ = filled((40, 50))
+    path = export_labels(store, tmp_path / "labels.zarr")
+    before = sorted(tmp_path.rglob("*"))
+    sound, calls = LocalStore.set, []
+
+    async def full(self, *args, **kwargs):
+        calls.append(args)
+        if len(calls) > written:
+            raise OSError(28, "No space left on device")
+        await sound(self, *args, **kwargs)
+
+    monkeypatch.setattr(LocalStore, "set", full)
+    monkeypatch.setattr(LocalStore, "set_if_not_exists", full)
+    with pytest.raises(SaveError) as refusal:
+        export_labels(store, path)
+    assert str(refusal.value) == (
+        f"{path} could not be written (No space left on device); free some space or choose another folder."
+    )
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("name", ["labels.tif", "labels.zarr"])

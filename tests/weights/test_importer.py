@@ -115,6 +115,9 @@ def test_a_file_beside_its_card_keeps_the_card(tmp_path, store):
     card = import_file(folder / "best.safetensors", store)
     assert (card.name, card.title, card.licence, card.names) == ("trained", "Mine", "CC0", "own")
     assert load_model(folder, device="cpu").card.title == "Mine"
+    assert load_model(folder / "best.safetensors", device="cpu").card.title == "Mine"
+    (folder / "best.safetensors").rename(folder / "other.safetensors")  # not the one the card is about
+    assert load_model(folder / "other.safetensors", device="cpu").card.title != "Mine"
 
     state = net.state_dict()
     state["surplus"] = torch.zeros(1)

@@ -95,14 +95,14 @@ def run_headless(folder: Path, name: str, model: str, device: str) -> dict[str, 
         raise InputError(
             f"The sample {name!r} has no true labels to choose clicks by; use cells, organelles or aerial."
         )
+    with progress(f"loading {model}"):
+        network = load_click_model(model, device=device)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SaveError(
             f"The folder {folder} cannot be made ({error.strerror}); choose another place."
         ) from error
-    with progress(f"loading {model}"):
-        network = load_click_model(model, device=device)
     axes = ("z", "y", "x")[-picture.labels.ndim :]
     path = sample_folder() / f"{name}.tif"
     opened = Opened(path, picture.image, axes, picture.scale, picture.units, rgb=picture.rgb)

@@ -16,6 +16,7 @@ from napari_iseg.cli.fine import evaluate_fine
 from napari_iseg.errors import InputError
 
 if TYPE_CHECKING:
+    from napari_iseg.evaluation.boxes import BoxReport
     from napari_iseg.evaluation.datasets import Dataset
     from napari_iseg.evaluation.methods import ClickMethod
     from napari_iseg.evaluation.metrics import Report
@@ -115,7 +116,15 @@ def evaluate(
 
     Example: napari-iseg evaluate cfr-icl-starter nuclei.zip --baseline random-walker --out report
     """
+    from napari_iseg.evaluation.plots import require_matplotlib
+    from napari_iseg.evaluation.report import check_folder
+
+    _check_model(model)
+    if out is not None:
+        check_folder(out)
     if is_fewshot(model) if few_shot is None else few_shot:
+        if out is not None:
+            require_matplotlib()
         evaluate_fewshot(
             model,
             datasets,
@@ -132,14 +141,14 @@ def evaluate(
             as_json=as_json,
         )
         return
+    from napari_iseg.evaluation.datasets import unique_names
     from napari_iseg.evaluation.methods import ModelMethod
-    from napari_iseg.evaluation.report import finite, scale_table, table, write_report
-    from napari_iseg.evaluation.scales import SCALE_BOUNDS, bounds_sentence, checked_bounds
+    from napari_iseg.evaluation.scales import SCALE_BOUNDS, checked_bounds
     from napari_iseg.weights.store import as_click_model, load_model
 
     asked = numbers(scale_bounds, "--scale-bounds", "0.05,0.1,0.3") if scale_bounds else SCALE_BOUNDS
     bounds = checked_bounds(asked)
-    data = [_open(path, split, axis, min_area, seed) for path in datasets]
+    data = unique_names([_open(path, split, axis, min_area, seed) for path in datasets])
     loaded = load_model(model, device=device)
     if dis or refine_edges is not None or backends.role(loaded.card.backend) == "edges":
         chosen: dict[str, Any] = {"max_objects": max_objects, "seed": seed, "out": out, "as_json": as_json}
@@ -155,17 +164,35 @@ def evaluate(
         return
     limits: dict[str, Any] = {"max_objects": max_objects, "seed": seed, "target_iou": target_iou}
     limits |= {"scale_bounds": bounds}
-    reports = _run(methods, data, max_clicks, stop_at_target=not all_clicks, **limits)
-    files = write_report(reports, out) if out is not None else []
-    if as_json:
-        summary = [finite({k: v for k, v in r.to_dict().items() if k != "objects"}) for r in reports]
-        print_json({"reports": summary, "files": files})
-        return
-    print(table(reports))
-    if by_scale:
-        print(f"\n{bounds_sentence(bounds)}\n\n{scale_table(reports)}")
-    for file in files:
-        print(f"wrote {file}")
+    if out is not None:
+        require_matplotlib()
+    reports: list[Report] = []
+    try:
+        _run(methods, data, max_clicks, reports, out, stop_at_target=not all_clicks, **limits)
+    finally:  # what was played before an error or Ctrl-C is shown all the same
+        if reports:
+            _show(reports, out, as_json, by_scale)
+
+
+def _show(reports: list[Report], out: Path | None, as_json: bool, by_scale: bool) -> None:
+    """Write the report with its plots, and print the results also where that fails."""
+    from napari_iseg.evaluation.report import finite, scale_table, table, write_report
+    from napari_iseg.evaluation.scales import bounds_sentence
+
+    files: list[Path] = []
+    try:
+        files = write_report(reports, out) if out is not None else []
+    finally:
+        if as_json:
+            summary = [finite({k: v for k, v in r.to_dict().items() if k != "objects"}) for r in reports]
+            print_json({"reports": summary, "files": files})
+        else:
+            print(table(reports))
+            if by_scale:
+                print(f"\n{bounds_sentence(reports[0].scale_bounds)}\n\n{scale_table(reports)}")
+    if not as_json:
+        for file in files:
+            print(f"wrote {file}")
 
 
 def _evaluate_boxes(
@@ -179,19 +206,34 @@ def _evaluate_boxes(
     if len(methods) > 1:
         raise InputError("A baseline takes no boxes; leave --baseline or --boxes out.")
     model = cast(ModelMethod, methods[0]).model
-    reports = [evaluate_boxes(model, dataset, **options) for dataset in data]
-    summary = [report.to_dict() for report in reports]
-    files = []
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        files.append(out / "boxes.json")
-        write_text(files[0], json.dumps(summary, indent=1) + "\n")
-    if as_json:
-        print_json({"reports": summary, "files": files})
-        return
-    print(box_table(reports))
-    for file in files:
-        print(f"wrote {file}")
+    files = [out / "boxes.json"] if out is not None else []
+    reports: list[BoxReport] = []
+    try:
+        for dataset in data:
+            reports.append(evaluate_boxes(model, dataset, **options))
+            for file in files:
+                write_text(file, json.dumps([report.to_dict() for report in reports], indent=1) + "\n")
+    finally:  # as for clicks
+        if reports and as_json:
+            print_json({"reports": [report.to_dict() for report in reports], "files": files})
+        elif reports:
+            print(box_table(reports))
+    if not as_json:
+        for file in files:
+            print(f"wrote {file}")
+
+
+def _check_model(model: str) -> None:
+    """Say where the model of a training run lies to who gives the folder of the run."""
+    from napari_iseg.backends.cards import CARD_FILE
+    from napari_iseg.weights.store import list_models
+
+    if any(card.name == model for card in list_models()):
+        return  # a name counts before a folder
+    folder = Path(model)
+    inside = sorted(card.parent for card in folder.glob(f"*/{CARD_FILE}"))
+    if inside and not (folder / CARD_FILE).is_file():
+        raise InputError(f"{model} is a folder with models in it, no model; give {inside[0]} instead.")
 
 
 def _open(path: Path, split: str, axis: int, min_area: int, seed: int) -> Dataset:
@@ -200,7 +242,15 @@ def _open(path: Path, split: str, axis: int, min_area: int, seed: int) -> Datase
     if split not in ("all", "validation"):
         raise InputError(f"Unknown split {split!r}; use 'all' or 'validation'.")
     dataset = open_dataset(path, axis=axis, min_area=min_area)
-    return dataset.split(seed=seed)[1] if split == "validation" else dataset
+    if split == "all":
+        return dataset
+    held_out = dataset.split(seed=seed)[1]
+    if len(dataset) == 1 and not any(held_out.objects()):
+        raise InputError(
+            f"{path} has a single image, and its right part, which would validate, holds no object of "
+            f"{min_area} pixels; add images or leave --split out."
+        )
+    return held_out
 
 
 def _baseline(name: str) -> ClickMethod:
@@ -229,19 +279,28 @@ def _inference(refine: int | None, adaptive: bool, refine_clicks: str | None) ->
     return options
 
 
-def _run(methods: list[ClickMethod], data: list[Dataset], max_clicks: int, **options: Any) -> list[Report]:
+def _run(
+    methods: list[ClickMethod],
+    data: list[Dataset],
+    max_clicks: int,
+    reports: list[Report],
+    out: Path | None,
+    **options: Any,
+) -> None:
+    """Every method on every data set, into ``reports``; what is there is written after each data set."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from napari_iseg.evaluation.protocol import evaluate as run
+    from napari_iseg.evaluation.report import write_report
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    reports = []
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as bars:
         for dataset in data:
             for method in methods:
                 bar = bars.add_task(f"{dataset.name}, {method.name}", total=None)
                 reports.append(run(method, dataset, max_clicks, on_progress=_tick(bars, bar), **options))
-    return reports
+            if out is not None and dataset is not data[-1]:
+                write_report(reports, out, plots=False)
 
 
 def _tick(bars: Any, bar: Any) -> Callable[[int, int], None]:

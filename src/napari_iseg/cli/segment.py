@@ -94,12 +94,12 @@ def segment(
 
     Example: napari-iseg segment cells.tif --click 120,88 --background 30,40 -o mask.tif
     """
-    from napari_iseg.fewshot.sizes import byte_count
     from napari_iseg.images.files import open_image
 
     model = model or (BOX_STARTER if box else STARTER)
     objects = read_objects(click or [], background or [], box or [], each=each)
     _check_outputs(image, output, overlay)
+    limit = _limit(embeddings_limit)
     opened = open_image(image)
     session = open_session(opened, bands)
     index = whole_numbers(plane, "--plane", "3") if plane is not None else None
@@ -113,7 +113,7 @@ def segment(
         {name: value for name, value in options.items() if value is not None},
     )
     if embeddings is not None and session.model is not None:
-        session.model.keep_embeddings(folder=embeddings, limit=byte_count(embeddings_limit))
+        session.model.keep_embeddings(folder=embeddings, limit=limit)
     refiner = _edge_model(refine_edges, device, precision) if refine_edges is not None else None
     found = run_prompts(session, objects, refiner=refiner)
     write_results(session, opened, output, overlay)
@@ -145,6 +145,10 @@ def open_session(opened: Opened, bands: str | None = None) -> Session:
         first = opened.image[0] if isinstance(opened.image, list) else opened.image
         axis = first.ndim - 1 if opened.rgb else opened.channel_axis
         count = first.shape[axis]
+        if len(chosen) > 3:
+            raise InputError(
+                f"--bands {bands} names {len(chosen)} channels; give one to three, counted from 1."
+            )
         if not all(1 <= band <= count for band in chosen):
             raise InputError(
                 f"--bands {bands} is outside the {count} channels of {opened.path}, counted from 1."
@@ -189,6 +193,18 @@ def _check_outputs(image: Path, output: Path, overlay: Path | None) -> None:
             )
         if image.exists() and path.exists() and path.samefile(image):
             raise SaveError(f"{path} is the image itself; choose another name for the result.")
+    if overlay is not None and overlay.resolve() == output.resolve():
+        raise SaveError(f"{output} cannot hold both labels and overlay; give --overlay another name.")
+
+
+def _limit(text: str) -> int:
+    """The bytes of --embeddings-limit."""
+    from napari_iseg.fewshot.sizes import byte_count
+
+    try:
+        return byte_count(text)
+    except InputError as error:
+        raise InputError(f"--embeddings-limit {text!r} is not understood; write it like '2 GB'.") from error
 
 
 def _plane(index: tuple[int, ...] | None, present: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,15 +13,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 
 from napari_iseg.errors import InputError
-from napari_iseg.evaluation.files import FolderFiles, TiffVolume, ZipFiles, tiff_shape
+from napari_iseg.evaluation.files import FolderFiles, TiffVolume, ZipFiles, read_tiff, tiff_shape
 from napari_iseg.evaluation.splits import split_items
 
 Kind = Literal["instances", "semantic"]
@@ -34,7 +35,8 @@ class Item:
     """One annotated image; nothing is read before it is asked for.
 
     ``group`` names what near-duplicates share and ``position`` is the place along a volume's axis (None for
-    an image of its own); ``kind`` says what the label values mean.
+    an image of its own); ``kind`` says what the label values mean; ``file`` is where the image
+    lies, for people.
     """
 
     name: str
@@ -44,15 +46,30 @@ class Item:
     group: str = ""
     position: int | None = None
     ignore: int | None = None
+    file: str = ""
 
     def image(self) -> Array:
-        """(H, W) or (H, W, C), of the file's dtype."""
-        return self.read_image()
+        """(H, W) or (H, W, C), of the file's dtype; InputError where H and W are not those of the labels."""
+        image = self.read_image()
+        if image.ndim not in (2, 3) or image.shape[:2] != self._shape:
+            raise InputError(_mismatch(self.file or self.name, image.shape, self._shape))
+        return image
 
     def labels(self) -> npt.NDArray[np.int32]:
-        """(H, W) ids (instances) or classes (semantic), 0 = background."""
+        """(H, W) ids (instances) or classes (semantic), 0 = background; InputError for any other shape."""
         labels = self.read_labels()
+        if labels.ndim != 2:
+            raise InputError(
+                f"The labels of {self.file or self.name} have the shape {labels.shape}; save them with rows "
+                "and columns only, one number per pixel."
+            )
+        vars(self)["_shape"] = labels.shape  # read anyway: spares `image` a reading of its own
         return labels.astype(np.int32, copy=False)
+
+    @cached_property
+    def _shape(self) -> tuple[int, ...]:
+        """(H, W) of the labels."""
+        return self.labels().shape
 
     def ids(self, min_area: int) -> list[int]:
         """The labels that are objects: all but 0 with at least ``min_area`` pixels, ascending."""
@@ -138,6 +155,21 @@ def concatenate(name: str, datasets: Sequence[Dataset]) -> Dataset:
     return Dataset(name, items, min((d.min_area for d in datasets), default=50))
 
 
+def unique_names(datasets: Sequence[Dataset]) -> list[Dataset]:
+    """The data sets, later ones of a name renamed to NAME-2, NAME-3, ...: reports and plots go by names."""
+    taken = {dataset.name for dataset in datasets}
+    seen: set[str] = set()
+    named = []
+    for dataset in datasets:
+        name = dataset.name
+        if name in seen:
+            name = next(n for k in count(2) if (n := f"{name}-{k}") not in taken)
+            taken.add(name)
+        seen.add(dataset.name)
+        named.append(replace(dataset, name=name))
+    return named
+
+
 def open_dataset(
     path: str | Path,
     *,
@@ -194,7 +226,8 @@ def _pair_items(path: Path, kind: Kind | None, components: bool) -> list[Item]:
     for stem in sorted(images):
         entry_kind = kind or _kind_of(files.dtype(labels[stem]))
         read = _reader(files.labels, labels[stem], components and entry_kind == "instances")
-        items.append(Item(stem, entry_kind, _reader(files.image, images[stem]), read))
+        place = files.place(images[stem])
+        items.append(Item(stem, entry_kind, _reader(files.image, images[stem]), read, file=place))
     return items
 
 
@@ -204,11 +237,14 @@ def _tiff_items(path: Path, axis: int, kind: Kind | None, components: bool | Non
     entry_kind = kind or _kind_of(dtype)
     if len(shape) == 2:
         read = _plane_of(labels, bool(components) and entry_kind == "instances")
-        return [Item(name, entry_kind, _tiff_image(image, shape), read, name)], name
+        return [Item(name, entry_kind, _tiff_image(image, shape), read, name, file=str(image))], name
     if len(shape) != 3 or not 0 <= axis < 3:
         raise InputError(
             f"{labels.name} has axes {shape}; labels need (Y, X), or (Z, Y, X) and axis 0, 1 or 2."
         )
+    pixel_shape = tiff_shape(image)[0]
+    if pixel_shape[:3] != shape:
+        raise InputError(_mismatch(str(image), pixel_shape, shape))
     parts = entry_kind == "instances" and components is not False
     pixels, ids = TiffVolume(image), TiffVolume(labels)
     items = [
@@ -219,6 +255,7 @@ def _tiff_items(path: Path, axis: int, kind: Kind | None, components: bool | Non
             _plane(ids, axis, z, parts),
             name,
             z,
+            file=str(image),
         )
         for z in range(shape[axis])
     ]
@@ -237,6 +274,17 @@ def _tiff_pair(path: Path) -> tuple[Path, Path, str]:
     return image, labels, name
 
 
+def _mismatch(file: str, image: tuple[int, ...], labels: tuple[int, ...]) -> str:
+    """Why an image and its labels are no pair, in words."""
+    if len(image) > len(labels) == 2 and image[-2:] == labels:
+        fix = "single images are expected here, so save its planes one by one, each with its labels"
+        return f"{file} is a stack of shape {image} with labels of shape {labels}; {fix}."
+    return (
+        f"The image {file} has the shape {image} but its labels have {labels}; save both with the same rows "
+        "and columns (and planes of a volume)."
+    )
+
+
 def _kind_of(dtype: np.dtype[Any]) -> Kind:
     return "semantic" if dtype.itemsize == 1 else "instances"
 
@@ -249,7 +297,7 @@ def _tiff_image(path: Path, shape: tuple[int, ...]) -> Callable[[], Array]:
     """Reads one image and moves a leading band axis to the end."""
 
     def read() -> Array:
-        image = np.asarray(tifffile.imread(path))
+        image = read_tiff(path)
         if image.ndim == 3 and image.shape[:2] != shape and image.shape[1:] == shape:
             return np.moveaxis(image, 0, -1)
         return image
@@ -258,7 +306,7 @@ def _tiff_image(path: Path, shape: tuple[int, ...]) -> Callable[[], Array]:
 
 
 def _plane_of(path: Path, components: bool) -> Callable[[], Array]:
-    return lambda: _parts(tifffile.imread(path)) if components else np.asarray(tifffile.imread(path))
+    return lambda: _parts(read_tiff(path)) if components else read_tiff(path)
 
 
 def _plane(volume: TiffVolume, axis: int, index: int, components: bool) -> Callable[[], Array]:

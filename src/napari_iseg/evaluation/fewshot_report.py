@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_iseg.errors import InputError, SaveError
+from napari_iseg.errors import InputError
 from napari_iseg.evaluation.fewshot_protocol import BUDGET, QueryReport
 from napari_iseg.evaluation.fewshot_tables import comparison, fewshot_table
 from napari_iseg.evaluation.fewshot_volumes import CLICKS, VolumeReport
@@ -73,16 +73,10 @@ def write_fewshot_report(
         "## Protocol",
         _PROTOCOL,
     ]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        files = [folder / "fewshot.json", folder / "fewshot.md"]
-        write_text(files[0], json.dumps(finite(content), indent=1) + "\n")
-        write_text(files[1], "\n\n".join(part for part in text if part) + "\n")
-        if plots:
-            files += _plots(queries, volumes, folder)
-    except OSError as error:
-        raise SaveError(f"The report could not be written to {folder} ({error.strerror}).") from error
-    return files
+    files = [folder / "fewshot.json", folder / "fewshot.md"]
+    write_text(files[0], json.dumps(finite(content), indent=1) + "\n")
+    write_text(files[1], "\n\n".join(part for part in text if part) + "\n")
+    return files + (_plots(queries, volumes, folder) if plots else [])
 
 
 def _plots(queries: Sequence[QueryReport], volumes: Sequence[VolumeReport], folder: Path) -> list[Path]:

@@ -11,15 +11,19 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import tifffile
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from napari_iseg.errors import InputError
+from napari_iseg.images.damage import reading
 
 Array = npt.NDArray[Any]
 
 
 class Files(Protocol):
     """Where a data set's pictures lie."""
+
+    def place(self, entry: str) -> str:
+        """The whole path of an entry, for people."""
 
     def stems(self, folder: str) -> dict[str, str]:
         """Stem -> entry of the files in ``folder``."""
@@ -40,6 +44,10 @@ class FolderFiles:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def place(self, entry: str) -> str:
+        """The path of the file."""
+        return str(self.root / entry)
+
     def stems(self, folder: str) -> dict[str, str]:
         """Stem -> path relative to the root, of the files in ``folder``."""
         files = (p for p in (self.root / folder).glob("*") if p.is_file() and not p.name.startswith("."))
@@ -47,15 +55,15 @@ class FolderFiles:
 
     def image(self, entry: str) -> Array:
         """The picture at ``entry``."""
-        return decode((self.root / entry).read_bytes(), entry)
+        return decode((self.root / entry).read_bytes(), self.place(entry))
 
     def labels(self, entry: str) -> Array:
         """The label picture at ``entry``."""
-        return decode((self.root / entry).read_bytes(), entry, indices=True)
+        return decode((self.root / entry).read_bytes(), self.place(entry), indices=True)
 
     def dtype(self, entry: str) -> np.dtype[Any]:
         """The dtype of the picture at ``entry``."""
-        return picture_dtype((self.root / entry).read_bytes(), entry)
+        return picture_dtype((self.root / entry).read_bytes(), self.place(entry))
 
 
 class ZipFiles:
@@ -63,6 +71,10 @@ class ZipFiles:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def place(self, entry: str) -> str:
+        """The path of the zip, and that within it."""
+        return f"{self.path}/{entry}"
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
@@ -79,18 +91,18 @@ class ZipFiles:
 
     def image(self, entry: str) -> Array:
         """The picture at ``entry``."""
-        return decode(self._bytes(entry), entry)
+        return decode(self._bytes(entry), self.place(entry))
 
     def labels(self, entry: str) -> Array:
         """The label picture at ``entry``."""
-        return decode(self._bytes(entry), entry, indices=True)
+        return decode(self._bytes(entry), self.place(entry), indices=True)
 
     def dtype(self, entry: str) -> np.dtype[Any]:
         """The dtype of the picture at ``entry``."""
-        return picture_dtype(self._bytes(entry), entry)
+        return picture_dtype(self._bytes(entry), self.place(entry))
 
     def _bytes(self, entry: str) -> bytes:
-        with zipfile.ZipFile(self.path) as archive:
+        with reading(self.place(entry), "part of a zip"), zipfile.ZipFile(self.path) as archive:
             return archive.read(entry)
 
 
@@ -99,7 +111,7 @@ def decode(data: bytes, name: str, *, indices: bool = False) -> Array:
 
     A palette gives its colours, or its ``indices`` where the picture holds labels.
     """
-    try:
+    with reading(name):
         if name.lower().endswith((".tif", ".tiff")):
             return np.asarray(tifffile.imread(io.BytesIO(data)))
         with Image.open(io.BytesIO(data)) as picture:
@@ -107,8 +119,6 @@ def decode(data: bytes, name: str, *, indices: bool = False) -> Array:
             array = np.asarray(picture.convert(modes.get(picture.mode, picture.mode)))
             if picture.mode == "1":
                 array = array // 255
-    except (UnidentifiedImageError, tifffile.TiffFileError, OSError, SyntaxError) as error:
-        raise InputError(f"{name} cannot be decoded ({error}); replace the file.") from error
     return array.astype(np.uint16) if array.dtype == np.int32 else array
 
 
@@ -116,11 +126,8 @@ def picture_dtype(data: bytes, name: str) -> np.dtype[Any]:
     """The dtype `decode` would give, from the header alone."""
     if name.lower().endswith((".tif", ".tiff")):
         return tiff_header(io.BytesIO(data), name)[1]
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            return np.dtype(np.uint16 if picture.mode.startswith("I") else np.uint8)
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{name} cannot be decoded ({error}); replace the file.") from error
+    with reading(name), Image.open(io.BytesIO(data)) as picture:
+        return np.dtype(np.uint16 if picture.mode.startswith("I") else np.uint8)
 
 
 def tiff_shape(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -131,12 +138,15 @@ def tiff_shape(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 def tiff_header(handle: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and dtype of the first series of an open TIFF."""
-    try:
-        with tifffile.TiffFile(handle) as tiff:
-            series = tiff.series[0]
-            return tuple(series.shape), np.dtype(series.dtype)
-    except tifffile.TiffFileError as error:
-        raise InputError(f"{name} is not a readable TIFF ({error}); replace the file.") from error
+    with reading(name, "a TIFF image"), tifffile.TiffFile(handle) as tiff:
+        series = tiff.series[0]
+        return tuple(series.shape), np.dtype(series.dtype)
+
+
+def read_tiff(path: Path) -> Array:
+    """The first series of a TIFF file."""
+    with reading(path, "a TIFF image"):
+        return np.asarray(tifffile.imread(path))
 
 
 class TiffVolume:
@@ -148,11 +158,11 @@ class TiffVolume:
     def plane(self, axis: int, index: int) -> Array:
         """One slice; along the first axis only that page is decoded, else all is read once and kept."""
         if axis == 0:
-            with tifffile.TiffFile(self.path) as tiff:
+            with reading(self.path, "a TIFF image"), tifffile.TiffFile(self.path) as tiff:
                 if len(tiff.pages) == tiff.series[0].shape[0]:
                     return np.asarray(tiff.pages[index].asarray())
         return np.asarray(self._whole.take(index, axis))
 
     @cached_property
     def _whole(self) -> Array:
-        return np.asarray(tifffile.imread(self.path))
+        return read_tiff(self.path)

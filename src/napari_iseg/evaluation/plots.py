@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.metrics import Report
+from napari_iseg.weights.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,8 +67,7 @@ def new_figure() -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a PNG to a temporary name, then rename it."""
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, format="png")
-    part.replace(path)
+    """Write a PNG; SaveError where that fails."""
+    with replacing(path) as stream:
+        figure.savefig(stream, format="png")
     return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.evaluation.metrics import Report
 from napari_iseg.evaluation.scales import bounds_sentence, scale_rows
+from napari_iseg.weights.files import write_text
 
 _PROTOCOL = """Protocol: at most {clicks} simulated clicks per object from an empty mask; an object {stop}.
 NoC@t is the mean number of clicks to IoU t, {clicks} where it is never reached; failures count these.
 IoU@k is the mean IoU after k clicks (a finished object keeps its IoU). Seconds per click are wall time over
 clicks, image reading included."""
+
+_PROBE = 2**16  # bytes; a full disk may still give out an empty file
 
 
 def write_report(reports: Sequence[Report], folder: str | Path, *, plots: bool = True) -> list[Path]:
@@ -43,20 +47,33 @@ def write_report(reports: Sequence[Report], folder: str | Path, *, plots: bool =
         from napari_iseg.evaluation.plots import plot_curves, plot_noc, require_matplotlib
 
         require_matplotlib()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        files = [
-            _write(folder / "report.json", json.dumps([finite(r.to_dict()) for r in reports], indent=1)),
-            _write(folder / "report.md", markdown(reports)),
-        ]
-        if plots:
-            for name in datasets_of(reports):
-                part = [r for r in reports if r.dataset == name]
-                files.append(plot_curves(part, folder / f"{name}_curve.png"))
-                files.append(plot_noc(part, folder / f"{name}_noc.png"))
-    except OSError as error:
-        raise SaveError(f"The report could not be written to {folder} ({error.strerror}).") from error
+    files = [folder / "report.json", folder / "report.md"]
+    write_text(files[0], json.dumps([finite(r.to_dict()) for r in reports], indent=1))
+    write_text(files[1], markdown(reports))
+    for name in datasets_of(reports) if plots else ():
+        part = [r for r in reports if r.dataset == name]
+        files.append(plot_curves(part, folder / f"{name}_curve.png"))
+        files.append(plot_noc(part, folder / f"{name}_noc.png"))
     return files
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder for reports that cannot be made or written to, before hours of clicks.
+
+    Raises
+    ------
+    SaveError
+        When it is a file, or nothing can be written there (no permission, a full disk).
+    """
+    try:
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        with tempfile.TemporaryFile(dir=there) as probe:
+            probe.write(bytes(_PROBE))
+            probe.flush()
+    except OSError as error:
+        raise SaveError(
+            f"Reports cannot be written to {folder} ({error.strerror or error}); choose another folder."
+        ) from error
 
 
 def markdown(reports: Sequence[Report]) -> str:
@@ -101,13 +118,6 @@ def markdown_table(head: list[str], rows: list[list[str]]) -> str:
     """Markdown; columns after the second are aligned right."""
     align = ["---" if i < 2 else "---:" for i in range(len(head))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, align, *rows))
-
-
-def _write(path: Path, text: str) -> Path:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-    return path
 
 
 def finite(value: Any) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_iseg.errors import InputError
+from napari_iseg.images.damage import reading
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 
@@ -65,13 +66,9 @@ def open_image(path: Path) -> Opened:
 def _picture(path: Path) -> Opened:
     """A picture in one of the everyday formats; read at once."""
     import imageio.v3 as imageio
-    from PIL.Image import DecompressionBombError
 
-    try:
+    with reading(path):
         image = imageio.imread(path)
-    except (OSError, ValueError, SyntaxError, DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} could not be read as an image ({reason}).") from error
     if image.ndim == 3 and image.shape[-1] == 2:  # grey with transparency
         image = image[..., 0]
     rgb = image.ndim >= 3 and image.shape[-1] in (3, 4)

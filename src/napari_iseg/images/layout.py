@@ -186,7 +186,9 @@ def _bands(count: int, bands: Sequence[int] | None) -> tuple[int, ...]:
         return tuple(range(min(3, count)))
     chosen = tuple(int(band) for band in bands)
     if not 1 <= len(chosen) <= 3 or any(not 0 <= band < count for band in chosen):
-        raise InputError(f"Choose one to three bands from 0 to {count - 1}, got {list(bands)}.")
+        raise InputError(
+            f"Choose one to three bands from 0 to {count - 1} (the first is 0), got {list(bands)}."
+        )
     return chosen
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_iseg.images.damage import name_of, reading
 from napari_iseg.images.layout import Layout
 from napari_iseg.prompts import Window
 
@@ -76,7 +77,8 @@ class Pyramid:
 
 def _plane(array: Any, index: list[int | slice], layout: Layout) -> npt.NDArray[Any]:
     """The indexed part as (rows, cols[, channels]); the leading axes are gone."""
-    part = np.asarray(array[tuple(index)])
+    with reading(name_of(array)):
+        part = np.asarray(array[tuple(index)])
     kept = [axis for axis in (layout.rows, layout.cols, layout.channel) if axis is not None]
     order = sorted(kept)
     return part.transpose([order.index(axis) for axis in kept])

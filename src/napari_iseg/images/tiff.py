@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from napari_iseg.errors import InputError
+from napari_iseg.images.damage import reading
 from napari_iseg.images.files import Opened
 
 LAZY_BYTES = 64 << 20  # larger images are read by windows
-_MISSING_CODEC = "imagecodecs"
 
 
 def open_tiff(path: Path) -> Opened:
@@ -22,16 +21,11 @@ def open_tiff(path: Path) -> Opened:
     """
     import tifffile
 
-    try:
+    with reading(path, "a TIFF image"):
         file = tifffile.TiffFile(path)
         series = file.series[0]
-        image = _levels(series) if len(series.levels) > 1 or series.nbytes > LAZY_BYTES else series.asarray()
-    except (tifffile.TiffFileError, OSError, IndexError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if _MISSING_CODEC in reason:
-            fix = "run `pip install imagecodecs` and try again"
-            raise InputError(f"{path} is compressed ({reason}); {fix}.") from error
-        raise InputError(f"{path} could not be read as a TIFF image ({reason}).") from error
+        lazy = len(series.levels) > 1 or series.nbytes > LAZY_BYTES
+        image = _levels(series, path) if lazy else series.asarray()
     axes = series.axes
     rgb, channel = _colours(axes, series.shape)
     keep = [index for index in range(len(axes)) if not (rgb and index == len(axes) - 1) and index != channel]
@@ -42,11 +36,14 @@ def open_tiff(path: Path) -> Opened:
     return Opened(path, image, _names(letters), scale, units, rgb=rgb, channel_axis=channel)
 
 
-def _levels(series: Any) -> Any:
+def _levels(series: Any, path: Path) -> Any:
     """The levels of a series as zarr arrays that read windows; one array when there is one level."""
     import zarr
 
-    levels = [zarr.open_array(series.aszarr(level=k), mode="r") for k in range(len(series.levels))]
+    stores = [series.aszarr(level=k) for k in range(len(series.levels))]
+    for store in stores:
+        store.root = path  # as zarr's own stores have it: who reads later can name the file
+    levels = [zarr.open_array(store, mode="r") for store in stores]
     return levels if len(levels) > 1 else levels[0]
 
 

@@ -119,10 +119,7 @@ def _replace(target: Path, write: Callable[[Path], None]) -> None:
     except IsegError:
         raise
     except OSError as error:
-        raise SaveError(
-            f"{target} could not be written ({error.strerror or error}); free some space or "
-            "choose another folder."
-        ) from error
+        raise _not_written(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -150,13 +147,18 @@ def _replace_group(labels: LabelStore, target: Path) -> None:
         temporary.rename(target)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         if old.exists() and not target.exists():
             old.rename(target)
-        raise SaveError(
-            f"{target} could not be written ({error.strerror or error}); free some space or "
-            "choose another folder."
-        ) from error
+        raise _not_written(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _not_written(target: Path, error: OSError) -> SaveError:
+    """The refusal; of a label store's own, which names its temporary place, only the reason is kept."""
+    cause = error.__cause__ if isinstance(error, SaveError) else error
+    reason = getattr(cause, "strerror", None) or cause or error
+    return SaveError(f"{target} could not be written ({reason}); free some space or choose another folder.")
 
 
 def _stem(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,24 @@ def create(
     )
     if len(whole) != len(shape) or min(whole) < 1:
         raise InputError(f"chunks must be one size or {len(shape)} sizes, all larger than 0; got {chunks}.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new") if path is not None else None
-    group = zarr.open_group(
-        temporary if temporary is not None else zarr.storage.MemoryStore(), mode="w", zarr_format=3
-    )
+    sizes = level_shapes(shape[-2], shape[-1])
+    if path is None:
+        group = _filled(zarr.storage.MemoryStore(), shape, whole, space, name)
+    else:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+        try:
+            _filled(temporary, shape, whole, space, name)
+            temporary.rename(path)
+        except BaseException:  # also Ctrl-C: nothing half made stays behind
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        group = zarr.open_group(path, mode="r+")
+    return group, [group[str(level)] for level in range(len(sizes))]
+
+
+def _filled(place: Any, shape: tuple[int, ...], chunks: tuple[int, ...], space: Space, name: str) -> Any:
+    """A new group at ``place`` with an empty array for every level."""
+    group = zarr.open_group(place, mode="w", zarr_format=3)
     sizes = level_shapes(shape[-2], shape[-1])
     for level, size in enumerate(sizes):
         level_shape = (*shape[:-2], *size)
@@ -46,15 +61,12 @@ def create(
             str(level),
             shape=level_shape,
             dtype="uint32",
-            chunks=tuple(min(c, n) for c, n in zip(whole, level_shape, strict=True)),
+            chunks=tuple(min(c, n) for c, n in zip(chunks, level_shape, strict=True)),
             fill_value=0,
             dimension_names=[axis["name"] for axis in ome_axes(space)],
         )
     group.attrs.update(ome_attributes(space, len(sizes), name))
-    if path is not None and temporary is not None:
-        temporary.rename(path)
-        group = zarr.open_group(path, mode="r+")
-    return group, [group[str(level)] for level in range(len(sizes))]
+    return group
 
 
 def sync(file: Path) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from napari_iseg import backends
 from napari_iseg.backends.base import Recognition
-from napari_iseg.backends.cards import CARD_FILE, ModelCard, read_card, write_card
+from napari_iseg.backends.cards import CARD_FILE, ModelCard, write_card
 from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.weights.checkpoint import Checkpoint, open_checkpoint
-from napari_iseg.weights.loading import check_fit
+from napari_iseg.weights.loading import card_beside, check_fit
 from napari_iseg.weights.locks import held
 from napari_iseg.weights.recognise import (
     check_demand,
@@ -74,7 +74,7 @@ def import_file(
     """
     path = Path(path)
     options = options or ImportOptions()
-    base = base or _card_beside(path) or _published_card(path, store, options.name)
+    base = base or card_beside(path) or _published_card(path, store, options.name)
     if options.widen and base is not None:  # another network, of the same origin
         options = replace(options, licence=options.licence or base.licence)
         base = None
@@ -116,14 +116,6 @@ def _recognise(file: Checkpoint, base: ModelCard | None, options: ImportOptions)
             "is wrong, import it again with --heads N --overwrite."
         )
     return found, "published"
-
-
-def _card_beside(path: Path) -> ModelCard | None:
-    """The card in the file's folder when it is about this file."""
-    if not (path.parent / CARD_FILE).is_file():
-        return None
-    card = read_card(path.parent)
-    return card if card.weights == path.name else None
 
 
 def _published_card(path: Path, store: Store, name: str | None) -> ModelCard | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from napari_iseg import backends
 from napari_iseg.backends.base import ClickNet, PublishedNet, Recognition, Shapes
-from napari_iseg.backends.cards import ModelCard
+from napari_iseg.backends.cards import CARD_FILE, ModelCard, read_card
 from napari_iseg.backends.model import Model
 from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.weights.checkpoint import Checkpoint, open_checkpoint
@@ -60,8 +60,19 @@ def net_from_card(card: ModelCard, path: Path) -> PublishedNet:
         return _loaded(described(card.backend, card.variant), card.names, file)
 
 
+def card_beside(path: Path) -> ModelCard | None:
+    """The card in the file's folder when it is about this file."""
+    if not (path.parent / CARD_FILE).is_file():
+        return None
+    card = read_card(path.parent)
+    return card if card.weights == path.name else None
+
+
 def net_from_file(path: Path) -> tuple[ModelCard, PublishedNet]:
-    """A checkpoint file that has no card, with the card it would get; recognised, nothing written."""
+    """A checkpoint file with the card beside it, or else, recognised, with the one it would get."""
+    beside = card_beside(path)
+    if beside is not None:
+        return beside, net_from_card(beside, path)
     with open_checkpoint(path) as file:
         found, names = claimed(file.metadata) or (identify(file.shapes, file.hints), "published")
         net = _loaded(found, names, file)

@@ -1,0 +1,56 @@
+"""Damaged files: what the many decoders raise becomes one sentence that names the file."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import DecompressionBombError
+
+from napari_iseg.errors import InputError, IsegError
+
+# Codecs (imagecodecs, numcodecs) raise RuntimeError; tifffile and zarr ValueError, or what a lookup raises.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    SyntaxError,
+    EOFError,
+    zlib.error,
+    zipfile.BadZipFile,
+    DecompressionBombError,
+)
+_MISSING_CODEC = "imagecodecs"
+
+
+@contextmanager
+def reading(name: str | Path, what: str = "an image") -> Iterator[None]:
+    """A block that decodes ``name``; its failures become an InputError with the file's name.
+
+    Raises
+    ------
+    InputError
+        When the file is damaged, no ``what``, or compressed in a way that needs the package imagecodecs.
+    """
+    try:
+        yield
+    except IsegError:
+        raise
+    except _DAMAGE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if _MISSING_CODEC in reason:
+            fix = "run `pip install imagecodecs` and try again"
+            raise InputError(f"{name} is compressed ({reason}); {fix}.") from error
+        raise InputError(
+            f"{name} could not be read as {what} ({reason}); replace it by an undamaged copy."
+        ) from error
+
+
+def name_of(array: Any) -> str:
+    """The file or folder behind a lazily read array, as far as it is known."""
+    return str(getattr(getattr(array, "store", None), "root", "The image"))
