@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
+from napari_iseg.errors import InputError
 from napari_iseg.training.bank import cut, draw_cut, picture
 from napari_iseg.training.episodes import View
 
@@ -49,3 +50,9 @@ def test_an_object_of_a_coarser_image_lies_on_its_picture_too(close):
         # The cut's area is that of the whole object, enlarged as the window is.
         if labelled[1:-1, 1:-1].sum() == labelled.sum():
             assert made.full_area == pytest.approx(labelled.sum(), rel=0.35)
+
+
+def test_complex_numbers_are_no_picture():
+    labels = np.ones((20, 20), np.int32)
+    with pytest.raises(InputError, match="training picture wave has complex numbers; save their magnitude"):
+        picture(np.ones((20, 20), np.complex64), labels, name="wave")

@@ -22,16 +22,17 @@ def train(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Train so many steps instead of the recipe's.")
     ] = None,
-    devices: Annotated[int | None, typer.Option(min=1, help="Number of GPUs.")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="Number of GPUs; default: the recipe's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train a model by a recipe. Started again after a stop, it goes on from its last checkpoint.
 
-    Example: napari-iseg train recipes/cfr-icl-starter.toml --data ~/data --out runs/starter
+    Example: napari-iseg train recipes/cfr-icl-starter-stage1.toml --data ~/data
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     need_extra("train", "cv2", "lightning_fabric")
+    from napari_iseg.training.fit import is_first_process
     from napari_iseg.training.log import Progress as Step
     from napari_iseg.training.recipe import read_recipe
     from napari_iseg.training.run import train as run
@@ -43,7 +44,7 @@ def train(
         plan = replace(plan, devices=devices)
     folder = out or Path("runs") / plan.name
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=errors) as bars:
+    with Progress(*columns, console=errors, disable=not is_first_process()) as bars:
         task = bars.add_task(plan.name, total=plan.optim.steps)
 
         def show(step: Step) -> None:
@@ -59,6 +60,8 @@ def train(
             on_step=show,
             on_set=lambda name, n: bars.console.print(f"{name}: {n} pictures"),
         )
+    if not is_first_process():
+        return  # on several devices this command runs once for each
     if as_json:
         print_json(
             {"model": card.name, "folder": card.folder, "log": folder / "log.csv", "sha256": card.sha256}

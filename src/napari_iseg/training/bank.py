@@ -39,8 +39,19 @@ class Picture:
     objects: npt.NDArray[np.int64]
 
 
-def to_rgb8(image: npt.NDArray[np.generic]) -> UInt8:
-    """(H, W) or (H, W, C) of any real dtype -> (H, W, 3) uint8 by 0.1 / 99.9 percentiles (uint8 is kept)."""
+def to_rgb8(image: npt.NDArray[np.generic], name: str = "") -> UInt8:
+    """(H, W) or (H, W, C) of any real dtype -> (H, W, 3) uint8 by 0.1 / 99.9 percentiles (uint8 is kept).
+
+    Raises
+    ------
+    InputError
+        For complex numbers, which are no brightness.
+    """
+    if np.iscomplexobj(image):
+        raise InputError(
+            f"The training picture {name or 'given'} has complex numbers; save their magnitude as a "
+            "real image."
+        )
     if image.dtype != np.uint8:
         values = np.nan_to_num(np.asarray(image, np.float32))
         low, high = np.percentile(values, (0.1, 99.9))
@@ -51,9 +62,12 @@ def to_rgb8(image: npt.NDArray[np.generic]) -> UInt8:
 
 
 def picture(
-    image: npt.NDArray[np.generic], labels: npt.NDArray[np.integer], min_area: int = 40
+    image: npt.NDArray[np.generic], labels: npt.NDArray[np.integer], min_area: int = 40, name: str = ""
 ) -> Picture | None:
-    """A picture with its objects of at least ``min_area`` pixels; None when it has none."""
+    """A picture with its objects of at least ``min_area`` pixels; None when it has none.
+
+    ``name`` is for refusals.
+    """
     labels32 = np.ascontiguousarray(labels, dtype=np.int32)
     areas = np.bincount(labels32.ravel())
     rows = [
@@ -63,7 +77,7 @@ def picture(
     ]
     if not rows:
         return None
-    return Picture(to_rgb8(image), labels32, np.array(rows, np.int64))
+    return Picture(to_rgb8(image, name), labels32, np.array(rows, np.int64))
 
 
 @dataclass

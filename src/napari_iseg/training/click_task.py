@@ -65,7 +65,7 @@ class ClickTask(Task):
             return first_click_loss(step.net, step.batch, step.recipe.loss)
         recipe, shared = step.recipe.loss, step.shared
         forwards, free = int(shared.integers(1, recipe.max_forwards + 1)), 0
-        if shared.random() < recipe.free_share:
+        if recipe.free_forwards and shared.random() < recipe.free_share:
             free = int(shared.integers(1, recipe.free_forwards + 1))
         return self.objective(step, forwards, free)
 

@@ -96,7 +96,7 @@ class EdgeSamples(IndexedSamples[Bank]):
             made = draw_sample(self.bank.draw(rng), self.options, rng, self.first)
             if made is not None:
                 return made
-        raise RuntimeError("Twenty windows in a row held no object; check the training labels.")
+        raise InputError("Twenty windows in a row held no object; check the training labels.")
 
 
 def draw_sample(

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage.segmentation import felzenszwalb
 
+from napari_iseg.errors import InputError
 from napari_iseg.training.bank import Picture
 from napari_iseg.training.episode_bank import EpisodeBank, Series
 
@@ -125,7 +126,7 @@ def draw_episode(
             made = _images(series, index, size, supports, rng, empty, fitting)
         if made is not None and all(np.count_nonzero(s.mask) >= _MIN_PIXELS for s in made.supports):
             return made
-    raise RuntimeError("Forty episodes in a row held no label; check the training labels.")
+    raise InputError("Forty episodes in a row held no label; check the training labels.")
 
 
 def view_around(

@@ -15,6 +15,7 @@ from torch import Tensor
 from napari_iseg import backends
 from napari_iseg.backends.base import Method
 from napari_iseg.backends.cards import ModelCard, write_card
+from napari_iseg.errors import CheckpointError, SaveError
 from napari_iseg.evaluation.plots import new_figure, save_figure
 from napari_iseg.training.log import TERM, read_log
 from napari_iseg.training.recipe import Recipe
@@ -30,14 +31,19 @@ def export(
     Parameters
     ----------
     state : the averaged network's state dict, own key names
-    training : what the card tells of the run: steps, seconds, scores
+    training : what the card tells of the run: steps, the exported step, seconds
 
     Raises
     ------
     SaveError
         When the folder cannot be written; what was there before is untouched.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SaveError(
+            f"The model's folder {folder} could not be made: {error.strerror or error}."
+        ) from error
     weights = folder / "model.safetensors"
     write_safetensors(
         weights,
@@ -55,7 +61,7 @@ def export(
     entries = {
         "good_at": backend.good_at,
         "title": recipe.title or recipe.name,
-        "licence": "BSD-3-Clause",
+        "licence": _licence(recipe),
         **recipe.card,
     }
     card = ModelCard(
@@ -81,16 +87,34 @@ def export(
     return card
 
 
+def _licence(recipe: Recipe) -> str:
+    """Nobody can give weights away that were learned from data of an unknown licence."""
+    unknown = [entry.path for entry in recipe.data if not entry.licence]
+    return f"not stated (the recipe gives none for {', '.join(unknown)})" if unknown else "BSD-3-Clause"
+
+
 def _prompts(method: Method) -> frozenset[str]:
     """What a person gives; the mask before, which click models take too, comes from the session."""
     return method.prompts & {"click", "box"} if backends.role(method.name) == "click" else method.prompts
 
 
-def checkpoint_state(path: Path) -> dict[str, Tensor]:
-    """The averaged weights of ``best.ckpt`` or ``last.ckpt``."""
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    state: dict[str, Tensor] = saved.get("average", saved["net"])
-    return state
+def checkpoint_state(path: Path) -> tuple[dict[str, Tensor], int]:
+    """The averaged weights of ``best.ckpt`` or ``last.ckpt``, and the step they are of.
+
+    Raises
+    ------
+    CheckpointError
+        When the file is damaged.
+    """
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Tensor] = saved["average"] if "average" in saved else saved["net"]
+        return state, int(saved["step"])
+    except Exception:  # a damaged file is told by whatever its reader stumbles on
+        raise CheckpointError(
+            f"The checkpoint {path} cannot be read; restore it, or delete it: without best.ckpt the last "
+            "step's weights are exported."
+        ) from None
 
 
 def between(state: Mapping[str, Tensor], start: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

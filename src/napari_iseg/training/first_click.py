@@ -90,7 +90,7 @@ class FirstClickSamples(IndexedSamples[Bank]):
             image, truth = self._scene(self.bank.draw(rng, self.options.crowds), rng)
             if np.count_nonzero(truth) >= _LEAST_AREA:
                 return self._seen(image, truth, self._click(truth, rng))
-        raise RuntimeError(f"{_TRIES} pictures in a row held no object; check the training labels.")
+        raise InputError(f"{_TRIES} pictures in a row held no object; check the training labels.")
 
     def _scene(
         self, source: Picture, rng: np.random.Generator

@@ -8,16 +8,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
-from napari_iseg.errors import InputError
+from napari_iseg.errors import CheckpointError, InputError, SaveError
 from napari_iseg.training.bank import Bank
 from napari_iseg.training.log import Progress
 from napari_iseg.training.recipe import OptimRecipe, Recipe
@@ -37,6 +39,30 @@ def rate_at(step: int, optim: OptimRecipe) -> float:
     return optim.rate * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * done))))
 
 
+def is_first_process() -> bool:
+    """Whether this is the one of a run's processes that writes and tells; known before they are launched."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def make_fabric(recipe: Recipe) -> Fabric:
+    """The recipe's devices and precision, not yet launched.
+
+    Raises
+    ------
+    InputError
+        When there are fewer GPUs than devices asked for.
+    """
+    wanted, found = recipe.devices, torch.cuda.device_count()
+    if recipe.accelerator == "cuda" and not found:
+        raise InputError("The recipe's accelerator is 'cuda' but there is no GPU here; use 'auto' or 'cpu'.")
+    if recipe.accelerator != "cpu" and wanted != "auto" and int(wanted) > max(1, found):
+        raise InputError(
+            f"Training on {wanted} GPUs was asked for but {found} were found; give --devices "
+            f"{max(1, found)}, or set accelerator = 'cpu' in the recipe for as many processes on the CPU."
+        )
+    return Fabric(accelerator=recipe.accelerator, devices=wanted, precision=recipe.precision)  # type: ignore[arg-type]
+
+
 class Trainer:
     """A run in a folder: ``last.ckpt`` (everything), ``best.ckpt`` (averaged weights), ``log.csv``.
 
@@ -48,6 +74,11 @@ class Trainer:
     ----------
     validate : scores of the averaged network; the lowest ``score`` decides ``best.ckpt``
     task : how the recipe's backend is trained; default: the one `task_for` knows
+    fabric : devices, launched; default: those of the recipe
+
+    Attributes
+    ----------
+    seconds : how long training has taken, with all starts before this one
     """
 
     def __init__(
@@ -57,13 +88,15 @@ class Trainer:
         folder: Path,
         validate: Validate | None = None,
         task: Task | None = None,
+        fabric: Fabric | None = None,
     ) -> None:
         self.recipe = recipe
         self.task = task or task_for(recipe.backend)
         self.bank = bank
         self.folder = folder
         self.validate = validate
-        self.fabric = Fabric(accelerator="auto", devices=recipe.devices, precision=recipe.precision)  # type: ignore[arg-type]
+        self.fabric = fabric or make_fabric(recipe)
+        self.seconds = self._started = 0.0
         self._odd = 0  # steps in a row without finite gradients
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -90,10 +123,7 @@ class Trainer:
             "step": 0,
             "best": float("inf"),
         }
-        last = self.folder / "last.ckpt"
-        if last.exists():
-            self.fabric.load(last, state)
-        started = time.perf_counter()
+        self._started = time.perf_counter() - self._resume(state)
         for batch in self._batches(state["step"]):
             step = state["step"]
             loss, terms = self._step(module, wrapped, average, batch, step)
@@ -107,12 +137,39 @@ class Trainer:
                     self.recipe.optim.steps,
                     loss,
                     rate_at(step, self.recipe.optim),
-                    time.perf_counter() - started,
+                    self.seconds,
                     scores,
                     terms,
                 )
             )
         return average
+
+    def _resume(self, state: dict[str, Any]) -> float:
+        """Fill ``state`` from the last checkpoint, if there is one; answers with the seconds so far.
+
+        Raises
+        ------
+        CheckpointError
+            When the checkpoint is damaged or of another network.
+        InputError
+            When it is of a later step than the recipe's last.
+        """
+        last = self.folder / "last.ckpt"
+        if last.exists():
+            try:
+                rest = self.fabric.load(last, state)
+            except Exception as error:  # a damaged file is told by whatever its reader stumbles on
+                raise CheckpointError(
+                    f"The checkpoint {last} cannot be read ({_first_line(error)}); restore it, or "
+                    "delete it to begin anew."
+                ) from None
+            self.seconds = float(rest.get("seconds", 0.0))  # older checkpoints do not know
+        if state["step"] > self.recipe.optim.steps:
+            raise InputError(
+                f"The run in {self.folder} has taken {state['step']} steps already, more than the "
+                f"{self.recipe.optim.steps} asked for; ask for at least as many, or give another --out."
+            )
+        return self.seconds
 
     def _step(
         self, module: Any, optimizer: Any, average: nn.Module, batch: dict[str, Tensor], step: int
@@ -156,8 +213,8 @@ class Trainer:
         self._odd += 1
         if self._odd >= _MOST_ODD:
             raise InputError(
-                f"The gradients of {_MOST_ODD} steps up to {step} were not finite; go on from the last "
-                "checkpoint with a lower rate, or with precision = '32-true' if it was another."
+                f"The gradients of {_MOST_ODD} steps up to {step} were not finite; go on with precision = "
+                "'32-true' if it was another, or start anew in another --out with a lower rate."
             )
 
     def _after(self, state: dict[str, Any]) -> dict[str, float]:
@@ -173,15 +230,26 @@ class Trainer:
                     self.folder / "best.ckpt",
                     {"net": state["average"].state_dict(), "step": step, "scores": scores},
                 )
+        self.seconds = time.perf_counter() - self._started
         if step % recipe.keep_every == 0 or last_step:
-            self._save(self.folder / "last.ckpt", state)
+            self._save(self.folder / "last.ckpt", {**state, "seconds": self.seconds})
         return scores
 
     def _save(self, path: Path, state: dict[str, Any]) -> None:
         part = path.with_suffix(".part")
-        self.fabric.save(part, state)
-        if self.fabric.is_global_zero:
-            part.replace(path)
+        try:
+            self.fabric.save(part, state)
+            if self.fabric.is_global_zero:
+                part.replace(path)
+        except (OSError, RuntimeError) as error:  # torch's writer tells of a full disk by a RuntimeError
+            if not self.fabric.is_global_zero:
+                raise SaveError(f"The first process ended while it wrote {path}; see what it says.") from None
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise SaveError(
+                f"The checkpoint {path} could not be written ({_first_line(error)}); make room or the folder "
+                "writable and give the command again: the run goes on from the checkpoint before."
+            ) from error
 
     def _batches(self, start: int) -> Iterator[dict[str, Tensor]]:
         recipe = self.recipe
@@ -194,6 +262,11 @@ class Trainer:
             [mine[i : i + recipe.optim.batch] for i in range(0, len(mine), recipe.optim.batch)],
             recipe.workers,
         )
+
+
+def _first_line(error: Exception) -> str:
+    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (told.strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def keep_fixed(net: nn.Module, only: Sequence[str]) -> None:

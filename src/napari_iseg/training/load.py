@@ -12,9 +12,8 @@ from skimage.measure import label
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.datasets import Dataset, open_dataset
 from napari_iseg.training.bank import Bank, Picture, picture
-from napari_iseg.training.recipe import CrowdRecipe, DataRecipe, Recipe, SceneRecipe
+from napari_iseg.training.recipe import DataRecipe, Recipe, SceneRecipe
 from napari_iseg.training.synthetic import random_scene
-from napari_iseg.training.synthetic_crowd import random_crowd
 from napari_iseg.training.synthetic_shapes import OUTLINES
 from napari_iseg.training.synthetic_thin import OUTLINES as THIN_OUTLINES
 
@@ -32,7 +31,7 @@ def open_sets(recipe: Recipe, data: Path | None) -> Sets:
     Raises
     ------
     InputError
-        When a set is missing; the message names it and the folder.
+        When a set is missing, the message names it and the folder; when [validation] names one that is none.
     """
     root = data or Path(os.environ.get("NAPARI_ISEG_DATA", "."))
     sets = []
@@ -42,15 +41,21 @@ def open_sets(recipe: Recipe, data: Path | None) -> Sets:
             raise InputError(
                 f"The recipe's data set {entry.path!r} is not in {root}; give its folder with --data."
             )
-        kind = entry.kind if entry.kind in ("instances", "semantic") else None
-        whole = open_dataset(path, axis=entry.axis, kind=kind, components=entry.components)  # type: ignore[arg-type]
+        whole = open_dataset(path, axis=entry.axis, kind=entry.kind or None, components=entry.components)  # type: ignore[arg-type]
         train, held_out = whole.split(recipe.validation.share, recipe.validation.seed)
         sets.append((entry, train, held_out))
+    known = [held_out.name for _, _, held_out in sets]
+    for name in recipe.validation.sets:
+        if name not in known:
+            raise InputError(
+                f"The recipe's sets in [validation] name {name!r}, which is none of its data; they are "
+                f"{', '.join(known)}."
+            )
     return sets
 
 
 def load_bank(recipe: Recipe, sets: Sets, on_set: OnSet | None = None) -> Bank:
-    """The training parts, and the recipe's made scenes and crowds, as pictures in memory."""
+    """The training parts, and the recipe's made scenes, as pictures in memory."""
     bank = Bank()
     for entry, train, _ in sets:
         pictures = list(_pictures(train, entry.step))
@@ -61,10 +66,6 @@ def load_bank(recipe: Recipe, sets: Sets, on_set: OnSet | None = None) -> Bank:
         bank.add("made scenes", _scenes(recipe.scenes, recipe.seed), recipe.scenes.weight)
         if on_set is not None:
             on_set("made scenes", recipe.scenes.count)
-    if recipe.crowds.count:
-        bank.add("made crowds", _crowds(recipe.crowds, recipe.seed), recipe.crowds.weight)
-        if on_set is not None:
-            on_set("made crowds", recipe.crowds.count)
     return bank
 
 
@@ -78,17 +79,12 @@ def _scenes(scenes: SceneRecipe, seed: int) -> Iterator[Picture | None]:
         yield picture(*random_scene(rng, scenes.size, outlines[index % len(outlines)]), min_area=60)
 
 
-def _crowds(crowds: CrowdRecipe, seed: int) -> Iterator[Picture | None]:
-    for index in range(crowds.count):
-        yield picture(*random_crowd(np.random.default_rng((seed, 4, index)), crowds.size))
-
-
 def _pictures(dataset: Dataset, step: int) -> Iterator[Picture | None]:
     for index, item in enumerate(dataset):
         if index % step:
             continue
         image, labels = item.image(), item.labels()
-        yield picture(image, labels)
+        yield picture(image, labels, name=item.name)
         if item.kind == "semantic":
             # A class is one object in the evaluation; a person who clicks may as well mean one
             # connected part of it.

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_iseg.errors import InputError
 from napari_iseg.training.augment import published_augmentation
 from napari_iseg.training.bank import Bank
 from napari_iseg.training.clicks import ClickSampler
@@ -93,7 +94,10 @@ class PublishedSamples(IndexedSamples[Bank]):
             masks = [labels == label for label in np.flatnonzero(areas >= _MIN_AREA[self.rule])]
             if masks or empty_will_do:
                 return image, masks
-        raise RuntimeError(f"{_TRIES} pictures in a row held no object of {_MIN_AREA[self.rule]} pixels.")
+        raise InputError(
+            f"{_TRIES} pictures in a row held no object of {_MIN_AREA[self.rule]} pixels; give a larger size "
+            "in the recipe's [samples], or other data."
+        )
 
     def _extra(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         image, masks = self._draw(rng, empty_will_do=False)

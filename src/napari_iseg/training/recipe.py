@@ -10,16 +10,24 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from napari_iseg.errors import InputError
+from napari_iseg.training.checks import check
 
 T = TypeVar("T")
-# Annotation of an entry (a string here) -> what it may be in TOML, and in words.
+# Part of an entry's annotation (a string here) -> what it may be in TOML, and in words.
 _PLAIN: Final[Mapping[str, tuple[tuple[type, ...], str]]] = MappingProxyType(
     {
         "bool": ((bool,), "true or false"),
         "int": ((int,), "a whole number"),
         "float": ((int, float), "a number"),
         "str": ((str,), "text"),
+        "tuple[str, ...]": ((list, tuple), "a list of texts"),
+        "dict[str, float]": ((dict,), "a table of numbers"),
+        "dict[str, Any]": ((dict,), "a table"),
     }
+)
+# Annotation of what stands in a list or table -> its types.
+_PARTS: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
+    {"tuple[str, ...]": (str,), "dict[str, float]": (int, float)}
 )
 
 
@@ -46,15 +54,6 @@ class SceneRecipe:
     size: int = 288
     weight: float = 0.15
     kind: str = "objects"  # or "thin": thin, branched and holed shapes; "mixed": both in turn
-
-
-@dataclass(frozen=True)
-class CrowdRecipe:
-    """Made crowds of small bodies, see `synthetic_crowd`, generated once from the recipe's seed."""
-
-    count: int = 0
-    size: int = 288
-    weight: float = 0.15
 
 
 @dataclass(frozen=True)
@@ -141,12 +140,12 @@ class Recipe:
     title: str = ""
     seed: int = 0
     precision: str = "32-true"
+    accelerator: str = "auto"  # or "cpu", "cuda"; by "auto" more than one device are GPUs
     devices: int | str = 1
     workers: int = 2
     keep_every: int = 200  # steps between checkpoints
     data: tuple[DataRecipe, ...] = ()
     scenes: SceneRecipe = field(default_factory=SceneRecipe)
-    crowds: CrowdRecipe = field(default_factory=CrowdRecipe)
     # ours: "windows", see samples.py, or "first-click", see first_click.py; published: "cocolvis" and "sbd",
     # see published.py
     sampling: str = "windows"
@@ -167,9 +166,8 @@ def _from_table(kind: type[T], table: Any, where: str) -> T:
         valid = ", ".join(sorted(known))
         raise InputError(f"The recipe has an unknown entry {unknown[0]!r} in {where}; valid are {valid}.")
     for f in fields(kind):  # type: ignore[arg-type]
-        kinds, words = _PLAIN.get(str(f.type), ((), ""))
-        if kinds and f.name in table and type(table[f.name]) not in kinds:
-            raise InputError(f"The recipe's {f.name} in {where} must be {words}, got {table[f.name]!r}.")
+        if f.name in table:
+            _check_type(str(f.type), table[f.name], f.name, where)
     try:
         return kind(
             **{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
@@ -178,13 +176,28 @@ def _from_table(kind: type[T], table: Any, where: str) -> T:
         raise InputError(f"The recipe's {where} is incomplete: {error}.") from None
 
 
+def _check_type(annotation: str, value: Any, name: str, where: str) -> None:
+    known = [part for part in annotation.split(" | ") if part in _PLAIN]
+    if known and not any(_fits(value, part) for part in known):
+        words = " or ".join(_PLAIN[part][1] for part in known)
+        raise InputError(f"The recipe's {name} in {where} must be {words}, got {value!r}.")
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    if type(value) not in _PLAIN[annotation][0]:
+        return False
+    parts = _PARTS.get(annotation)
+    inner = value.values() if isinstance(value, dict) else value
+    return parts is None or all(type(part) in parts for part in inner)
+
+
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe; every entry is checked by name, and a wrong one is refused with the list of valid ones.
 
     Raises
     ------
     InputError
-        When the file is missing, is not TOML, or has unknown or missing entries.
+        When the file is missing, is not TOML, or has unknown, missing or wrong entries.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -198,9 +211,10 @@ def read_recipe(path: Path) -> Recipe:
         raise InputError(
             f"The recipe {path} names no training data; add at least one [[data]] table with a path."
         )
+    if not isinstance(table["data"], list):
+        raise InputError(f"The recipe's data must be [[data]] tables with a path, got {table['data']!r}.")
     parts = {
         "scenes": SceneRecipe,
-        "crowds": CrowdRecipe,
         "optim": OptimRecipe,
         "loss": LossRecipe,
         "validation": ValidationRecipe,
@@ -210,4 +224,6 @@ def read_recipe(path: Path) -> Recipe:
         if key in table:
             values[key] = _from_table(kind, table[key], f"[{key}]")
     values["data"] = tuple(_from_table(DataRecipe, entry, "[[data]]") for entry in table["data"])
-    return _from_table(Recipe, values, "top level")
+    recipe = _from_table(Recipe, values, "top level")
+    check(recipe)
+    return recipe

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from napari_iseg.backends.cards import ModelCard
-from napari_iseg.errors import InputError
+from napari_iseg import backends
+from napari_iseg.backends.base import Inference
+from napari_iseg.backends.cards import ModelCard, read_card
+from napari_iseg.backends.edge_model import EdgeOptions
+from napari_iseg.errors import SaveError
+from napari_iseg.interactive.rules import window_rule
+from napari_iseg.training.checks import check, check_like
+from napari_iseg.training.episode_bank import EpisodeBank
 from napari_iseg.training.export import between, checkpoint_state, export, plot_curves
-from napari_iseg.training.fit import Trainer
+from napari_iseg.training.fit import Trainer, is_first_process, keep_fixed, make_fabric
 from napari_iseg.training.load import OnSet, open_sets
 from napari_iseg.training.log import Log, Progress
 from napari_iseg.training.recipe import Recipe
-from napari_iseg.training.task import task_for
+from napari_iseg.training.same import claim
+from napari_iseg.training.start import check_starts
+from napari_iseg.training.task import Task, task_for
 
 
 def train(
@@ -35,50 +43,81 @@ def train(
     Raises
     ------
     InputError
-        For a share that is none, when data are missing, or the run's folder holds a run of another recipe.
+        For a recipe that cannot be, when data are missing, or the run's folder holds a run of another recipe.
+    SaveError
+        When something cannot be written.
     """
-    if not 0 <= recipe.optim.start_share <= 1:
-        raise InputError(f"The recipe's start_share is a share from 0 to 1, got {recipe.optim.start_share}.")
+    check(recipe)
     task = task_for(recipe.backend)
+    _try(recipe, task)
+    fabric = make_fabric(recipe)
     sets = open_sets(recipe, data)
-    _same_recipe(recipe, out)
-    bank = task.bank(recipe, sets, on_set)
+    first = is_first_process()
+    claim(recipe, out, write=first)
+    fabric.launch()  # where there are several processes, each has come this far by itself
+    bank = task.bank(recipe, sets, on_set if first else None)
     validate = task.validator(recipe, [held_out for _, _, held_out in sets])
-    trainer = Trainer(recipe, bank, out, validate, task)
+    trainer = Trainer(recipe, bank, out, validate, task, fabric)
+    trainer.run(_recorder(out, on_step) if first else None)
+    if first:
+        card = _export(trainer, recipe, out)
+    fabric.barrier()
+    return card if first else read_card(out / recipe.name)
+
+
+def _try(recipe: Recipe, task: Task) -> None:
+    """Build once what needs no data, so that a recipe that cannot be is refused before they are loaded."""
+    check_starts(recipe)
+    _check_inference(recipe)
+    keep_fixed(task.build(recipe), recipe.optim.only)
+    task.samples(recipe, EpisodeBank(), recipe.optim.steps)
+
+
+def _check_inference(recipe: Recipe) -> None:
+    """[inference] by name and kind; networks that answer nothing by themselves have none to check."""
+    role = backends.role(recipe.backend)
+    if role not in ("click", "edges"):
+        return
+    known = EdgeOptions() if role == "edges" else backends.get_click(recipe.backend).inference
+    inference = known.with_options(**recipe.inference)
+    for name, value in recipe.inference.items():
+        check_like(f"inference.{name}", value, getattr(known, name))
+    if isinstance(inference, Inference):
+        window_rule(inference)
+
+
+def _recorder(out: Path, on_step: Callable[[Progress], object] | None) -> Callable[[Progress], None]:
+    """Writes ``log.csv`` step by step and tells the caller."""
     log: Log | None = None
-    last = Progress(0, recipe.optim.steps, float("nan"), 0.0, 0.0, {})
 
     def record(progress: Progress) -> None:
-        nonlocal log, last
-        if log is None:
-            log = Log(out / "log.csv", progress.step - 1)
-        log.add(progress)
-        last = progress
+        nonlocal log
+        try:
+            if log is None:
+                log = Log(out / "log.csv", progress.step - 1)
+            log.add(progress)
+        except OSError as error:
+            raise SaveError(
+                f"The log {out / 'log.csv'} could not be written: {error.strerror or error}."
+            ) from error
         if on_step is not None:
             on_step(progress)
 
-    trainer.run(record)
+    return record
+
+
+def _export(trainer: Trainer, recipe: Recipe, out: Path) -> ModelCard:
     best = out / "best.ckpt"
-    source = best if best.exists() else out / "last.ckpt"
-    plot_curves(out / "log.csv", out / "curves.png")
-    state = checkpoint_state(source)
+    if (out / "log.csv").exists():
+        try:
+            plot_curves(out / "log.csv", out / "curves.png")
+        except OSError as error:
+            raise SaveError(
+                f"The curves {out / 'curves.png'} could not be written: {error.strerror or error}."
+            ) from error
+    state, step = checkpoint_state(best if best.exists() else out / "last.ckpt")
     if recipe.optim.start_share:
         # What was learned last is seldom all that was known before (WiSE-FT, arXiv 2109.01903).
         state = between(state, trainer.build().state_dict(), recipe.optim.start_share)
-    return export(
-        recipe,
-        state,
-        out / recipe.name,
-        {"steps": recipe.optim.steps, "seconds": last.seconds},
-    )
-
-
-def _same_recipe(recipe: Recipe, out: Path) -> None:
-    """Refuse to mix two recipes in one folder; a longer run or other validation is no other recipe."""
-    mark = out / "recipe.txt"
-    same = (recipe.name, recipe.backend, recipe.variant, recipe.seed, recipe.optim.batch, recipe.samples)
-    text = f"{same}\n"
-    if mark.exists() and mark.read_text() != text:
-        raise InputError(f"The folder {out} holds a run of another recipe; give another --out or remove it.")
-    out.mkdir(parents=True, exist_ok=True)
-    mark.write_text(text)
+    told = {"steps": recipe.optim.steps, "exported_step": step, "seconds": trainer.seconds}
+    return export(recipe, state, out / recipe.name, told)

@@ -11,6 +11,7 @@ import torch
 from skimage.segmentation import felzenszwalb
 from torch import Tensor
 
+from napari_iseg.errors import InputError
 from napari_iseg.training.bank import Bank, Cut, draw_cut
 from napari_iseg.training.clicks import ClickSampler
 from napari_iseg.training.indexed import IndexedSamples
@@ -76,7 +77,7 @@ class Samples(IndexedSamples[Bank]):
             masks = made.labels == made.target
             if np.count_nonzero(masks) >= 12:
                 return self._finish(made, close, rng)
-        raise RuntimeError("Twenty windows in a row held no object; check the training labels.")
+        raise InputError("Twenty windows in a row held no object; check the labels, and size in [samples].")
 
     def _cut(self, size: int, rng: np.random.Generator, close: bool) -> Cut:
         coarse = self.options.coarse

@@ -90,7 +90,7 @@ class ThinSamples(IndexedSamples[EpisodeBank]):
             made = self._window(self.bank.draw_series(rng), rng)
             if made is not None:
                 return made
-        raise RuntimeError(f"{_TRIES} windows in a row held no class; check the training labels.")
+        raise InputError(f"{_TRIES} windows in a row held no class; check the training labels.")
 
     def _window(self, series: Series, rng: np.random.Generator) -> dict[str, Tensor] | None:
         options = self.options
