@@ -143,7 +143,7 @@ class ActionButtons(QWidget):
         super().__init__()
         key = modifier.replace("Control", "Ctrl")
         self.foreground = QRadioButton("● Foreground")
-        self.background = QRadioButton("✕ Background")
+        self.background = QRadioButton("━ Background")
         self.foreground.setToolTip(
             f"A click says: this belongs to the object. Key: X. {key}+click or a right click: the opposite."
         )
