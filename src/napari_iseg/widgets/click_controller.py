@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,23 +13,21 @@ from napari_iseg.widgets import guidance, scene
 from napari_iseg.widgets.box_control import BoxControl
 from napari_iseg.widgets.edge_choice import EdgeChoice
 from napari_iseg.widgets.editor import Editor
+from napari_iseg.widgets.editors import Editors
 from napari_iseg.widgets.hands import Hands
-from napari_iseg.widgets.layers import ClickLayers, warm_up
+from napari_iseg.widgets.image_watch import ImageWatch
+from napari_iseg.widgets.layers import warm_up
 from napari_iseg.widgets.model_choice import ModelChoice
 from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
 from napari_iseg.widgets.options import Options
-from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.reports import report, warn
 from napari_iseg.widgets.session_files import SessionFiles
-from napari_iseg.widgets.sessions import SessionPlan
 from napari_iseg.widgets.view import DockView
 from napari_iseg.widgets.worker import Worker
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Layer
-
-    from napari_iseg.interactive.session import Session
 
 
 class ClickController:
@@ -62,11 +60,12 @@ class ClickController:
         self._armed = ""  # "pick" or "delete": what the next click in the image means
         self._with_probability = False
         self._news = ""  # what the last command has to say; shown until the next one
-        self._editors: dict[tuple[Image, PlaneAxes], Editor] = {}
-        self._watched: set[Image] = set()  # those whose pixels may be replaced while they are worked on
+        self._watch = ImageWatch(self._follow_image, self._data_replaced)
         self.autosave = autosave
         self.boxes = BoxControl(self)
         self._hands = Hands(self.click_world, self._key_pressed, self.say, self.boxes.take, modifier)
+        quiet = self._hands.quiet
+        self._editors = Editors(viewer, self.worker, self._load, autosave, quiet, self._update, self.fail)
         self.files = SessionFiles(self)
         self.loading = ""  # what is read in the background for all images, in words
         self.closed = self._switching = False
@@ -83,16 +82,8 @@ class ClickController:
         if image is self.image:
             self._ensure_points()
             return
-        if self.image is not None:
-            for event in self._placement_events(self.image):
-                event.disconnect(self._follow_image)
         self.image = image
-        if image is not None:
-            if image not in self._watched:
-                self._watched.add(image)
-                image.events.data.connect(self._data_replaced)
-            for event in self._placement_events(image):
-                event.connect(self._follow_image)
+        self._watch.follow(image)
         self._follow_dims()
 
     def choose_model(self, key: ModelKey, options: Options, prompts: Sequence[str] = ("click",)) -> None:
@@ -109,7 +100,7 @@ class ClickController:
         self.choice.choose_options(options)
         if replace(before, threshold=options.threshold) != options:
             self._renew_model("Computing")
-        for editor in self._editors.values():
+        for editor in self._editors:
             editor.use_threshold(options.threshold)
 
     def choose_label(self, label: int) -> None:
@@ -194,12 +185,12 @@ class ClickController:
     @property
     def editors(self) -> tuple[Editor, ...]:
         """Those of all images that were worked on."""
-        return tuple(self._editors.values())
+        return tuple(self._editors)
 
     @property
     def layers_of_ours(self) -> set[Layer]:
         """All layers that this dock made and that are in the viewer."""
-        return {layer for editor in self._editors.values() for layer in editor.layers.ours}
+        return {layer for editor in self._editors for layer in editor.layers.ours}
 
     def close(self) -> None:
         """Stop the worker, let go of the viewer, take the working layers away; committed labels stay."""
@@ -222,18 +213,11 @@ class ClickController:
             event.disconnect(self._follow_dims)
         events.point.disconnect(self._follow_plane)
         self.viewer.layers.events.removed.disconnect(self._layer_removed)
-        for image in self._watched:
-            image.events.data.disconnect(self._data_replaced)
-        self._watched.clear()
-        if self.image is not None:
-            for event in self._placement_events(self.image):
-                event.disconnect(self._follow_image)
+        self._watch.close()
 
     def _end(self) -> None:
         """Close what is open and stop the worker."""
-        for editor in self._editors.values():
-            editor.close()
-        self._editors.clear()
+        self._editors.close()
         self.worker.close()
         self.image = self.editor = None
 
@@ -291,7 +275,7 @@ class ClickController:
                 axes = None if self.image is None else scene.shown_axes(self.viewer, self.image)
             except InputError:
                 axes = None  # _hint says why
-            wanted = None if axes is None or self.image is None else self._editor_of(self.image, axes)
+            wanted = None if axes is None or self.image is None else self._editors.of(self.image, axes)
             if wanted is not self.editor:  # layers that the user deleted are not brought back here
                 self._leave()
                 self._enter(wanted)
@@ -306,23 +290,6 @@ class ClickController:
             plane = scene.shown_plane(self.viewer, editor.layers.image, editor.layers.axes)
             if plane is not None:
                 editor.look_at(plane)
-
-    def _editor_of(self, image: Image, axes: PlaneAxes) -> Editor:
-        if (image, axes) not in self._editors:
-            editor = Editor(
-                ClickLayers(self.viewer, image, axes), self.worker, lambda: self._plan(image, axes)
-            )
-            editor.quiet = self._hands.quiet
-            editor.changed.connect(self._update)
-            editor.failed.connect(self.fail)
-            editor.moved.connect(lambda plane: scene.go_to(self.viewer, image, axes, plane))
-            self._editors[image, axes] = editor
-        return self._editors[image, axes]
-
-    def _plan(self, image: Image, axes: PlaneAxes) -> Callable[[], Session]:
-        """What opens a session on the image as it is now."""
-        plan = SessionPlan.of(image, axes, self.autosave)
-        return lambda: plan.open(self._load())
 
     def _enter(self, editor: Editor | None) -> None:
         self.editor = editor
@@ -350,21 +317,18 @@ class ClickController:
     def _layer_removed(self, event: Any) -> None:
         layer = event.value
         self._forget(layer)
-        if layer in self._watched:
-            self._watched.remove(layer)
-            layer.events.data.disconnect(self._data_replaced)
+        self._watch.forget(layer)
         if layer is self.image:
             self.choose_image(None)
 
     def _forget(self, layer: Layer) -> bool:
         """Close what was worked on in an image, whether there was something; committed labels stay."""
-        keys = [key for key in self._editors if key[0] is layer]
-        for key in keys:
-            editor = self._editors.pop(key)
+        editors = self._editors.take_out(layer)
+        for editor in editors:
             if editor is self.editor:
                 self._leave()
             editor.close()
-        return bool(keys)
+        return bool(editors)
 
     def _data_replaced(self, event: Any) -> None:
         """An image shows other pixels: what was found in the old ones must not be taken further."""
@@ -375,22 +339,16 @@ class ClickController:
             )
 
     def _follow_image(self, _event: Any = None) -> None:
-        for (image, _), editor in self._editors.items():
-            if image is self.image:
+        for editor in self._editors:
+            if editor.layers.image is self.image:
                 editor.layers.follow_image()
                 if editor is self.editor:
                     editor.show()
 
-    @staticmethod
-    def _placement_events(image: Image) -> tuple[Any, ...]:
-        events = image.events
-        moved = events.scale, events.translate, events.rotate, events.shear, events.affine
-        return *moved, events.units, events.axis_labels
-
     # -- the rest --
 
     def _renew_model(self, text: str) -> None:
-        for editor in self._editors.values():
+        for editor in self._editors:
             editor.use_model(self.choice.load, text)
         self._update()
 
@@ -427,10 +385,9 @@ class ClickController:
         editor = self.editor
         session = None if editor is None else editor.session
         activity = "" if editor is None else editor.activity
-        if editor is not None and editor.last_commit is not None:
-            label, kept = editor.last_commit
-            editor.last_commit = None
-            self._news = guidance.after_commit(label, kept)
+        commit = None if editor is None else editor.news.take_commit()
+        if commit is not None:
+            self._news = guidance.after_commit(*commit)
         self.view.set_activity(activity or self.loading)
         if session is not None and editor is not None and not editor.busy_with_task:
             if session.model is not None and self.choice.adopt(session.model):

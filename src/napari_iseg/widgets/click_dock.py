@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QSize, Qt, QTimer
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -26,6 +26,7 @@ from superqt import QCollapsible
 from napari_iseg.widgets.actions import help_table
 from napari_iseg.widgets.bare import bare_viewer
 from napari_iseg.widgets.click_controller import ClickController
+from napari_iseg.widgets.dock import Dock
 from napari_iseg.widgets.dock_parts import ActionButtons, OptionsBox, small_label
 from napari_iseg.widgets.model_box import ModelBox
 from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 PRELOAD_AFTER = 400  # milliseconds: the window shall be drawn first
 
 
-class ClickDock(QWidget):
+class ClickDock(Dock):
     """Click an object, get its mask.
 
     Parameters
@@ -61,7 +62,6 @@ class ClickDock(QWidget):
         self._viewer = bare_viewer(napari_viewer)
         self._preferences = preferences or Preferences.read()
         self._images: list[Image] = []
-        self._docked = False
         self._make_widgets()
         self._lay_out()
         self.controller = ClickController(
@@ -170,22 +170,9 @@ class ClickDock(QWidget):
         self._choose_model()
         return self.models.card is not None
 
-    def event(self, event: Any) -> bool:
-        """napari closes a dock by taking its widget out of it: that is when we let go of the viewer."""
-        if event.type() == QEvent.Type.ParentChange:
-            if self._docked and self.parent() is None:
-                self.shut_down()
-            self._docked = self.parent() is not None
-        return bool(super().event(event))
-
     def sizeHint(self) -> QSize:
         """Narrow, so that the picture keeps the room."""
         return QSize(330, 640)
-
-    def closeEvent(self, event: Any) -> None:
-        """Let go of the viewer when closed as a window of its own."""
-        self.shut_down()
-        super().closeEvent(event)
 
     def shut_down(self) -> None:
         """Stop everything and disconnect from the viewer; calling it again does nothing."""

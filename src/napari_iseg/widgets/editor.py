@@ -18,6 +18,7 @@ from psygnal import Signal
 from napari_iseg.errors import IsegError
 from napari_iseg.prompts import Box, Click, Window
 from napari_iseg.widgets.layers import ClickLayers
+from napari_iseg.widgets.session_news import SessionNews
 from napari_iseg.widgets.worker import Worker
 
 if TYPE_CHECKING:
@@ -58,11 +59,9 @@ class Editor:
         # Commands that wait for their turn, and whether they also wait for the answer to the last click.
         self._later: deque[tuple[Callable[[], None], bool]] = deque()
         self._task = ""  # what the worker does that the session must not be touched meanwhile
-        self._predicting = False
+        self._predicting = self._closed = False
         self._asked_at = 0.0
-        self._labels_changed = self._closed = False
-        # Label, and how many pixels stayed with other objects.
-        self.last_commit: tuple[int, int] | None = None
+        self.news = SessionNews()
 
     @property
     def activity(self) -> str:
@@ -252,10 +251,7 @@ class Editor:
         self.pending.clear()
         for signal in (self.changed, self.failed, self.moved):
             signal.disconnect()
-        session, self.session = self.session, None
-        if session is not None:
-            session.events.disconnect()
-            self._worker.submit_task(lambda _cancelled: session.close(), lambda _: None, lambda _: None)
+        self._retire()
 
     def resume(self) -> None:
         """Show the layers again and go on."""
@@ -267,8 +263,7 @@ class Editor:
         """Bring all layers to the session's state."""
         self._show_clicks()
         if self.session is not None and not self._task and self.layers.are_shown:
-            if self._labels_changed:
-                self._labels_changed = False
+            if self.news.take_labels():
                 self.layers.show_committed(self.session.labels.levels)
             self.layers.show_patch(
                 self._plane(),
@@ -310,32 +305,26 @@ class Editor:
                 self.failed.emit(error)
         self.show()
 
+    def _retire(self) -> None:
+        session, self.session = self.session, None
+        if session is not None:
+            session.events.disconnect()
+            self._worker.submit_task(lambda _cancelled: session.close(), lambda _: None, lambda _: None)
+
     def _exchange(self, session: Session) -> None:
-        old, self.session = self.session, None
-        if old is not None:
-            old.events.disconnect()
-            self._worker.submit_task(lambda _cancelled: old.close(), lambda _: None, lambda _: None)
+        self._retire()
         self.layers.forget_committed()
         self.seconds = None
         self._opened(session)
-        self._labels_changed = session.labels.next_label() > 1
         if session.model is not None:
             self._do(self._predict)
         self.show()
 
     def _opened(self, session: Session) -> None:
         self.session = session
-        session.events.labels_changed.connect(self._note_labels)
-        session.events.committed.connect(self._note_commit)
+        self.news.hear(session)
         if self.layers.are_shown:
             self.layers.add_current()
-
-    def _note_labels(self, *_where: Any) -> None:
-        """Called in whichever thread writes labels; they are shown when its task is done."""
-        self._labels_changed = True
-
-    def _note_commit(self, label: int, kept: int) -> None:
-        self.last_commit = (label, kept)
 
     def _step_in_history(self, text: str, step: Callable[[], Any]) -> None:
         """Undo or redo: at once while only clicks are concerned, in the worker when labels may be written."""

@@ -17,7 +17,7 @@ from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.fewshot_annotations import Annotations
-from napari_iseg.widgets.fewshot_request import Opened, frame_of, plane_axes, request_of
+from napari_iseg.widgets.fewshot_request import Opened, frame_of, plane_axes, plane_in_view, request_of
 from napari_iseg.widgets.fewshot_results import Results
 from napari_iseg.widgets.fewshot_run import Loaded, RunSignals, SupportRow, annotated_rows, execute
 from napari_iseg.widgets.fewshot_view import FewShotSettings, FewShotView, time_left
@@ -167,7 +167,7 @@ class FewShotController:
     def reject(self) -> None:
         """The slice in view is wrong: a prediction is emptied and marked, an acceptance is taken back."""
         plane, results = self._plane(), self.results
-        if plane is None or results is None or not self._can_reject(plane):
+        if plane is None or results is None or not results.can_reject(plane):
             warn("Go to a slice that is predicted to reject it.")
         elif results.is_accepted(plane):
             self._decide(results.decisions.forget, plane)
@@ -244,13 +244,7 @@ class FewShotController:
         self.closed = True
         self.cancel()
         self.worker.close()
-        for signal in (
-            self.signals.prepared,
-            self.signals.supports,
-            self.signals.progress,
-            self.signals.written,
-        ):
-            signal.disconnect()
+        self.signals.silence()
         self.viewer.dims.events.point.disconnect(self._follow_plane)
         if self.annotations.clicks is not None:
             self.annotations.clicks.events.data.disconnect(self._clicked)
@@ -262,9 +256,10 @@ class FewShotController:
         if self.results is not None:
             self.view.show_trust(*self.results.cells(plane or ()))
         predicted = self._shown_prediction() is not None
+        can_reject = self.results is not None and plane is not None and self.results.can_reject(plane)
         can_go = self.report is not None and self.report.next is not None
         can_save = self.report is not None and not self.running
-        self.view.set_possible(predicted, plane is not None and self._can_reject(plane), can_go, can_save)
+        self.view.set_possible(predicted, can_reject, can_go, can_save)
 
     # -- the run --
 
@@ -393,18 +388,9 @@ class FewShotController:
         """The plane in view."""
         if self.image is None or self.settings is None:
             return None
-        try:
-            axes = plane_axes(frame_of(self.image, self.settings.axis))
-            return scene.shown_plane(self.viewer, self.image, axes)
-        except (InputError, ValueError):
-            return None
+        return plane_in_view(self.viewer, self.image, self.settings.axis)
 
     def _shown_prediction(self) -> Plane | None:
         plane = self._plane()
-        if plane is None or self.results is None or not self.results.is_predicted(plane):
-            return None
-        return plane
-
-    def _can_reject(self, plane: Plane) -> bool:
         results = self.results
-        return results is not None and (results.is_predicted(plane) or results.is_accepted(plane))
+        return plane if plane is not None and results is not None and results.is_predicted(plane) else None

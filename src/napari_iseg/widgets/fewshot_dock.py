@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -26,6 +26,7 @@ from superqt import QLabeledRangeSlider
 
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.bare import bare_viewer
+from napari_iseg.widgets.dock import Dock
 from napari_iseg.widgets.dock_parts import small_label
 from napari_iseg.widgets.fewshot_annotations import fitting, new_clicks
 from napari_iseg.widgets.fewshot_controller import FewShotController, LoadModel
@@ -48,7 +49,7 @@ _HOW = (
 )
 
 
-class FewShotDock(QWidget):
+class FewShotDock(Dock):
     """A few annotated slices or tiles become all.
 
     Parameters
@@ -72,7 +73,6 @@ class FewShotDock(QWidget):
         self._preferences = preferences or Preferences.read()
         self._layers: dict[str, list[Any]] = {"image": [], "labels": [], "clicks": []}
         self._painted: Any = None  # the labels layer that is listened to
-        self._docked = False
         self._make_widgets(models if models is not None else known_models(self._preferences))
         self._lay_out()
         self.controller = FewShotController(
@@ -151,19 +151,6 @@ class FewShotDock(QWidget):
         self.next_button.setEnabled(suggestion)
 
     # -- Qt --
-
-    def event(self, event: Any) -> bool:
-        """napari closes a dock by taking its widget out of it: that is when we let go of the viewer."""
-        if event.type() == QEvent.Type.ParentChange:
-            if self._docked and self.parent() is None:
-                self.shut_down()
-            self._docked = self.parent() is not None
-        return bool(super().event(event))
-
-    def closeEvent(self, event: Any) -> None:
-        """Let go of the viewer when closed as a window of its own."""
-        self.shut_down()
-        super().closeEvent(event)
 
     def sizeHint(self) -> QSize:
         """Narrow, so that the picture keeps the room."""

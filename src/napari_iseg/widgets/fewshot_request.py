@@ -76,6 +76,14 @@ def plane_axes(frame: Frame) -> PlaneAxes:
     return PlaneAxes(len(frame.shape), frame.rows, frame.cols)
 
 
+def plane_in_view(viewer: napari.Viewer, image: Image, axis: int | None) -> Plane | None:
+    """The plane that the viewer shows of an image that is sliced along ``axis``; None where it shows none."""
+    try:
+        return scene.shown_plane(viewer, image, plane_axes(frame_of(image, axis)))
+    except (InputError, ValueError):
+        return None
+
+
 def request_of(
     viewer: napari.Viewer, opened: Opened, settings: FewShotSettings, annotations: Annotations, folder: Path
 ) -> Callable[[UnitPredictor], Request]:

@@ -89,6 +89,10 @@ class Results:
         """Whether the user has called a plane right."""
         return plane in self.decisions.accepted
 
+    def can_reject(self, plane: Plane) -> bool:
+        """Whether there is something of a plane to take back."""
+        return self.is_predicted(plane) or self.is_accepted(plane)
+
     def reject(self, plane: Plane) -> None:
         """Empty a plane of the output and mark it.
 

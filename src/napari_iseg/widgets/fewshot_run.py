@@ -61,6 +61,11 @@ class RunSignals(QObject):
     progress = Signal(object)  # Progress
     written = Signal(object)  # Written
 
+    def silence(self) -> None:
+        """Let nobody hear anything more."""
+        for signal in (self.prepared, self.supports, self.progress, self.written):
+            signal.disconnect()
+
 
 def execute(
     load: Callable[[], Loaded],

@@ -1,0 +1,75 @@
+"""The editors of all images that were worked on, one for each choice of plane axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_iseg.widgets import scene
+from napari_iseg.widgets.editor import Editor
+from napari_iseg.widgets.layers import ClickLayers
+from napari_iseg.widgets.placement import PlaneAxes
+from napari_iseg.widgets.sessions import SessionPlan
+from napari_iseg.widgets.worker import Worker
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image, Layer
+
+    from napari_iseg.backends.model import Model
+    from napari_iseg.interactive.session import Session
+
+
+@dataclass
+class Editors:
+    """Makes an editor when it is first asked for, and keeps it.
+
+    Attributes
+    ----------
+    load : loads the model, in the worker
+    autosave : the folder of the journals; None for none
+    quiet : wraps the editors' own edits of clicks and boxes
+    changed, failed : told by every editor
+    """
+
+    viewer: napari.Viewer
+    worker: Worker
+    load: Callable[[], Model]
+    autosave: Path | None
+    quiet: Callable[[], AbstractContextManager[Any]]
+    changed: Callable[[], None]
+    failed: Callable[[Exception], None]
+    _made: dict[tuple[Image, PlaneAxes], Editor] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Editor]:
+        return iter(tuple(self._made.values()))
+
+    def of(self, image: Image, axes: PlaneAxes) -> Editor:
+        """That of an image with these plane axes."""
+        if (image, axes) not in self._made:
+            layers = ClickLayers(self.viewer, image, axes)
+            editor = Editor(layers, self.worker, lambda: self._plan(image, axes))
+            editor.quiet = self.quiet
+            editor.changed.connect(self.changed)
+            editor.failed.connect(self.failed)
+            editor.moved.connect(lambda plane: scene.go_to(self.viewer, image, axes, plane))
+            self._made[image, axes] = editor
+        return self._made[image, axes]
+
+    def take_out(self, layer: Layer) -> list[Editor]:
+        """Those of an image, which are kept no longer."""
+        return [self._made.pop(key) for key in tuple(self._made) if key[0] is layer]
+
+    def close(self) -> None:
+        """Close all."""
+        for editor in self._made.values():
+            editor.close()
+        self._made.clear()
+
+    def _plan(self, image: Image, axes: PlaneAxes) -> Callable[[], Session]:
+        """What opens a session on the image as it is now."""
+        plan = SessionPlan.of(image, axes, self.autosave)
+        return lambda: plan.open(self.load())

@@ -1,0 +1,53 @@
+"""Listens to what the user does to the images that are worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Layer
+
+
+class ImageWatch:
+    """Tells when the chosen image is moved or gets units, and when any image that was chosen gets new pixels.
+
+    Parameters
+    ----------
+    moved, replaced : called with napari's event
+    """
+
+    def __init__(self, moved: Callable[[Any], None], replaced: Callable[[Any], None]) -> None:
+        self._moved, self._replaced = moved, replaced
+        self._chosen: Image | None = None
+        self._watched: set[Layer] = set()
+
+    def follow(self, image: Image | None) -> None:
+        """Another image was chosen, or none."""
+        for event in self._placement():
+            event.disconnect(self._moved)
+        self._chosen = image
+        for event in self._placement():
+            event.connect(self._moved)
+        if image is not None and image not in self._watched:
+            self._watched.add(image)
+            image.events.data.connect(self._replaced)
+
+    def forget(self, layer: Layer) -> None:
+        """A layer was removed."""
+        if layer in self._watched:
+            self._watched.remove(layer)
+            layer.events.data.disconnect(self._replaced)
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        self.follow(None)
+        for layer in tuple(self._watched):
+            self.forget(layer)
+
+    def _placement(self) -> tuple[Any, ...]:
+        if self._chosen is None:
+            return ()
+        events = self._chosen.events
+        moved = events.scale, events.translate, events.rotate, events.shear, events.affine
+        return *moved, events.units, events.axis_labels
