@@ -15,6 +15,8 @@ from .fakes import FakeLoader
 HAS_DISPLAY = sys.platform in ("win32", "darwin") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
 
 if HAS_DISPLAY:
+    import pandas as pd  # noqa: F401  (then a dock has its layer of clicks at once, without the worker)
+
     from napari_iseg.widgets.click_dock import ClickDock
     from napari_iseg.widgets.preferences import Preferences
 

@@ -217,6 +217,16 @@ def test_probability_on_demand(bench):
     np.testing.assert_array_equal(layer.data, bench.editor.session.patch.probability)
     assert bench.viewer.layers.selection.active is bench.editor.layers.points
     bench.do("probability")
+    assert not layer.visible
+    bench.click((70, 70))
+    assert not layer.visible
+    bench.do("probability")
+    assert layer.visible
+    np.testing.assert_array_equal(layer.data, bench.editor.session.patch.probability)
+    layer.visible = False  # with napari's own eye: it stays so
+    bench.click((65, 60))
+    assert not layer.visible
+    bench.viewer.layers.remove(bench.editor.layers.image)
     assert layer not in bench.viewer.layers
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from napari_iseg.interactive.session_folder import read_info
+
 STACK = np.random.default_rng(4).integers(0, 255, (3, 200, 220), dtype=np.uint8)
 
 
@@ -39,12 +41,52 @@ def test_scale_and_units_given_after_the_dock_was_opened_count(bench):
     space = bench.editor.session.labels.space
     assert (tuple(space.scale), tuple(space.axes)) == ((0.25, 0.25), ("y", "x"))
     assert [str(unit) for unit in space.units] == ["micrometer", "micrometer"]
+    image.scale, image.translate = (0.5, 0.5), (3, 4)  # late: the labels made already lie there too
+    bench.settle()
+    session = bench.editor.session
+    recorded = read_info(session.folder)["labels"]
+    assert (recorded["scale"], recorded["translate"]) == ([0.5, 0.5], [3.0, 4.0])
+    space = session.labels.space
+    assert (space.scale, space.translate, space.axes) == ((0.5, 0.5), (3.0, 4.0), ("y", "x"))
     ours = bench.editor.layers.ours
     assert len(ours) == 3
     image.units = ("nm", "nm")
     image.axis_labels = ("rows", "columns")
     for layer in ours:
         assert (layer.units, layer.axis_labels) == (image.units, image.axis_labels)
+
+
+def test_the_status_says_which_layer_takes_clicks(bench):
+    image = bench.viewer.add_image(STACK[0], name="cells")
+    dock = bench.open()
+    bench.click((60, 70))
+    assert "Answered" in dock.status.text()
+    bench.viewer.layers.selection.active = image
+    assert "Select the layer “cells clicks”" in dock.status.text()
+    bench.viewer.layers.selection.active = bench.editor.layers.points
+    assert "Answered" in dock.status.text()
+
+
+def test_what_was_said_of_a_plane_is_gone_in_3d_and_back(bench):
+    bench.viewer.add_image(STACK)
+    dock = bench.open()
+    bench.dock.controller.click_world((0, -50, -50), True)
+    assert "outside" in dock.status.text()
+    bench.viewer.dims.ndisplay = 3
+    assert "2D" in dock.status.text()
+    bench.viewer.dims.ndisplay = 2
+    assert dock.status.text() == "Click on an object."
+
+
+def test_a_renamed_image_has_its_new_name_in_the_list(bench):
+    image = bench.viewer.add_image(STACK[0], name="cells")
+    bench.viewer.add_image(STACK[0], name="others")
+    dock = bench.open()
+    bench.click((60, 70))
+    known = bench.editor
+    image.name = "cells, day 2"
+    assert [dock.image_combo.itemText(k) for k in range(2)] == ["others", "cells, day 2"]
+    assert bench.editor is known
 
 
 def test_new_pixels_start_anew_and_the_results_stay(bench):

@@ -619,3 +619,25 @@ def test_bands_taken_for_columns_are_explained():
     session = fake_session(np.zeros((40, 60, 5), np.uint8))
     with pytest.raises(InputError, match=r"image of 60 x 5 .*channel_axis=-1"):
         session.click((20, 20))
+
+
+@pytest.mark.parametrize("again_on_disk", [False, True])
+def test_labels_are_placed_anew_also_in_the_session_folder(tmp_path, again_on_disk):
+    folder = tmp_path / "s"
+    session = fake_session(journal=folder)
+    session.click((10, 10))
+    session.commit()
+    if again_on_disk:  # its labels are in a file now
+        session.close()
+        session = reopened(folder)
+    session.place(scale=(0.5, 0.25), translate=(7, 8), units=("um", "um"))
+    expected = (session.labels.space, session.labels.read().tolist())
+    session.close()
+    opened = reopened(folder)
+    assert (opened.labels.space, opened.labels.read().tolist()) == expected
+    assert opened.labels.space.units == ("micrometer", "micrometer")
+    with pytest.raises(InputError, match="one per axis"):
+        opened.place(scale=(1, 2, 3))
+    opened.close()
+    shutil.rmtree(folder / "labels.zarr")  # made again from the journal
+    assert reopened(folder).labels.space == expected[0]

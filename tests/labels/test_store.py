@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 
 import numpy as np
@@ -205,3 +206,34 @@ def test_regions_pack_unpack_and_subtract_exactly(data):
             plane[part.slices] |= bits
         assert plane.sum() == mask.sum() == region.pixels
         np.testing.assert_array_equal(plane[window.slices], mask)
+
+
+def test_labels_can_be_placed_anew(tmp_path):
+    store = LabelStore((3, 40, 50), path=tmp_path / "l.zarr", scale=(2, 1, 1), name="cells")
+    store.write(4, (1,), Window(2, 3, 6, 8), np.ones((4, 5), bool))
+    store.place(scale=(5, 0.25, 0.25), translate=(0, 10, 20), units=("um", "um", "um"))
+    opened = LabelStore.open(tmp_path / "l.zarr")
+    for labels in (store, opened):
+        assert labels.space.scale == (5, 0.25, 0.25)
+        assert labels.space.translate == (0, 10, 20)
+        assert labels.space.units == ("micrometer",) * 3
+        assert labels.space.axes == ("z", "y", "x")
+        assert (labels.read((1,)) == 4).sum() == 20
+    attributes = json.loads((tmp_path / "l.zarr" / "zarr.json").read_text())["attributes"]
+    assert attributes["ome"]["multiscales"][0]["name"] == "cells"
+    with pytest.raises(InputError, match="positive"):
+        store.place(scale=(1, 0, 1))
+    assert store.space == opened.space
+
+
+def test_a_full_disk_leaves_the_old_place(tmp_path, monkeypatch):
+    store = LabelStore((40, 50), path=tmp_path / "l.zarr")
+    before = store.space
+
+    def full(*_given):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("napari_iseg.labels.store.restate", full)
+    with pytest.raises(SaveError, match="No space left"):
+        store.place(scale=(0.5, 0.5))
+    assert store.space == before

@@ -10,6 +10,7 @@ from napari_iseg.interactive.committing import traces
 from napari_iseg.interactive.history import History, Step
 from napari_iseg.interactive.objects import Event, Plane
 from napari_iseg.interactive.session_folder import SessionFolder, paint_step
+from napari_iseg.labels.metadata import Space
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
 
@@ -87,6 +88,12 @@ class Ledger:
         if self.folder is not None and self._unsynced >= _CHECKPOINT:
             self.folder.checkpoint(self.labels)
             self._unsynced = 0
+
+    def place(self, space: Space) -> None:
+        """State anew where the labels lie, in their files too."""
+        if self.folder is not None:
+            self.folder.restate(space)
+        self.labels.place(scale=space.scale, translate=space.translate, units=space.units)
 
     def close(self) -> None:
         """Bring the label files up to date and close the journal."""

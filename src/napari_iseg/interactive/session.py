@@ -19,6 +19,7 @@ from napari_iseg.interactive.points import locate, locate_box
 from napari_iseg.interactive.predictor import check_takes_boxes
 from napari_iseg.interactive.session_setup import new_setup, old_setup
 from napari_iseg.interactive.session_state import SessionState
+from napari_iseg.labels.metadata import Space
 from napari_iseg.labels.regions import Region, tiles_of
 from napari_iseg.labels.store import LabelStore, checked_label
 from napari_iseg.prompts import Box, Click, Window
@@ -302,6 +303,30 @@ class Session(SessionState):
         self._do(
             Event("reopen", planes[index] if planes else self.plane, self.plane, label=label, index=index)
         )
+
+    def place(
+        self,
+        *,
+        scale: Sequence[float] | None = None,
+        translate: Sequence[float] | None = None,
+        units: Sequence[object] | None = None,
+    ) -> None:
+        """State anew where the labels lie, as when the pixel size is given late; no pixel changes.
+
+        Parameters
+        ----------
+        scale, translate, units : sequences with one entry per axis of ``labels``
+            Units per pixel (default 1), position of the first pixel's centre (0), units (none).
+
+        Raises
+        ------
+        InputError
+            For another number of entries, or a scale that is not positive.
+        SaveError
+            When the session's folder cannot be written.
+        """
+        known = self.labels.space
+        self._ledger.place(Space.make(len(known.axes), known.axes, scale, translate, units))
 
     # Its end
 

@@ -23,6 +23,7 @@ from napari_iseg.interactive.committing import apply_paints, traces
 from napari_iseg.interactive.history import History, Step
 from napari_iseg.interactive.objects import Event
 from napari_iseg.labels.journal import Journal, Record
+from napari_iseg.labels.metadata import Space
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.weights.files import write_text
 
@@ -154,6 +155,12 @@ class SessionFolder:
         shutil.rmtree(self.path / LABELS, ignore_errors=True)
         fresh.rename(self.path / LABELS)
         return LabelStore.open(self.path / LABELS)
+
+    def restate(self, space: Space) -> None:
+        """Note where labels that are made again will lie."""
+        info = {**self.info, "labels": {**self.info["labels"], **space.to_record()}}
+        write_text(self.path / INFO, tomli_w.dumps(info))
+        self.info = info
 
     def checkpoint(self, store: LabelStore) -> None:
         """Sync the labels and note that all records so far are in them."""

@@ -69,6 +69,12 @@ def _filled(place: Any, shape: tuple[int, ...], chunks: tuple[int, ...], space: 
     return group
 
 
+def restate(group: Any, space: Space) -> None:
+    """State another space, with the same names of axes, in an existing group."""
+    (known,) = dict(group.attrs)["ome"]["multiscales"]
+    group.attrs.update(ome_attributes(space, len(known["datasets"]), known.get("name", "labels")))
+
+
 def sync(file: Path) -> None:
     """Make sure a file's content survives a power cut; a chunk that became empty has no file."""
     if file.is_file():

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_iseg.errors import InputError, SaveError
-from napari_iseg.labels.layout import NOTES, create, existing_chunks, open_pyramid, sync, sync_chunks
+from napari_iseg.labels.layout import (
+    NOTES,
+    create,
+    existing_chunks,
+    open_pyramid,
+    restate,
+    sync,
+    sync_chunks,
+)
 from napari_iseg.labels.metadata import Space
 from napari_iseg.labels.pyramid import level_parts
 from napari_iseg.labels.regions import Mask, Region, part_of, tiles_of
@@ -221,6 +229,29 @@ class LabelStore:
     def reserve(self, next_label: int) -> None:
         """Numbers below ``next_label`` are used up."""
         self._next = max(self._next, next_label)
+
+    def place(
+        self,
+        *,
+        scale: Sequence[float] | None = None,
+        translate: Sequence[float] | None = None,
+        units: Sequence[object] | None = None,
+    ) -> None:
+        """State anew where the labels lie (see the class), as when a pixel size is given late.
+
+        Pixels and the axes' names stay.
+
+        Raises
+        ------
+        InputError
+            For metadata of another length, or a scale that is not positive.
+        SaveError
+            When the folder cannot be written; then nothing has changed.
+        """
+        space = Space.make(len(self.shape), self.space.axes, scale, translate, units)
+        if self.path is not None and space != self.space:
+            self._saving(self.path, lambda: restate(self._group, space))
+        self.space = space
 
     def trust_traces(self) -> None:
         """The caller has told every object by ``remember``: no search will be made."""

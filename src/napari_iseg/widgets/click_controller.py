@@ -14,9 +14,9 @@ from napari_iseg.widgets.box_control import BoxControl
 from napari_iseg.widgets.edge_choice import EdgeChoice
 from napari_iseg.widgets.editor import Editor
 from napari_iseg.widgets.editors import Editors
+from napari_iseg.widgets.getting_ready import GettingReady
 from napari_iseg.widgets.hands import Hands
 from napari_iseg.widgets.image_watch import ImageWatch
-from napari_iseg.widgets.layers import warm_up
 from napari_iseg.widgets.model_choice import ModelChoice
 from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
 from napari_iseg.widgets.options import Options
@@ -64,8 +64,15 @@ class ClickController:
         self.autosave = autosave
         self.boxes = BoxControl(self)
         self._hands = Hands(self.click_world, self._key_pressed, self.say, self.boxes.take, modifier)
-        quiet = self._hands.quiet
-        self._editors = Editors(viewer, self.worker, self._load, autosave, quiet, self._update, self.fail)
+        self.ready = GettingReady(
+            self.worker,
+            self.choice,
+            changed=self._update,
+            points_ready=self._follow_dims,
+            model_ready=self._model_ready,
+        )
+        load, quiet = self.ready.load, self._hands.quiet
+        self._editors = Editors(viewer, self.worker, load, autosave, quiet, self._update, self.fail)
         self.files = SessionFiles(self)
         self.loading = ""  # what is read in the background for all images, in words
         self.closed = self._switching = False
@@ -74,6 +81,7 @@ class ClickController:
         viewer.dims.events.ndim.connect(self._follow_dims)
         viewer.dims.events.point.connect(self._follow_plane)
         viewer.layers.events.removed.connect(self._layer_removed)
+        viewer.layers.selection.events.active.connect(self._active_changed)
 
     # -- what the dock calls --
 
@@ -164,20 +172,7 @@ class ClickController:
         if self.editor is not None:
             self.editor.stop()
 
-    def preload(self) -> None:
-        """Load the model before the first click; should that fail, the first click will say why."""
-        if self.choice.key is not None and not self.worker.busy:
-            self.loading = "Loading the model"
-            self.worker.submit_task(lambda _cancelled: self._load(), self._preloaded, self._preloaded)
-            self._update()
-
-    def _load(self) -> Any:
-        """The model; in the worker."""
-        warm_up()
-        return self.choice.load()
-
-    def _preloaded(self, _outcome: Any) -> None:
-        self.loading = ""
+    def _model_ready(self) -> None:
         if self.editor is not None and self.editor.layers.are_shown:
             self.editor.layers.add_current()
         self._update()
@@ -213,6 +208,7 @@ class ClickController:
             event.disconnect(self._follow_dims)
         events.point.disconnect(self._follow_plane)
         self.viewer.layers.events.removed.disconnect(self._layer_removed)
+        self.viewer.layers.selection.events.active.disconnect(self._active_changed)
         self._watch.close()
 
     def _end(self) -> None:
@@ -275,8 +271,10 @@ class ClickController:
                 axes = None if self.image is None else scene.shown_axes(self.viewer, self.image)
             except InputError:
                 axes = None  # _hint says why
-            wanted = None if axes is None or self.image is None else self._editors.of(self.image, axes)
+            there = self.image if self.ready.for_points else None
+            wanted = None if axes is None or there is None else self._editors.of(there, axes)
             if wanted is not self.editor:  # layers that the user deleted are not brought back here
+                self._news = ""  # was said of what is no longer shown
                 self._leave()
                 self._enter(wanted)
         finally:
@@ -290,6 +288,10 @@ class ClickController:
             plane = scene.shown_plane(self.viewer, editor.layers.image, editor.layers.axes)
             if plane is not None:
                 editor.look_at(plane)
+
+    def _active_changed(self, _event: Any = None) -> None:
+        if not self._switching:
+            self._update()
 
     def _enter(self, editor: Editor | None) -> None:
         self.editor = editor
@@ -339,11 +341,10 @@ class ClickController:
             )
 
     def _follow_image(self, _event: Any = None) -> None:
-        for editor in self._editors:
-            if editor.layers.image is self.image:
-                editor.layers.follow_image()
-                if editor is self.editor:
-                    editor.show()
+        if self.image is not None:
+            self._editors.follow(self.image)
+        if self.editor is not None:
+            self.editor.show()
 
     # -- the rest --
 
@@ -374,7 +375,7 @@ class ClickController:
             scene.shown_axes(self.viewer, self.image)
         except InputError as error:
             return str(error)
-        return "Choose an image above."
+        return "Choose an image above." if self.ready.for_points else "One moment."
 
     def _update(self) -> None:
         """Tell the dock what is so."""
@@ -388,7 +389,7 @@ class ClickController:
         commit = None if editor is None else editor.news.take_commit()
         if commit is not None:
             self._news = guidance.after_commit(*commit)
-        self.view.set_activity(activity or self.loading)
+        self.view.set_activity(activity or self.loading or self.ready.activity)
         if session is not None and editor is not None and not editor.busy_with_task:
             if session.model is not None and self.choice.adopt(session.model):
                 self.view.set_options(self.choice.options)

@@ -78,7 +78,7 @@ class ClickDock(Dock):
         self._list_images()
         self._preload_timer = QTimer(self)
         self._preload_timer.setSingleShot(True)
-        self._preload_timer.timeout.connect(self.controller.preload)
+        self._preload_timer.timeout.connect(self.controller.ready.preload)
         if self._preferences.preload:
             self._preload_timer.start(PRELOAD_AFTER)
 
@@ -179,7 +179,7 @@ class ClickDock(Dock):
         self._preload_timer.stop()
         self.options.close_timers()
         events = self._viewer.layers.events
-        for event in (events.inserted, events.removed):
+        for event in (events.inserted, events.removed, events.renamed):
             event.disconnect(self._list_images)
         self.controller.close()
 
@@ -268,8 +268,9 @@ class ClickDock(Dock):
         self.actions.sign_chosen.connect(self.controller.choose_sign)
         self.label.valueChanged.connect(self.controller.choose_label)
         self.stop_button.clicked.connect(self.controller.stop)
-        self._viewer.layers.events.inserted.connect(self._list_images)
-        self._viewer.layers.events.removed.connect(self._list_images)
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.removed, events.renamed):
+            event.connect(self._list_images)
 
     # -- lists --
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_iseg.labels.metadata import Space
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.editor import Editor
 from napari_iseg.widgets.layers import ClickLayers
 from napari_iseg.widgets.placement import PlaneAxes
-from napari_iseg.widgets.sessions import SessionPlan
+from napari_iseg.widgets.sessions import SessionPlan, whereabouts
 from napari_iseg.widgets.worker import Worker
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Editors:
     changed: Callable[[], None]
     failed: Callable[[Exception], None]
     _made: dict[tuple[Image, PlaneAxes], Editor] = field(default_factory=dict)
+    _placing: set[Editor] = field(default_factory=set)  # whose labels are being told where they lie
 
     def __iter__(self) -> Iterator[Editor]:
         return iter(tuple(self._made.values()))
@@ -62,6 +64,30 @@ class Editors:
     def take_out(self, layer: Layer) -> list[Editor]:
         """Those of an image, which are kept no longer."""
         return [self._made.pop(key) for key in tuple(self._made) if key[0] is layer]
+
+    def follow(self, image: Image) -> None:
+        """The image was moved, or got another pixel size or other units: so have its layers and labels."""
+        for (other, _), editor in self._made.items():
+            if other is image:
+                editor.layers.follow_image()
+                self._place(editor)
+
+    def _place(self, editor: Editor) -> None:
+        """State where an editor's labels lie; many moves in a row, as of a mouse, make few statements."""
+        if editor.session is None or editor in self._placing:
+            return
+        wanted, labels = whereabouts(editor.layers.image, editor.layers.axes), editor.session.labels
+        if Space.make(len(labels.shape), labels.space.axes, **wanted) == labels.space:
+            return
+
+        def place(session: Session) -> None:
+            try:
+                session.place(**wanted)
+            finally:
+                self._placing.discard(editor)
+
+        self._placing.add(editor)
+        editor.run_on_session("Placing the labels", place, lambda _done: self._place(editor))
 
     def close(self) -> None:
         """Close all."""

@@ -45,6 +45,8 @@ def next_step(editor: Editor, armed: str) -> str:
     editor : that of the chosen image
     armed : "pick" or "delete" when the next click in the image means that, else ""
     """
+    if editor.layers.are_shown and not editor.layers.take_prompts:
+        return f"Select the layer “{editor.layers.image.name} clicks”; clicks and keys go to another one now."
     if armed:
         return f"Click on the object to {'reopen' if armed == 'pick' else 'delete'}."
     if not editor.has_prompts:

@@ -44,12 +44,14 @@ def open_demo(
 
     from napari_iseg.samples import sample as read_sample
     from napari_iseg.widgets.click_dock import ClickDock
+    from napari_iseg.widgets.getting_ready import import_tables
 
     picture = read_sample(sample) if isinstance(sample, str) else sample
     viewer = viewer if viewer is not None else napari.Viewer(title="napari-iseg")
     image = viewer.add_image(
         picture.image, name=picture.name, rgb=picture.rgb, scale=picture.scale, units=picture.units
     )
+    import_tables()
     dock = ClickDock(viewer)
     viewer.window.add_dock_widget(dock, name="Click segmentation", area="right")
     if not dock.use_model(model, device):

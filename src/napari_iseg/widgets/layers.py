@@ -47,6 +47,8 @@ class ClickLayers:
         self.probability: Image | None = None
         self.committed: Labels | None = None
         self.boxes = BoxLayer(image, axes)
+        self._shown: list[tuple[tuple[int, ...], Click]] = []  # the clicks
+        self._put_out_of_sight = False  # the probability, by us
 
     @property
     def ours(self) -> tuple[Layer, ...]:
@@ -58,6 +60,12 @@ class ClickLayers:
     def are_shown(self) -> bool:
         """Whether the clicks layer is in the viewer; without it nothing is shown."""
         return self.points is not None and self.points in self.viewer.layers
+
+    @property
+    def take_prompts(self) -> bool:
+        """Whether a click or drag in the canvas, and our keys, reach our layers; else they only pan."""
+        active = self.viewer.layers.selection.active
+        return active is not None and active in (self.points, self.boxes.layer)
 
     def add_points(self) -> Points:
         """Add the clicks layer on top and make it the active one."""
@@ -71,7 +79,7 @@ class ClickLayers:
             canvas_size_limits=(MARKER_PIXELS, MARKER_PIXELS),
             **Placement.of(self.image).whole(),
         )
-        self.points = points
+        self.points, self._shown = points, []
         self.viewer.add_layer(points)
         points.mode = "pan_zoom"
         points.cursor = "crosshair"
@@ -124,11 +132,13 @@ class ClickLayers:
         """
         if self.points is None:
             return
-        data = [self.axes.join(plane, click.row, click.col) for plane, click in clicks]
-        positive = [click.positive for _, click in clicks]
-        points = self.points
+        joined = [self.axes.join(plane, click.row, click.col) for plane, click in clicks]
+        data, points = np.asarray(joined).reshape(-1, self.axes.ndim), self.points
+        if self._shown == [*clicks] and np.array_equal(points.data, data):
+            return  # each of the changes below makes napari draw
+        self._shown, positive = [*clicks], [click.positive for _, click in clicks]
         points.selected_data = set()
-        points.data = np.asarray(data).reshape(-1, self.axes.ndim)
+        points.data = data
         if positive:
             points.symbol = ["disc" if sign else "hbar" for sign in positive]
             colors = [FOREGROUND if sign else BACKGROUND for sign in positive]
@@ -148,7 +158,7 @@ class ClickLayers:
                 np.zeros((1,) * self.axes.ndim, np.uint8),
                 name=f"{self.image.name} current object",
                 opacity=0.45,
-                colormap=_object_colors(),
+                colormap=object_colors(),
                 **Placement.of(self.image).whole(),
             )
             self.current.editable = False
@@ -184,6 +194,9 @@ class ClickLayers:
             self._insert_below(self.current or self.points, self.probability)
         else:
             _replace(self.probability, data, placed)
+            if self._put_out_of_sight:
+                self.probability.visible = True
+        self._put_out_of_sight = False
 
     def show_patch(
         self, plane: Sequence[int], patch: Patch | None, *, with_probability: bool, waiting: bool
@@ -207,9 +220,10 @@ class ClickLayers:
             self.current.data = np.zeros((1,) * self.axes.ndim, np.uint8)
 
     def hide_probability(self) -> None:
-        """Take the probability's layer away."""
-        self._remove(self.probability)
-        self.probability = None
+        """Put the probability out of sight; removing a layer holds the window for a third of a second."""
+        if self.probability is not None and self.probability.visible:
+            self.probability.visible = False
+            self._put_out_of_sight = True
 
     def show_committed(self, levels: Sequence[Any]) -> None:
         """Show the label store's pyramid (finest first, axes leading + plane), or show its new content."""
@@ -248,11 +262,10 @@ class ClickLayers:
 
     def remove(self) -> None:
         """Take away clicks, box, current object and probability; committed labels stay, the user's result."""
-        self.hide_probability()
         self.offer_boxes(False)
-        self._remove(self.current)
-        self._remove(self.points)
-        self.current = self.points = None
+        for layer in (self.probability, self.current, self.points):
+            self._remove(layer)
+        self.probability = self.current = self.points = None
 
     def _part(self, plane: Sequence[int], window: Window, step: int) -> dict[str, Any]:
         return Placement.of(self.image).part(self.axes, plane, window, step)
@@ -287,18 +300,8 @@ class ClickLayers:
             self.viewer.layers.selection.active = active
 
 
-def warm_up() -> None:
-    """Have napari compile its colour mapping of labels, which takes half a second at the first labels layer.
-
-    Meant for the worker: the layers made here never meet a viewer.
-    """
-    from napari.layers import Labels
-
-    Labels(np.ones((2, 2), np.uint8), colormap=_object_colors())
-    Labels(np.ones((2, 2), np.uint32))
-
-
-def _object_colors() -> DirectLabelColormap:
+def object_colors() -> DirectLabelColormap:
+    """The colours of the current object's layer."""
     from napari.utils.colormaps import DirectLabelColormap
 
     return DirectLabelColormap(color_dict={None: "transparent", 0: "transparent", 1: OBJECT_COLOR})

@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from napari_iseg.interactive.session import Session
 
 
+def whereabouts(image: Image, axes: PlaneAxes) -> dict[str, Any]:
+    """Keywords of `Session.place`, in the order leading axes, rows, cols."""
+    order = [*axes.leading, axes.rows, axes.cols]
+    return {
+        "scale": [abs(float(image.scale[axis])) for axis in order],
+        "translate": [float(image.translate[axis]) for axis in order],
+        "units": [str(image.units[axis]) for axis in order],
+    }
+
+
 @dataclass(frozen=True, eq=False)
 class SessionPlan:
     """All that a session needs of an image layer, taken from it in the GUI thread.
@@ -48,12 +58,7 @@ class SessionPlan:
         """The plan for an image layer."""
         order = [*axes.leading, axes.rows, axes.cols]
         shape = image_shape(image)
-        space = {
-            "shape": [shape[axis] for axis in order],
-            "scale": [abs(float(image.scale[axis])) for axis in order],
-            "translate": [float(image.translate[axis]) for axis in order],
-            "units": [str(image.units[axis]) for axis in order],
-        }
+        space = {"shape": [shape[axis] for axis in order], **whereabouts(image, axes)}
         if not any(
             str(label).startswith("-") for label in image.axis_labels
         ):  # napari's names for unnamed axes
