@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import napari_iseg
 from napari_iseg.errors import InputError
@@ -114,6 +115,18 @@ def test_house_rules(path):
     assert len(text.splitlines()) <= 400, "files have one purpose; split this one"
     if "cli" not in path.parts:
         assert "print(" not in text.replace("console.print(", ""), "only the command line prints"
+
+
+@pytest.mark.parametrize(
+    "paper", ["2303.05620", "2401.04403", "2305.04276", "2401.00248", "2403.15089", "2304.02643"]
+)
+def test_the_paper_of_every_system_can_be_cited(paper):
+    """CFR-ICL, MST, AdaptiveClick, IS5Net, IFSENet and SAM."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["references"]
+    (reference,) = [one for one in cited if one["url"].endswith(paper)]
+    assert reference["title"]
+    assert all(author.get("family-names") or author.get("name") for author in reference["authors"])
+    assert paper in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("marker", ["demo", "test"])

@@ -1,5 +1,6 @@
 """Finding a backend, building its networks, and recognising its checkpoints."""
 
+import re
 import subprocess
 import sys
 
@@ -43,6 +44,15 @@ def test_unknown_backend_names_the_nearest():
 def test_unknown_variant_names_the_nearest():
     with pytest.raises(ModelNotFoundError, match="vit-b"):
         backends.build("cfr-icl", "vitb")
+
+
+@pytest.mark.parametrize("name", backends.BACKENDS)
+@pytest.mark.parametrize("variant", [3, ["vit-b"], 1.5, b"vit-b"], ids=repr)
+def test_a_variant_is_a_name_or_a_mapping(name, variant):
+    with pytest.raises(
+        InputError, match=rf"is a name \(.*\) or a mapping of its sizes, got {re.escape(repr(variant))}"
+    ):
+        backends.build(name, variant)
 
 
 @pytest.mark.parametrize(

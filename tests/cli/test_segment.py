@@ -87,6 +87,7 @@ def test_bands_are_counted_from_1(run, squares, tmp_path):
     ended = run("segment", path, "--bands", "5", "--click", "30,40", "-o", out, "--json")
     assert ended.code == 0, ended.err
     assert ended.json["objects"][0]["area"] == 400
+    out = tmp_path / "none.tif"
     ended = run("segment", path, "--bands", "0,1,2", "--click", "30,40", "-o", out)
     assert ended.code == 2
     assert "counted from 1" in ended.err
@@ -117,7 +118,7 @@ def test_pixel_size_goes_from_image_to_mask(run, squares, tmp_path):
         (["--click", "30,40", "-o", "nowhere/mask.tif"], "does not exist"),
         (["--click", "30,40", "-o", "mask.jpg"], ".tif"),
         (["--click", "30,40", "--overlay", "look.tif"], ".png"),
-        (["--click", "30,40", "--plane", "2"], "indices"),
+        (["--click", "30,40", "--plane", "2"], "squares.tif is a single plane, no stack; leave --plane out."),
         (["--click", "30,40", "--bands", "1"], "one channel"),
         (["--click", "30,40", "-o", "mask.png", "--overlay", "./mask.png"], "both labels and overlay"),
         (["--click", "30,40", "--embeddings-limit", "abc"], "--embeddings-limit 'abc'"),
@@ -130,6 +131,22 @@ def test_refusals_write_nothing(run, squares_file, tmp_path, monkeypatch, extra,
     assert ended.code == 2, ended.err
     assert words in ended.err
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("there", ["mask.tif", "look.png"])
+def test_results_that_exist_are_replaced_on_demand_only(run, squares_file, tmp_path, monkeypatch, there):
+    (tmp_path / there).write_bytes(b"mine")
+    asked = ["segment", squares_file, "-c", "30,40", "-o", tmp_path / "mask.tif"]
+    asked += ["--overlay", tmp_path / "look.png"]
+    with monkeypatch.context() as early:
+        early.setattr("napari_iseg.images.files.open_image", lambda *_: pytest.fail("work was begun"))
+        ended = run(*asked)
+    assert ended.code == 2
+    assert f"{tmp_path / there} exists already; give --overwrite to replace it" in ended.err
+    assert (tmp_path / there).read_bytes() == b"mine"
+    assert run(*asked, "--overwrite").code == 0
+    assert tifffile.imread(tmp_path / "mask.tif").sum() == 400
+    assert np.asarray(Image.open(tmp_path / "look.png")).shape == (96, 128, 3)
 
 
 def test_never_over_the_image(run, squares_file, squares):

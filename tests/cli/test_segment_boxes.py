@@ -51,7 +51,9 @@ def test_a_checkpoint_is_imported_and_answers_a_box(run, squares_file, checkpoin
     assert found["prompt_box"] == [20.0, 30.0, 40.0, 50.0]
     assert found["clicks"] == []
     assert len(list(kept.glob("*.cached.npz"))) == 1
-    assert run(*asked[:-1], "plenty").code == 2
+    refused = run(*asked[:-1], "plenty", "--overwrite")
+    assert refused.code == 2
+    assert "--embeddings-limit 'plenty'" in refused.err
     assert found["area"] == np.count_nonzero(tifffile.imread(out)) > 0
 
 

@@ -33,7 +33,7 @@ def test_masks_are_refined_before_they_are_written(run, bright, wider, squares_f
     asked = ["segment", squares_file, "--click", "30,40", "-o", out, "--json", "--device", "cpu"]
     plain = run(*asked)
     assert plain.code == 0, plain.err
-    refined = run(*asked, "--refine-edges", "some-refiner")
+    refined = run(*asked, "--refine-edges", "some-refiner", "--overwrite")
     assert refined.code == 0, refined.err
     (before,), (after,) = plain.json["objects"], refined.json["objects"]
     assert after["box"] == [before["box"][0] - 1, before["box"][1], before["box"][2] + 1, before["box"][3]]

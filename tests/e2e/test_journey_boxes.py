@@ -57,6 +57,7 @@ def dock(make_napari_viewer: Any, qtbot: Any, tmp_path: Path) -> Iterator[Any]:
     )
     made = ClickDock(viewer, preferences=chosen)
     viewer.window.add_dock_widget(made, name="Click segmentation")
+    made.controller.ready.points_now()
     made.edge_models.setCurrentText("my-edges")
     assert made.use_model("my-sam", "cpu")
     yield made

@@ -1,6 +1,7 @@
 """DIS metrics on data sets: first stage against refined, degenerate masks, the command line."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -188,6 +189,20 @@ def test_the_command_line_measures_clicks_and_refinement(data, tmp_path, monkeyp
     with pytest.raises(SystemExit):
         main(["evaluate", "bright-edges", str(data), "--fine", "leaves"])
     assert "no data set 'leaves' among set" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_command_line_keeps_the_first_set_where_the_second_fails(data, tmp_path, monkeypatch, capsys):
+    shutil.copytree(data, tmp_path / "other" / "set")
+    Image.fromarray(np.zeros((30, 40), np.uint8)).save(tmp_path / "other" / "set" / "images" / "comb.png")
+    monkeypatch.setattr("napari_iseg.weights.store.load_model", lambda *_, **__: BrightRefiner())
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit):
+        main(["evaluate", "bright-edges", str(data), str(tmp_path / "other" / "set"), "--out", str(out)])
+    shown, err = capsys.readouterr()
+    assert "(30, 40)" in err
+    assert "| set | degraded truth + bright-edges | 1 |" in shown
+    assert {one["dataset"] for one in json.loads((out / "dis.json").read_text())} == {"set"}
+    assert "better in both" in (out / "dis.md").read_text()
 
 
 def report(dataset, boundary, hce):

@@ -15,8 +15,6 @@ from .fakes import FakeLoader
 HAS_DISPLAY = sys.platform in ("win32", "darwin") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
 
 if HAS_DISPLAY:
-    import pandas as pd  # noqa: F401  (then a dock has its layer of clicks at once, without the worker)
-
     from napari_iseg.widgets.click_dock import ClickDock
     from napari_iseg.widgets.preferences import Preferences
 
@@ -45,6 +43,7 @@ class Bench:
         settings = {"preload": False, "autosave_folder": self.folder} | preferences
         self.dock = ClickDock(self.viewer, loader=self.loader, preferences=Preferences(**settings))
         self.viewer.window.add_dock_widget(self.dock, name="Click segmentation")
+        self.dock.controller.ready.points_now()
         return self.dock
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -171,6 +172,52 @@ def test_closing_the_dock_leaves_only_the_results(bench):
     assert {n: len(getattr(viewer.layers.events, n).callbacks) for n in ("removed", "inserted")} == before
     assert len(viewer.dims.events.point.callbacks) == points
     viewer.layers.remove(image)
+
+
+def test_a_dock_that_is_opened_again_goes_on(bench):
+    viewer = bench.viewer
+    image = viewer.add_image(IMAGE, name="cells")
+    bench.open()
+    bench.click((60, 60))
+    bench.do("commit")
+    folder = bench.editor.session.folder
+    viewer.window.remove_dock_widget(bench.dock)
+    assert bench.dock.controller.worker.join(10)
+    assert [layer.name for layer in viewer.layers] == ["cells", "cells objects"]
+    bench.open()
+    bench.settle()
+    assert bench.editor.session.folder == folder
+    bench.click((150, 150))
+    bench.do("commit")
+    assert bench.editor.session.labels.labels == (1, 2)
+    (objects,) = [layer for layer in viewer.layers if layer.name == "cells objects"]
+    assert objects is bench.editor.layers.committed
+    assert set(np.unique(objects.data)) == {0, 1, 2}
+    bench.do("undo")
+    bench.do("undo")
+    bench.do("undo")  # the first object, of the dock before
+    assert [click.row for _, click in bench.editor.clicks] == [60]
+    # Labels of other pixels, and those whose session is gone, are not gone on with.
+    image.data = IMAGE[::-1].copy()
+    bench.settle()
+    bench.click((60, 60))
+    assert bench.editor.session.folder != folder
+
+
+def test_labels_whose_session_is_gone_start_a_new_one(bench):
+    viewer = bench.viewer
+    viewer.add_image(IMAGE, name="cells")
+    bench.open()
+    bench.click((60, 60))
+    bench.do("commit")
+    folder = bench.editor.session.folder
+    viewer.window.remove_dock_widget(bench.dock)
+    assert bench.dock.controller.worker.join(10)
+    shutil.rmtree(folder)
+    bench.open()
+    bench.click((150, 150))
+    assert bench.editor.session.folder != folder
+    assert any(layer.name == "cells objects" for layer in viewer.layers)
 
 
 def test_closing_while_loading_ends_quietly(bench):

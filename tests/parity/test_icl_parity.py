@@ -41,7 +41,7 @@ def net(golden):
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("case", ["icl1", "icl3", "ritm2"])
+@pytest.mark.parametrize("case", ["icl1", "icl2", "icl3", "ritm2"])
 def test_training_step_is_the_published_one(golden, net, case):
     image = torch.from_numpy(golden["image"]).permute(0, 3, 1, 2).float() / 255
     truth = torch.from_numpy(golden["gt"]).float()

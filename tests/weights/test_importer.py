@@ -93,6 +93,33 @@ def test_a_file_that_is_damaged_inside_leaves_nothing_behind(save_published, sto
     assert list(store.user_folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_none_are_refused_with_their_names(tmp_path, save_published, store, number):
+    kept = import_file(save_published(), store, ImportOptions(name="mine"))
+    state = published_state()
+    names = [key for key in state if key.endswith("attn.qkv.weight")][:2]
+    for key in names:
+        state[key].view(-1)[5] = number
+    torch.save(state, tmp_path / "failed.pt")
+    with pytest.raises(
+        CheckpointError, match=f"NaN or infinity in '{names[0]}', '{names[1]}': it is damaged"
+    ):
+        import_file(tmp_path / "failed.pt", store, ImportOptions(name="mine", overwrite=True))
+    assert sha256_of(kept.weights_path) == kept.sha256  # the model of that name is as it was
+    with pytest.raises(CheckpointError):
+        import_file(tmp_path / "failed.pt", store, ImportOptions(name="new"))
+    assert [folder.name for folder in store.user_folder.iterdir()] == ["mine"]
+
+
+def test_numbers_beyond_16_bits_are_not_halved_to_infinity(tmp_path, store):
+    state = published_state()
+    state["backbone.blocks.0.mlp.fc1.weight"].view(-1)[0] = 1e6
+    torch.save(state, tmp_path / "large.pt")
+    with pytest.raises(InputError, match=r"'backbone.blocks.0.mlp.fc1.weight' are too large .*--half"):
+        import_file(tmp_path / "large.pt", store, ImportOptions(half=True))
+    assert import_file(tmp_path / "large.pt", store).size_bytes
+
+
 def test_an_own_safetensors_file_describes_itself(save_published, store, tmp_path):
     card = import_file(save_published(), store)
     copy = tmp_path / "moved.safetensors"
@@ -177,6 +204,15 @@ def test_a_shipped_card_without_weights_lends_its_words(save_published, store):
     write_card(other, store.shipped / "other")
     with pytest.raises(CheckpointError, match="but the model other is"):
         import_file(save_published(), store, ImportOptions(name="other"))
+
+
+def test_nobody_is_told_the_name_of_a_file_that_is_not_known(save_published, store):
+    where = "https://example.org/folder"
+    write_card(ModelCard("unnamed", "cfr-icl", SIZES, manual_url=where), store.shipped / "unnamed")
+    with pytest.raises(ModelNotFoundError, match=f"look in {where} for .*, whose exact name is not known"):
+        load_model("unnamed", store=store)
+    assert import_file(save_published("model.pth"), store).name == "model"  # not taken for that file
+    assert import_file(save_published("x.pth"), store, ImportOptions(name="unnamed")).manual_url == where
 
 
 def test_names_are_checked_and_never_taken_over_silently(save_published, store):

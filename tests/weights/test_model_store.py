@@ -10,7 +10,7 @@ import pytest
 
 from napari_iseg.backends.cards import ModelCard, write_card
 from napari_iseg.errors import InputError, ModelNotFoundError
-from napari_iseg.weights.store import Store, load_model, thin_model_of
+from napari_iseg.weights.store import Store, how_to_get, load_model, thin_model_of
 
 
 def card(name: str, **more) -> ModelCard:
@@ -34,6 +34,14 @@ def test_published_cards_ship_with_the_package(tmp_path):
         assert model.licence_url.startswith("https://")
         assert bool(model.files) != bool(model.manual_url)
     assert Store(tmp_path).problems() == []
+
+
+@pytest.mark.parametrize("name", ["simpleclick-vit-xtiny", "is5net-dis-sam"])
+def test_of_a_file_whose_name_is_not_known_only_the_place_is_told(tmp_path, name):
+    told = how_to_get(Store(tmp_path).find(name))
+    assert "whose exact name is not known to us" in told
+    assert ".pth" not in told
+    assert f"import FILE --name {name}" in told
 
 
 def test_the_home_folder_follows_the_variable(tmp_path, monkeypatch):

@@ -109,7 +109,8 @@ def build(name: str, variant: str | Variant | None = None) -> PublishedNet:
     Raises
     ------
     ModelNotFoundError
-        For an unknown backend or variant name; InputError for a mapping that describes no network.
+        For an unknown backend or variant name; InputError for a mapping that describes no network, and for
+        what is neither.
     """
     method = get(name)
     return method.build(next(iter(method.variants)) if variant is None else variant)

@@ -15,6 +15,7 @@ import tomli_w
 from napari_iseg.errors import CheckpointError, SaveError
 
 CARD_FILE = "card.toml"
+WEIGHTS = "model.safetensors"  # beside a card, unless it is of a published file whose name is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ class ModelCard:
     licence, licence_url, source : of the weights, and where they were published
     files : what ``fetch`` downloads; empty when nothing can be fetched
     manual_url : where a person downloads the file when a program cannot
-    weights, sha256, size_bytes : the safetensors file beside the card
+    weights, sha256, size_bytes : the safetensors file beside the card; of published weights that are not here
+        it has the name of the published file, or the default one where that is not known
     names : "own" when that file has our key names, "published" when it has the authors'
     inference : fields of `napari_iseg.backends.base.Inference` that differ from the backend's own
     training, scores : free tables
@@ -67,7 +69,7 @@ class ModelCard:
     good_at: str = ""
     files: tuple[CardFile, ...] = ()
     manual_url: str = ""
-    weights: str = "model.safetensors"
+    weights: str = WEIGHTS
     sha256: str = ""
     size_bytes: int = 0
     names: str = "own"
@@ -80,6 +82,11 @@ class ModelCard:
     def weights_path(self) -> Path | None:
         """Where the weights lie or will lie; None for a card that has no folder yet."""
         return None if self.folder is None else self.folder / self.weights
+
+    @property
+    def published_stem(self) -> str:
+        """Name of the published file without its ending; "" where it is not known."""
+        return "" if self.weights == WEIGHTS else Path(self.weights).stem
 
     @property
     def is_local(self) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from napari_iseg.backends.base import Inference, Recognition, Shapes, Variant
-from napari_iseg.errors import InputError, ModelNotFoundError
+from napari_iseg.backends.published import named_variant
+from napari_iseg.errors import InputError
 
 if TYPE_CHECKING:
     from napari_iseg.nn.ifsenet import IfseNet, IfsenetSizes
@@ -119,11 +119,4 @@ class Ifsenet:
         return self.inference
 
     def _resolve(self, variant: str | Variant) -> Variant:
-        if not isinstance(variant, str):
-            return variant
-        if variant not in self.variants:
-            near = get_close_matches(variant, self.variants, n=3, cutoff=0.3) or list(self.variants)
-            raise ModelNotFoundError(
-                f"{self.title} has no variant {variant!r}; use {' or '.join(map(repr, near))}."
-            )
-        return self.variants[variant]
+        return named_variant(self.title, self.variants, variant)

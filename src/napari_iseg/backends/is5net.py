@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -11,7 +10,8 @@ import torch
 from torch import Tensor
 
 from napari_iseg.backends.base import PublishedNet, Recognition, Shapes, Variant
-from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError
+from napari_iseg.backends.published import named_variant
+from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.nn.is5net import IsNet, TruthEncoder, prepared
 
 # What the input channels are, by their number; files of the authors' other experiments exist with 8.
@@ -147,14 +147,7 @@ class _IsNetMethod:
             return _differences(self._net(variant), shapes)
 
     def _resolve(self, variant: str | Variant) -> Variant:
-        if not isinstance(variant, str):
-            return variant
-        if variant not in self.variants:
-            near = get_close_matches(variant, self.variants, n=3, cutoff=0.3) or list(self.variants)
-            raise ModelNotFoundError(
-                f"{self.title} has no variant {variant!r}; use {' or '.join(map(repr, near))}."
-            )
-        return self.variants[variant]
+        return named_variant(self.title, self.variants, variant)
 
     def _net(self, variant: Variant) -> PublishedNet:
         raise NotImplementedError

@@ -120,9 +120,16 @@ def named_variant(title: str, variants: Mapping[str, Variant], variant: str | Va
     ------
     ModelNotFoundError
         For an unknown name; the sentence gives the nearest.
+    InputError
+        For what is neither a name nor a mapping.
     """
-    if not isinstance(variant, str):
+    if isinstance(variant, Mapping):
         return variant
+    if not isinstance(variant, str):
+        raise InputError(
+            f"A variant of {title} is a name ({', '.join(variants)}) or a mapping of its sizes, got "
+            f"{variant!r}."
+        )
     if variant not in variants:
         near = get_close_matches(variant, variants, n=3, cutoff=0.3) or list(variants)
         raise ModelNotFoundError(f"{title} has no variant {variant!r}; use {' or '.join(map(repr, near))}.")

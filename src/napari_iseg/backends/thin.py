@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +10,8 @@ import torch
 from torch import Tensor
 
 from napari_iseg.backends.base import PublishedNet, Recognition, Shapes, Variant
-from napari_iseg.errors import InputError, ModelNotFoundError
+from napari_iseg.backends.published import named_variant
+from napari_iseg.errors import InputError
 from napari_iseg.nn.thin_net import ThinNet
 
 
@@ -42,13 +42,7 @@ class Thin:
         ModelNotFoundError
             For an unknown name; InputError for a mapping that describes no network.
         """
-        if isinstance(variant, str):
-            if variant not in self.variants:
-                near = get_close_matches(variant, self.variants, n=3, cutoff=0.3) or list(self.variants)
-                raise ModelNotFoundError(
-                    f"{self.title} has no variant {variant!r}; use {' or '.join(map(repr, near))}."
-                )
-            variant = self.variants[variant]
+        variant = named_variant(self.title, self.variants, variant)
         unknown = sorted(set(variant) - {"widths", "dim"})
         if unknown or len(variant.get("widths", (1,) * 4)) != 4:
             raise InputError(f"A variant of {self.title} has four widths and a dim, got {dict(variant)}.")

@@ -13,6 +13,7 @@ from napari_iseg import backends
 from napari_iseg.cli.common import errors, numbers, print_json
 from napari_iseg.cli.evaluate_fewshot import evaluate_fewshot, is_fewshot
 from napari_iseg.cli.fine import evaluate_fine
+from napari_iseg.cli.set_by_set import open_sets, set_by_set
 from napari_iseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -141,14 +142,13 @@ def evaluate(
             as_json=as_json,
         )
         return
-    from napari_iseg.evaluation.datasets import unique_names
     from napari_iseg.evaluation.methods import ModelMethod
     from napari_iseg.evaluation.scales import SCALE_BOUNDS, checked_bounds
     from napari_iseg.weights.store import as_click_model, load_model
 
     asked = numbers(scale_bounds, "--scale-bounds", "0.05,0.1,0.3") if scale_bounds else SCALE_BOUNDS
     bounds = checked_bounds(asked)
-    data = unique_names([_open(path, split, axis, min_area, seed) for path in datasets])
+    data = open_sets(datasets, split, seed=seed, axis=axis, min_area=min_area)
     loaded = load_model(model, device=device)
     if dis or refine_edges is not None or backends.role(loaded.card.backend) == "edges":
         chosen: dict[str, Any] = {"max_objects": max_objects, "seed": seed, "out": out, "as_json": as_json}
@@ -163,36 +163,65 @@ def evaluate(
         _evaluate_boxes(methods, data, out, as_json, noise=box_noise, max_objects=max_objects, seed=seed)
         return
     limits: dict[str, Any] = {"max_objects": max_objects, "seed": seed, "target_iou": target_iou}
-    limits |= {"scale_bounds": bounds}
+    limits |= {"scale_bounds": bounds, "stop_at_target": not all_clicks}
     if out is not None:
         require_matplotlib()
+    _evaluate_clicks(methods, data, max_clicks, out, as_json, by_scale, **limits)
+
+
+def _evaluate_clicks(
+    methods: list[ClickMethod],
+    data: list[Dataset],
+    max_clicks: int,
+    out: Path | None,
+    as_json: bool,
+    by_scale: bool,
+    **options: Any,
+) -> None:
+    """Every method on every data set by the published click protocol."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from napari_iseg.evaluation.protocol import evaluate as run
+    from napari_iseg.evaluation.report import write_report
+
     reports: list[Report] = []
-    try:
-        _run(methods, data, max_clicks, reports, out, stop_at_target=not all_clicks, **limits)
-    finally:  # what was played before an error or Ctrl-C is shown all the same
-        if reports:
-            _show(reports, out, as_json, by_scale)
+
+    def write(plots: bool) -> list[Path]:
+        return write_report(reports, out, plots=plots) if out is not None else []
+
+    def show(files: list[Path]) -> None:
+        _show(reports, files, as_json, by_scale)
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    bars = Progress(*columns, console=errors, disable=not errors.is_terminal)
+    with set_by_set(data, reports, write, show) as sets, bars:
+        for dataset in sets:
+            for method in methods:
+                bar = bars.add_task(f"{dataset.name}, {method.name}", total=None)
+                reports.append(run(method, dataset, max_clicks, on_progress=_tick(bars, bar), **options))
 
 
-def _show(reports: list[Report], out: Path | None, as_json: bool, by_scale: bool) -> None:
-    """Write the report with its plots, and print the results also where that fails."""
-    from napari_iseg.evaluation.report import finite, scale_table, table, write_report
+def _tick(bars: Any, bar: Any) -> Callable[[int, int], None]:
+    def tick(done: int, total: int) -> None:
+        bars.update(bar, completed=done, total=total)
+
+    return tick
+
+
+def _show(reports: list[Report], files: list[Path], as_json: bool, by_scale: bool) -> None:
+    """Print the results of clicks and where they were written."""
+    from napari_iseg.evaluation.report import finite, scale_table, table
     from napari_iseg.evaluation.scales import bounds_sentence
 
-    files: list[Path] = []
-    try:
-        files = write_report(reports, out) if out is not None else []
-    finally:
-        if as_json:
-            summary = [finite({k: v for k, v in r.to_dict().items() if k != "objects"}) for r in reports]
-            print_json({"reports": summary, "files": files})
-        else:
-            print(table(reports))
-            if by_scale:
-                print(f"\n{bounds_sentence(reports[0].scale_bounds)}\n\n{scale_table(reports)}")
-    if not as_json:
-        for file in files:
-            print(f"wrote {file}")
+    if as_json:
+        summary = [finite({k: v for k, v in r.to_dict().items() if k != "objects"}) for r in reports]
+        print_json({"reports": summary, "files": files})
+        return
+    print(table(reports))
+    if by_scale:
+        print(f"\n{bounds_sentence(reports[0].scale_bounds)}\n\n{scale_table(reports)}")
+    for file in files:
+        print(f"wrote {file}")
 
 
 def _evaluate_boxes(
@@ -206,21 +235,25 @@ def _evaluate_boxes(
     if len(methods) > 1:
         raise InputError("A baseline takes no boxes; leave --baseline or --boxes out.")
     model = cast(ModelMethod, methods[0]).model
-    files = [out / "boxes.json"] if out is not None else []
     reports: list[BoxReport] = []
-    try:
-        for dataset in data:
-            reports.append(evaluate_boxes(model, dataset, **options))
-            for file in files:
-                write_text(file, json.dumps([report.to_dict() for report in reports], indent=1) + "\n")
-    finally:  # as for clicks
-        if reports and as_json:
+
+    def write(_plots: bool) -> list[Path]:
+        files = [out / "boxes.json"] if out is not None else []
+        for file in files:
+            write_text(file, json.dumps([report.to_dict() for report in reports], indent=1) + "\n")
+        return files
+
+    def show(files: list[Path]) -> None:
+        if as_json:
             print_json({"reports": [report.to_dict() for report in reports], "files": files})
-        elif reports:
-            print(box_table(reports))
-    if not as_json:
+            return
+        print(box_table(reports))
         for file in files:
             print(f"wrote {file}")
+
+    with set_by_set(data, reports, write, show) as sets:
+        for dataset in sets:
+            reports.append(evaluate_boxes(model, dataset, **options))
 
 
 def _check_model(model: str) -> None:
@@ -234,23 +267,6 @@ def _check_model(model: str) -> None:
     inside = sorted(card.parent for card in folder.glob(f"*/{CARD_FILE}"))
     if inside and not (folder / CARD_FILE).is_file():
         raise InputError(f"{model} is a folder with models in it, no model; give {inside[0]} instead.")
-
-
-def _open(path: Path, split: str, axis: int, min_area: int, seed: int) -> Dataset:
-    from napari_iseg.evaluation.datasets import open_dataset
-
-    if split not in ("all", "validation"):
-        raise InputError(f"Unknown split {split!r}; use 'all' or 'validation'.")
-    dataset = open_dataset(path, axis=axis, min_area=min_area)
-    if split == "all":
-        return dataset
-    held_out = dataset.split(seed=seed)[1]
-    if len(dataset) == 1 and not any(held_out.objects()):
-        raise InputError(
-            f"{path} has a single image, and its right part, which would validate, holds no object of "
-            f"{min_area} pixels; add images or leave --split out."
-        )
-    return held_out
 
 
 def _baseline(name: str) -> ClickMethod:
@@ -277,34 +293,3 @@ def _inference(refine: int | None, adaptive: bool, refine_clicks: str | None) ->
             raise InputError(f"--refine-clicks takes a number or 'all', got {refine_clicks!r}.")
         options["refine_clicks"] = None if refine_clicks == "all" else int(refine_clicks)
     return options
-
-
-def _run(
-    methods: list[ClickMethod],
-    data: list[Dataset],
-    max_clicks: int,
-    reports: list[Report],
-    out: Path | None,
-    **options: Any,
-) -> None:
-    """Every method on every data set, into ``reports``; what is there is written after each data set."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from napari_iseg.evaluation.protocol import evaluate as run
-    from napari_iseg.evaluation.report import write_report
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=errors, disable=not errors.is_terminal) as bars:
-        for dataset in data:
-            for method in methods:
-                bar = bars.add_task(f"{dataset.name}, {method.name}", total=None)
-                reports.append(run(method, dataset, max_clicks, on_progress=_tick(bars, bar), **options))
-            if out is not None and dataset is not data[-1]:
-                write_report(reports, out, plots=False)
-
-
-def _tick(bars: Any, bar: Any) -> Callable[[int, int], None]:
-    def tick(done: int, total: int) -> None:
-        bars.update(bar, completed=done, total=total)
-
-    return tick

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from napari_iseg.cli.common import errors, print_json
+from napari_iseg.cli.set_by_set import open_sets, set_by_set
 from napari_iseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ class _Work:
 class _Results:
     queries: list[Any] = field(default_factory=list)
     volumes: list[Any] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.queries) + len(self.volumes)
 
 
 def is_fewshot(name: str) -> bool:
@@ -66,7 +70,8 @@ def evaluate_fewshot(
 ) -> None:
     """Dice of volumes and scenes against annotated planes, query mIoU of images against clicks; prints both.
 
-    Everything is read and checked before a model runs; the report is written anew after each data set.
+    Everything is read and checked before a model runs; the report is written anew after each data set,
+    and what is there is shown also after an error.
 
     Raises
     ------
@@ -74,26 +79,35 @@ def evaluate_fewshot(
         For an unknown baseline or split, or when nothing can be asked of any data set.
     """
     from napari_iseg.evaluation.fewshot_report import write_fewshot_report
-    from napari_iseg.evaluation.fewshot_tables import comparison, fewshot_table
-    from napari_iseg.evaluation.report import finite
     from napari_iseg.fewshot.models import list_fewshot
 
     known = {*BASELINES, *list_fewshot()}
     unknown = [name for name in baselines if name.partition(":")[0] not in known and not is_fewshot(name)]
     if unknown:
         raise InputError(f"Unknown few-shot baseline {unknown[0]!r}; available: {', '.join(BASELINES)}.")
-    data = [_open(path, split, axis, seed) for path in datasets]
+    data = open_sets(datasets, split, seed=seed, axis=axis, whole=True)
     methods = _load(model, baselines, device)
     work, notes = _prepare(data, cases, supports, seed, copies_only=not _able(methods))
     results = _Results()
-    files: list[Path] = []
-    with _bars() as bar:
-        for part in work:
+
+    def write(plots: bool) -> list[Path]:
+        if out is None:
+            return []
+        return write_fewshot_report(results.queries, results.volumes, out, notes=notes, plots=plots)
+
+    def show(files: list[Path]) -> None:
+        _show(results, notes, files, as_json)
+
+    with set_by_set(work, results, write, show) as parts, _bars() as bar:
+        for part in parts:
             _run(part, methods, results, clicks, supports, draws, bar)
-            if out is not None and part is not work[-1]:
-                write_fewshot_report(results.queries, results.volumes, out, notes=notes, plots=False)
-    if out is not None:
-        files = write_fewshot_report(results.queries, results.volumes, out, notes=notes)
+
+
+def _show(results: _Results, notes: list[str], files: list[Path], as_json: bool) -> None:
+    """Print scores, by how much the model is ahead, what was left out, and where all this was written."""
+    from napari_iseg.evaluation.fewshot_tables import comparison, fewshot_table
+    from napari_iseg.evaluation.report import finite
+
     if as_json:
         content: dict[str, Any] = {
             "queries": [r.to_dict() for r in results.queries],
@@ -106,15 +120,6 @@ def evaluate_fewshot(
         print(f"\n{line}")
     for file in files:
         print(f"wrote {file}")
-
-
-def _open(path: Path, split: str, axis: int, seed: int) -> Dataset:
-    from napari_iseg.evaluation.datasets import open_dataset
-
-    if split not in ("all", "validation"):
-        raise InputError(f"Unknown split {split!r}; use 'all' or 'validation'.")
-    dataset = open_dataset(path, axis=axis, components=False)
-    return dataset.split(seed=seed)[1] if split == "validation" else dataset
 
 
 def _load(model: str, baselines: Sequence[str], device: str) -> dict[str, FewShotModel | UnitPredictor]:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_iseg.cli.common import errors, print_json
+from napari_iseg.cli.set_by_set import set_by_set
 from napari_iseg.errors import InputError
 
 if TYPE_CHECKING:
     from napari_iseg.evaluation.datasets import Dataset
+    from napari_iseg.evaluation.dis import DisReport
 
 
 def evaluate_fine(
@@ -28,7 +30,7 @@ def evaluate_fine(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """DIS metrics: a table, or JSON, and ``dis.json`` and ``dis.md`` in ``out``.
+    """DIS metrics: a table, or JSON, and ``dis.json`` and ``dis.md`` in ``out``, set by set.
 
     Parameters
     ----------
@@ -39,18 +41,8 @@ def evaluate_fine(
     fine : names of the sets where refinement must help; empty: all
     """
     from napari_iseg import backends
-    from napari_iseg.evaluation.dis import (
-        BoxedMask,
-        ClickedMask,
-        DegradedTruth,
-        FirstStage,
-        dis_table,
-        evaluate_dis,
-    )
-    from napari_iseg.evaluation.dis_verdict import verdict_table, verdicts
+    from napari_iseg.evaluation.dis import BoxedMask, ClickedMask, DegradedTruth, FirstStage, evaluate_dis
     from napari_iseg.evaluation.methods import ModelMethod
-    from napari_iseg.evaluation.report import finite
-    from napari_iseg.weights.files import write_text
     from napari_iseg.weights.store import load_edge_model
 
     names = [dataset.name for dataset in data]
@@ -68,23 +60,52 @@ def evaluate_fine(
             raise InputError(f"The model {loaded.card.name!r} does not take boxes; leave --boxes out.")
         first = BoxedMask(method) if boxes else ClickedMask(method, clicks)
     name = refiner.card.name if refiner is not None else ""
-    reports = []
-    for dataset in data:
-        with errors.status(f"{dataset.name}, {first.name}"):
-            limits = {"max_objects": max_objects, "seed": seed}
-            reports.extend(evaluate_dis(first, dataset, refiner, refiner_name=name, **limits))  # type: ignore[arg-type]
-    judged = verdicts(reports, fine)
-    text = dis_table(reports) + (f"\n\n{verdict_table(judged)}" if judged else "")
-    summary = [finite(report.to_dict()) for report in reports]
-    files = []
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        files = [out / "dis.json", out / "dis.md"]
-        write_text(files[0], json.dumps(summary, indent=1) + "\n")
-        write_text(files[1], text + "\n")
+    reports: list[DisReport] = []
+
+    def write(_plots: bool) -> list[Path]:
+        return _write(reports, fine, out) if out is not None else []
+
+    def show(files: list[Path]) -> None:
+        _show(reports, fine, files, as_json)
+
+    with set_by_set(data, reports, write, show) as sets:
+        for dataset in sets:
+            with errors.status(f"{dataset.name}, {first.name}"):
+                limits = {"max_objects": max_objects, "seed": seed}
+                reports.extend(evaluate_dis(first, dataset, refiner, refiner_name=name, **limits))  # type: ignore[arg-type]
+
+
+def _write(reports: Sequence[DisReport], fine: Sequence[str], out: Path) -> list[Path]:
+    from napari_iseg.weights.files import write_text
+
+    files = [out / "dis.json", out / "dis.md"]
+    write_text(files[0], json.dumps(_summary(reports), indent=1) + "\n")
+    write_text(files[1], _text(reports, fine) + "\n")
+    return files
+
+
+def _show(reports: Sequence[DisReport], fine: Sequence[str], files: list[Path], as_json: bool) -> None:
+    from napari_iseg.evaluation.dis_verdict import verdicts
+
     if as_json:
-        print_json({"reports": summary, "verdicts": [one.to_dict() for one in judged], "files": files})
+        judged = [one.to_dict() for one in verdicts(reports, fine)]
+        print_json({"reports": _summary(reports), "verdicts": judged, "files": files})
         return
-    print(text)
+    print(_text(reports, fine))
     for file in files:
         print(f"wrote {file}")
+
+
+def _summary(reports: Sequence[DisReport]) -> list[dict[str, Any]]:
+    from napari_iseg.evaluation.report import finite
+
+    return [finite(report.to_dict()) for report in reports]
+
+
+def _text(reports: Sequence[DisReport], fine: Sequence[str]) -> str:
+    """The table of metrics and, where masks were refined, that of verdicts."""
+    from napari_iseg.evaluation.dis import dis_table
+    from napari_iseg.evaluation.dis_verdict import verdict_table, verdicts
+
+    judged = verdicts(reports, fine)
+    return dis_table(reports) + (f"\n\n{verdict_table(judged)}" if judged else "")

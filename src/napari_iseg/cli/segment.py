@@ -85,6 +85,9 @@ def segment(
     overlay: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Also write a picture of the result.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace --output and --overlay where they exist.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Segment objects of an image by clicks or boxes and write a label image.
@@ -98,12 +101,12 @@ def segment(
 
     model = model or (BOX_STARTER if box else STARTER)
     objects = read_objects(click or [], background or [], box or [], each=each)
-    _check_outputs(image, output, overlay)
+    _check_outputs(image, output, overlay, overwrite)
     limit = _limit(embeddings_limit)
     opened = open_image(image)
     session = open_session(opened, bands)
     index = whole_numbers(plane, "--plane", "3") if plane is not None else None
-    session.plane = _plane(index, session.plane)
+    session.plane = _plane(index, session.plane, image)
     options = {"threshold": threshold, "refine_steps": refine, "flip": flip, "search_flip": flip}
     _load(
         session,
@@ -176,8 +179,8 @@ def write_results(session: Session, opened: Opened, output: Path, overlay: Path 
         write_png(overlay, draw(session.source, session.labels, session.plane, clicks))
 
 
-def _check_outputs(image: Path, output: Path, overlay: Path | None) -> None:
-    """Refuse before any work what could not be written after it."""
+def _check_outputs(image: Path, output: Path, overlay: Path | None, overwrite: bool) -> None:
+    """Refuse before any work what could not, or must not, be written after it."""
     for path, endings in ((output, LABEL_ENDINGS), (overlay, (".png",))):
         if path is None:
             continue
@@ -193,6 +196,10 @@ def _check_outputs(image: Path, output: Path, overlay: Path | None) -> None:
             )
         if image.exists() and path.exists() and path.samefile(image):
             raise SaveError(f"{path} is the image itself; choose another name for the result.")
+        if path.exists() and not overwrite:
+            raise InputError(
+                f"{path} exists already; give --overwrite to replace it, or choose another name."
+            )
     if overlay is not None and overlay.resolve() == output.resolve():
         raise SaveError(f"{output} cannot hold both labels and overlay; give --overlay another name.")
 
@@ -207,8 +214,10 @@ def _limit(text: str) -> int:
         raise InputError(f"--embeddings-limit {text!r} is not understood; write it like '2 GB'.") from error
 
 
-def _plane(index: tuple[int, ...] | None, present: tuple[int, ...]) -> tuple[int, ...]:
+def _plane(index: tuple[int, ...] | None, present: tuple[int, ...], image: Path) -> tuple[int, ...]:
     """The plane asked for; a stack needs one, since a guess would be wrong silently."""
+    if index is not None and not present:
+        raise InputError(f"{image} is a single plane, no stack; leave --plane out.")
     if index is None and present:
         example = ",".join("0" * len(present))
         raise InputError(

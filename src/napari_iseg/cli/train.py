@@ -62,6 +62,8 @@ def train(
         )
     if not is_first_process():
         return  # on several devices this command runs once for each
+    if "validation" in card.training:
+        errors.print(f"validation: {card.training['validation']}")
     if as_json:
         print_json(
             {"model": card.name, "folder": card.folder, "log": folder / "log.csv", "sha256": card.sha256}

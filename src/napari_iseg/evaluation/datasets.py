@@ -166,8 +166,14 @@ def unique_names(datasets: Sequence[Dataset]) -> list[Dataset]:
             name = next(n for k in count(2) if (n := f"{name}-{k}") not in taken)
             taken.add(name)
         seen.add(dataset.name)
-        named.append(replace(dataset, name=name))
+        named.append(_renamed(dataset, name) if name != dataset.name else dataset)
     return named
+
+
+def _renamed(dataset: Dataset, name: str) -> Dataset:
+    """With the volume in it, which is reported under its group."""
+    items = (replace(i, group=name) if i.group == dataset.name else i for i in dataset)
+    return replace(dataset, name=name, items=tuple(items))
 
 
 def open_dataset(

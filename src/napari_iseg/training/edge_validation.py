@@ -14,6 +14,7 @@ from napari_iseg.evaluation.datasets import Dataset
 from napari_iseg.evaluation.dis_metrics import boundary_iou, f_curve, mask_iou
 from napari_iseg.training.bank import picture
 from napari_iseg.training.edge_samples import draw_sample, sample_options
+from napari_iseg.training.held_out import check_scored
 from napari_iseg.training.recipe import Recipe
 
 _TRIES = 20
@@ -71,7 +72,13 @@ class TruthValidator:
 
 
 def held_out_samples(recipe: Recipe, sets: Sequence[Dataset]) -> list[dict[str, Tensor]]:
-    """``recipe.validation.objects`` samples per set, the same at every call, with mask and box, unvaried."""
+    """``recipe.validation.objects`` samples per set, the same at every call, with mask and box, unvaried.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
     plain = replace(sample_options(recipe), drop_mask=0.0, drop_box=0.0, vary=0.0)
     wanted = recipe.validation.sets
     samples: list[dict[str, Tensor]] = []
@@ -90,6 +97,7 @@ def held_out_samples(recipe: Recipe, sets: Sequence[Dataset]) -> list[dict[str, 
             if sample is not None:
                 made.append(sample)
         samples.extend(made)
+    check_scored(recipe, samples)
     return samples
 
 

@@ -15,6 +15,7 @@ from napari_iseg.nn.ifsenet import IfseNet
 from napari_iseg.training.episode_bank import EpisodeBank
 from napari_iseg.training.episode_loss import query_logits
 from napari_iseg.training.episode_samples import EpisodeOptions, EpisodeSamples
+from napari_iseg.training.held_out import check_scored
 from napari_iseg.training.recipe import Recipe
 
 
@@ -43,6 +44,7 @@ class EpisodeValidator:
             count = recipe.validation.objects
             samples = EpisodeSamples(bank, options, recipe.validation.seed + number, count)
             self.batches.append(default_collate([samples[i] for i in range(count)]))
+        check_scored(recipe, self.batches)
 
     @torch.no_grad()
     def __call__(self, net: IfseNet, step: int) -> dict[str, float]:

@@ -126,7 +126,13 @@ def between(state: Mapping[str, Tensor], start: Mapping[str, Tensor], share: flo
 
 
 def plot_curves(log: Path, target: Path) -> None:
-    """``log.csv`` as a PNG: loss, its unweighted terms (smoothed) and the validation score over steps."""
+    """``log.csv`` as a PNG: loss, its unweighted terms (smoothed) and the validation score over steps.
+
+    Raises
+    ------
+    SaveError
+        When it cannot be written; a picture that was there before is untouched.
+    """
     names, rows = read_log(log)
     if not rows:
         return

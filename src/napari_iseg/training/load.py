@@ -42,8 +42,9 @@ def open_sets(recipe: Recipe, data: Path | None) -> Sets:
                 f"The recipe's data set {entry.path!r} is not in {root}; give its folder with --data."
             )
         whole = open_dataset(path, axis=entry.axis, kind=entry.kind or None, components=entry.components)  # type: ignore[arg-type]
-        train, held_out = whole.split(recipe.validation.share, recipe.validation.seed)
-        sets.append((entry, train, held_out))
+        share = recipe.validation.share
+        parts = whole.split(share, recipe.validation.seed) if share else (whole, whole.subset(()))
+        sets.append((entry, *parts))
     known = [held_out.name for _, _, held_out in sets]
     for name in recipe.validation.sets:
         if name not in known:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
+from contextlib import suppress
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
+
+from napari_iseg.weights.files import write_text
 
 TERM = "loss_"  # before a term's name in its column: a term and a score may share a name
 
@@ -36,7 +41,13 @@ class Log:
             self._rewrite(names, [row for row in rows if int(row["step"]) <= resume_step])
 
     def add(self, progress: Progress) -> None:
-        """Append one step; a term or score that is new gets a new column."""
+        """Append one step; a term or score that is new gets a new column.
+
+        Raises
+        ------
+        OSError
+            When it cannot be written (SaveError where a column is new); what was there before is whole.
+        """
         row: dict[str, object] = {
             "step": progress.step,
             "loss": progress.loss,
@@ -49,17 +60,22 @@ class Log:
         if new or not self.path.exists():
             rows = read_log(self.path)[1] if self.path.exists() else []
             self._rewrite([*self.names, *new], rows)
-        with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, self.names, restval="").writerow(row)
+        whole = self.path.stat().st_size
+        try:
+            with self.path.open("a", newline="") as file:
+                csv.DictWriter(file, self.names, restval="").writerow(row)
+        except OSError:
+            with suppress(OSError):  # half a row would be read as one of another step
+                os.truncate(self.path, whole)
+            raise
 
     def _rewrite(self, names: list[str], rows: list[dict[str, str]]) -> None:
         self.names = names
-        part = self.path.with_suffix(".part")
-        with part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, names, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-        part.replace(self.path)
+        text = StringIO(newline="")
+        writer = csv.DictWriter(text, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path, text.getvalue())
 
 
 def read_log(path: Path) -> tuple[list[str], list[dict[str, str]]]:

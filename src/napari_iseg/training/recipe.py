@@ -121,7 +121,7 @@ class ValidationRecipe:
     """NoC during training, on pictures that are never trained on."""
 
     every: int = 500
-    share: float = 0.2
+    share: float = 0.2  # 0: nothing is held out, and nothing is scored
     seed: int = 0
     objects: int = 12  # per set
     max_clicks: int = 10

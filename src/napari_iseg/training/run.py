@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from napari_iseg import backends
 from napari_iseg.backends.base import Inference
@@ -15,6 +16,7 @@ from napari_iseg.training.checks import check, check_like
 from napari_iseg.training.episode_bank import EpisodeBank
 from napari_iseg.training.export import between, checkpoint_state, export, plot_curves
 from napari_iseg.training.fit import Trainer, is_first_process, keep_fixed, make_fabric
+from napari_iseg.training.held_out import UNSCORED, holds_out
 from napari_iseg.training.load import OnSet, open_sets
 from napari_iseg.training.log import Log, Progress
 from napari_iseg.training.recipe import Recipe
@@ -43,7 +45,8 @@ def train(
     Raises
     ------
     InputError
-        For a recipe that cannot be, when data are missing, or the run's folder holds a run of another recipe.
+        For a recipe that cannot be, when data are missing, when no object is held out to validate with, or
+        the run's folder holds a run of another recipe.
     SaveError
         When something cannot be written.
     """
@@ -56,7 +59,8 @@ def train(
     claim(recipe, out, write=first)
     fabric.launch()  # where there are several processes, each has come this far by itself
     bank = task.bank(recipe, sets, on_set if first else None)
-    validate = task.validator(recipe, [held_out for _, _, held_out in sets])
+    held_out = [part for _, _, part in sets]
+    validate = task.validator(recipe, held_out) if holds_out(recipe) else None
     trainer = Trainer(recipe, bank, out, validate, task, fabric)
     trainer.run(_recorder(out, on_step) if first else None)
     if first:
@@ -96,6 +100,8 @@ def _recorder(out: Path, on_step: Callable[[Progress], object] | None) -> Callab
             if log is None:
                 log = Log(out / "log.csv", progress.step - 1)
             log.add(progress)
+        except SaveError:  # an OSError that says all this already
+            raise
         except OSError as error:
             raise SaveError(
                 f"The log {out / 'log.csv'} could not be written: {error.strerror or error}."
@@ -109,15 +115,12 @@ def _recorder(out: Path, on_step: Callable[[Progress], object] | None) -> Callab
 def _export(trainer: Trainer, recipe: Recipe, out: Path) -> ModelCard:
     best = out / "best.ckpt"
     if (out / "log.csv").exists():
-        try:
-            plot_curves(out / "log.csv", out / "curves.png")
-        except OSError as error:
-            raise SaveError(
-                f"The curves {out / 'curves.png'} could not be written: {error.strerror or error}."
-            ) from error
+        plot_curves(out / "log.csv", out / "curves.png")
     state, step = checkpoint_state(best if best.exists() else out / "last.ckpt")
     if recipe.optim.start_share:
         # What was learned last is seldom all that was known before (WiSE-FT, arXiv 2109.01903).
         state = between(state, trainer.build().state_dict(), recipe.optim.start_share)
-    told = {"steps": recipe.optim.steps, "exported_step": step, "seconds": trainer.seconds}
+    told: dict[str, Any] = {"steps": recipe.optim.steps, "exported_step": step, "seconds": trainer.seconds}
+    if trainer.validate is None:
+        told["validation"] = UNSCORED
     return export(recipe, state, out / recipe.name, told)

@@ -102,7 +102,6 @@ class ClickAndBoxValidator(NocValidator):
                 model, data, max_objects=limits.objects, max_objects_per_image=4, seed=limits.seed
             ).mean_iou
             for data in self.sets
-            if next(data.objects(), None) is not None
         ]
         net.train(training)
         box_iou = float(np.mean(ious))

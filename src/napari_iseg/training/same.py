@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.training.recipe import Recipe
+from napari_iseg.weights.files import write_text
 
 # What may change between two starts of one run: it decides how long, how fast and how it is scored and told.
 # The precision is the way on after gradients that were not finite; start_share is applied at each export.
@@ -54,11 +55,11 @@ def claim(recipe: Recipe, out: Path, *, write: bool = True) -> None:
         if not mark.exists():
             if write:
                 out.mkdir(parents=True, exist_ok=True)
-                part = mark.with_suffix(".part")
-                part.write_text(json.dumps(decisive(recipe), indent=1) + "\n", encoding="utf-8")
-                part.replace(mark)
+                write_text(mark, json.dumps(decisive(recipe), indent=1) + "\n")
             return
         text = mark.read_text(encoding="utf-8")
+    except SaveError:  # an OSError that says all this already
+        raise
     except OSError as error:
         raise SaveError(
             f"The run's folder {out} cannot be used ({error.strerror or error}); give another --out."

@@ -82,7 +82,13 @@ class Task(Protocol):
         """The loss of one batch."""
 
     def validator(self, recipe: Recipe, sets: Sequence[Dataset]) -> Validate:
-        """Scores on held-out data. ``score`` is lower where better and decides ``best.ckpt``."""
+        """Scores on held-out data. ``score`` is lower where better and decides ``best.ckpt``.
+
+        Raises
+        ------
+        InputError
+            When the sets have nothing to score, see `held_out.check_scored`.
+        """
 
 
 # One line per backend that can be trained: name -> "module:class".

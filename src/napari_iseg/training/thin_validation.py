@@ -16,6 +16,7 @@ from napari_iseg.evaluation.datasets import Dataset
 from napari_iseg.evaluation.protocol import evaluate
 from napari_iseg.prompts import Click
 from napari_iseg.training.bank import to_rgb8
+from napari_iseg.training.held_out import scored_sets
 from napari_iseg.training.recipe import Recipe
 
 
@@ -52,9 +53,8 @@ class ThinValidator:
     """Mean over sets of the IoU after each click, mean over clicks."""
 
     def __init__(self, recipe: Recipe, sets: Sequence[Dataset]) -> None:
-        wanted = recipe.validation.sets
         self.recipe = recipe
-        self.sets = [data for data in sets if not wanted or data.name in wanted]
+        self.sets = scored_sets(recipe, sets)
 
     def __call__(self, net: Any, step: int) -> dict[str, float]:
         """``score`` = 1 - ``iou``, and the IoU of each set."""

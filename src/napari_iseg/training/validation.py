@@ -13,6 +13,7 @@ from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.model import Model
 from napari_iseg.evaluation.datasets import Dataset
 from napari_iseg.evaluation.protocol import evaluate
+from napari_iseg.training.held_out import scored_sets
 from napari_iseg.training.recipe import Recipe
 
 
@@ -32,9 +33,8 @@ class NocValidator:
     """Mean over sets of NoC@85 and of the IoU after the last click."""
 
     def __init__(self, recipe: Recipe, sets: Sequence[Dataset]) -> None:
-        wanted = recipe.validation.sets
         self.recipe = recipe
-        self.sets = [data for data in sets if not wanted or data.name in wanted]
+        self.sets = scored_sets(recipe, sets)
 
     def __call__(self, net: ClickNet, step: int) -> dict[str, float]:
         """Scores of ``net``: ``noc`` and ``iou``, and ``score``, the NoC again: what training minimises."""
@@ -52,7 +52,6 @@ class NocValidator:
                 seed=recipe.validation.seed,
             )
             for data in self.sets
-            if next(data.objects(), None) is not None
         ]
         net.train(training)
         torch.set_grad_enabled(True)

@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_iseg import backends
 from napari_iseg.backends.base import Recognition
-from napari_iseg.backends.cards import CARD_FILE, ModelCard, write_card
+from napari_iseg.backends.cards import CARD_FILE, WEIGHTS, ModelCard, write_card
 from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.weights.checkpoint import Checkpoint, open_checkpoint
 from napari_iseg.weights.loading import card_beside, check_fit
@@ -25,9 +26,13 @@ from napari_iseg.weights.recognise import (
 )
 from napari_iseg.weights.safetensors_writer import write_safetensors
 from napari_iseg.weights.store import Store
-from napari_iseg.weights.verify import sha256_of
+from napari_iseg.weights.verify import all_finite, sha256_of
 from napari_iseg.weights.widen import widened_file
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_SHOWN = 3  # names of tensors in a refusal
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
 
 
@@ -66,7 +71,7 @@ def import_file(
     Raises
     ------
     CheckpointError
-        Damaged, of no known network (with the nearest), or of another one than demanded.
+        Damaged, with NaN or infinity, of no known network (with the nearest), or of another than demanded.
     InputError
         A name that cannot be used or is taken.
     SaveError
@@ -123,7 +128,7 @@ def _published_card(path: Path, store: Store, name: str | None) -> ModelCard | N
     waiting = [card for card in store.list_models() if not card.is_local]
     if name is not None:
         return next((card for card in waiting if card.name == name), None)
-    return next((card for card in waiting if Path(card.weights).stem == path.stem), None)
+    return next((card for card in waiting if card.published_stem == path.stem), None)
 
 
 def _name_from(path: Path, ending: str = "") -> str:
@@ -164,7 +169,7 @@ def _card(
         card,
         name=name,
         names=names,
-        weights="model.safetensors",
+        weights=WEIGHTS,
         licence=options.licence or card.licence or "unknown",
         licence_url=options.licence_url or card.licence_url,
     )
@@ -175,8 +180,12 @@ def _write(card: ModelCard, file: Checkpoint, folder: Path, half: bool) -> Model
     variant = card.variant if isinstance(card.variant, str) else dict(card.variant)
     metadata = {"format": "pt", "backend": card.backend, "variant": json.dumps(variant), "names": card.names}
     weights = folder / card.weights
+
+    def read(key: str) -> Tensor:
+        return _finite(file, key, half)
+
     try:
-        write_safetensors(weights, file.shapes, file.dtypes, file.read, metadata, half=half)
+        write_safetensors(weights, file.shapes, file.dtypes, read, metadata, half=half)
         done = replace(card, sha256=sha256_of(weights), size_bytes=weights.stat().st_size, folder=folder)
         write_card(done, folder)
     except BaseException:  # also what a damaged archive raises while it is read, and Ctrl-C
@@ -187,3 +196,27 @@ def _write(card: ModelCard, file: Checkpoint, folder: Path, half: bool) -> Model
                 folder.rmdir()
         raise
     return done
+
+
+def _finite(file: Checkpoint, key: str, half: bool) -> Tensor:
+    """A tensor of the file, which a network could compute with.
+
+    Raises
+    ------
+    CheckpointError
+        Where it holds NaN or infinity; the sentence names the first such tensors of the file.
+    InputError
+        Where it would as 16-bit numbers, which end at 65504.
+    """
+    value = file.read(key)
+    if not all_finite(value):
+        broken = [name for name in file.shapes if not all_finite(file.read(name))]
+        named = ", ".join(repr(name) for name in broken[:_SHOWN])
+        rest = f" and {len(broken) - _SHOWN} others" if len(broken) > _SHOWN else ""
+        raise CheckpointError(
+            f"The file holds NaN or infinity in {named}{rest}: it is damaged or comes of a training run that "
+            "failed; get it again, or take an earlier checkpoint of that run."
+        )
+    if half and value.is_floating_point() and not all_finite(value.half()):
+        raise InputError(f"The numbers in {key!r} are too large for 16 bits; leave --half out.")
+    return value

@@ -106,7 +106,12 @@ def how_to_get(card: ModelCard) -> str:
     if card.files:
         return f"run `napari-iseg models fetch {card.name}`"
     if card.manual_url:
-        stem = Path(card.weights).stem
+        stem = card.published_stem
+        if not stem:
+            return (
+                f"look in {card.manual_url} for its file, whose exact name is not known to us, download it "
+                f"by hand and run `napari-iseg models import FILE --name {card.name}`, with its name as FILE"
+            )
         return (
             f"download {stem}.pth by hand from {card.manual_url} and run "
             f"`napari-iseg models import {stem}.pth --name {card.name}`"

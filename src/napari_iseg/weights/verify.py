@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.errors import CheckpointError, IsegError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,11 @@ def sha256_of(path: Path) -> str:
         raise CheckpointError(f"The weights file {path} cannot be read: {error.strerror or error}.") from None
 
 
+def all_finite(value: Tensor) -> bool:
+    """Whether a tensor of any type and shape holds neither NaN nor infinity."""
+    return not value.is_floating_point() or bool(value.isfinite().all())
+
+
 def _load_problems(card: ModelCard, path: Path) -> list[str]:
     from napari_iseg.weights.loading import net_from_card
 
@@ -60,9 +69,5 @@ def _load_problems(card: ModelCard, path: Path) -> list[str]:
         net = net_from_card(card, path)
     except IsegError as error:
         return [str(error)]
-    broken = [
-        key
-        for key, value in net.state_dict().items()
-        if value.is_floating_point() and not value.isfinite().all()
-    ]
+    broken = [key for key, value in net.state_dict().items() if not all_finite(value)]
     return [f"the weight {broken[0]!r} and {len(broken) - 1} others hold NaN or infinity"] if broken else []

@@ -76,6 +76,7 @@ class ClickDock(Dock):
         self._connect()
         self._list_models()
         self._list_images()
+        QTimer.singleShot(0, self.controller.ready.prepare_points)  # once the dock is drawn
         self._preload_timer = QTimer(self)
         self._preload_timer.setSingleShot(True)
         self._preload_timer.timeout.connect(self.controller.ready.preload)

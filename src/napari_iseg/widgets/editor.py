@@ -264,7 +264,7 @@ class Editor:
         self._show_clicks()
         if self.session is not None and not self._task and self.layers.are_shown:
             if self.news.take_labels():
-                self.layers.show_committed(self.session.labels.levels)
+                self.layers.show_committed(self.session.labels.levels, self.session.folder)
             self.layers.show_patch(
                 self._plane(),
                 self.session.patch,

@@ -53,17 +53,22 @@ class Editors:
         """That of an image with these plane axes."""
         if (image, axes) not in self._made:
             layers = ClickLayers(self.viewer, image, axes)
-            editor = Editor(layers, self.worker, lambda: self._plan(image, axes))
+            editor = Editor(layers, self.worker, lambda: self._plan(layers))
             editor.quiet = self.quiet
             editor.changed.connect(self.changed)
             editor.failed.connect(self.failed)
             editor.moved.connect(lambda plane: scene.go_to(self.viewer, image, axes, plane))
             self._made[image, axes] = editor
+            if layers.left_session is not None:
+                editor.run_on_session("Opening the session", lambda _session: None, lambda _done: None)
         return self._made[image, axes]
 
     def take_out(self, layer: Layer) -> list[Editor]:
-        """Those of an image, which are kept no longer."""
-        return [self._made.pop(key) for key in tuple(self._made) if key[0] is layer]
+        """Those of an image, which are kept no longer and not gone on with."""
+        found = [self._made.pop(key) for key in tuple(self._made) if key[0] is layer]
+        for editor in found:
+            editor.layers.let_go_of_committed()
+        return found
 
     def follow(self, image: Image) -> None:
         """The image was moved, or got another pixel size or other units: so have its layers and labels."""
@@ -95,7 +100,7 @@ class Editors:
             editor.close()
         self._made.clear()
 
-    def _plan(self, image: Image, axes: PlaneAxes) -> Callable[[], Session]:
-        """What opens a session on the image as it is now."""
-        plan = SessionPlan.of(image, axes, self.autosave)
+    def _plan(self, layers: ClickLayers) -> Callable[[], Session]:
+        """What opens a session on the image as it is now, or the one that an earlier dock has left."""
+        plan = SessionPlan.of(layers.image, layers.axes, self.autosave, layers.left_session)
         return lambda: plan.open(self.load())

@@ -20,7 +20,7 @@ TABLES = "pandas"  # napari imports it for its first points layer, which takes i
 
 
 class GettingReady:
-    """Loads what points layers need as soon as it is made, and the model when it is asked to.
+    """Loads what points layers need, and the model, each when it is asked to.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class GettingReady:
 
     Attributes
     ----------
-    for_points : whether points layers can be made without holding the window
+    for_points : whether points layers may be made: once the dock is drawn, and without holding the window
     activity : what is being loaded, in words, or ""
     """
 
@@ -48,16 +48,21 @@ class GettingReady:
         self._worker, self._choice = worker, choice
         self._changed, self._points_ready, self._model_ready = changed, points_ready, model_ready
         self.activity = ""
-        self.for_points = TABLES in sys.modules
-        if not self.for_points:
-            # Should it fail, napari will say why when the layer is made.
-            worker.submit_task(
-                lambda _cancelled: import_module(TABLES), self._tables_there, self._tables_there
-            )
+        self.for_points = False
 
-    def _tables_there(self, _outcome: Any) -> None:
-        self.for_points = True
-        self._points_ready()
+    def prepare_points(self) -> None:
+        """Have points layers once what they need is loaded; should that fail, napari will say why."""
+        if TABLES in sys.modules:
+            self.points_now()
+        else:
+            there = self.points_now
+            self._worker.submit_task(lambda _cancelled: import_module(TABLES), there, there)
+
+    def points_now(self, _outcome: Any = None) -> None:
+        """Have points layers at once, as a script needs them that goes on to click."""
+        if not self.for_points:
+            self.for_points = True
+            self._points_ready()
 
     def preload(self) -> None:
         """Load the model before the first click; should that fail, the first click will say why."""
@@ -74,11 +79,6 @@ class GettingReady:
     def _preloaded(self, _outcome: Any) -> None:
         self.activity = ""
         self._model_ready()
-
-
-def import_tables() -> None:
-    """Have points layers ready at once, where nobody waits for a window to be drawn."""
-    import_module(TABLES)
 
 
 def _compile_colors() -> None:

@@ -44,16 +44,15 @@ def open_demo(
 
     from napari_iseg.samples import sample as read_sample
     from napari_iseg.widgets.click_dock import ClickDock
-    from napari_iseg.widgets.getting_ready import import_tables
 
     picture = read_sample(sample) if isinstance(sample, str) else sample
     viewer = viewer if viewer is not None else napari.Viewer(title="napari-iseg")
     image = viewer.add_image(
         picture.image, name=picture.name, rgb=picture.rgb, scale=picture.scale, units=picture.units
     )
-    import_tables()
     dock = ClickDock(viewer)
     viewer.window.add_dock_widget(dock, name="Click segmentation", area="right")
+    dock.controller.ready.points_now()
     if not dock.use_model(model, device):
         known = ", ".join(card.name for card in dock.models.local_cards) or "none"
         viewer.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FOREGROUND, BACKGROUND = "#22dd55", "#ff3b30"
 OBJECT_COLOR = "#ffd60a"
+SESSION = "napari-iseg session"  # key of the metadata of committed labels
 MARKER_PIXELS = 8.0  # on the screen, whatever the zoom; the border that napari adds doubles it
 
 
@@ -225,13 +227,17 @@ class ClickLayers:
             self.probability.visible = False
             self._put_out_of_sight = True
 
-    def show_committed(self, levels: Sequence[Any]) -> None:
-        """Show the label store's pyramid (finest first, axes leading + plane), or show its new content."""
+    def show_committed(self, levels: Sequence[Any], folder: Path | None = None) -> None:
+        """Show the label store's pyramid (finest first, axes leading + plane), or show its new content.
+
+        ``folder`` is that of the session, from where a dock that is opened again goes on.
+        """
         if self.committed is not None and self.committed in self.viewer.layers:
             self.committed.refresh(extent=False)
             return
         from napari.layers import Labels
 
+        self._remove(self._left_behind())
         data = [self._in_image_order(level) for level in levels]
         layer = Labels(
             data if len(data) > 1 else data[0],
@@ -239,11 +245,30 @@ class ClickLayers:
             name=f"{self.image.name} objects",
             opacity=0.5,
             cache=False,  # the arrays change under napari; a cached chunk would be an old one
+            metadata={} if folder is None else {SESSION: [*self._whose(), str(folder)]},
             **Placement.of(self.image).whole(),
         )
         layer.editable = False
         self.committed = layer
         self._insert_below(self.probability or self.current or self.points, layer)
+
+    @property
+    def left_session(self) -> Path | None:
+        """The folder of the session whose labels an earlier dock has left beside the image."""
+        left = self._left_behind()
+        return None if left is None else Path(left.metadata[SESSION][-1])
+
+    def _left_behind(self) -> Layer | None:
+        notes = [(layer, layer.metadata.get(SESSION)) for layer in self.viewer.layers]
+        return next((layer for layer, note in notes if note and note[:-1] == self._whose()), None)
+
+    def _whose(self) -> list[Any]:  # of plain values: a layer may be written with its metadata
+        return [str(self.image.unique_id), self.axes.rows, self.axes.cols]
+
+    def let_go_of_committed(self) -> None:
+        """The committed labels stay as a layer like any other: nothing goes on from them."""
+        if self.committed is not None:
+            self.committed.metadata.pop(SESSION, None)
 
     def forget_committed(self) -> None:
         """Take the layer of committed labels away; another label store takes its place."""

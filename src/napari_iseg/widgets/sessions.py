@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_iseg.errors import SaveError
+from napari_iseg.errors import InputError, SaveError
 from napari_iseg.widgets.origin import Origin
 from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.scene import image_shape
@@ -43,6 +44,7 @@ class SessionPlan:
     space : keywords of the label store (shape, scale, ...), in the order leading axes, rows, cols
     autosave : the folder of the session folders, None for none
     origin : where the image came from
+    left : the folder of an earlier session to go on with, should it be there still
     """
 
     name: str
@@ -52,9 +54,12 @@ class SessionPlan:
     space: dict[str, Any]
     autosave: Path | None
     origin: Origin
+    left: Path | None = None
 
     @classmethod
-    def of(cls, image: Image, axes: PlaneAxes, autosave: Path | None) -> SessionPlan:
+    def of(
+        cls, image: Image, axes: PlaneAxes, autosave: Path | None, left: Path | None = None
+    ) -> SessionPlan:
         """The plan for an image layer."""
         order = [*axes.leading, axes.rows, axes.cols]
         shape = image_shape(image)
@@ -64,7 +69,7 @@ class SessionPlan:
         ):  # napari's names for unnamed axes
             space["axes"] = [str(image.axis_labels[axis]) for axis in order]
         data = list(image.data) if image.multiscale else image.data
-        return cls(image.name, data, bool(image.rgb), axes, space, autosave, Origin.of_layer(image))
+        return cls(image.name, data, bool(image.rgb), axes, space, autosave, Origin.of_layer(image), left)
 
     def open(self, model: Model) -> Session:
         """The session; reads a bounded sample of the image.
@@ -77,6 +82,11 @@ class SessionPlan:
         from napari_iseg.interactive.session import Session
         from napari_iseg.labels.store import LabelStore
 
+        if self.left is not None:
+            with suppress(InputError):  # moved away or damaged: a new one is begun
+                return Session.open(
+                    self.left, self.data, model, rgb=self.rgb, plane_axes=(self.axes.rows, self.axes.cols)
+                )
         return Session(
             self.data,
             model,

@@ -1,0 +1,87 @@
+"""Runs that have nothing to be scored on: refused, or said so; never scored with NaN."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skimage.io import imsave
+
+from napari_iseg.backends.cards import CARD_FILE, read_card
+from napari_iseg.cli import main
+from napari_iseg.errors import InputError
+from napari_iseg.evaluation.datasets import open_dataset
+from napari_iseg.training.held_out import UNSCORED
+from napari_iseg.training.log import read_log
+from napari_iseg.training.recipe import DataRecipe, OptimRecipe, Recipe, SceneRecipe, ValidationRecipe
+from napari_iseg.training.run import train
+from napari_iseg.training.task import TASKS, task_for
+
+RECIPE = Recipe(
+    "tiny",
+    variant={"trunk": "conv", "widths": [16, 16, 16, 32], "depths": [1, 1, 1, 1], "sweeps": 4},
+    workers=1,
+    samples={"size": 32},
+    data=(DataRecipe("made", kind="instances", licence="CC0"),),
+    optim=OptimRecipe(steps=2, batch=2, warmup=1),
+    validation=ValidationRecipe(every=1, objects=1, max_clicks=1),
+    inference={"size": [32, 32], "flip": False},
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """One picture, of which the right part, which would validate, is bare."""
+    labels = np.zeros((64, 80), np.uint16)
+    labels[10:50, 10:40] = 1
+    for name, pixels in (("images", labels.astype(np.uint8) * 200), ("labels", labels)):
+        (tmp_path / "made" / name).mkdir(parents=True)
+        imsave(tmp_path / "made" / name / "a.png", pixels, check_contrast=False)
+    return tmp_path
+
+
+def test_a_validation_part_without_an_object_is_refused_before_the_first_step(
+    data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"share of 0.2 that is held out of made has no object; add pict"):
+        train(RECIPE, tmp_path / "run", data)
+    assert not (tmp_path / "run" / "log.csv").exists()
+
+
+@pytest.mark.parametrize("backend", TASKS)
+def test_no_kind_of_training_scores_nothing(backend: str, data: Path) -> None:
+    recipe = Recipe("tiny", backend=backend, data=RECIPE.data)
+    bare = open_dataset(data / "made").split()[1]
+    for sets in ([bare], []):
+        with pytest.raises(InputError, match="nothing to validate with"):
+            task_for(backend).validator(recipe, sets)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        replace(RECIPE, validation=replace(RECIPE.validation, share=0.0)),
+        replace(RECIPE, data=(), scenes=SceneRecipe(count=2, size=96)),
+    ],
+    ids=["share 0", "made scenes alone"],
+)
+def test_training_that_holds_nothing_out_says_so(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+    card = train(recipe, tmp_path / "run", data)
+    assert card.training["validation"] == UNSCORED
+    assert read_card(tmp_path / "run" / "tiny").training["validation"] == UNSCORED
+    assert "nan" not in (tmp_path / "run" / "tiny" / CARD_FILE).read_text()
+    assert "score" not in read_log(tmp_path / "run" / "log.csv")[0]
+
+
+def test_the_command_says_that_nothing_was_scored(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny.toml").write_text(
+        'name = "tiny"\nworkers = 1\n[variant]\ntrunk = "conv"\nwidths = [16, 16, 16, 32]\n'
+        "depths = [1, 1, 1, 1]\nsweeps = 4\n[samples]\nsize = 32\n[optim]\nsteps = 1\nbatch = 1\n"
+        '[validation]\nshare = 0.0\n[[data]]\npath = "made"\nkind = "instances"\n'
+    )
+    main(["train", str(tmp_path / "tiny.toml"), "--data", str(data), "--out", str(tmp_path / "run")])
+    assert f"validation: {UNSCORED}" in capsys.readouterr().err
