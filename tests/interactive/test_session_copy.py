@@ -69,7 +69,6 @@ def test_a_session_of_before_there_were_some_settings_goes_on_without_them(tmp_p
         "search_coarse": 0,
         "search_stability": True,
         "search_rethink": False,
-        "search_rim": 0.0,
         **recorded,
     }
 

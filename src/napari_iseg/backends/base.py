@@ -84,8 +84,6 @@ class Inference:
     search_settled : scale-search: a later click changes its own connected part, from the fourth click on
         with this share of the answer; elsewhere answers are averaged (`interactive.merging`); 0 takes every
         answer as it is
-    search_rim : scale-search: a later click on a small object moves its whole outline, by this share of how
-        wrong it was there (`interactive.rim`); 0 does not
     search_flip : scale-search: ``flip`` from the second click on; the first, with many windows, stays fast
     search_fine : scale-search: side of the network's input for large objects from the sixth click on; 0 is
         ``size``
@@ -116,7 +114,6 @@ class Inference:
     search_sides: tuple[int, ...] = ()
     search_widen: tuple[float, ...] = ()
     search_settled: float = 0.0
-    search_rim: float = 0.0
     search_flip: bool = False
     search_fine: int = 0
     search_twice: bool = False

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from napari_iseg.errors import InputError
 from napari_iseg.interactive.merging import PartMerging
-from napari_iseg.interactive.rim import RimShift
 from napari_iseg.interactive.scale_search import ScaleSearch
 from napari_iseg.interactive.zoom import WholeArea, WindowRule, ZoomIn
 
@@ -24,16 +23,15 @@ def window_rule(inference: Inference) -> WindowRule:
             threshold=inference.zoom_threshold,
         )
     if inference.window == "scale-search":
-        threshold, settled, rim = inference.threshold, inference.search_settled, inference.search_rim
+        settled = inference.search_settled
         return ScaleSearch(
             sides=inference.search_sides,
             expand=inference.zoom_expand,
             min_side=inference.zoom_min_side,
             keep_iou=inference.zoom_keep_iou,
-            threshold=threshold,
+            threshold=inference.threshold,
             widen=inference.search_widen,
-            merging=PartMerging(threshold, settled) if settled > 0 else None,
-            rim=RimShift(threshold, rim) if rim > 0 else None,
+            merging=PartMerging(inference.threshold, settled) if settled > 0 else None,
             flip=inference.search_flip,
             fine=inference.search_fine,
             twice=inference.search_twice,

@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from napari_iseg.interactive.merging import PartMerging
 from napari_iseg.interactive.rethink import other_object, refutes, stability
-from napari_iseg.interactive.rim import RimShift
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.zoom import Look, WindowRule, overlap
 from napari_iseg.prompts import Click, Window
@@ -40,7 +39,6 @@ class ScaleSearch(WindowRule):
     threshold : of the mask
     widen : after the first click, wider windows whose answers are averaged with the window's own
     merging : how much of a later answer is taken over, and where; None is all of it
-    rim : moves the whole outline of a small object as a later click says; None for not
     flip : later windows are averaged with their mirror images
     fine : side of the network's input from the sixth click on, for windows that are much larger than
         ``usual``, its input otherwise; 0 = as usual
@@ -57,7 +55,6 @@ class ScaleSearch(WindowRule):
     threshold: float
     widen: tuple[float, ...] = ()
     merging: PartMerging | None = None
-    rim: RimShift | None = None
     flip: bool = False
     fine: int = 0
     twice: bool = False
@@ -212,8 +209,7 @@ class ScaleSearch(WindowRule):
         share: npt.NDArray[np.float32] | float = 1.0
         if self.merging is not None and len(state.clicks) > 1:
             share = self.merging.share(state, answer, window)
-        inside = before[window.slices] + share * (answer[window.slices] - before[window.slices])
-        merged[window.slices] = inside if self.rim is None else self.rim.shifted(state, inside, window)
+        merged[window.slices] += share * (answer[window.slices] - before[window.slices])
         return merged
 
 

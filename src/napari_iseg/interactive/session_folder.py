@@ -34,7 +34,6 @@ _WITHOUT = {
     "search_coarse": 0,
     "search_stability": True,
     "search_rethink": False,
-    "search_rim": 0.0,
 }
 JOURNAL, INFO, LABELS, APPLIED = "journal.jsonl", "session.toml", "labels.zarr", "applied.json"
 
