@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image
 
-PRELOAD_AFTER = 400  # milliseconds: the window shall be drawn first
+PRELOAD_AFTER = 400  # milliseconds: the window, with the layer of clicks, shall be drawn first
 
 
 class ClickDock(Dock):
@@ -76,12 +76,19 @@ class ClickDock(Dock):
         self._connect()
         self._list_models()
         self._list_images()
-        QTimer.singleShot(0, self.controller.ready.prepare_points)  # once the dock is drawn
         self._preload_timer = QTimer(self)
         self._preload_timer.setSingleShot(True)
+        self._preload_timer.setInterval(PRELOAD_AFTER)
         self._preload_timer.timeout.connect(self.controller.ready.preload)
-        if self._preferences.preload:
-            self._preload_timer.start(PRELOAD_AFTER)
+        QTimer.singleShot(0, self._once_drawn)
+
+    def _once_drawn(self) -> None:
+        """Have the layer of clicks, and once that is drawn too, the model."""
+        self.controller.ready.prepare_points(self._preload_soon)
+
+    def _preload_soon(self) -> None:
+        if self._preferences.preload and not self.controller.closed:
+            self._preload_timer.start()
 
     # -- what the controller calls (DockView) --
 

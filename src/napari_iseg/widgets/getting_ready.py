@@ -50,15 +50,19 @@ class GettingReady:
         self.activity = ""
         self.for_points = False
 
-    def prepare_points(self) -> None:
+    def prepare_points(self, then: Callable[[], None]) -> None:
         """Have points layers once what they need is loaded; should that fail, napari will say why."""
-        if TABLES in sys.modules:
+
+        def there(_outcome: Any = None) -> None:
             self.points_now()
+            then()
+
+        if TABLES in sys.modules:
+            there()
         else:
-            there = self.points_now
             self._worker.submit_task(lambda _cancelled: import_module(TABLES), there, there)
 
-    def points_now(self, _outcome: Any = None) -> None:
+    def points_now(self) -> None:
         """Have points layers at once, as a script needs them that goes on to click."""
         if not self.for_points:
             self.for_points = True
@@ -66,7 +70,7 @@ class GettingReady:
 
     def preload(self) -> None:
         """Load the model before the first click; should that fail, the first click will say why."""
-        if self._choice.key is not None and not (self.for_points and self._worker.busy):
+        if self._choice.key is not None and not self._worker.busy:
             self.activity = "Loading the model"
             self._worker.submit_task(lambda _cancelled: self.load(), self._preloaded, self._preloaded)
             self._changed()
