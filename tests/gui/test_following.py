@@ -42,6 +42,7 @@ def test_scale_and_units_given_after_the_dock_was_opened_count(bench):
     assert (tuple(space.scale), tuple(space.axes)) == ((0.25, 0.25), ("y", "x"))
     assert [str(unit) for unit in space.units] == ["micrometer", "micrometer"]
     image.scale, image.translate = (0.5, 0.5), (3, 4)  # late: the labels made already lie there too
+    bench.qtbot.waitUntil(lambda: bench.editor.session.labels.space.scale == (0.5, 0.5), timeout=5000)
     bench.settle()
     session = bench.editor.session
     recorded = read_info(session.folder)["labels"]

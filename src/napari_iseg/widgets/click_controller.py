@@ -60,7 +60,7 @@ class ClickController:
         self._armed = ""  # "pick" or "delete": what the next click in the image means
         self._with_probability = False
         self._news = ""  # what the last command has to say; shown until the next one
-        self._watch = ImageWatch(self._follow_image, self._data_replaced)
+        self._watch = ImageWatch(self._follow_image, lambda: self._editors.place(), self._data_replaced)
         self.autosave = autosave
         self.boxes = BoxControl(self)
         self._hands = Hands(self.click_world, self._key_pressed, self.say, self.boxes.take, modifier)

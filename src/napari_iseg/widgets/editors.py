@@ -71,14 +71,17 @@ class Editors:
         return found
 
     def follow(self, image: Image) -> None:
-        """The image was moved, or got another pixel size or other units: so have its layers and labels."""
+        """The image was moved, or got another pixel size or other units: so have its layers."""
         for (other, _), editor in self._made.items():
             if other is image:
                 editor.layers.follow_image()
-                self._place(editor)
+
+    def place(self) -> None:
+        """State where all labels lie, also in their files, where that has changed."""
+        for editor in self:
+            self._place(editor)
 
     def _place(self, editor: Editor) -> None:
-        """State where an editor's labels lie; many moves in a row, as of a mouse, make few statements."""
         if editor.session is None or editor in self._placing:
             return
         wanted, labels = whereabouts(editor.layers.image, editor.layers.axes), editor.session.labels

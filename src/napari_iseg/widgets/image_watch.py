@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QTimer
+
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
+
+STILL = 300  # milliseconds
 
 
 class ImageWatch:
@@ -15,12 +19,26 @@ class ImageWatch:
     Parameters
     ----------
     moved, replaced : called with napari's event
+    still : called once an image that was moved has lain still for a moment
     """
 
-    def __init__(self, moved: Callable[[Any], None], replaced: Callable[[Any], None]) -> None:
-        self._moved, self._replaced = moved, replaced
+    def __init__(
+        self,
+        moved: Callable[[Any], None],
+        still: Callable[[], None],
+        replaced: Callable[[Any], None],
+    ) -> None:
+        self._tell_moved, self._replaced = moved, replaced
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(STILL)
+        self._timer.timeout.connect(still)
         self._chosen: Image | None = None
         self._watched: set[Layer] = set()
+
+    def _moved(self, event: Any) -> None:
+        self._tell_moved(event)
+        self._timer.start()
 
     def follow(self, image: Image | None) -> None:
         """Another image was chosen, or none."""
@@ -41,6 +59,7 @@ class ImageWatch:
 
     def close(self) -> None:
         """Hear nothing more."""
+        self._timer.stop()
         self.follow(None)
         for layer in tuple(self._watched):
             self.forget(layer)
