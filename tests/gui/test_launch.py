@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from napari_iseg.errors import InputError
-from napari_iseg.samples import sample
+from napari_iseg.samples import Sample, sample
 from napari_iseg.widgets import click_dock, launch
 
 from .fakes import FakeLoader
@@ -34,6 +35,16 @@ def test_the_demo_has_one_object_clicked(make_napari_viewer, qtbot, name):
     assert controller.editor.layers.current.data.any()
     dock.shut_down()
     assert controller.worker.join(10)
+
+
+def test_the_demo_clicks_an_object_that_stands_alone():
+    labels = np.zeros((60, 80), np.uint16)
+    labels[20:30, 36:42], labels[20:30, 42:48] = 2, 3  # in the middle, side by side
+    labels[40:50, 60:70] = 1
+    picture = Sample("made", labels.astype(np.uint8), labels, None, None, rgb=False)
+    assert labels[tuple(int(value) for value in launch.good_point(picture))] == 1
+    labels[40:50, 60:70] = 0
+    assert labels[tuple(int(value) for value in launch.good_point(picture))] in (2, 3)
 
 
 @pytest.mark.usefixtures("_fake_models")

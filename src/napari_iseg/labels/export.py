@@ -18,7 +18,7 @@ from napari_iseg.errors import InputError, IsegError, SaveError
 from napari_iseg.labels.export_polygons import write_geopackage
 from napari_iseg.labels.export_tiff import write_geotiff, write_tiff
 from napari_iseg.labels.georeference import GeoReference, geo_reference
-from napari_iseg.labels.layout import open_pyramid
+from napari_iseg.labels.layout import clear_away, open_pyramid
 from napari_iseg.labels.reading import occupied_tiles
 from napari_iseg.labels.store import LabelStore
 
@@ -149,6 +149,7 @@ def _replace_group(labels: LabelStore, target: Path) -> None:
     except OSError as error:
         if old.exists() and not target.exists():
             old.rename(target)
+        clear_away(temporary)
         raise _not_written(target, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

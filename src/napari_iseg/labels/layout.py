@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,17 @@ def create(
             _filled(temporary, shape, whole, space, name)
             temporary.rename(path)
         except BaseException:  # also Ctrl-C: nothing half made stays behind
-            shutil.rmtree(temporary, ignore_errors=True)
+            clear_away(temporary)
             raise
         group = zarr.open_group(path, mode="r+")
     return group, [group[str(level)] for level in range(len(sizes))]
+
+
+def clear_away(folder: Path) -> None:
+    """Remove a half-made group; zarr's writes that were under way when another one failed may still come."""
+    for pause in (0.0, 0.05, 0.2):
+        time.sleep(pause)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _filled(place: Any, shape: tuple[int, ...], chunks: tuple[int, ...], space: Space, name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_iseg.errors import InputError
 from napari_iseg.samples import Sample
@@ -70,9 +71,9 @@ def open_demo(
 
 
 def good_point(sample: Sample) -> tuple[float, ...]:
-    """A place worth a click: inside the object nearest to the middle of the picture, where labels are known.
+    """A place worth a click, where labels are known: inside the object nearest to the middle of the picture.
 
-    Of a stack the middle plane is taken.
+    One that stands alone is preferred to those of a crowd; of a stack the middle plane is taken.
     """
     shape = sample.image.shape[:-1] if sample.rgb else sample.image.shape
     middle = [size // 2 for size in shape]
@@ -83,9 +84,21 @@ def good_point(sample: Sample) -> tuple[float, ...]:
     plane = sample.labels[tuple(middle[:-2])]
     if not plane.any():
         return tuple(float(value) for value in middle)
-    rows, cols = np.nonzero(plane)
+    rows, cols = np.nonzero(_alone(plane))
     nearest = int(np.argmin((rows - middle[-2]) ** 2 + (cols - middle[-1]) ** 2))
     inside = np.pad(plane == plane[rows[nearest], cols[nearest]], 1)
     depth = ndimage.distance_transform_edt(inside)[1:-1, 1:-1]
     row, col = np.unravel_index(int(depth.argmax()), depth.shape)
     return (*(float(value) for value in middle[:-2]), float(row), float(col))
+
+
+def _alone(plane: npt.NDArray[np.uint16], gap: int = 5) -> npt.NDArray[np.uint16]:
+    """The labels that have no other within ``gap`` pixels; all of them where there is none such."""
+    from scipy import ndimage
+
+    first = np.where(plane > 0, plane, plane.max())
+    highest = ndimage.maximum_filter(plane, 2 * gap + 1)
+    lowest = ndimage.minimum_filter(first, 2 * gap + 1)
+    crowd = np.unique(plane[(plane > 0) & ((highest != plane) | (lowest != plane))])
+    alone = np.where(np.isin(plane, crowd), 0, plane)
+    return alone if alone.any() else plane
