@@ -217,7 +217,10 @@ def test_labels_whose_session_is_gone_start_a_new_one(bench):
     bench.open()
     bench.click((150, 150))
     assert bench.editor.session.folder != folder
-    assert any(layer.name == "cells objects" for layer in viewer.layers)
+    bench.do("commit")
+    left, ours = [layer for layer in viewer.layers if layer.name.startswith("cells objects")]
+    assert ours is bench.editor.layers.committed
+    assert left.data[60, 60] == 1  # the user's result, though nothing goes on from it
 
 
 def test_closing_while_loading_ends_quietly(bench):

@@ -237,7 +237,7 @@ class ClickLayers:
             return
         from napari.layers import Labels
 
-        self._remove(self._left_behind())
+        self._take_over(folder)
         data = [self._in_image_order(level) for level in levels]
         layer = Labels(
             data if len(data) > 1 else data[0],
@@ -257,6 +257,12 @@ class ClickLayers:
         """The folder of the session whose labels an earlier dock has left beside the image."""
         left = self._left_behind()
         return None if left is None else Path(left.metadata[SESSION][-1])
+
+    def _take_over(self, folder: Path | None) -> None:
+        """Labels that an earlier dock has left make room for the same session's; of another one they stay."""
+        left = self._left_behind()
+        if left is not None and left.metadata.pop(SESSION)[-1] == str(folder):
+            self._remove(left)
 
     def _left_behind(self) -> Layer | None:
         notes = [(layer, layer.metadata.get(SESSION)) for layer in self.viewer.layers]
