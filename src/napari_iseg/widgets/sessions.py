@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.widgets.origin import Origin
 from napari_iseg.widgets.placement import PlaneAxes
+from napari_iseg.widgets.reports import warn
 from napari_iseg.widgets.scene import image_shape
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class SessionPlan:
         return cls(image.name, data, bool(image.rgb), axes, space, autosave, Origin.of_layer(image), left)
 
     def open(self, model: Model) -> Session:
-        """The session; reads a bounded sample of the image.
+        """The session; reads a bounded sample of the image. In the worker.
 
         Raises
         ------
@@ -83,9 +83,14 @@ class SessionPlan:
         from napari_iseg.labels.store import LabelStore
 
         if self.left is not None:
-            with suppress(InputError):  # moved away or damaged: a new one is begun
+            try:
                 return Session.open(
                     self.left, self.data, model, rgb=self.rgb, plane_axes=(self.axes.rows, self.axes.cols)
+                )
+            except InputError as error:  # moved away or damaged
+                warn(
+                    "The session of the labels beside the image cannot be gone on with, so a new one is "
+                    f"begun and those labels stay as a layer. {error}"
                 )
         return Session(
             self.data,
