@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from napari_iseg import backends
-from napari_iseg.errors import InputError
+from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.nn import fused
 from napari_iseg.nn.clicks import click_disks
 from napari_iseg.nn.fpn import MapNorm
@@ -143,3 +143,21 @@ def test_map_norm_is_exact_on_maps_with_rare_large_values(layout):
     torch.nn.init.normal_(norm.weight)
     exact = torch.nn.functional.group_norm(x.double(), 1, norm.weight.double(), norm.bias.double())
     assert (norm(x) - exact).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (lambda state: {"state_dict": state}, "with 'state_dict' inside; pass what lies under 'state_dict'"),
+        (lambda state: {key: value.numpy() for key, value in state.items()}, "iseg.load_model"),
+        (lambda _: None, "got a NoneType"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(net, state, words):
+    with pytest.raises(CheckpointError, match=words):
+        net.load_published(state(net.state_dict()))
+
+
+def test_an_upsampling_that_is_no_word_is_refused():
+    with pytest.raises(InputError, match="upsample must be one of"):
+        backends.build("cfr-icl", {**TINY, "upsample": ["x1"]})

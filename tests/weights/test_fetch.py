@@ -125,7 +125,9 @@ def test_a_wrong_file_without_checksum_is_not_taken_up_again(store, save_publish
 
 def test_other_weights_than_the_card_describes_are_refused(site, store):
     write_card(replace(store.find("big"), variant="vit-b"), store.shipped / "big")
-    with pytest.raises(CheckpointError, match="but the model big is cfr-icl vit-b"):
+    with pytest.raises(
+        CheckpointError, match="but the model big is cfr-icl vit-b; that file is not the published one"
+    ):
         fetch("big", store, YES)
     assert not store.find("big").is_local
 

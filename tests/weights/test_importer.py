@@ -109,6 +109,8 @@ def test_numbers_that_are_none_are_refused_with_their_names(tmp_path, save_publi
     with pytest.raises(CheckpointError):
         import_file(tmp_path / "failed.pt", store, ImportOptions(name="new"))
     assert [folder.name for folder in store.user_folder.iterdir()] == ["mine"]
+    with pytest.raises(CheckpointError, match=f"NaN or infinity in '{names[0]}'"):
+        load_model(tmp_path / "failed.pt", store=store)
 
 
 def test_numbers_beyond_16_bits_are_not_halved_to_infinity(tmp_path, store):
@@ -271,4 +273,6 @@ def test_verify_names_what_is_wrong(save_published, store):
     path.write_bytes(whole[:-100])
     assert any("cut off" in problem for problem in verify(card).problems)
     path.unlink()
-    assert verify(card).problems == ("the weights file model.safetensors is not there",)
+    assert verify(card).problems == (
+        "the weights file model.safetensors is not there; fetch or import the model again",
+    )

@@ -104,7 +104,7 @@ def test_a_tensor_beyond_its_data_is_refused(simple, tmp_path):
     path = rewrite(
         simple, tmp_path / "beyond.pth", lambda n, d: d.replace(b"K\x02K\x03\x86", b"K\x02K\x07\x86")
     )
-    with pytest.raises(CheckpointError, match="beyond its data"):
+    with pytest.raises(CheckpointError, match="beyond its data; download or copy it again"):
         read(path)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from napari_iseg.backends.adaptiveclick_variants import UNUSED, Sizes, label, sizes_from_shapes
 from napari_iseg.backends.base import ClickNet, Shapes
-from napari_iseg.backends.published import MEAN, STD, check_input, check_state, shape_differences
+from napari_iseg.backends.published import MEAN, STD, check_input, check_state, shape_differences, tensors_of
 from napari_iseg.nn.adaptiveclick_decoder import ClickAwareDecoder, Prediction
 from napari_iseg.nn.adaptiveclick_pixels import PixelDecoder
 from napari_iseg.nn.click_unet import ClickUNet
@@ -95,7 +95,7 @@ class AdaptiveClickNet(ClickNet):
         CheckpointError
             Otherwise, with what it is instead or the first differing keys; the network is then unchanged.
         """
-        tensors = dict(state)  # once: the mapping may read a file
+        tensors = tensors_of(state)
         shapes = {key: tuple(value.shape) for key, value in tensors.items()}
         wrong = shape_differences(shapes, own_shapes(self), UNUSED)
         found = recognised(shapes, {}) if wrong else None

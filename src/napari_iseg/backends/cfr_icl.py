@@ -26,6 +26,7 @@ from napari_iseg.backends.published import (
     check_state,
     named_variant,
     shape_differences,
+    tensors_of,
 )
 from napari_iseg.errors import InputError
 from napari_iseg.nn.clicks import click_disks
@@ -77,7 +78,7 @@ class CfrIclNet(ClickNet):
         CheckpointError
             Otherwise, with the first differing keys; the network is then unchanged.
         """
-        tensors = dict(state)  # once: the mapping may read a file
+        tensors = tensors_of(state)
         wrong = _differences({key: tuple(value.shape) for key, value in tensors.items()}, self.sizes)
         on_meta = check_state(self, wrong, _label(self.sizes))
         # Built without memory: take the tensors as they are.

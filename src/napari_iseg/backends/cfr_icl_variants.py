@@ -52,7 +52,7 @@ def read_sizes(variant: Variant) -> VitSizes:
         For unknown or missing keys and for sizes that describe no network.
     """
     values = checked_values(variant, VitSizes.__dataclass_fields__, {"upsample": "x1"})
-    if values["upsample"] not in UPSAMPLE:
+    if values["upsample"] not in list(UPSAMPLE):  # which compares; a dictionary would want it to be hashable
         raise InputError(f"upsample must be one of {', '.join(UPSAMPLE)}, got {values['upsample']!r}.")
     values.setdefault("head_channels", 256 // UPSAMPLE[values["upsample"]])
     whole("head_channels", values["head_channels"])

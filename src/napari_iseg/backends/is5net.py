@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from napari_iseg.backends.base import PublishedNet, Recognition, Shapes, Variant
-from napari_iseg.backends.published import named_variant
+from napari_iseg.backends.published import named_variant, tensors_of
 from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.nn.is5net import IsNet, TruthEncoder, prepared
 
@@ -72,7 +72,7 @@ class EdgeNet(PublishedNet, IsNet):
         CheckpointError
             A key or shape that does not fit; the network is then unchanged.
         """
-        tensors = dict(state)
+        tensors = tensors_of(state)
         if widen and "conv_in.weight" in tensors:
             tensors["conv_in.weight"] = widened(tensors["conv_in.weight"], self.in_channels)
         _load(self, tensors)
@@ -107,7 +107,7 @@ class TruthNet(PublishedNet, TruthEncoder):
 
     def load_published(self, state: Mapping[str, Tensor]) -> None:
         """Load a published state dict strictly; CheckpointError when a key or shape does not fit."""
-        _load(self, dict(state))
+        _load(self, tensors_of(state))
 
 
 class _IsNetMethod:

@@ -27,6 +27,7 @@ from napari_iseg.backends.published import (
     check_state,
     named_variant,
     shape_differences,
+    tensors_of,
 )
 from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.nn.clicks import click_disks
@@ -111,7 +112,7 @@ class MstNet(ClickNet):
             Otherwise: which branch it is if it is another one, else the first differing keys; the network is
             then unchanged.
         """
-        tensors = dict(state)  # once: the mapping may read a file
+        tensors = tensors_of(state)
         shapes = {key: tuple(value.shape) for key, value in tensors.items()}
         wrong = shape_differences(shapes, published_shapes(self.sizes), UNUSED)
         found = sizes_from_shapes(shapes, {"num_heads": self.sizes.num_heads}) if wrong else None

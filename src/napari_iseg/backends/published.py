@@ -71,6 +71,23 @@ def heads_of(dim: int, depth: int, hint: Any, variants: Mapping[str, Variant]) -
     return dim // width
 
 
+def tensors_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a state dict, read once: the mapping may read a file.
+
+    Raises
+    ------
+    CheckpointError
+        For what is no mapping of tensors, with where such a one may lie in it.
+    """
+    tensors = dict(state) if isinstance(state, Mapping) else None
+    if tensors is not None and all(isinstance(value, Tensor) for value in tensors.values()):
+        return tensors
+    inner = [key for key, value in (tensors or {}).items() if isinstance(value, Mapping)]
+    got = f"a mapping with {inner[0]!r} inside" if inner else f"a {type(state).__name__} of something else"
+    fix = f"pass what lies under {inner[0]!r}" if inner else "read a file with `iseg.load_model(path)`"
+    raise CheckpointError(f"A state dict maps names to tensors, got {got}; {fix}.")
+
+
 def shape_differences(shapes: Shapes, expected: Shapes, unused: re.Pattern[str]) -> list[str]:
     """What keeps a state dict from being this network's, one phrase per key, in the order of the network."""
     wrong = []

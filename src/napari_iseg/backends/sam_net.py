@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_iseg.backends.prompt_net import PromptNet
-from napari_iseg.backends.published import MEAN, STD, check_input, check_state, shape_differences
+from napari_iseg.backends.published import MEAN, STD, check_input, check_state, shape_differences, tensors_of
 from napari_iseg.backends.sam_variants import HEADS, MASKS, UNUSED, SamSizes, published_shapes
 from napari_iseg.nn.derived import Derived
 from napari_iseg.nn.few_tokens import FewTokenAttention
@@ -132,7 +132,7 @@ class SamNet(PromptNet):
         CheckpointError
             Otherwise, with the first differing keys; the network is then unchanged.
         """
-        tensors = dict(state)
+        tensors = tensors_of(state)
         shapes = {key: tuple(value.shape) for key, value in tensors.items()}
         wrong = shape_differences(shapes, published_shapes(self.sizes), UNUSED)
         on_meta = check_state(self, wrong, self.label)

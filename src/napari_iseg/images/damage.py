@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ _DAMAGE = (
     zlib.error,
     zipfile.BadZipFile,
     DecompressionBombError,
+    struct.error,
 )
 _MISSING_CODEC = "imagecodecs"
 

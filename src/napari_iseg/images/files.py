@@ -66,9 +66,17 @@ def open_image(path: Path) -> Opened:
 def _picture(path: Path) -> Opened:
     """A picture in one of the everyday formats; read at once."""
     import imageio.v3 as imageio
+    from imageio import config
 
-    with reading(path):
-        image = imageio.imread(path)
+    try:
+        with reading(path):
+            image = imageio.imread(path)
+    except InputError as error:
+        if path.suffix.lower() in config.known_extensions:
+            raise
+        raise InputError(
+            f"{path} is of a kind that is not read; save it as TIFF, OME-Zarr, PNG or JPEG and take that."
+        ) from error
     if image.ndim == 3 and image.shape[-1] == 2:  # grey with transparency
         image = image[..., 0]
     rgb = image.ndim >= 3 and image.shape[-1] in (3, 4)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from napari_iseg.errors import SaveError
 from napari_iseg.interactive.committing import traces
 from napari_iseg.interactive.history import History, Step
 from napari_iseg.interactive.objects import Event, Plane
@@ -77,7 +78,13 @@ class Ledger:
         """Bring the label store to the history; after a SaveError the next change tries the rest again."""
         while self._behind:
             step, forward = self._behind[0]
-            paint_step(self.labels, step, forward=forward)
+            try:
+                paint_step(self.labels, step, forward=forward)
+            except SaveError as error:
+                raise SaveError(
+                    f"{error} What you did is recorded: the rest of the labels follows with the next change, "
+                    "or when the session is opened again."
+                ) from error
             self._behind.popleft()
             for label in step.parts:
                 self.labels.remember(label, traces(self.history.now.objects.get(label, ())))

@@ -317,8 +317,7 @@ class LabelStore:
             return work()
         except OSError as error:
             raise SaveError(
-                f"The labels in {path} could not be written ({error.strerror or error}); "
-                "free some space and try again."
+                f"The labels in {path} could not be written ({error.strerror or error}); free some space."
             ) from error
 
 

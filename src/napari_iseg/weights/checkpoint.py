@@ -56,7 +56,9 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
         with path.open("rb") as stream:
             start = stream.read(9)
     except OSError as error:
-        raise CheckpointError(f"The weights file {path} cannot be read: {error.strerror or error}.") from None
+        raise CheckpointError(
+            f"The weights file {path} cannot be read ({error.strerror or error}); check the path."
+        ) from None
     if not start:
         raise CheckpointError(f"The weights file {path.name} is empty; download or copy it again.")
     if len(start) == 9 and start[8:] == b"{":
@@ -95,7 +97,8 @@ def _from_torch(file: TorchFile, name: str) -> Checkpoint:
     tensors = _find_state(file.tree)
     if not tensors:
         raise CheckpointError(
-            f"{name} holds no state dict: no named tensors, neither directly nor under 'state_dict'."
+            f"{name} holds no state dict: no named tensors, neither directly nor under 'state_dict' or "
+            "'model'; save those alone, as torch.save(net.state_dict(), FILE)."
         )
     return Checkpoint(
         {key: ref.shape for key, ref in tensors.items()},

@@ -36,7 +36,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
     except OSError as error:
         raise SaveError(
-            f"{path} could not be written: {error.strerror or error}; nothing was changed."
+            f"{path} could not be written ({error.strerror or error}); nothing was changed. Free some space, "
+            "or make the folder one that you may write to."
         ) from None
     finally:
         if temporary is not None:

@@ -14,7 +14,7 @@ from napari_iseg.backends.base import Recognition
 from napari_iseg.backends.cards import CARD_FILE, WEIGHTS, ModelCard, write_card
 from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.weights.checkpoint import Checkpoint, open_checkpoint
-from napari_iseg.weights.loading import card_beside, check_fit
+from napari_iseg.weights.loading import NOT_FINITE, LazyState, card_beside, check_fit
 from napari_iseg.weights.locks import held
 from napari_iseg.weights.recognise import (
     check_demand,
@@ -26,13 +26,12 @@ from napari_iseg.weights.recognise import (
 )
 from napari_iseg.weights.safetensors_writer import write_safetensors
 from napari_iseg.weights.store import Store
-from napari_iseg.weights.verify import all_finite, sha256_of
+from napari_iseg.weights.verify import all_finite, broken_names, sha256_of
 from napari_iseg.weights.widen import widened_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SHOWN = 3  # names of tensors in a refusal
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
 
 
@@ -79,6 +78,7 @@ def import_file(
     """
     path = Path(path)
     options = options or ImportOptions()
+    fix = "give another --name" if base is None else "that file is not the published one: fetch it elsewhere"
     base = base or card_beside(path) or _published_card(path, store, options.name)
     if options.widen and base is not None:  # another network, of the same origin
         options = replace(options, licence=options.licence or base.licence)
@@ -91,7 +91,7 @@ def import_file(
         if base is not None and not same_variant(base.backend, base.variant, found):
             raise CheckpointError(
                 f"The file was recognised as {found.label}, but the model {base.name} is "
-                f"{base.backend} {base.variant}; give another --name."
+                f"{base.backend} {base.variant}; {fix}."
             )
         card = _card(name, found, names, base, options)
         return _write(card, file, store.user_folder / name, options.half)
@@ -210,13 +210,7 @@ def _finite(file: Checkpoint, key: str, half: bool) -> Tensor:
     """
     value = file.read(key)
     if not all_finite(value):
-        broken = [name for name in file.shapes if not all_finite(file.read(name))]
-        named = ", ".join(repr(name) for name in broken[:_SHOWN])
-        rest = f" and {len(broken) - _SHOWN} others" if len(broken) > _SHOWN else ""
-        raise CheckpointError(
-            f"The file holds NaN or infinity in {named}{rest}: it is damaged or comes of a training run that "
-            "failed; get it again, or take an earlier checkpoint of that run."
-        )
+        raise CheckpointError(NOT_FINITE.format(broken_names(LazyState(file))))
     if half and value.is_floating_point() and not all_finite(value.half()):
         raise InputError(f"The numbers in {key!r} are too large for 16 bits; leave --half out.")
     return value

@@ -16,6 +16,7 @@ from napari_iseg.backends.model import Model
 from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.weights.checkpoint import Checkpoint, open_checkpoint
 from napari_iseg.weights.recognise import claimed, described, identify, variant_name
+from napari_iseg.weights.verify import broken_names
 
 if TYPE_CHECKING:
     from napari_iseg.backends.edge_model import EdgeModel
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from napari_iseg.backends.thin_model import ThinModel
 
 _SHOWN = 3
+NOT_FINITE = (
+    "The file holds NaN or infinity in {}: it is damaged or comes of a training run that failed; get it "
+    "again, or take an earlier checkpoint of that run."
+)
 
 
 def ready(card: ModelCard, net: PublishedNet, device: str, precision: str) -> Model | EdgeModel | ThinModel:
@@ -69,13 +74,22 @@ def card_beside(path: Path) -> ModelCard | None:
 
 
 def net_from_file(path: Path) -> tuple[ModelCard, PublishedNet]:
-    """A checkpoint file with the card beside it, or else, recognised, with the one it would get."""
+    """A checkpoint file with the card beside it, or else, recognised, with the one it would get.
+
+    Raises
+    ------
+    CheckpointError
+        A damaged file, of no known network, or (recognised) with NaN or infinity.
+    """
     beside = card_beside(path)
     if beside is not None:
         return beside, net_from_card(beside, path)
     with open_checkpoint(path) as file:
         found, names = claimed(file.metadata) or (identify(file.shapes, file.hints), "published")
         net = _loaded(found, names, file)
+    broken = broken_names(net.state_dict())
+    if broken:
+        raise CheckpointError(NOT_FINITE.format(broken))
     method = backends.get(found.backend)
     card = ModelCard(
         name=path.stem,
@@ -108,7 +122,7 @@ def check_fit(found: Recognition, names: str, shapes: Shapes) -> None:
 
 def _loaded(found: Recognition, names: str, file: Checkpoint) -> PublishedNet:
     net = backends.build(found.backend, found.variant)
-    state = _Lazy(file)
+    state = LazyState(file)
     if names == "published":
         net.load_published(state)
     else:
@@ -133,7 +147,7 @@ def _check_own(net: PublishedNet, found: Recognition, shapes: Shapes) -> None:
         )
 
 
-class _Lazy(Mapping[str, Tensor]):
+class LazyState(Mapping[str, Tensor]):
     """A state dict whose tensors are read when they are asked for, in float32."""
 
     def __init__(self, file: Checkpoint) -> None:

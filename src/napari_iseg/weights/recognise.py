@@ -9,6 +9,7 @@ from typing import Any
 from napari_iseg import backends
 from napari_iseg.backends.base import Recognition, Shapes
 from napari_iseg.errors import CheckpointError, InputError
+from napari_iseg.weights.damage import damaged
 
 _SHOWN = 3
 
@@ -69,13 +70,9 @@ def claimed(metadata: Mapping[str, str]) -> tuple[Recognition, str] | None:
     try:
         variant = json.loads(metadata["variant"])
     except ValueError:
-        raise CheckpointError(
-            "The header of the weights file is damaged: its variant cannot be read."
-        ) from None
+        raise damaged("the variant in its header cannot be read") from None
     if not isinstance(variant, str | dict):
-        raise CheckpointError(
-            "The header of the weights file is damaged: its variant is neither a name nor a table."
-        )
+        raise damaged("the variant in its header is neither a name nor a table")
     return described(metadata["backend"], variant), metadata["names"]
 
 
@@ -124,7 +121,8 @@ def _unknown(shapes: Shapes, wanted: str) -> str:
     more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
     return (
         f"The file, of {len(shapes)} tensors, fits no known network{asked}; the nearest is {label}, "
-        f"which differs by: {'; '.join(wrong[:_SHOWN])}{more}."
+        f"which differs by: {'; '.join(wrong[:_SHOWN])}{more}. Take a checkpoint of one of the methods that "
+        "`napari-iseg models list` names, in the form its authors published it."
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Protocol, cast
 
 from napari_iseg.errors import CheckpointError
+from napari_iseg.weights.damage import damaged
 
 MAX_OPCODES = 2_000_000  # the largest published checkpoint needs about 15 000
 # fmt: off
@@ -107,7 +108,7 @@ class _Machine:
             if name == "STOP":
                 return self._pop()
             self._step(name, argument)
-        raise CheckpointError("The file is damaged: its pickle has no end.")
+        raise damaged("its pickle has no end")
 
     def _step(self, name: str, argument: Any) -> None:
         if name in _PUSH_ARGUMENT:
@@ -123,7 +124,7 @@ class _Machine:
 
     def _pop(self) -> Any:
         if not self._stack or self._stack[-1] is _MARK:
-            raise CheckpointError("The file is damaged: its pickle takes more values than it gave.")
+            raise damaged("its pickle takes more values than it gave")
         return self._stack.pop()
 
     def _pop_mark(self) -> list[Any]:
@@ -132,7 +133,7 @@ class _Machine:
                 values = self._stack[start + 1 :]
                 del self._stack[start:]
                 return values
-        raise CheckpointError("The file is damaged: its pickle lacks a mark.")
+        raise damaged("its pickle lacks a mark")
 
     def _discard(self) -> None:
         if self._stack and self._stack[-1] is _MARK:
@@ -156,7 +157,7 @@ class _Machine:
 
     def _recall(self, index: int) -> None:
         if int(index) not in self._memo:
-            raise CheckpointError("The file is damaged: its pickle recalls a value that it never stored.")
+            raise damaged("its pickle recalls a value that it never stored")
         self._stack.append(self._memo[int(index)])
 
     def _tuple(self, count: int) -> None:
@@ -172,15 +173,13 @@ class _Machine:
         elif isinstance(target, Stub):
             target.elements.extend(values)
         else:
-            raise CheckpointError("The file is damaged: its pickle appends to something that is not a list.")
+            raise damaged("its pickle appends to something that is not a list")
 
     def _set_items(self, pairs: list[Any]) -> None:
         target = self._top()
         items = target.items if isinstance(target, Stub) else target
         if not isinstance(items, dict):
-            raise CheckpointError(
-                "The file is damaged: its pickle sets an item of something that is not a dictionary."
-            )
+            raise damaged("its pickle sets an item of something that is not a dictionary")
         items.update(_pairs(pairs))
 
     def _set_item(self) -> None:
@@ -194,9 +193,7 @@ class _Machine:
     def _stack_global(self) -> None:
         name, module = self._pop(), self._pop()
         if not (isinstance(name, str) and isinstance(module, str)):
-            raise CheckpointError(
-                "The file is damaged: its pickle names a class by something that is not text."
-            )
+            raise damaged("its pickle names a class by something that is not text")
         self._stack.append(Global(module, name))
 
     def _reduce(self, with_keywords: bool = False) -> None:
@@ -218,7 +215,7 @@ class _Machine:
     def _object(self) -> None:
         values = self._pop_mark()
         if not values:
-            raise CheckpointError("The file is damaged: its pickle makes an object of nothing.")
+            raise damaged("its pickle makes an object of nothing")
         self._stack.append(self._make(values[0], tuple(values[1:])))
 
     def _build(self) -> None:
@@ -240,13 +237,13 @@ def _opcodes(stream: Readable) -> Iterator[tuple[str, Any]]:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(
-            f"The file is damaged or not a checkpoint: its pickle breaks off ({error})."
+            f"The file is damaged or not a checkpoint: its pickle breaks off ({error}); download it again."
         ) from None
 
 
 def _pairs(values: list[Any]) -> dict[Hashable, Any]:
     if len(values) % 2:
-        raise CheckpointError("The file is damaged: its pickle holds a key without a value.")
+        raise damaged("its pickle holds a key without a value")
     return {safe_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)}
 
 
@@ -255,14 +252,14 @@ def _ordered_dict(args: tuple[Any, ...]) -> dict[Hashable, Any]:
     if not isinstance(pairs, list) or not all(
         isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
     ):
-        raise CheckpointError("The file is damaged: it makes a dictionary of something else than pairs.")
+        raise damaged("it makes a dictionary of something else than pairs")
     return {safe_key(key): value for key, value in pairs}
 
 
 def _set(args: tuple[Any, ...]) -> set[Hashable]:
     values = args[0] if args else []
     if not isinstance(values, list | tuple):
-        raise CheckpointError("The file is damaged: it makes a set of something else than a list.")
+        raise damaged("it makes a set of something else than a list")
     return {safe_key(value) for value in values}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_iseg.errors import CheckpointError
+from napari_iseg.weights.damage import damaged
 from napari_iseg.weights.safe_pickle import Global, Rebuild, Stub
 
 _STORAGES = {
@@ -69,15 +70,15 @@ def _natural(value: Any) -> bool:
 def _tensor(args: tuple[Any, ...]) -> TensorRef:
     """Arguments (storage, offset, shape, stride, ...) as a checked view."""
     if len(args) < 4:
-        raise CheckpointError("The checkpoint is damaged: a tensor lacks its shape.")
+        raise damaged("a tensor lacks its shape")
     storage, offset, shape, stride = args[:4]
     numbers = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) <= 16
     if not (isinstance(storage, StorageRef) and numbers and all(map(_natural, (offset, *shape, *stride)))):
-        raise CheckpointError("The checkpoint is damaged: a tensor has no valid shape, stride or offset.")
+        raise damaged("a tensor has no valid shape, stride or offset")
     count = math.prod(shape)
     last = offset + sum((side - 1) * step for side, step in zip(shape, stride, strict=True)) if count else 0
     if count and (last >= storage.count or count > storage.count):
-        raise CheckpointError("The checkpoint is damaged: a tensor reaches beyond its data.")
+        raise damaged("a tensor reaches beyond its data")
     return TensorRef(storage, offset, shape, stride)
 
 

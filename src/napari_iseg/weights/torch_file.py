@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from napari_iseg.errors import CheckpointError, IsegError
+from napari_iseg.weights.damage import damaged
 from napari_iseg.weights.safe_pickle import read_pickle
 from napari_iseg.weights.tensor_refs import REBUILDERS, StorageRef, TensorRef, storage_of
 
@@ -131,9 +132,7 @@ def _record(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> Iter
             "The zip file is not a checkpoint: its records are packed or encrypted, a checkpoint's never are."
         )
     if info.file_size > limit or info.file_size != info.compress_size:
-        raise CheckpointError(
-            f"The checkpoint is damaged: its record {info.filename[:80]!r} has a wrong size."
-        )
+        raise damaged(f"its record {info.filename[:80]!r} has a wrong size")
     with archive.open(info) as stream:
         yield stream
 
@@ -153,9 +152,7 @@ class _ZipBlocks:
         wanted = storage.count * storage.itemsize
         if info is None or info.file_size != wanted:
             held = "is missing" if info is None else f"holds {info.file_size} bytes"
-            raise CheckpointError(
-                f"The checkpoint is damaged: block {storage.key[:40]!r} {held}, {wanted} are needed."
-            )
+            raise damaged(f"block {storage.key[:40]!r} {held}, {wanted} are needed")
         block = bytearray(wanted)
         with _record(self._archive, info, wanted) as stream:
             view, filled = memoryview(block), 0
@@ -179,7 +176,7 @@ class _LegacyBlocks:
 
     def read(self, storage: StorageRef) -> bytearray:
         if storage.key not in self._places:
-            raise CheckpointError(f"The checkpoint is damaged: block {storage.key[:40]!r} is missing.")
+            raise damaged(f"block {storage.key[:40]!r} is missing")
         self._stream.seek(self._places[storage.key])
         return bytearray(self._stream.read(storage.count * storage.itemsize))
 
@@ -221,7 +218,7 @@ def _open_legacy(stream: IO[bytes], size: int) -> TorchFile:
     tree = read_pickle(head, REBUILDERS, persistent)
     keys = read_pickle(head, {}, persistent)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise CheckpointError("The checkpoint is damaged: it does not list its blocks.")
+        raise damaged("it does not list its blocks")
     places = {}
     for key in keys:
         (count,) = struct.unpack("<q", stream.read(8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,10 @@ from napari_iseg.errors import CheckpointError, IsegError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+_SHOWN = 3  # names of tensors in a sentence
+_AGAIN = "fetch or import the model again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ def verify(card: ModelCard) -> Verdict:
     """Recompute the checksum of a model's weights, load them strictly, and look for numbers that are none."""
     path = card.weights_path
     if path is None or not path.is_file():
-        return Verdict(card.name, (f"the weights file {card.weights} is not there",))
+        return Verdict(card.name, (f"the weights file {card.weights} is not there; {_AGAIN}",))
     problems = []
     try:
         found = sha256_of(path)
@@ -42,7 +47,7 @@ def verify(card: ModelCard) -> Verdict:
         problems.append("the card records no sha256 to compare with")
     elif found != card.sha256:
         problems.append(
-            f"the sha256 is {found}, the card says {card.sha256}: the file was changed or damaged"
+            f"the sha256 is {found}, the card says {card.sha256}: the file was changed or damaged; {_AGAIN}"
         )
     problems += _load_problems(card, path)
     return Verdict(card.name, tuple(problems), found)
@@ -54,12 +59,21 @@ def sha256_of(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise CheckpointError(f"The weights file {path} cannot be read: {error.strerror or error}.") from None
+        raise CheckpointError(
+            f"The weights file {path} cannot be read ({error.strerror or error}); {_AGAIN}."
+        ) from None
 
 
 def all_finite(value: Tensor) -> bool:
     """Whether a tensor of any type and shape holds neither NaN nor infinity."""
     return not value.is_floating_point() or bool(value.isfinite().all())
+
+
+def broken_names(state: Mapping[str, Tensor]) -> str:
+    """The first tensors with NaN or infinity, named in words; "" when there is none."""
+    broken = [key for key, value in state.items() if not all_finite(value)]
+    rest = f" and {len(broken) - _SHOWN} others" if len(broken) > _SHOWN else ""
+    return ", ".join(map(repr, broken[:_SHOWN])) + rest
 
 
 def _load_problems(card: ModelCard, path: Path) -> list[str]:
@@ -69,5 +83,5 @@ def _load_problems(card: ModelCard, path: Path) -> list[str]:
         net = net_from_card(card, path)
     except IsegError as error:
         return [str(error)]
-    broken = [key for key, value in net.state_dict().items() if not all_finite(value)]
-    return [f"the weight {broken[0]!r} and {len(broken) - 1} others hold NaN or infinity"] if broken else []
+    broken = broken_names(net.state_dict())
+    return [f"NaN or infinity in {broken}; {_AGAIN}"] if broken else []
