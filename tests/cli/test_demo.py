@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("bright")
 
 @pytest.fixture
 def no_display(monkeypatch, tmp_path):
-    monkeypatch.setattr(demo, "sys", SimpleNamespace(platform="linux"))
+    monkeypatch.setattr(demo, "sys", SimpleNamespace(platform="linux", executable=sys.executable))
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -62,10 +62,30 @@ def test_why_there_is_no_window(monkeypatch):
     assert demo.why_no_window() == "There is no display here"
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
     monkeypatch.delenv("QT_QPA_PLATFORM", raising=False)
+    monkeypatch.setattr(demo, "_OPEN_QT", "")
     assert demo.why_no_window() is None
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
     assert "draw nothing" in demo.why_no_window()
     monkeypatch.setattr(demo, "sys", sys)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="displays have names on Linux only")
+@pytest.mark.usefixtures("no_display")
+def test_a_display_that_does_not_answer_is_none(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("DISPLAY", ":979")
+    monkeypatch.delenv("QT_QPA_PLATFORM", raising=False)
+    ended = run("demo", "--device", "cpu")
+    assert ended.code == 0, ended.err
+    assert "Qt cannot open a window here" in ended.out
+    assert ":979" in ended.out
+    assert (tmp_path / "napari-iseg-demo" / "labels.tif").exists()
+
+
+def test_square_brackets_are_printed_as_they_are(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(demo, "find_spec", lambda _: None)
+    monkeypatch.chdir(tmp_path)
+    assert 'pip install "napari-iseg[all]"' in run("demo").out
+    assert "out[all]" in run("demo", "--headless", tmp_path / "out[all]").out
 
 
 def test_with_a_display_the_window_is_asked_for_what_was_said(run, monkeypatch):

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from napari_iseg.cli.demo import why_no_window
+
 from .fakes import FakeLoader
 
-HAS_DISPLAY = sys.platform in ("win32", "darwin") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
+NO_WINDOW = why_no_window()
 
-if HAS_DISPLAY:
+if NO_WINDOW is None:
     from napari_iseg.widgets.click_dock import ClickDock
     from napari_iseg.widgets.preferences import Preferences
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what opens a window where there is no display."""
-    if HAS_DISPLAY:
+    if NO_WINDOW is None:
         return
     here = Path(__file__).parent
-    skip = pytest.mark.skip(reason="needs a display: run under xvfb-run -a -s '-screen 0 1280x1024x24'")
+    skip = pytest.mark.skip(reason=f"{NO_WINDOW}; run under xvfb-run -a -s '-screen 0 1280x1024x24'")
     for item in items:
         if here in item.path.parents:
             item.add_marker(skip)
@@ -68,6 +68,7 @@ class Bench:
         """Wait until everything asked for is done."""
         assert self.dock is not None
         controller = self.dock.controller
+        self.qtbot.wait(1)  # what is done once napari has finished removing layers
         self.qtbot.waitUntil(
             lambda: not controller.worker.busy and (controller.editor is None or controller.editor.settled),
             timeout=60_000,

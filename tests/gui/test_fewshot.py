@@ -20,9 +20,9 @@ from napari_iseg.errors import ModelNotFoundError
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.weights.store import Store, list_models
 
-from .conftest import HAS_DISPLAY
+from .conftest import NO_WINDOW
 
-if HAS_DISPLAY:
+if NO_WINDOW is None:
     from napari_iseg.widgets.fewshot_dock import FewShotDock
     from napari_iseg.widgets.fewshot_models import Loader, known_models
     from napari_iseg.widgets.preferences import Preferences

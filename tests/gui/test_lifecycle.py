@@ -242,6 +242,7 @@ def test_removing_the_image_ends_its_work_and_another_can_be_clicked(bench):
     dock = bench.open()
     bench.click((60, 60))
     bench.viewer.layers.remove(first)
+    bench.settle()
     assert [layer.name for layer in bench.viewer.layers] == []
     assert "Open an image" in dock.status.text()
     bench.do("commit")
@@ -268,6 +269,80 @@ def test_switching_images_keeps_the_work_on_each(bench):
         "first current object",
         "first clicks",
     ]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2)])
+@pytest.mark.parametrize("how", ["remove_selected", "clear"])
+def test_all_layers_can_be_removed_at_once(bench, order, how):
+    layers = bench.viewer.layers
+    bench.viewer.add_image(IMAGE[None].repeat(3, 0), name="stack")
+    bench.viewer.dims.order = order
+    dock = bench.open()
+    bench.click(tuple(60 if axis in order[1:] else 1 for axis in range(3)))
+    layers.select_all()
+    getattr(layers, how)()
+    bench.settle()
+    assert [*layers] == []
+    assert "Open an image" in dock.status.text()
+    bench.viewer.add_image(IMAGE, name="another")
+    bench.click((60, 60))
+    assert bench.editor.session.patch.mask.any()
+
+
+def test_what_happens_to_the_image_before_does_not_stop_the_one_that_is_shown(bench):
+    before, shown = [bench.viewer.add_image(IMAGE, name=name) for name in ("before", "shown")]
+    dock = bench.open()
+    dock.controller.choose_image(before)
+    bench.click((60, 60))
+    editor = bench.editor
+    dock.controller.choose_image(shown)
+    bench.loader.net.seconds = 0.2
+    dock.controller.click_world((90, 90), True)
+    editor.use_model(lambda: bench.loader.load(None), "Loading")  # has the object there answered anew
+    bench.settle()
+    assert bench.editor.session.patch.mask.any()
+    assert bench.editor.activity == ""
+    dock.controller.choose_image(before)
+    bench.settle()
+    assert editor.session.patch.mask.any()
+
+
+def test_a_stopped_answer_is_not_said_to_have_come(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.click((60, 60))
+    bench.loader.net.seconds = 0.5
+    dock.controller.click_world((90, 90), True)
+    dock.controller.stop()
+    bench.settle()
+    assert "no answer" in dock.status.text()
+    bench.do("undo")
+    assert "Correct with more clicks" in dock.status.text()
+
+
+def test_the_words_name_the_layer_of_clicks_as_it_is(bench):
+    image = bench.viewer.add_image(IMAGE, name="old")
+    dock = bench.open()
+    image.name = "new"
+    bench.viewer.layers.selection.active = image
+    bench.settle()
+    assert f"“{bench.editor.layers.points.name}”" in dock.status.text()
+    bench.viewer.layers.remove(bench.editor.layers.points)
+    bench.settle()
+    assert "comes back" in dock.status.text()
+    dock._image_activated(0)
+    assert bench.editor.layers.points in bench.viewer.layers
+
+
+def test_a_second_dock_offers_no_probability_as_an_image(bench):
+    bench.viewer.add_image(IMAGE, name="cells")
+    first = bench.open()
+    bench.click((60, 60))
+    bench.do("probability")
+    assert "cells probability" in bench.viewer.layers
+    second = bench.open()
+    assert [second.image_combo.itemText(k) for k in range(second.image_combo.count())] == ["cells"]
+    first.shut_down()
 
 
 def test_two_viewers_do_not_know_of_each_other(bench, make_napari_viewer, qtbot, tmp_path):
@@ -481,3 +556,12 @@ print("closed", controller.closed)
     assert done.returncode == 0, done.stderr
     assert "closed True" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_a_script_that_ends_may_have_qt_take_its_timers_away_first(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    dock.controller._watch._timer.deleteLater()
+    bench.qtbot.wait(10)
+    dock.controller.abandon()
+    assert dock.controller.closed

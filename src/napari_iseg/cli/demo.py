@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 FALLBACK = Path("napari-iseg-demo")
 BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 OBJECTS = 5
+_OPEN_QT = "from qtpy.QtGui import QGuiApplication; QGuiApplication([])"
 
 
 def demo(
@@ -71,6 +73,11 @@ def why_no_window() -> str | None:
         return "There is no display here"
     if os.environ.get("QT_QPA_PLATFORM") in ("offscreen", "minimal"):
         return "Qt is set to draw nothing (QT_QPA_PLATFORM)"
+    # Where the display does not answer, or a library of the system is missing, Qt ends the process.
+    tried = subprocess.run([sys.executable, "-c", _OPEN_QT], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        said = [line.strip() for line in tried.stderr.splitlines() if line.strip()]
+        return f"Qt cannot open a window here ({said[0] if said else f'it ended with {tried.returncode}'})"
     return None
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QTimer
 
 from napari_iseg.errors import InputError, IsegError
 from napari_iseg.prompts import Click
@@ -63,7 +66,7 @@ class ClickController:
         self._watch = ImageWatch(self._follow_image, lambda: self._editors.place(), self._data_replaced)
         self.autosave = autosave
         self.boxes = BoxControl(self)
-        self._hands = Hands(self.click_world, self._key_pressed, self.say, self.boxes.take, modifier)
+        self._hands = Hands(self.click_world, self.perform, self.say, self.boxes.take, modifier)
         self.ready = GettingReady(
             self.worker,
             self.choice,
@@ -121,8 +124,8 @@ class ClickController:
         self.positive = positive
         self.view.set_positive(positive)
 
-    def perform(self, name: str, *, at_cursor: bool = False) -> None:
-        """Carry out an action of the table; ``at_cursor``: pick and delete act where the mouse is, now."""
+    def perform(self, name: str) -> None:
+        """Carry out an action of the table; pick and delete act on what is clicked next."""
         self._news = ""
         if name == "toggle_sign":
             self.choose_sign(not self.positive)
@@ -135,9 +138,7 @@ class ClickController:
             self.view.set_status(self._hint())
             return
         self._ensure_points()
-        if name in ("pick", "delete") and at_cursor:
-            self._on_object(name, self.viewer.cursor.position)
-        elif name in ("pick", "delete"):
+        if name in ("pick", "delete"):
             self._armed = "" if self._armed == name else name
             self._update()
         elif name == "probability":
@@ -181,11 +182,6 @@ class ClickController:
     def editors(self) -> tuple[Editor, ...]:
         """Those of all images that were worked on."""
         return tuple(self._editors)
-
-    @property
-    def layers_of_ours(self) -> set[Layer]:
-        """All layers that this dock made and that are in the viewer."""
-        return {layer for editor in self._editors for layer in editor.layers.ours}
 
     def close(self) -> None:
         """Stop the worker, let go of the viewer, take the working layers away; committed labels stay."""
@@ -241,9 +237,6 @@ class ClickController:
         view = scene.visible_window(editor.layers.image, editor.layers.axes)
         editor.click(plane, Click(row, col, self.positive == plain), view)
 
-    def _key_pressed(self, name: str) -> None:
-        self.perform(name, at_cursor=True)
-
     def _on_object(self, name: str, position: Sequence[float]) -> None:
         """Reopen or delete the committed object at a world position."""
         editor = self.editor
@@ -263,7 +256,7 @@ class ClickController:
 
     def _follow_dims(self, _event: Any = None) -> None:
         """Take the editor of the present image and displayed axes, or none."""
-        if self._switching or self.closed:
+        if self._switching or self.closed or self.image not in (None, *self.viewer.layers):
             return
         self._switching = True
         try:
@@ -284,7 +277,7 @@ class ClickController:
     def _follow_plane(self, _event: Any = None) -> None:
         """Let the open object of the plane that is shown be the current one."""
         editor = self.editor
-        if editor is not None and editor.session is not None:
+        if editor is not None and editor.session is not None and self.image in self.viewer.layers:
             plane = scene.shown_plane(self.viewer, editor.layers.image, editor.layers.axes)
             if plane is not None:
                 editor.look_at(plane)
@@ -317,11 +310,16 @@ class ClickController:
             self._enter(editor)
 
     def _layer_removed(self, event: Any) -> None:
-        layer = event.value
-        self._forget(layer)
-        self._watch.forget(layer)
-        if layer is self.image:
-            self.choose_image(None)
+        """Let go of an image once napari has finished: it may be removing our layers next."""
+        self._watch.forget(event.value)
+        QTimer.singleShot(0, partial(self._let_go, event.value))
+
+    def _let_go(self, layer: Layer) -> None:
+        if not self.closed and layer not in self.viewer.layers:
+            self._forget(layer)
+            if layer is self.image:
+                self.choose_image(None)
+            self._update()
 
     def _forget(self, layer: Layer) -> bool:
         """Close what was worked on in an image, whether there was something; committed labels stay."""

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
+from napari_iseg.widgets import scene
 from napari_iseg.widgets.actions import help_table
 from napari_iseg.widgets.bare import bare_viewer
 from napari_iseg.widgets.click_controller import ClickController
@@ -187,8 +188,9 @@ class ClickDock(Dock):
         self._preload_timer.stop()
         self.options.close_timers()
         events = self._viewer.layers.events
-        for event in (events.inserted, events.removed, events.renamed):
+        for event in (events.inserted, events.renamed):
             event.disconnect(self._list_images)
+        events.removed.disconnect(self._list_images_soon)
         self.controller.close()
 
     # -- building --
@@ -277,8 +279,9 @@ class ClickDock(Dock):
         self.label.valueChanged.connect(self.controller.choose_label)
         self.stop_button.clicked.connect(self.controller.stop)
         events = self._viewer.layers.events
-        for event in (events.inserted, events.removed, events.renamed):
+        for event in (events.inserted, events.renamed):
             event.connect(self._list_images)
+        events.removed.connect(self._list_images_soon)
 
     # -- lists --
 
@@ -302,15 +305,15 @@ class ClickDock(Dock):
         key = ModelKey(card.name, self.device.currentText(), self._preferences.precision)
         self.controller.choose_model(key, Options.of(card.inference), card.prompts)
 
+    def _list_images_soon(self, _event: Any) -> None:
+        """Once napari has finished: it may be removing layers of ours next."""
+        QTimer.singleShot(0, self._list_images)
+
     def _list_images(self, event: Any = None) -> None:
         """Keep the list of images; a new choice is made only when the chosen one is gone."""
-        from napari.layers import Image
-
         if self.controller.closed:
             return
-        ours = self.controller.layers_of_ours
-        images = [layer for layer in self._viewer.layers if isinstance(layer, Image) and layer not in ours]
-        self._images = images[::-1]
+        self._images = scene.pictures(self._viewer)[::-1]
         self.image_combo.clear()
         for image in self._images:
             self.image_combo.addItem(image.name)

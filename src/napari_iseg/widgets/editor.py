@@ -59,7 +59,7 @@ class Editor:
         # Commands that wait for their turn, and whether they also wait for the answer to the last click.
         self._later: deque[tuple[Callable[[], None], bool]] = deque()
         self._task = ""  # what the worker does that the session must not be touched meanwhile
-        self._predicting = self._closed = False
+        self._predicting = self._closed = self._suspended = False
         self._asked_at = 0.0
         self.news = SessionNews()
 
@@ -173,7 +173,7 @@ class Editor:
         """Make the current object's mask exact, once its last click is answered; a newer click stops it."""
 
         def run() -> None:
-            if self._session.patch is not None:
+            if self._session.patch is not None and not self._suspended:
                 self._predicting = True
                 job = self._session.edge_job(load)
                 self._worker.submit_newest(job.run, self._refined, self._not_answered)
@@ -230,15 +230,19 @@ class Editor:
 
     def stop(self) -> None:
         """Give up the running prediction; its click stays and can be undone."""
-        self._worker.cancel_newest()
-        self._predicting = False
+        self._give_up_answer()
         self._advance()
 
     def suspend(self) -> None:
         """Take the working layers away while another image is worked on; nothing is lost."""
-        self._worker.cancel_newest()
-        self._predicting = False
+        self._give_up_answer()
+        self._suspended = True
         self.layers.remove()
+
+    def _give_up_answer(self) -> None:
+        if not self._suspended:  # the worker's newest request is another editor's by then
+            self._worker.cancel_newest()
+        self._predicting = False
 
     def close(self) -> None:
         """Let go of everything; the committed labels' layer stays in the viewer.
@@ -255,6 +259,7 @@ class Editor:
 
     def resume(self) -> None:
         """Show the layers again and go on."""
+        self._suspended = False
         if self.session is not None and not self._task:
             self._predict()
         self.show()
@@ -339,8 +344,7 @@ class Editor:
             step()
             follow()
         else:
-            self._worker.cancel_newest()
-            self._predicting = False
+            self._give_up_answer()
             self._slow(text, step, follow)
 
     def _now(self, change: Callable[[], Any]) -> None:
@@ -348,11 +352,10 @@ class Editor:
         self._predict()
 
     def _predict(self) -> None:
-        """Have the session's present clicks answered, if they are not yet."""
-        job = self._session.job()
+        """Have the session's present clicks answered, if they are not yet, and are shown."""
+        job = None if self._suspended else self._session.job()
         if job is None:
-            self._worker.cancel_newest()
-            self._predicting = False
+            self._give_up_answer()
         else:
             self._predicting = True
             self._asked_at = time.perf_counter()
@@ -367,26 +370,23 @@ class Editor:
         self._advance()
 
     def _not_answered(self, error: Exception) -> None:
-        if self._closed:
-            return
-        self._predicting = False
-        self._give_up(error)
+        if not self._closed:
+            self._predicting = False
+            self._give_up(error)
 
     def _slow(self, text: str, work: Callable[[], Any], then: Callable[[Any], None] | None = None) -> None:
         """Run ``work`` in the worker while the session is left alone, then ``then`` (default: predict)."""
 
         def done(result: Any) -> None:
-            if self._closed:
-                return
-            self._task = ""
-            self._predict() if then is None else then(result)
-            self._advance()
+            if not self._closed:
+                self._task = ""
+                self._predict() if then is None else then(result)
+                self._advance()
 
         def failed(error: Exception) -> None:
-            if self._closed:
-                return
-            self._task = ""
-            self._give_up(error)
+            if not self._closed:
+                self._task = ""
+                self._give_up(error)
 
         self._task = text
         self._worker.submit_task(lambda _cancelled: work(), done, failed)

@@ -309,14 +309,14 @@ class FewShotDock(Dock):
 
         if self.controller.closed:
             return
-        kinds = {"image": Image, "labels": Labels, "clicks": Points}
+        kinds, found = {"image": Image, "labels": Labels, "clicks": Points}, {RESULT, scene.OUTPUT}
         for name, kind in kinds.items():
             box: QComboBox = getattr(self, name)
             old = self._layers[name]
             chosen = old[box.currentIndex()] if 0 <= box.currentIndex() < len(old) else None
             first = [] if name == "image" else [None]
             # a result is no annotation: not before the user says so
-            layers = [x for x in self._viewer.layers if isinstance(x, kind) and RESULT not in x.metadata]
+            layers = [x for x in self._viewer.layers if isinstance(x, kind) and not found & {*x.metadata}]
             self._layers[name] = [*first, *layers[::-1]]
             box.clear()
             for layer in self._layers[name]:

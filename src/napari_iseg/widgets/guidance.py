@@ -45,8 +45,11 @@ def next_step(editor: Editor, armed: str) -> str:
     editor : that of the chosen image
     armed : "pick" or "delete" when the next click in the image means that, else ""
     """
-    if editor.layers.are_shown and not editor.layers.take_prompts:
-        return f"Select the layer “{editor.layers.image.name} clicks”; clicks and keys go to another one now."
+    points = editor.layers.points
+    if points is None or not editor.layers.are_shown:
+        return "The layer of clicks was removed; choose the image above once more, and it comes back."
+    if not editor.layers.take_prompts:
+        return f"Select the layer “{points.name}”; clicks and keys go to another one now."
     if armed:
         return f"Click on the object to {'reopen' if armed == 'pick' else 'delete'}."
     if not editor.has_prompts:
@@ -56,11 +59,12 @@ def next_step(editor: Editor, armed: str) -> str:
         return "Your clicks are kept; the answer comes."
     if found_nothing(editor):
         return "Nothing was found; click on the object itself, or undo."
-    if editor.session is not None and editor.session.has_mask:
-        return "This mask stands until the next click. Undo (Ctrl+Z) shows the one before; commit (Enter)."
-    if editor.seconds is None:
+    if editor.session is None or editor.session.patch is None:
         return "There is no answer to these clicks yet; click again, or undo."
-    return f"Answered in {editor.seconds:.2f} s. Correct with more clicks, or commit (Enter)."
+    if editor.session.has_mask:
+        return "This mask stands until the next click. Undo (Ctrl+Z) shows the one before; commit (Enter)."
+    took = "" if editor.seconds is None else f"Answered in {editor.seconds:.2f} s. "
+    return f"{took}Correct with more clicks, or commit (Enter)."
 
 
 def after_commit(label: int, kept: int) -> str:

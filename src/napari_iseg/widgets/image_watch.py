@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
@@ -59,7 +60,8 @@ class ImageWatch:
 
     def close(self) -> None:
         """Hear nothing more."""
-        self._timer.stop()
+        with suppress(RuntimeError):  # a script that ends has Qt take its timers away first
+            self._timer.stop()
         self.follow(None)
         for layer in tuple(self._watched):
             self.forget(layer)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from napari_iseg.prompts import Click, Window
 from napari_iseg.widgets.box_layer import BoxLayer
 from napari_iseg.widgets.placement import Placement, PlaneAxes
+from napari_iseg.widgets.scene import OUTPUT
 
 if TYPE_CHECKING:
     import napari
@@ -191,6 +192,7 @@ class ClickLayers:
                 colormap="inferno",
                 contrast_limits=(0, 1),
                 blending="additive",  # where the probability is 0 the picture stays as it is
+                metadata={OUTPUT: True},
                 **placed,
             )
             self._insert_below(self.current or self.points, self.probability)

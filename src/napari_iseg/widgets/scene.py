@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 
+OUTPUT = "napari-iseg output"  # key of the metadata of image layers that show what a dock has found
+
+
+def pictures(viewer: napari.Viewer) -> list[Image]:
+    """The image layers that objects can be found in, bottom first."""
+    from napari.layers import Image
+
+    return [layer for layer in viewer.layers if isinstance(layer, Image) and OUTPUT not in layer.metadata]
+
+
 def shown_axes(viewer: napari.Viewer, image: Image) -> PlaneAxes:
     """The image's axes that the viewer displays, whatever order it has been given.
 

@@ -136,13 +136,8 @@ class SessionFiles:
 
     def _image(self, origin: Origin) -> Image:
         """The recorded image, in the viewer or opened now; where it is gone, the chosen layer if it fits."""
-        from napari.layers import Image
-
         controller = self._controller
-        ours = controller.layers_of_ours
-        images = [
-            layer for layer in controller.viewer.layers if isinstance(layer, Image) and layer not in ours
-        ]
+        images = scene.pictures(controller.viewer)
         for image in images:
             if origin.is_that_of(image):
                 return image
