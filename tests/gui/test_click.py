@@ -280,6 +280,10 @@ def test_keys_are_bound_on_our_layers_only(bench):
     bench.viewer.cursor.position = (60, 60)  # where the mouse happens to be means nothing yet
     press(bench.editor.layers.committed, "O")
     assert bench.editor.session.clicks == ()
+    assert "press Esc" in dock.status.text()
+    press(points, "Escape")
+    assert dock.status.text() == "Click on an object."
+    press(points, "O")
     bench.click((60, 60))
     assert len(bench.editor.session.clicks) == 1
     assert not image.keymap

@@ -127,6 +127,10 @@ class ClickController:
     def perform(self, name: str) -> None:
         """Carry out an action of the table; pick and delete act on what is clicked next."""
         self._news = ""
+        armed, self._armed = self._armed, ""
+        if armed and name == "reset":  # Esc calls that off first
+            self._update()
+            return
         if name == "toggle_sign":
             self.choose_sign(not self.positive)
             return
@@ -139,7 +143,7 @@ class ClickController:
             return
         self._ensure_points()
         if name in ("pick", "delete"):
-            self._armed = "" if self._armed == name else name
+            self._armed = "" if armed == name else name
             self._update()
         elif name == "probability":
             self.show_probability(not self._with_probability)
@@ -288,19 +292,17 @@ class ClickController:
 
     def _enter(self, editor: Editor | None) -> None:
         self.editor = editor
-        if editor is None:
-            return
-        editor.layers.add_points()
-        self._hands.attach(editor)
-        editor.with_probability = self._with_probability
-        editor.resume()
+        if editor is not None:
+            editor.layers.add_points()
+            self._hands.attach(editor)
+            editor.with_probability = self._with_probability
+            editor.resume()
 
     def _leave(self) -> None:
         editor, self.editor = self.editor, None
-        if editor is None:
-            return
-        self._hands.detach()
-        editor.suspend()
+        if editor is not None:
+            self._hands.detach()
+            editor.suspend()
 
     def _ensure_points(self) -> None:
         """Bring the clicks layer back if the user deleted it."""

@@ -51,7 +51,7 @@ def next_step(editor: Editor, armed: str) -> str:
     if not editor.layers.take_prompts:
         return f"Select the layer “{points.name}”; clicks and keys go to another one now."
     if armed:
-        return f"Click on the object to {'reopen' if armed == 'pick' else 'delete'}."
+        return f"Click on the object to {'reopen' if armed == 'pick' else 'delete'}, or press Esc."
     if not editor.has_prompts:
         boxes = editor.layers.boxes.layer is not None
         return "Click on an object, or draw a box around it (B)." if boxes else "Click on an object."
