@@ -188,6 +188,27 @@ def test_a_coarse_view_and_a_fine_context_see_the_object_in_the_same_place():
     assert abs(rows[-1] * 3 - 2300) <= 100
 
 
+def test_a_background_click_far_away_leaves_the_area_as_fine_as_it_is():
+    model = FakeModel()
+    p = Predictor(PlaneSource.wrap(np.zeros(PLANE, np.uint8)), model)
+    first = p.step(None, Click(4000, 5000))
+    asked = model.forwards
+    far = Click(4000, 9000, positive=False)
+    second = p.step(first, far)
+    assert (second.area, second.scale, second.clicks) == (first.area, 1, (*first.clicks, far))
+    np.testing.assert_array_equal(second.probability, first.probability)
+    assert model.forwards == asked
+    assert p.step(first, far) == second
+    newest = Click(4010, 5010)
+    third = p.step(second, newest)
+    assert third.grid_clicks == tuple(to_grid(c, first.area, 1) for c in (*first.clicks, newest))
+    near = p.step(first, Click(4000, 5600, positive=False))
+    assert near.area.contains(4000, 5600)
+    assert p.step(second, Click(4000, 9000)).grid_clicks[1:] == tuple(
+        to_grid(c, Window(3488, 4488, 4512, 9512), 4) for c in (far, Click(4000, 9000))
+    )
+
+
 def test_only_the_area_is_read():
     class Counting:
         shape, dtype, ndim = (30_000, 40_000), np.dtype(np.uint8), 2

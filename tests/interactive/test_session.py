@@ -136,9 +136,22 @@ def test_nothing_to_commit_is_refused(clicks):
     session = fake_session()
     for point, positive in clicks:
         session.click(point, positive)
-    with pytest.raises(InputError, match="nothing to commit"):
+    with pytest.raises(InputError, match="nothing to commit: the object is empty; click on it first"):
         session.commit()
     assert session.objects == {}
+
+
+@pytest.mark.parametrize("prompt", ["click", "box"])
+def test_an_answer_below_the_threshold_is_not_called_unclicked(prompt):
+    session = fake_session()
+    session.box((10, 10, 20, 20)) if prompt == "box" else session.click((20, 20))
+    session.threshold = 0.9
+    if prompt == "click":
+        session.click((20, 20), positive=False)
+    with pytest.raises(
+        InputError, match=r"nowhere above the threshold; .*another click, or lower the threshold"
+    ):
+        session.commit()
 
 
 def test_a_refused_action_does_not_make_a_running_prediction_stale():
@@ -290,6 +303,11 @@ def test_boxes_only_where_the_model_takes_them():
         ((-1, 10), "outside"),
         ((float("nan"), 3), "finite"),
         ((1, 2, 3), r"Expected \(y, x\), got 3"),
+        (("a", 3), r"Expected \(y, x\), all of them numbers; got \('a', 3\)"),
+        ("ab", "Expected .* got 'ab'"),
+        (((1, 2), 3), "all of them numbers"),
+        (Click(1, 2), "all of them numbers"),
+        ((10**400, 3), "all of them numbers"),
     ],
 )
 def test_bad_points_leave_no_trace(point, words):
@@ -306,6 +324,18 @@ def test_bad_planes_are_named():
         session.click((5, 10, 10))
     with pytest.raises(InputError, match="1 indices"):
         session.plane = (1, 2)
+    for plane in ("a", ("z",), [{}]):
+        with pytest.raises(InputError, match="1 indices, all of them numbers"):
+            session.plane = plane
+    with pytest.raises(InputError, match="must be finite"):
+        session.plane = float("nan")
+
+
+def test_bad_boxes_are_named():
+    session = fake_session(STACK)
+    with pytest.raises(InputError, match=r"\(y0, x0, y1, x1\) or 1 plane indices and .* numbers; got \['a'"):
+        session.box(["a", 1, 2, 3])
+    assert not session.can_undo
 
 
 def test_without_a_model_nothing_is_recorded():
@@ -530,7 +560,7 @@ def test_after_a_full_disk_the_next_change_catches_up(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(_local, "_put", full)
-        with pytest.raises(SaveError):
+        with pytest.raises(SaveError, match="is recorded: the rest of the labels follows with the next change"):
             session.commit()
     session.click((45, 45))
     np.testing.assert_array_equal(session.labels.read() == 1, first)
@@ -597,11 +627,25 @@ def test_numbers_of_labels_end_where_uint32_ends(tmp_path):
     assert session.commit(2**32 - 1) == 2**32 - 1
     session.click((45, 50))
     with pytest.raises(InputError, match="from 1 to 4294967295, got 4294967296"):
-        session.commit()
-    assert session.commit(7) == 7
+        session.commit(2**32)
+    assert session.object_id == 1  # the lowest free one
+    assert session.commit() == 1
+    assert session.object_id == 2
     assert session.undo()
     session.close()
-    assert set(reopened(tmp_path / "s").objects) == {2**32 - 1}
+    session = reopened(tmp_path / "s")
+    assert set(session.objects) == {2**32 - 1}
+    assert session.object_id == 1
+
+
+def test_the_lowest_free_label_is_none_that_the_labels_hold():
+    store = LabelStore(IMAGE.shape)
+    store.write(1, (), Window(0, 0, 2, 2), np.ones((2, 2), bool))
+    session = fake_session(labels=store)
+    session.click((20, 20))
+    session.commit(2**32 - 1)
+    session.click((45, 50))
+    assert session.commit() == 2
 
 
 @pytest.mark.parametrize("label", ["a", None, 1.5, float("nan"), float("inf"), True, 0, -1, 2**32])

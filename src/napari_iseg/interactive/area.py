@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.errors import InputError
-from napari_iseg.interactive.state import State, to_grid
+from napari_iseg.interactive.state import State, counts, to_grid
 from napari_iseg.prompts import Box, Click, Window
 
 CONTEXT = 1024  # sides up to this are worked on whole; also the context taken around a click, in grid pixels
@@ -77,8 +77,9 @@ def grown(state: State, click: Click, shape: tuple[int, int], context: int | Non
     """The state with an area large enough for the next click; the same state where it is.
 
     The area grows to hold a window of ``context`` grid pixels around the click when the click lies outside
-    the area, or near a border at which the mask is cut off. Probabilities are kept; ``zoom`` is forgotten,
-    as its rule looks anew, and so are other answers, which lie on the grid before.
+    the area, or near a border at which the mask is cut off. For a background click beyond it, the area does
+    not become coarser, which would cost the object its details. Probabilities are kept; ``zoom`` is
+    forgotten, as its rule looks anew, and so are other answers, which lie on the grid before.
     """
     if context is None or state.area == Window.of_shape(shape):
         return state
@@ -89,6 +90,8 @@ def grown(state: State, click: Click, shape: tuple[int, int], context: int | Non
     scale = state.scale
     while max(area.shape) > 2 * context * scale:
         scale *= 2
+    if scale > state.scale and not counts(click, state.area):
+        return state
     area = _aligned(area, scale)
     if (area, scale) == (state.area, state.scale):
         return state

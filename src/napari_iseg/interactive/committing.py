@@ -33,7 +33,7 @@ def claim(store: LabelStore, plane: Plane, patch: Patch, label: int, *, overwrit
     Raises
     ------
     InputError
-        When the object is empty, or all of its pixels belong to committed objects already.
+        When nothing is above the threshold, or all pixels belong to committed objects already.
     """
     tiles: list[Tile] = []
     taken: dict[int, list[Tile]] = {}
@@ -65,7 +65,10 @@ def claim(store: LabelStore, plane: Plane, patch: Patch, label: int, *, overwrit
 
 def _refuse(owners: set[int]) -> None:
     if not owners:
-        raise InputError("There is nothing to commit: the object is empty; click on it first.")
+        raise InputError(
+            "There is nothing to commit: the answer to the prompts is nowhere above the threshold; give "
+            "another click, or lower the threshold."
+        )
     names = ", ".join(str(label) for label in sorted(owners)[:10])
     raise InputError(
         f"All pixels of this object belong to committed objects already ({names}); delete or "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_iseg.errors import InputError
 from napari_iseg.interactive.area import check_box, check_inside
@@ -19,11 +20,11 @@ Plane = tuple[int, ...]
 
 def checked_plane(plane: Sequence[float], leading: tuple[int, ...]) -> Plane:
     """A plane's index, one whole number per leading axis; InputError when the image has no such plane."""
-    values = np.asarray(plane, float).ravel()
+    values = _numbers(plane, f"A plane of this image is {len(leading)} indices")
     if len(values) != len(leading):
         raise InputError(f"A plane of this image has {len(leading)} indices, got {len(values)}.")
     if not np.isfinite(values).all():
-        raise InputError(f"The plane index must be finite, got {tuple(plane)}.")
+        raise InputError(f"The plane index must be finite, got {tuple(values.tolist())}.")
     index = tuple(int(value) for value in np.rint(values))
     if any(not 0 <= i < size for i, size in zip(index, leading, strict=True)):
         raise InputError(
@@ -54,13 +55,21 @@ def _split(
     values: Sequence[float], count: int, form: str, plane: Plane, source: PlaneSource
 ) -> tuple[Plane, tuple[float, ...]]:
     """Split (plane..., values) and check what can be checked."""
-    array = np.asarray(values, float).ravel()
     leading = source.leading_shape
+    more = f" or {len(leading)} plane indices and then {form}" if leading else ""
+    array = _numbers(values, f"Expected {form}{more}")
     if len(array) not in (count, count + len(leading)):
-        more = f" or {len(leading)} plane indices and then {form}" if leading else ""
         raise InputError(f"Expected {form}{more}, got {len(array)} numbers.")
     if not np.isfinite(array).all():
-        raise InputError(f"Coordinates must be finite, got {tuple(values)}.")
+        raise InputError(f"Coordinates must be finite, got {tuple(array.tolist())}.")
     if len(array) > count:
         plane = checked_plane(array[:-count].tolist(), leading)
     return plane, tuple(float(value) for value in array[-count:])
+
+
+def _numbers(values: Sequence[float], expected: str) -> NDArray[np.float64]:
+    """The values in a row; InputError, which says what is ``expected``, where they are no numbers."""
+    try:
+        return np.asarray(values, np.float64).ravel()
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{expected}, all of them numbers; got {values!r}.") from None

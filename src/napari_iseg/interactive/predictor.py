@@ -15,7 +15,7 @@ from napari_iseg.errors import InputError
 from napari_iseg.interactive.area import CONTEXT, check_box, check_inside, first_area, grid_shape, grown
 from napari_iseg.interactive.job import never
 from napari_iseg.interactive.rules import window_rule
-from napari_iseg.interactive.state import State
+from napari_iseg.interactive.state import State, counts
 from napari_iseg.prompts import Box, Click, Window
 
 if TYPE_CHECKING:
@@ -97,9 +97,12 @@ class Predictor:
         Notes
         -----
         While there is neither a positive click nor a mask there is no object: the answer is empty, and the
-        network is not asked.
+        network is not asked. Nor is it for a background click so far away that the area does not hold it:
+        there is no object there.
         """
         now = self._prompted_state(state, click, box, view)
+        if state is not None and click is not None and now.box == state.box and not counts(click, now.area):
+            return now
         nothing = now.box is None and not any(c.positive for c in now.clicks)
         if nothing and not (now.probability > self.model.inference.threshold).any():
             return now

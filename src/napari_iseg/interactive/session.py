@@ -271,14 +271,15 @@ class Session(SessionState):
         Raises
         ------
         InputError
-            When the object is empty or lies entirely on other objects.
+            When the object is empty, nowhere above the threshold, or lies entirely on other objects.
         SaveError
             When the journal cannot be written (nothing happened), or the label file (the object is recorded,
             and is written with the next change or when the session is opened again).
         """
         label = checked_label(self.object_id if label is None else label)
         patch = self._computed()
-        if patch is None:
+        asked = self.has_mask or self.current_box is not None or any(click.positive for click in self.clicks)
+        if patch is None or not asked:
             raise InputError("There is nothing to commit: the object is empty; click on it first.")
         self._ledger.catch_up()
         found = claim(self.labels, self.plane, patch, label, overwrite=overwrite)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from napari_iseg.interactive.points import checked_plane
 from napari_iseg.interactive.session_events import SessionEvents
 from napari_iseg.interactive.session_setup import Setup, plain
 from napari_iseg.labels.regions import Region
+from napari_iseg.labels.store import HIGHEST
 from napari_iseg.prompts import Box, Click
 
 if TYPE_CHECKING:
@@ -92,8 +94,16 @@ class SessionState:
 
     @property
     def object_id(self) -> int:
-        """The label that ``commit`` would give to the open object."""
-        return self._draft.label or self._ledger.history.now.next_label
+        """The label that ``commit`` would give to the open object.
+
+        The next one, or the lowest free one once the highest there can be was given.
+        """
+        now = self._ledger.history.now
+        label = self._draft.label or now.next_label
+        if label <= HIGHEST:
+            return label
+        taken = {*now.objects, *self.labels.labels}
+        return next(free for free in count(1) if free not in taken)
 
     @property
     def objects(self) -> dict[int, tuple[Plane, ...]]:

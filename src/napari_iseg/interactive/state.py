@@ -112,8 +112,19 @@ class State:
 
     @property
     def grid_clicks(self) -> tuple[Click, ...]:
-        """The clicks in area-grid pixels (pixel centres at integers; fractional, and possibly outside)."""
-        return tuple(to_grid(click, self.area, self.scale) for click in self.clicks)
+        """The clicks that count (`counts`) in area-grid pixels (pixel centres at integers; fractional)."""
+        heard = (click for click in self.clicks if counts(click, self.area))
+        return tuple(to_grid(click, self.area, self.scale) for click in heard)
+
+
+def counts(click: Click, area: Window) -> bool:
+    """Whether a click says something about an area: all do but background clicks beyond it.
+
+    There the answer is background already.
+    """
+    # A click on the outer half of the area's last pixels is theirs, too.
+    near = Window(area.top - 1, area.left - 1, area.bottom + 1, area.right + 1)
+    return click.positive or near.contains(click.row, click.col)
 
 
 def to_grid(click: Click, area: Window, scale: int) -> Click:
