@@ -267,13 +267,60 @@ def test_samples_are_bounded_and_inside(shape: tuple[int, int], planes: int, ban
         assert window.intersect(Window.of_shape(shape)) == window
 
 
-def test_averaging_in_strips_is_the_same(monkeypatch: pytest.MonkeyPatch):
-    image = rng().integers(0, 256, (90, 80), np.uint8)
-    expected = PlaneSource.wrap(image).read(Window(0, 3, 90, 80), scale=3)
-    monkeypatch.setattr("napari_iseg.images.source._STRIP_VALUES", 500)
-    np.testing.assert_allclose(
-        PlaneSource.wrap(image).read(Window(0, 3, 90, 80), scale=3), expected, atol=1e-6
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_iseg.images.blocks.BLOCK_BYTES", 2000)
+    monkeypatch.setattr("napari_iseg.images.blocks.STRIP_VALUES", 500)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 7, 40])
+@pytest.mark.parametrize("levels", [1, 3])
+def test_averaging_in_blocks_gives_the_same_bits(scale: int, levels: int, request: pytest.FixtureRequest):
+    images = pyramid(rng().random((176, 160)), levels)
+    source, window = PlaneSource.wrap(images), Window(2, 3, 175, 158)
+    expected = source.read(window, scale=scale)
+    request.getfixturevalue("small_blocks")
+    np.testing.assert_array_equal(source.read(window, scale=scale), expected)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("chunks", [(16, 16), (32, 48), (90, 80), (7, 80), (90, 5)])
+@pytest.mark.parametrize("scale", [1, 3, 8, 50])
+def test_every_chunk_is_decoded_once(chunks: tuple[int, int], scale: int):
+    zarr = pytest.importorskip("zarr")
+    decoded = []
+
+    class Counted(zarr.storage.WrapperStore):
+        async def get(self, key, *args, **options):
+            decoded.append(key)
+            return await super().get(key, *args, **options)
+
+    image = rng().integers(1, 256, (90, 80), np.uint8)
+    stored = zarr.create_array(Counted(zarr.storage.MemoryStore()), data=image, chunks=chunks)
+    window = Window(5, 3, 89, 80)
+    decoded.clear()
+    pixels = PlaneSource.wrap(stored).read(window, scale=scale)
+    down, across = (
+        range(low // c, -(-high // c)) for low, high, c in zip((5, 3), (89, 80), chunks, strict=True)
     )
+    assert sorted(decoded) == sorted(f"c/{row}/{col}" for row in down for col in across)
+    np.testing.assert_array_equal(pixels, PlaneSource.wrap(image).read(window, scale=scale))
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_dask_chunks_of_any_sizes_are_computed_once():
+    da = pytest.importorskip("dask.array")
+    image, computed = rng().integers(0, 256, (90, 80), np.uint8), []
+
+    def part(block, block_info=None):
+        computed.append(block_info[0]["chunk-location"])
+        return block
+
+    lazy = da.from_array(image, chunks=((10, 50, 30), (33, 47))).map_blocks(part, dtype=np.uint8)
+    computed.clear()
+    pixels = PlaneSource.wrap(lazy).read(Window(0, 0, 90, 80), scale=7)
+    assert len(computed) == 6
+    np.testing.assert_array_equal(pixels, PlaneSource.wrap(image).read(Window(0, 0, 90, 80), scale=7))
 
 
 def test_zarr_dask_and_xarray_like_read_as_numpy(tmp_path):

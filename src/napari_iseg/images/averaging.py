@@ -1,4 +1,4 @@
-"""Area averages of an image on a coarser grid."""
+"""Area averages along one axis of an image, on a coarser grid."""
 
 from __future__ import annotations
 
@@ -7,32 +7,45 @@ import numpy.typing as npt
 from scipy import sparse
 
 
-def averaged(
-    pixels: npt.NDArray[np.float32], row_edges: npt.NDArray[np.float64], col_edges: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float32]:
-    """Mean of (rows, cols, bands) pixels in each cell of a grid.
+class Means:
+    """Means of the pixels that the cells of a grid cover along one axis.
+
+    The weights are made once for the whole axis, so that the means of some cells are the same bits whichever
+    cells are asked for together.
 
     Parameters
     ----------
-    row_edges, col_edges : (n + 1,) increasing float64
-        Borders of the cells in pixels of ``pixels``; 0 is the upper border of the first one, fractions weigh.
+    edges : (n + 1,) increasing float64
+        Borders of the cells in pixels; fractions weigh.
+    size : int
+        Pixels along the axis.
 
-    Returns
-    -------
-    (len(row_edges) - 1, len(col_edges) - 1, bands) float32
+    Attributes
+    ----------
+    first, end : (n,) int
+        Each cell takes from pixel ``first`` up to, but not including, ``end``.
     """
-    return _along(_along(pixels, row_edges, 0), col_edges, 1)
 
+    def __init__(self, edges: npt.NDArray[np.float64], size: int) -> None:
+        self._weights = _weights(edges, size)
+        self._same = len(edges) == size + 1 and np.array_equal(edges, np.arange(size + 1))
+        self.first: npt.NDArray[np.int32] = self._weights.indices[self._weights.indptr[:-1]]
+        self.end: npt.NDArray[np.int32] = self._weights.indices[self._weights.indptr[1:] - 1] + 1
 
-def _along(
-    pixels: npt.NDArray[np.float32], edges: npt.NDArray[np.float64], axis: int
-) -> npt.NDArray[np.float32]:
-    size = pixels.shape[axis]
-    if len(edges) == size + 1 and np.array_equal(edges, np.arange(size + 1)):
-        return pixels
-    moved = np.moveaxis(pixels, axis, 0)
-    means = _weights(edges, size) @ moved.reshape(size, -1)
-    return np.moveaxis(means.reshape(-1, *moved.shape[1:]), 0, axis)
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def __call__(
+        self, pixels: npt.NDArray[np.float32], axis: int, cells: slice | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Means along an axis of (rows, cols, bands) pixels: exactly those of the ``cells``, at least one."""
+        if self._same:
+            return pixels
+        start, stop, _ = (cells or slice(None)).indices(len(self))
+        weights = self._weights[start:stop, int(self.first[start]) : int(self.end[stop - 1])]
+        moved = np.moveaxis(pixels, axis, 0)
+        means = weights @ moved.reshape(len(moved), -1)
+        return np.moveaxis(means.reshape(-1, *moved.shape[1:]), 0, axis)
 
 
 def _weights(edges: npt.NDArray[np.float64], size: int) -> sparse.csr_array:

@@ -54,6 +54,18 @@ class Pyramid:
         ]
         return fine_enough[-1]
 
+    def borders(self, level: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Where chunks begin and end along rows and columns; everywhere, if none are stated."""
+        stated = getattr(self._levels[level], "chunks", None) or ()
+        found = []
+        for axis, size in zip((self.layout.rows, self.layout.cols), self.shape(level), strict=True):
+            chunk = stated[axis] if len(stated) == len(self._levels[level].shape) else 1
+            if isinstance(chunk, Sequence):  # dask's, which may differ in size
+                found.append(np.cumsum((0, *chunk)))
+            else:
+                found.append(np.append(np.arange(0, size, chunk), size))
+        return found[0], found[1]
+
     def raw(self, level: int, window: Window, plane: tuple[int, ...]) -> npt.NDArray[Any]:
         """(rows, cols, bands) values as stored; ``window`` in pixels of the level, ``plane`` of level 0."""
         layout, array = self.layout, self._levels[level]

@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.errors import InputError
-from napari_iseg.images.averaging import averaged
+from napari_iseg.images.averaging import Means
+from napari_iseg.images.blocks import block_means, split
 from napari_iseg.images.intensity import Stretch, needs_sample, stretch_for
 from napari_iseg.images.layout import as_levels, layout_of
 from napari_iseg.images.pyramid import Pyramid
 from napari_iseg.images.sampling import sample_places
 from napari_iseg.prompts import Window
-
-_STRIP_VALUES = 2 << 20  # bound on the values held at once while averaging
 
 
 class PlaneSource:
@@ -119,21 +118,21 @@ class PlaneSource:
             If window, plane or scale do not fit the image.
         """
         self._check(window, plane, scale)
-        level = self._pyramid.level_for(scale)
-        rows = _edges(window.top, window.bottom, scale, self._pyramid.factor(level, 0))
-        cols = _edges(window.left, window.right, scale, self._pyramid.factor(level, 1))
-        left, right = _whole(cols, self._pyramid.shape(level)[1])
-        bands = self._pyramid.layout.bands
+        pyramid, level = self._pyramid, self._pyramid.level_for(scale)
+        rows = _edges(window.top, window.bottom, scale, pyramid.factor(level, 0))
+        cols = _edges(window.left, window.right, scale, pyramid.factor(level, 1))
+        (top, bottom), (left, right) = map(_whole, (rows, cols), pyramid.shape(level))
+        shown, bands = Window(top, left, bottom, right), pyramid.layout.bands
         answer = np.zeros((len(rows) - 1, len(cols) - 1, 3), np.float32)
-        stretch = self.stretch()
-        per_cell_row = (right - left) * len(bands) * max(1.0, (rows[-1] - rows[0]) / (len(rows) - 1))
-        strip = max(1, int(max(_STRIP_VALUES, answer.size) / per_cell_row))
-        for first in range(0, len(rows) - 1, strip):
-            edges = rows[first : first + strip + 1]
-            top, bottom = _whole(edges, self._pyramid.shape(level)[0])
-            pixels = stretch(self._pyramid.raw(level, Window(top, left, bottom, right), plane))
-            cells = averaged(pixels, edges - top, cols - left)
-            answer[first : first + len(cells), :, : len(bands)] = cells
+        for part, means in block_means(
+            lambda block: pyramid.raw(level, block, plane),
+            self.stretch(),
+            shown,
+            Means(rows - top, shown.height),
+            Means(cols - left, shown.width),
+            split(shown, pyramid.borders(level), pyramid.dtype.itemsize * len(bands)),
+        ):
+            answer[part, :, : len(bands)] = means
         if len(bands) == 1:
             answer[..., 1:] = answer[..., :1]
         return answer
