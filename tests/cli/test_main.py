@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -81,6 +82,31 @@ def test_an_unexpected_failure_is_one_line_and_exit_code_1(run, monkeypatch):
     assert "Traceback" not in ended.err
     with pytest.raises(RuntimeError, match="on fire"):
         run("segment", "x.tif", "--click", "1,2", "--debug")
+
+
+@pytest.mark.parametrize("broken", ["napari_iseg.images.files.open_image", "napari_iseg.cli.build_app"])
+def test_ctrl_c_is_one_word_and_exit_code_130(run, monkeypatch, broken):
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(broken, pressed)
+    ended = run("segment", "x.tif", "--click", "1,2")
+    assert (ended.code, ended.out, ended.err) == (130, "", "napari-iseg: Stopped.\n")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
+def test_a_name_that_the_output_cannot_take_costs_no_answer(encoding):
+    code = """
+from napari_iseg.cli.common import console, escape_unwritable, print_json
+escape_unwritable()
+print_json({"path": "\\u65e5\\U0001f600"})
+console.print("\\u65e5")
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)
+    document, _, line = ended.stdout.decode(encoding).rpartition("}")
+    assert json.loads(document + "}") == {"path": "\u65e5\U0001f600"}
+    assert line.strip() == ("\u65e5" if encoding == "utf-8" else "\\u65e5")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["models", "list", "--json"]])

@@ -206,6 +206,24 @@ def test_damaged_pixels_name_the_file(tmp_path, compression, packed):
         open_dataset(path)[0].image()
 
 
+@pytest.mark.parametrize("file", ["images/a_001.jpg", "labels/a_001.png"])
+def test_what_is_no_picture_is_refused_without_an_address(folder, file):
+    (folder / file).write_bytes(b"no picture")
+    with pytest.raises(
+        InputError, match=f"{file} could not be read as an image .its format is not recognised"
+    ):
+        open_dataset(folder)[0].image()
+
+
+def test_a_tiff_with_a_damaged_directory_is_no_picture_without_pixels(tmp_path):
+    file = _pair(tmp_path / "set", NOISE, SQUARE)
+    file.write_bytes(file.read_bytes()[:8])
+    with pytest.raises(
+        InputError, match=r"images/a\.tif could not be read as an image \(it holds no pixels\)"
+    ):
+        open_dataset(tmp_path / "set")[0].image()
+
+
 def test_a_zip_with_a_wrong_checksum_names_the_entry(folder):
     path = zipped(folder)
     with zipfile.ZipFile(path) as archive:

@@ -52,6 +52,13 @@ def test_an_object_of_a_coarser_image_lies_on_its_picture_too(close):
             assert made.full_area == pytest.approx(labelled.sum(), rel=0.35)
 
 
+def test_labels_below_zero_are_refused():
+    labels = np.ones((20, 20), np.int32)
+    labels[3, 3] = -2
+    with pytest.raises(InputError, match="labels of the training picture wave hold the number -2; save them"):
+        picture(np.ones((20, 20), np.uint8), labels, name="wave")
+
+
 def test_complex_numbers_are_no_picture():
     labels = np.ones((20, 20), np.int32)
     with pytest.raises(InputError, match="training picture wave has complex numbers; save their magnitude"):

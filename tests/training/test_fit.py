@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -79,6 +80,19 @@ class OddTask(ClickTask):
         return replace(made, total=made.total * float("nan")) if self.asked in self.odd else made
 
 
+class PressedTask(ClickTask):
+    """Somebody presses Ctrl-C in the middle of a step."""
+
+    def __init__(self, step: int, times: int = 1) -> None:
+        self.step, self.times, self.asked = step, times, 0
+
+    def loss(self, step: Step) -> Terms:
+        self.asked += 1
+        for _ in range(self.times if self.asked == self.step else 0):
+            signal.raise_signal(signal.SIGINT)
+        return super().loss(step)
+
+
 def test_one_odd_batch_does_not_end_a_run(bank: Bank, recipe: Recipe, tmp_path: Path) -> None:
     net = Trainer(recipe, bank, tmp_path / "odd", task=OddTask({3})).run()
     assert all(bool(torch.isfinite(value).all()) for value in net.state_dict().values())
@@ -120,6 +134,54 @@ def test_training_changes_the_network_and_keeps_the_best_by_validation(
     assert any(not torch.equal(before[key], value) for key, value in trained.state_dict().items())
     best = torch.load(tmp_path / "best.ckpt", weights_only=True)
     assert (best["step"], best["scores"]["score"]) == (4, 3.0)
+
+
+def best_of(scores: list[dict[str, float]], bank: Bank, recipe: Recipe, folder: Path) -> int:
+    """The step of the best checkpoint of a run with these scores after its last steps."""
+    coming = iter(scores)
+    Trainer(recipe, bank, folder, lambda net, step: next(coming)).run()
+    return int(torch.load(folder / "best.ckpt", weights_only=True)["step"])
+
+
+def test_of_equal_scores_the_higher_iou_is_kept_then_the_later_step(
+    bank: Bank, recipe: Recipe, tmp_path: Path
+) -> None:
+    recipe = replace(recipe, validation=replace(recipe.validation, every=2))
+    capped = [{"score": 10.0, "iou": iou} for iou in (0.2, 0.4, 0.3)]
+    assert best_of(capped, bank, recipe, tmp_path / "iou") == 4
+    assert best_of([{"score": 10.0}] * 3, bank, recipe, tmp_path / "later") == 6
+
+
+def test_ties_are_told_apart_after_a_stop_as_without_one(bank: Bank, recipe: Recipe, tmp_path: Path) -> None:
+    first = replace(
+        recipe, validation=replace(recipe.validation, every=2), optim=replace(recipe.optim, steps=2)
+    )
+    longer = replace(first, optim=replace(first.optim, steps=4))
+    assert best_of([{"score": 10.0, "iou": 0.5}], bank, first, tmp_path) == 2
+    last = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert best_of([{"score": 10.0, "iou": 0.4}], bank, longer, tmp_path) == 2
+    del last["best_iou"]  # as of an older version
+    torch.save(last, tmp_path / "last.ckpt")
+    assert best_of([{"score": 10.0, "iou": 0.4}], bank, longer, tmp_path) == 4
+
+
+def test_ctrl_c_lets_the_step_end_and_keeps_it(bank: Bank, recipe: Recipe, tmp_path: Path) -> None:
+    recipe = replace(recipe, keep_every=100)
+    whole = Trainer(recipe, bank, tmp_path / "whole").run()
+    task = PressedTask(3)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(recipe, bank, tmp_path / "stopped", task=task).run()
+    assert task.asked == 3
+    assert torch.load(tmp_path / "stopped" / "last.ckpt", weights_only=True)["step"] == 3
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    resumed = Trainer(recipe, bank, tmp_path / "stopped").run().state_dict()
+    assert all(torch.equal(value, resumed[key]) for key, value in whole.state_dict().items())
+
+
+def test_ctrl_c_twice_stops_at_once(bank: Bank, recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(recipe, bank, tmp_path, task=PressedTask(3, times=2)).run()
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["step"] == 2  # kept every two steps
 
 
 def test_terms_and_scores_become_columns_as_they_appear_and_rows_past_the_resume_step_go(

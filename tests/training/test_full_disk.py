@@ -39,7 +39,7 @@ def test_a_new_column_that_cannot_be_written_leaves_the_log(
 ) -> None:
     before = log.read_bytes()
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(SaveError, match=r"^\S+log.csv could not be written: No space left on device"):
+    with pytest.raises(SaveError, match=r"^\S+log.csv could not be written \(No space left on device\)"):
         _recorder(log.parent, None)(step(3, dice=0.1))
     assert log.read_bytes() == before
     assert [path.name for path in log.parent.iterdir()] == ["log.csv"]
@@ -67,7 +67,9 @@ def test_a_recipe_that_cannot_be_kept_leaves_an_empty_folder(
     with monkeypatch.context() as now:
         now.setattr("os.fsync", full)
         now.setattr(Path, "write_text", full)
-        with pytest.raises(SaveError, match=r"^\S+recipe.txt could not be written: No space left on device"):
+        with pytest.raises(
+            SaveError, match=r"^\S+recipe.txt could not be written \(No space left on device\)"
+        ):
             claim(Recipe("tiny"), tmp_path / "run")
     assert list((tmp_path / "run").iterdir()) == []
     claim(Recipe("tiny"), tmp_path / "run")
@@ -78,7 +80,7 @@ def test_curves_that_cannot_be_written_leave_the_old_ones(log: Path, monkeypatch
     plot_curves(log, curves)
     before = curves.read_bytes()
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(SaveError, match=r"^\S+curves.png could not be written: No space left on device"):
+    with pytest.raises(SaveError, match=r"^\S+curves.png could not be written \(No space left on device\)"):
         plot_curves(log, curves)
     assert curves.read_bytes() == before
     assert sorted(path.name for path in log.parent.iterdir()) == ["curves.png", "log.csv"]

@@ -14,6 +14,7 @@ from napari_iseg.cli import main
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.datasets import open_dataset
 from napari_iseg.training.held_out import UNSCORED
+from napari_iseg.training.load import open_sets
 from napari_iseg.training.log import read_log
 from napari_iseg.training.recipe import DataRecipe, OptimRecipe, Recipe, SceneRecipe, ValidationRecipe
 from napari_iseg.training.run import train
@@ -42,12 +43,46 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def numbered(root: Path, count: int) -> None:
+    """A set of pictures x0, x1, ... with one object each."""
+    labels = np.zeros((64, 64), np.uint16)
+    labels[10:50, 10:40] = 1
+    for name, pixels in (("images", labels.astype(np.uint8) * 200), ("labels", labels)):
+        (root / "made" / name).mkdir(parents=True)
+        for i in range(count):
+            imsave(root / "made" / name / f"x{i}.png", pixels, check_contrast=False)
+
+
 def test_a_validation_part_without_an_object_is_refused_before_the_first_step(
     data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=r"share of 0.2 that is held out of made has no object; add pict"):
         train(RECIPE, tmp_path / "run", data)
-    assert not (tmp_path / "run" / "log.csv").exists()
+    assert not (tmp_path / "run").exists()  # nor is the folder taken by a recipe that never ran
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_set_of_which_nothing_is_left_to_train_on_says_why(seed: int, tmp_path: Path) -> None:
+    numbered(tmp_path, 2)
+    recipe = replace(RECIPE, validation=replace(RECIPE.validation, seed=seed))
+    said = (
+        r"set 'made' is left to train on: 1 of 2 pictures are left out, as they lie in a series .*set share"
+    )
+    with pytest.raises(InputError, match=said):
+        open_sets(recipe, tmp_path)
+
+
+def test_pictures_that_neither_train_nor_validate_are_told(tmp_path: Path) -> None:
+    numbered(tmp_path, 8)
+    told: list[str] = []
+    _, train_part, held_out = open_sets(RECIPE, tmp_path, told.append)[0]
+    left = 8 - len(train_part) - len(held_out)
+    assert len(told) == 1
+    assert told[0].startswith(f"In the set made, {left} of 8 pictures are left out, as they lie")
+    train(replace(RECIPE, optim=replace(RECIPE.optim, steps=1)), tmp_path / "run", tmp_path, tell=told.append)
+    assert told[1] == told[0]
+    open_sets(replace(RECIPE, validation=replace(RECIPE.validation, share=0.0)), tmp_path, told.append)
+    assert len(told) == 2
 
 
 @pytest.mark.parametrize("backend", TASKS)

@@ -26,6 +26,11 @@ from napari_iseg.training.start import check_starts
         ("seed = -1", r"seed must be a number of at least 0, got -1"),
         ("workers = -1", r"workers must be a number of at least 0, got -1"),
         ("[scenes]\nweight = -0.5", r"weight in \[scenes\] .* got -0.5"),
+        ("[optim]\nrate = 0", r"rate in \[optim\] must be a number above 0, got 0"),
+        ("[optim]\nclip = 0.0", r"clip in \[optim\] must be a number above 0, got 0.0"),
+        ("[optim]\nsteps = 9\nwarmup = 10", r"warmup in \[optim\] must be at most steps, which is 9, got 10"),
+        ("[optim]\nsteps = 9\ndecay_from = 10", r"decay_from in \[optim\] must be at most steps, which is 9"),
+        ("[loss.terms]\nfocal = nan", r"focal in \[loss.terms\] must be a finite number, got nan"),
         ("[optim]\nrate = nan", r"rate in \[optim\] must be a finite number, got nan"),
         ('[optim]\nonly = "own"', r"only in \[optim\] must be a list of texts, got 'own'"),
         ("[optim]\nonly = [1]", r"only in \[optim\] must be a list of texts, got \[1\]"),
@@ -74,6 +79,13 @@ def test_data_that_cannot_be(tmp_path: Path, entries: str, said: str) -> None:
     with pytest.raises(IsegError, match=said):
         read_recipe(file)
     file.write_text('name = "x"\ndata = 3\n')
+    file.write_text('name = "x"\n[[data]]\nkind = "instances"\n')
+    with pytest.raises(IsegError, match=r"^The recipe lacks the entry 'path' in \[\[data\]\]; add it.$"):
+        read_recipe(file)
+    file.write_text('[[data]]\npath = "a.zip"\n')
+    with pytest.raises(IsegError, match=r"^The recipe lacks the entry 'name' in top level; add it.$"):
+        read_recipe(file)
+    file.write_text('name = "x"\ndata = 3\n')
     with pytest.raises(IsegError, match=r"must be \[\[data\]\] tables with a path, got 3"):
         read_recipe(file)
 
@@ -102,10 +114,27 @@ PLAIN = Recipe("x", data=(DataRecipe("unread"),), optim=replace(Recipe("x").opti
         (replace(PLAIN, inference={"flip": 1}), r"flip in \[inference\] must be true or false, got 1"),
         (replace(PLAIN, inference={"size": ["x", 3]}), r"size in \[inference\] must be a list of numbers"),
         (replace(PLAIN, inference={"window": 3}), r"window in \[inference\] must be text, got 3"),
+        (replace(PLAIN, inference={"threshold": 5}), r"threshold in \[inference\] .* between 0 and 1, got 5"),
+        (replace(PLAIN, inference={"zoom_keep_iou": 2.0}), r"zoom_keep_iou in .* from 0 to 1, got 2.0"),
+        (
+            replace(PLAIN, loss=LossRecipe(terms={"foo": 1.0})),
+            "unknown term 'foo'; valid are focal, dice, quality",
+        ),
+        (
+            replace(PLAIN, loss=LossRecipe(terms={"focal": 0.0, "quality": 0.0})),
+            r"terms of the recipe's loss weigh 0.*\[loss.terms\] a weight above 0",
+        ),
+        (replace(PLAIN, backend="is5net", variant="narrow"), "names no GT encoder"),
         (replace(PLAIN, variant="enormous"), "enormous"),
         (replace(PLAIN, start="no-such-model"), "no-such-model"),
         (replace(PLAIN, sampling="sometimes"), "Unknown sampling 'sometimes'"),
-        (replace(PLAIN, samples={"shuem": 1}), "shuem"),
+        (
+            replace(PLAIN, samples={"shuem": 1}),
+            r"\[samples\] do not fit sampling = 'windows': there is no 'shuem'; valid are size, .*centred\.$",
+        ),
+        (replace(PLAIN, samples={"least": "x"}), r"least in \[samples\] must be a number, got 'x'"),
+        (replace(PLAIN, backend="sam", samples={"shuem": 1}), "valid are size.* objects, box_noise"),
+        (replace(PLAIN, backend="ifsenet", samples={"shuem": 1}), "valid are size, supports"),
         (replace(PLAIN, optim=replace(PLAIN.optim, only=("roots",))), "no part 'roots'"),
         (
             replace(PLAIN, devices=99),

@@ -142,6 +142,36 @@ def test_the_card_tells_of_all_starts_and_of_the_exported_step(tmp_path: Path, d
         train(RECIPE, tmp_path, data)
 
 
+def test_a_recipe_that_the_data_refuse_leaves_the_folder_to_the_next(tmp_path: Path, data: Path) -> None:
+    for name in ("images", "labels"):
+        (tmp_path / "bare" / name).mkdir(parents=True)
+        for stem in "ab":
+            imsave(
+                tmp_path / "bare" / name / f"{stem}.png", np.zeros((64, 64), np.uint16), check_contrast=False
+            )
+    bare = replace(RECIPE, data=(DataRecipe("bare", kind="instances"),))
+    with pytest.raises(InputError, match="no object of the minimum area"):
+        train(bare, tmp_path / "run", tmp_path)
+    assert train(RECIPE, tmp_path / "run", data).name == "tiny"
+    with pytest.raises(InputError, match="another recipe"):
+        train(bare, tmp_path / "run", tmp_path)
+
+
+def test_the_card_tells_of_validation_samples_and_loss(tmp_path: Path, data: Path) -> None:
+    train(RECIPE, tmp_path, data)
+    told = read_card(tmp_path / "tiny").training
+    scores = torch.load(tmp_path / "best.ckpt", weights_only=True)["scores"]
+    assert told["validation"]["iou"] == pytest.approx(scores["iou"], abs=1e-4)
+    assert (told["validation"]["noc"], told["validation"]["max_clicks"]) == (scores["noc"], 1)
+    assert told["sampling"] == "windows"
+    assert (told["samples"]["size"], told["samples"]["suem"]) == (32, 0.25)
+    assert told["loss"]["terms"] == {"focal": 1.0, "dice": 0.0, "quality": 0.1}
+    mixed = replace(RECIPE, optim=replace(RECIPE.optim, start_share=0.5))
+    told = train(mixed, tmp_path, data).training
+    assert "validation" not in told  # other weights than were scored
+    assert told["validation_before_start_share"]["iou"] == pytest.approx(scores["iou"], abs=1e-4)
+
+
 def test_a_checkpoint_that_knows_no_seconds_is_gone_on_with(tmp_path: Path, data: Path) -> None:
     train(RECIPE, tmp_path, data)
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)

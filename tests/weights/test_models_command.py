@@ -6,8 +6,13 @@ import json
 
 import pytest
 
+from napari_iseg import backends
 from napari_iseg.cli import main, models
+from napari_iseg.training.export import export
+from napari_iseg.training.recipe import Recipe
 from napari_iseg.weights.store import Store
+
+TINY = {"trunk": "conv", "widths": [16, 16, 16, 32], "depths": [1, 1, 1, 1], "sweeps": 4}
 
 
 @pytest.fixture
@@ -71,6 +76,25 @@ def test_import_show_verify(run, save_published):
     assert [verdict["name"] for verdict in damaged] == ["mine"]
 
 
+def test_the_folder_of_a_trained_model_is_shown_checked_and_imported(run, tmp_path):
+    folder = tmp_path / "runs" / "tiny"
+    net = backends.build("cfr-icl", TINY)
+    recipe = Recipe("tiny", variant=TINY, inference={"size": [32, 32]}, card={"licence": "CC0"})
+    export(recipe, net.state_dict(), folder, {"steps": 7})
+    assert "licence:      CC0" in run("show", folder)[1]
+    assert run("verify", folder)[:2] == (0, "tiny: ok\n")
+    code, out, _ = run("import", folder, "--json")
+    card = json.loads(out)
+    assert code == 0
+    assert (card["name"], card["licence"], card["training"]["steps"]) == ("tiny", "CC0", 7)
+    assert card["inference"]["size"] == [32, 32]
+    assert run("verify", "tiny")[0] == 0
+    (folder / "card.toml").unlink()
+    code, _, err = run("import", folder)
+    assert code == 2
+    assert "tiny has no card.toml; give the weights file in it" in err
+
+
 def test_a_card_with_scores_is_shown_set_by_set(run):
     code, out, _ = run("show", "cfr-icl-starter")
     lines = out.splitlines()
@@ -92,7 +116,7 @@ def test_a_human_reader_gets_what_it_was_recognised_as(run, save_published):
         (("show", "cfr-icl-cocolvis-vit-x"), "did you mean cfr-icl-cocolvis-vit-h"),
         (("fetch", "cfr-icl-cocolvis-vit-h"), "add --accept-licence"),
         (("fetch", "simpleclick-sbd-vit-b", "--accept-licence"), "https://drive.google.com/"),
-        (("import", "nowhere.pth"), "cannot be read: No such file"),
+        (("import", "nowhere.pth"), "cannot be read (No such file or directory); check the path"),
         (("verify",), "either the name of a model or --all"),
         (("verify", "simpleclick-sbd-vit-b"), "are not on this machine"),
     ],

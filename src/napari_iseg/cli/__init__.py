@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from napari_iseg.cli.common import escape_unwritable
 from napari_iseg.errors import IncompleteError, IsegError
 
 BAD_INPUT = 2
@@ -17,25 +18,26 @@ STOPPED = 130
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run ``napari-iseg``: exit code 0; 2 for bad input, 3 where a part failed, 1 for anything unexpected."""
+    """Run ``napari-iseg``: exit code 0; 2 for bad input, 3 where a part failed, 130 after Ctrl-C, else 1."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given  # wherever it stands: people add it at the end of the line that failed
     if not debug:  # what it has to say of a broken file comes in our sentence
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    command = typer.main.get_command(build_app())
     try:
-        code = command.main(
+        escape_unwritable()
+        code = typer.main.get_command(build_app()).main(
             args=[argument for argument in given if argument != "--debug"] or ["--help"],
             prog_name="napari-iseg",
             standalone_mode=False,
         )
     except (typer.Abort, KeyboardInterrupt):
-        _complain("Stopped.")
-        raise SystemExit(STOPPED) from None
+        code = STOPPED
     except Exception as error:  # the outer border: nobody but us can say what went wrong
         if debug:
             raise
         raise SystemExit(_explain(error)) from None
+    if code == STOPPED:  # typer itself makes it of Ctrl-C while a command runs
+        _complain("Stopped.")
     if isinstance(code, int) and code:  # a command left with typer.Exit(code)
         raise SystemExit(code)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -12,13 +15,26 @@ from rich.console import Console
 
 from napari_iseg.errors import InputError
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+# No markup: names of files and extras hold square brackets, too.
+console = Console(highlight=False, markup=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output and nothing else: no colours, no wrapping."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    """One JSON document on standard output and nothing else: no colours, no wrapping.
+
+    Where that is no UTF-8, in plain ASCII: a name in other letters must not cost a script its answer.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    narrow = codecs.lookup(encoding).name != "utf-8"
+    print(json.dumps(value, indent=2, ensure_ascii=narrow, default=_plain))
+
+
+def escape_unwritable() -> None:
+    """Have characters that the terminal or pipe cannot take written as escapes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def need_extra(extra: str, *modules: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_iseg.backends.cards import ModelCard, card_table, write_card
+from napari_iseg.backends.cards import CARD_FILE, ModelCard, card_table, read_card, write_card
 from napari_iseg.cli.common import console, errors, print_json
 from napari_iseg.errors import InputError
 from napari_iseg.weights.store import Store, how_to_get
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 
 UNKNOWN = "unknown"
+NAMED = "Name of the model, or a folder with a card, as `train` makes one."
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Half = Annotated[bool, typer.Option("--half", help="Store 16-bit numbers: half the size.")]
 
@@ -47,9 +48,9 @@ def list_(
 
 
 @app.command(epilog="Example: `napari-iseg models show cfr-icl-cocolvis-vit-h`")
-def show(name: Annotated[str, typer.Argument(help="Name of the model.")], as_json: Json = False) -> None:
+def show(name: Annotated[str, typer.Argument(help=NAMED)], as_json: Json = False) -> None:
     """Show the card of a model: what it is, its licence, its scores, how to get its weights."""
-    card = Store().find(name)
+    card = _found(Store(), name)
     if as_json:
         print_json(_described(card))
         return
@@ -95,7 +96,13 @@ def fetch(
     epilog="Example: `napari-iseg models import cocolvis_vit_base.pth --name simpleclick-cocolvis-vit-b`",
 )
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .pth, .pt or .safetensors file.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A .pth, .pt or .safetensors file, or a folder with a card, as `train` makes one.",
+        ),
+    ],
     name: Annotated[str | None, typer.Option(help="Name of the model; default: from the file.")] = None,
     licence: Annotated[str, typer.Option(help="Licence of the weights, e.g. MIT.")] = "",
     licence_url: Annotated[str, typer.Option(help="Where the licence can be read.")] = "",
@@ -134,7 +141,7 @@ def import_(
         heads,
         tell=lambda sentence: errors.print(sentence, markup=False),
     )
-    card = import_file(file, Store(), options)
+    card = import_file(_weights_in(file) if file.is_dir() else file, Store(), options)
     if card.licence == UNKNOWN and _someone_sits_here():
         card = replace(card, licence=typer.prompt("Licence of these weights", default=UNKNOWN, err=True))
         write_card(card, Store().user_folder / card.name)
@@ -146,7 +153,7 @@ def import_(
 
 @app.command(epilog="Example: `napari-iseg models verify --all`")
 def verify(
-    name: Annotated[str | None, typer.Argument(help="Name of the model.")] = None,
+    name: Annotated[str | None, typer.Argument(help=NAMED)] = None,
     every: Annotated[bool, typer.Option("--all", help="Check every model that is on this machine.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -157,7 +164,7 @@ def verify(
         raise InputError("Give either the name of a model or --all.")
     store = Store()
     cards = (
-        [store.find(name)] if name is not None else [card for card in store.list_models() if card.is_local]
+        [_found(store, name)] if name is not None else [card for card in store.list_models() if card.is_local]
     )
     if name is not None:
         store.weights_of(cards[0])
@@ -171,6 +178,20 @@ def verify(
             console.print(f"{verdict.name}: {'; '.join(verdict.problems) or 'ok'}", markup=False)
     if not all(verdict.ok for verdict in verdicts):
         raise typer.Exit(1)
+
+
+def _found(store: Store, name: str) -> ModelCard:
+    """The card of that name, or that in the folder of that name."""
+    folder = Path(name).expanduser()
+    named = any(card.name == name for card in store.list_models())
+    return read_card(folder) if not named and (folder / CARD_FILE).is_file() else store.find(name)
+
+
+def _weights_in(folder: Path) -> Path:
+    """The weights file that the card in a folder names, beside which the card is kept."""
+    if not (folder / CARD_FILE).is_file():
+        raise InputError(f"The folder {folder} has no {CARD_FILE}; give the weights file in it.")
+    return folder / read_card(folder).weights
 
 
 def _table(cards: list[ModelCard], width: int | None) -> str:

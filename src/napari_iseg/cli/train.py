@@ -25,7 +25,7 @@ def train(
     devices: Annotated[int | None, typer.Option(min=1, help="Number of GPUs; default: the recipe's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Train a model by a recipe. Started again after a stop, it goes on from its last checkpoint.
+    """Train a model by a recipe. Ctrl-C keeps the steps until then; started again, it goes on from there.
 
     Example: napari-iseg train recipes/cfr-icl-starter-stage1.toml --data ~/data
     """
@@ -33,6 +33,7 @@ def train(
 
     need_extra("train", "cv2", "lightning_fabric")
     from napari_iseg.training.fit import is_first_process
+    from napari_iseg.training.held_out import UNSCORED
     from napari_iseg.training.log import Progress as Step
     from napari_iseg.training.recipe import read_recipe
     from napari_iseg.training.run import train as run
@@ -59,11 +60,12 @@ def train(
             data,
             on_step=show,
             on_set=lambda name, n: bars.console.print(f"{name}: {n} pictures"),
+            tell=bars.console.print,
         )
     if not is_first_process():
         return  # on several devices this command runs once for each
-    if "validation" in card.training:
-        errors.print(f"validation: {card.training['validation']}")
+    if card.training.get("validation") == UNSCORED:
+        errors.print(f"validation: {UNSCORED}")
     if as_json:
         print_json(
             {"model": card.name, "folder": card.folder, "log": folder / "log.csv", "sha256": card.sha256}

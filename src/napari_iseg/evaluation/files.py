@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import tifffile
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from napari_iseg.errors import InputError
 from napari_iseg.images.damage import reading
@@ -113,8 +113,8 @@ def decode(data: bytes, name: str, *, indices: bool = False) -> Array:
     """
     with reading(name):
         if name.lower().endswith((".tif", ".tiff")):
-            return np.asarray(tifffile.imread(io.BytesIO(data)))
-        with Image.open(io.BytesIO(data)) as picture:
+            return _tiff_pixels(io.BytesIO(data))
+        with _picture(data) as picture:
             modes = {"1": "L", "P": "P" if indices else "RGB", "CMYK": "RGB", "LA": "L", "RGBA": "RGB"}
             array = np.asarray(picture.convert(modes.get(picture.mode, picture.mode)))
             if picture.mode == "1":
@@ -122,11 +122,27 @@ def decode(data: bytes, name: str, *, indices: bool = False) -> Array:
     return array.astype(np.uint16) if array.dtype == np.int32 else array
 
 
+def _tiff_pixels(file: Any) -> Array:
+    """The first series; tifffile reads a file whose directory is damaged as one without pixels."""
+    pixels = np.asarray(tifffile.imread(file))
+    if not pixels.size:
+        raise ValueError("it holds no pixels")
+    return pixels
+
+
+def _picture(data: bytes) -> Image.Image:
+    """A picture opened from its bytes; Pillow's own refusal would tell the address of the bytes."""
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise ValueError("its format is not recognised") from None
+
+
 def picture_dtype(data: bytes, name: str) -> np.dtype[Any]:
     """The dtype `decode` would give, from the header alone."""
     if name.lower().endswith((".tif", ".tiff")):
         return tiff_header(io.BytesIO(data), name)[1]
-    with reading(name), Image.open(io.BytesIO(data)) as picture:
+    with reading(name), _picture(data) as picture:
         return np.dtype(np.uint16 if picture.mode.startswith("I") else np.uint8)
 
 
@@ -146,7 +162,7 @@ def tiff_header(handle: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]
 def read_tiff(path: Path) -> Array:
     """The first series of a TIFF file."""
     with reading(path, "a TIFF image"):
-        return np.asarray(tifffile.imread(path))
+        return _tiff_pixels(path)
 
 
 class TiffVolume:

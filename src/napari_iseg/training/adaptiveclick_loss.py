@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -21,12 +21,12 @@ from napari_iseg.training.adaptiveclick_targets import (
     object_targets,
     published_targets,
 )
-from napari_iseg.training.click_task import ClickTask
+from napari_iseg.training.click_task import FIRST_CLICK, ClickTask
 from napari_iseg.training.clicks import iterative_clicks
 from napari_iseg.training.iteration import expected_iou, soft_dice
 from napari_iseg.training.iterative import free_clicks, icl_objective
 from napari_iseg.training.losses import normalised_focal_loss
-from napari_iseg.training.recipe import LossRecipe
+from napari_iseg.training.recipe import LossRecipe, Recipe
 from napari_iseg.training.task import Step, Terms
 
 # As published: 0.4, 0.3 and 0.3 of the losses weighted by 5, 5 and 2.
@@ -90,10 +90,16 @@ class AdaptiveClickTask(ClickTask):
     gradient; a recipe with ``icl = true`` weighs several as CFR-ICL does.
     """
 
+    def weights(self, recipe: Recipe, net: Any) -> dict[str, float]:
+        """See `Task.weights`."""
+        if recipe.sampling == FIRST_CLICK:
+            return super().weights(recipe, net)
+        return recipe.loss.weights({**WEIGHTS, "answer": 0.0, "quality": recipe.loss.quality})
+
     def objective(self, step: Step, forwards: int, free: int) -> Terms:
         """The loss of a batch with ``forwards`` forwards, after ``free`` ones without gradient."""
         net, batch, recipe = step.net, step.batch, step.recipe.loss
-        weights = recipe.weights({**WEIGHTS, "answer": 0.0, "quality": recipe.quality})
+        weights = self.weights(step.recipe, net)
         counted = forwards if recipe.icl else 1
         image, truth = batch["image"], batch["truth"]
         add_click = partial(iterative_clicks, draw=step.draw)

@@ -67,8 +67,18 @@ def picture(
     """A picture with its objects of at least ``min_area`` pixels; None when it has none.
 
     ``name`` is for refusals.
+
+    Raises
+    ------
+    InputError
+        For labels below 0, or a picture of complex numbers.
     """
     labels32 = np.ascontiguousarray(labels, dtype=np.int32)
+    if labels32.min(initial=0) < 0:
+        raise InputError(
+            f"The labels of the training picture {name or 'given'} hold the number {labels32.min()}; save "
+            "them with 0 as background and a number from 1 on for each object."
+        )
     areas = np.bincount(labels32.ravel())
     rows = [
         (index + 1, areas[index + 1], box[0].start, box[1].start, box[0].stop, box[1].stop)

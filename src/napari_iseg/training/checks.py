@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from napari_iseg.errors import InputError
 
+T = TypeVar("T")
 # Least values, by the entry's path; those of [samples] are free entries that every sampling shares.
 _LEAST: Final[Mapping[str, float]] = MappingProxyType(
     {
@@ -18,11 +19,9 @@ _LEAST: Final[Mapping[str, float]] = MappingProxyType(
         "keep_every": 1,
         "optim.steps": 1,
         "optim.batch": 1,
-        "optim.rate": 0,
         "optim.weight_decay": 0,
         "optim.warmup": 0,
         "optim.decay_from": 1,
-        "optim.clip": 0,
         "loss.gamma": 0,
         "loss.max_forwards": 1,
         "loss.free_forwards": 0,
@@ -41,6 +40,7 @@ _LEAST: Final[Mapping[str, float]] = MappingProxyType(
         "samples.crowds": 0,
     }
 )
+_ABOVE_ZERO: Final = ("optim.rate", "optim.clip")  # at 0 nothing is learned
 _COUNTS: Final = frozenset(
     f"samples.{name}" for name in ("size", "late_size", "objects", "supports", "max_clicks")
 )
@@ -74,8 +74,11 @@ _SHARES: Final = frozenset(
                 "wrong_previous",
             )
         ),
+        "inference.zoom_keep_iou",
+        "inference.search_settled",
     }
 )
+_BETWEEN: Final = ("inference.threshold", "inference.zoom_threshold")  # at 0 all is object, at 1 nothing
 # The network is trained in 32 bits or by mixed precision: the average of its weights is kept in 32 bits.
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -131,6 +134,59 @@ def check_like(path: str, value: Any, known: Any) -> None:
         _refuse(path, value, "a number")
 
 
+def check_inference(options: Mapping[str, Any], known: Any) -> None:
+    """Refuse values of [inference] that cannot be; ``known`` has one of each kind as its attributes.
+
+    Raises
+    ------
+    InputError
+        The sentence names the entry, what it is, and what it may be.
+    """
+    for name, value in options.items():
+        check_like(f"inference.{name}", value, getattr(known, name))
+        _check_value(f"inference.{name}", value)
+
+
+def check_lengths(recipe: Any, given: Mapping[str, Any]) -> None:
+    """Refuse a warm-up or a fall of the rate that begins after the last step.
+
+    Only what a recipe gives by itself: it may be tried with fewer steps.
+
+    Raises
+    ------
+    InputError
+        The sentence names the entry, what it is, and what it may be.
+    """
+    for name in ("warmup", "decay_from"):
+        if name in given and given[name] > recipe.optim.steps:
+            _refuse(f"optim.{name}", given[name], f"at most steps, which is {recipe.optim.steps}")
+
+
+def options_of(kind: type[T], samples: Mapping[str, Any], what: str, also: tuple[str, ...] = ()) -> T:
+    """The entries of [samples] as the options of one kind of sampling.
+
+    Parameters
+    ----------
+    kind : a dataclass; what has no plain default in it is not for recipes
+    what : what the options are to fit, in words
+    also : further valid names, for the refusal
+
+    Raises
+    ------
+    InputError
+        For an unknown entry, with the valid ones, or one of another kind than its default.
+    """
+    known = {f.name: f.default for f in fields(kind) if f.default is not MISSING}  # type: ignore[arg-type]
+    for name, value in samples.items():
+        if name not in known:
+            valid = ", ".join((*known, *also))
+            raise InputError(
+                f"The recipe's [samples] do not fit {what}: there is no {name!r}; valid are {valid}."
+            )
+        check_like(f"samples.{name}", value, known[name])
+    return kind(**samples)
+
+
 def _entries(table: Any, where: str) -> Iterator[tuple[str, Any]]:
     """(path, value) of all entries, those of [[data]] and [samples] among them."""
     for f in fields(table):
@@ -140,8 +196,8 @@ def _entries(table: Any, where: str) -> Iterator[tuple[str, Any]]:
         elif path == "data":
             for entry in value:
                 yield from _entries(entry, "data.")
-        elif path == "samples":
-            yield from ((f"samples.{name}", option) for name, option in value.items())
+        elif path in ("samples", "loss.terms"):
+            yield from ((f"{path}.{name}", option) for name, option in value.items())
         else:
             yield path, value
 
@@ -152,6 +208,10 @@ def _check_value(path: str, value: Any) -> None:
         _refuse(path, value, "a finite number")
     if path in _SHARES and not (number and 0 <= value <= 1):
         _refuse(path, value, "a number from 0 to 1")
+    if path in _ABOVE_ZERO and not (number and value > 0):
+        _refuse(path, value, "a number above 0")
+    if path in _BETWEEN and not (number and 0 < value < 1):
+        _refuse(path, value, "a number between 0 and 1")
     if path in _COUNTS and not (number and isinstance(value, int) and value >= 1):
         _refuse(path, value, "a whole number of at least 1")
     if path in _LEAST and not (number and value >= _LEAST[path]):

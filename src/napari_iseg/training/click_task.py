@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from torch import Tensor
 
@@ -14,18 +15,34 @@ from napari_iseg.interactive.rules import window_rule
 from napari_iseg.interactive.scale_search import ScaleSearch
 from napari_iseg.interactive.window_grid import window_grid
 from napari_iseg.training.bank import Bank
-from napari_iseg.training.first_click import FirstClickOptions, FirstClickSamples, first_click_loss
+from napari_iseg.training.checks import options_of
+from napari_iseg.training.first_click import (
+    FirstClickOptions,
+    FirstClickSamples,
+    first_click_loss,
+    first_click_weights,
+)
 from napari_iseg.training.indexed import IndexedSamples
-from napari_iseg.training.iteration import icl_loss
+from napari_iseg.training.iteration import icl_loss, icl_weights, own_weights
 from napari_iseg.training.published import PublishedSamples, Rule
 from napari_iseg.training.recipe import Recipe
 from napari_iseg.training.samples import SampleOptions, Samples
 from napari_iseg.training.task import Step, Task, Terms, Validate
 from napari_iseg.training.validation import NocValidator
 
+FIRST_CLICK: Final = "first-click"
+
 
 class ClickTask(Task):
-    """A click model trained by iterated clicks; a method with a loss of its own overrides `objective`."""
+    """A click model trained by iterated clicks; a method with a loss of its own overrides `objective`
+    and, to have [loss.terms] checked before data are read, `weights`.
+
+    Attributes
+    ----------
+    own_options : what [samples] may name beside the options of the sampling
+    """
+
+    own_options: tuple[str, ...] = ()
 
     def build(self, recipe: Recipe) -> ClickNet:
         """The recipe's network, with the weights of its start where that names one."""
@@ -43,25 +60,29 @@ class ClickTask(Task):
             For an unknown sampling, or options that it does not have.
         """
         late_from = recipe.optim.falls_from * total // recipe.optim.steps
-        try:
-            if recipe.sampling in ("cocolvis", "sbd"):
-                rule: Rule = "sbd" if recipe.sampling == "sbd" else "cocolvis"
-                return PublishedSamples(bank, rule, recipe.seed, total, **recipe.samples)
-            if recipe.sampling == "windows":
-                return Samples(bank, SampleOptions(**recipe.samples), recipe.seed, total, late_from)
-            if recipe.sampling == "first-click":
-                return _first_clicks(recipe, bank, total)
-        except TypeError as error:
-            raise InputError(
-                f"The recipe's [samples] do not fit sampling = {recipe.sampling!r}: {error}."
-            ) from None
+        if recipe.sampling in ("cocolvis", "sbd"):
+            rule: Rule = "sbd" if recipe.sampling == "sbd" else "cocolvis"
+            return PublishedSamples(bank, rule, recipe.seed, total, **recipe.samples)
+        if recipe.sampling == "windows":
+            options = options_of(SampleOptions, recipe.samples, "sampling = 'windows'", self.own_options)
+            return Samples(bank, options, recipe.seed, total, late_from)
+        if recipe.sampling == FIRST_CLICK:
+            return _first_clicks(recipe, bank, total)
         raise InputError(
             f"Unknown sampling {recipe.sampling!r}; use 'windows', 'first-click', 'cocolvis' or 'sbd'."
         )
 
+    def weights(self, recipe: Recipe, net: Any) -> dict[str, float]:
+        """See `Task.weights`."""
+        if recipe.sampling == FIRST_CLICK:
+            return first_click_weights(net, recipe.loss)
+        if type(self).objective is not ClickTask.objective:  # a method's terms are its own to say
+            return {}
+        return icl_weights(recipe.loss, own_weights(net, recipe.loss))
+
     def loss(self, step: Step) -> Terms:
         """Draws how many forwards count and how many clicks are made before, then asks `objective`."""
-        if step.recipe.sampling == "first-click":
+        if step.recipe.sampling == FIRST_CLICK:
             return first_click_loss(step.net, step.batch, step.recipe.loss)
         recipe, shared = step.recipe.loss, step.shared
         forwards, free = int(shared.integers(1, recipe.max_forwards + 1)), 0
@@ -89,7 +110,7 @@ def _first_clicks(recipe: Recipe, bank: Bank, total: int) -> FirstClickSamples:
         )
     return FirstClickSamples(
         bank,
-        FirstClickOptions(**recipe.samples),
+        options_of(FirstClickOptions, recipe.samples, f"sampling = {FIRST_CLICK!r}"),
         recipe.seed,
         total,
         rule=rule,

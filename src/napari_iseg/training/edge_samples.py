@@ -15,6 +15,7 @@ from napari_iseg.errors import InputError
 from napari_iseg.evaluation.coarse import WORST_IOU, degraded
 from napari_iseg.evaluation.dis_metrics import mask_iou
 from napari_iseg.training.bank import Bank, Cut, Picture, cut, draw_cut, point_inside
+from napari_iseg.training.checks import options_of
 from napari_iseg.training.enrichment import enriched
 from napari_iseg.training.first_stage import FirstStage
 from napari_iseg.training.indexed import IndexedSamples
@@ -63,10 +64,7 @@ class EdgeSampleOptions:
 
 def sample_options(recipe: Recipe) -> EdgeSampleOptions:
     """[samples] of a recipe; InputError for an option that does not exist or cannot be."""
-    try:
-        options = EdgeSampleOptions(**recipe.samples)
-    except TypeError as error:
-        raise InputError(f"The recipe's [samples] do not fit IS5Net: {error}.") from None
+    options = options_of(EdgeSampleOptions, recipe.samples, "IS5Net")
     if options.size < 32 or options.size % 32:
         raise InputError(f"IS5Net's samples need a size that is a multiple of 32, got {options.size}.")
     if options.preparation not in ("data-set", "contrast"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -47,9 +47,14 @@ class TruthTask(Task):
         """Those of `EdgeSamples`."""
         return EdgeSamples(bank, sample_options(recipe), recipe.seed, total)
 
+    def weights(self, recipe: Recipe, net: Any) -> dict[str, float]:
+        """See `Task.weights`."""
+        del net
+        return recipe.loss.weights(TRUTH_WEIGHTS)
+
     def loss(self, step: Step) -> Terms:
         """The side maps' losses on the encoder's own input, and orthogonality."""
-        weights, truth = step.recipe.loss.weights(TRUTH_WEIGHTS), step.batch["truth"]
+        weights, truth = self.weights(step.recipe, step.net), step.batch["truth"]
         logits, _ = step.net.sides(truth)
         return _weighed(weights, _common(step.net, logits, truth, weights))
 
@@ -64,6 +69,17 @@ class EdgeTask(TruthTask):
     def __init__(self) -> None:
         self._guide: TruthNet | None = None
 
+    def weights(self, recipe: Recipe, net: Any) -> dict[str, float]:
+        """See `Task.weights`; InputError, too, where the feature term is on and the recipe names no guide."""
+        del net
+        weights = recipe.loss.weights(EDGE_WEIGHTS)
+        if weights["features"] and not recipe.loss.guide:
+            raise InputError(
+                "The recipe names no GT encoder: set guide in [loss] to a trained one, or features = 0 "
+                "in [loss.terms]."
+            )
+        return weights
+
     def loss(self, step: Step) -> Terms:
         """The side maps' losses, the distance to the guide's features, and orthogonality.
 
@@ -73,7 +89,7 @@ class EdgeTask(TruthTask):
             When the feature term is on and the recipe names no guide, or one that does not fit.
         """
         net, batch, recipe = step.net, step.batch, step.recipe
-        weights = recipe.loss.weights(EDGE_WEIGHTS)
+        weights = self.weights(recipe, net)
         logits, features = net.all_sides(batch["image"], batch["mask"], batch["box"])
         terms = _common(net, logits, batch["truth"], weights)
         if weights["features"]:
@@ -94,11 +110,7 @@ class EdgeTask(TruthTask):
 
     def _guided(self, recipe: Recipe, device: torch.device) -> TruthNet:
         if self._guide is None:
-            if not recipe.loss.guide:
-                raise InputError(
-                    "The recipe names no GT encoder: set guide in [loss] to a trained one, or features = 0 "
-                    "in [loss.terms]."
-                )
+            assert recipe.loss.guide, "weights() refuses a feature term without one"
             from napari_iseg.weights.store import load_net
 
             card, net = load_net(recipe.loss.guide)

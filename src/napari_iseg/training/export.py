@@ -31,7 +31,8 @@ def export(
     Parameters
     ----------
     state : the averaged network's state dict, own key names
-    training : what the card tells of the run: steps, the exported step, seconds
+    training : what the card tells of the run: steps, the exported step, seconds, scores; goes before the
+        recipe's entries
 
     Raises
     ------
@@ -74,11 +75,11 @@ def export(
         names="own",
         inference=recipe.inference,
         training={
-            **training,
             "seed": recipe.seed,
             "optim": asdict(recipe.optim),
             "loss": asdict(recipe.loss),
             "data": data,
+            **training,
         },
         folder=folder,
         **entries,
@@ -98,8 +99,8 @@ def _prompts(method: Method) -> frozenset[str]:
     return method.prompts & {"click", "box"} if backends.role(method.name) == "click" else method.prompts
 
 
-def checkpoint_state(path: Path) -> tuple[dict[str, Tensor], int]:
-    """The averaged weights of ``best.ckpt`` or ``last.ckpt``, and the step they are of.
+def checkpoint_state(path: Path) -> tuple[dict[str, Tensor], int, dict[str, float]]:
+    """The averaged weights of ``best.ckpt`` or ``last.ckpt``, the step they are of, and their scores, if any.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def checkpoint_state(path: Path) -> tuple[dict[str, Tensor], int]:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         state: dict[str, Tensor] = saved["average"] if "average" in saved else saved["net"]
-        return state, int(saved["step"])
+        return state, int(saved["step"]), dict(saved.get("scores", {}))
     except Exception:  # a damaged file is told by whatever its reader stumbles on
         raise CheckpointError(
             f"The checkpoint {path} cannot be read; restore it, or delete it: without best.ckpt the last "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from napari_iseg.evaluation.datasets import Dataset
 from napari_iseg.nn.ifsenet import IfseNet
 from napari_iseg.nn.ifsenet_encoder import ConvEncoder, ResNetEncoder
 from napari_iseg.training.bank import Bank
+from napari_iseg.training.checks import options_of
 from napari_iseg.training.episode_bank import EpisodeBank
 from napari_iseg.training.episode_loss import SUPPORT_TERMS, WEIGHTS, episode_terms
 from napari_iseg.training.episode_samples import EpisodeOptions, EpisodeSamples
@@ -68,10 +70,14 @@ class FewShotTask(Task):
             raise InputError("Few-shot training needs the series of an EpisodeBank.")
         return EpisodeSamples(bank, episode_options(recipe), recipe.seed, total)
 
+    def weights(self, recipe: Recipe, net: Any) -> dict[str, float]:
+        """See `Task.weights`."""
+        del net
+        return recipe.loss.weights(WEIGHTS)
+
     def loss(self, step: Step) -> Terms:
         """The loss of a batch of episodes, see `episode_loss`; ``[loss.terms]`` weighs or drops its terms."""
-        recipe = step.recipe.loss
-        weights = recipe.weights(WEIGHTS)
+        recipe, weights = step.recipe.loss, self.weights(step.recipe, step.net)
         free = int(step.shared.integers(0, recipe.free_forwards + 1))
         if step.shared.random() >= recipe.free_share:
             free = 0
@@ -93,10 +99,7 @@ def episode_options(recipe: Recipe) -> EpisodeOptions:
     InputError
         For an unknown option, or a size that is no multiple of 32.
     """
-    try:
-        options = EpisodeOptions(**recipe.samples)
-    except TypeError as error:
-        raise InputError(f"The recipe's [samples] do not fit few-shot episodes: {error}.") from None
+    options = options_of(EpisodeOptions, recipe.samples, "few-shot episodes")
     if options.size % 32 or options.size < 32 or options.supports < 1:
         raise InputError(
             f"Episodes need windows of a multiple of 32 pixels and at least one support, got size "

@@ -7,8 +7,10 @@ the scale search shows them (`interactive.scale_search`), and learns from the ch
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -30,6 +32,7 @@ from napari_iseg.training.photometric import vary
 from napari_iseg.training.recipe import LossRecipe
 from napari_iseg.training.task import Terms
 
+WEIGHTS: Final[Mapping[str, float]] = MappingProxyType({"quality": 1.0, "choice": 3.0})
 _LEAST_AREA = 25  # pixels; smaller objects are not drawn
 _LEAST_SIDE, _MOST_SIDE = 48, 1100  # pixels of a scaled picture
 _TRIES = 50
@@ -155,6 +158,22 @@ class FirstClickSamples(IndexedSamples[Bank]):
         }
 
 
+def first_click_weights(net: Any, recipe: LossRecipe) -> dict[str, float]:
+    """Weights of the terms of `first_click_loss`.
+
+    Raises
+    ------
+    InputError
+        For a network without a quality head, or a term in [loss.terms] that is none of these.
+    """
+    if not hasattr(net, "trained"):
+        raise InputError(
+            "Only networks with a quality head can learn to choose among first clicks' squares; take the "
+            "variant 'starter' or sampling = 'windows'."
+        )
+    return recipe.weights(WEIGHTS)
+
+
 def first_click_loss(net: Any, batch: dict[str, Tensor], recipe: LossRecipe) -> Terms:
     """How well the quality head says the IoU of each square's answer, and how much its choice loses.
 
@@ -166,18 +185,12 @@ def first_click_loss(net: Any, batch: dict[str, Tensor], recipe: LossRecipe) -> 
     InputError
         For a network without a quality head.
     """
-    weights = recipe.weights({"quality": 1.0, "choice": 3.0})
-    trained = getattr(net, "trained", None)
-    if trained is None:
-        raise InputError(
-            "Only networks with a quality head can learn to choose among first clicks' squares; take the "
-            "variant 'starter' or sampling = 'windows'."
-        )
+    weights = first_click_weights(net, recipe)
     several = batch["tried"].shape
     image, truth, clicks, area = (
         batch[name].flatten(0, 1) for name in ("image", "truth", "clicks", "full_area")
     )
-    logits, quality = trained(image, torch.zeros_like(truth), clicks)
+    logits, quality = net.trained(image, torch.zeros_like(truth), clicks)
     iou, tried = expected_iou(logits, truth, area).view(several), batch["tried"]
     quality = quality.view(several)
     each = F.binary_cross_entropy_with_logits(quality, iou, reduction="none")

@@ -21,6 +21,8 @@ from torch.utils.data import Dataset, default_collate
 
 from napari_iseg.errors import CheckpointError, InputError, SaveError
 from napari_iseg.training.bank import Bank
+from napari_iseg.training.indexed import IndexedSamples
+from napari_iseg.training.interrupt import ctrl_c_noted
 from napari_iseg.training.log import Progress
 from napari_iseg.training.recipe import OptimRecipe, Recipe
 from napari_iseg.training.task import Step, Task, Validate, task_for
@@ -68,17 +70,19 @@ class Trainer:
 
     A killed run that is started again in the same folder goes on from ``last.ckpt`` and ends with the same
     weights as a run that was never killed: samples and clicks follow from (seed, step), not from how often
-    the process started.
+    the process started. Ctrl-C ends the step and keeps it; a second one stops at once.
 
     Parameters
     ----------
-    validate : scores of the averaged network; the lowest ``score`` decides ``best.ckpt``
+    validate : scores of the averaged network; the lowest ``score`` decides ``best.ckpt``, of equal ones the
+        highest ``iou``, then the latest
     task : how the recipe's backend is trained; default: the one `task_for` knows
     fabric : devices, launched; default: those of the recipe
 
     Attributes
     ----------
     seconds : how long training has taken, with all starts before this one
+    samples : what the run draws from, once it has begun
     """
 
     def __init__(
@@ -96,7 +100,9 @@ class Trainer:
         self.folder = folder
         self.validate = validate
         self.fabric = fabric or make_fabric(recipe)
+        self.samples: IndexedSamples[Any] | None = None
         self.seconds = self._started = 0.0
+        self._best_iou = float("-inf")
         self._odd = 0  # steps in a row without finite gradients
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -108,7 +114,13 @@ class Trainer:
         return net
 
     def run(self, on_step: Callable[[Progress], object] | None = None) -> nn.Module:
-        """Train to the recipe's last step and return the averaged network."""
+        """Train to the recipe's last step and return the averaged network.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C, with the steps until then kept.
+        """
         self.fabric.launch()
         net, average = self.build(), self.build().eval().requires_grad_(False)
         optimizer = torch.optim.AdamW(_groups(net, self.recipe.optim.weight_decay), lr=self.recipe.optim.rate)
@@ -124,25 +136,29 @@ class Trainer:
             "best": float("inf"),
         }
         self._started = time.perf_counter() - self._resume(state)
-        for batch in self._batches(state["step"]):
-            step = state["step"]
-            loss, terms = self._step(module, wrapped, average, batch, step)
-            state["step"] = step + 1
-            scores = self._after(state)
-            if on_step is None:
-                continue
-            on_step(
-                Progress(
-                    step + 1,
-                    self.recipe.optim.steps,
-                    loss,
-                    rate_at(step, self.recipe.optim),
-                    self.seconds,
-                    scores,
-                    terms,
-                )
-            )
+        with ctrl_c_noted() as asked_to_stop:
+            for batch in self._batches(state["step"]):
+                progress = self._one(state, batch)
+                if on_step is not None:
+                    on_step(progress)
+                if self._anywhere(asked_to_stop()):
+                    self._keep(state)
+                    raise KeyboardInterrupt
         return average
+
+    def _anywhere(self, asked: bool) -> bool:
+        """Whether any process was asked: all must stop after the same step, as one waits for the others."""
+        if self.fabric.world_size == 1:
+            return asked
+        return bool(self.fabric.all_reduce(torch.tensor(float(asked)), reduce_op="sum"))
+
+    def _one(self, state: dict[str, Any], batch: dict[str, Tensor]) -> Progress:
+        """A step with what falls due after it."""
+        step, optim = state["step"], self.recipe.optim
+        loss, terms = self._step(state["net"], state["optimizer"], state["average"], batch, step)
+        state["step"] = step + 1
+        scores = self._after(state)
+        return Progress(step + 1, optim.steps, loss, rate_at(step, optim), self.seconds, scores, terms)
 
     def _resume(self, state: dict[str, Any]) -> float:
         """Fill ``state`` from the last checkpoint, if there is one; answers with the seconds so far.
@@ -163,7 +179,8 @@ class Trainer:
                     f"The checkpoint {last} cannot be read ({_first_line(error)}); restore it, or "
                     "delete it to begin anew."
                 ) from None
-            self.seconds = float(rest.get("seconds", 0.0))  # older checkpoints do not know
+            self.seconds = float(rest.get("seconds", 0.0))  # older checkpoints do not know,
+            self._best_iou = float(rest.get("best_iou", "-inf"))  # nor this
         if state["step"] > self.recipe.optim.steps:
             raise InputError(
                 f"The run in {self.folder} has taken {state['step']} steps already, more than the "
@@ -224,16 +241,22 @@ class Trainer:
         scores: dict[str, float] = {}
         if self.validate is not None and (step % recipe.validation.every == 0 or last_step):
             scores = self.validate(state["average"], step)
-            if scores["score"] < state["best"]:
-                state["best"] = scores["score"]
+            # While no object reaches the IoU asked for, the NoC is at its limit and tells nothing.
+            iou = scores.get("iou", 0.0)
+            if (scores["score"], -iou) <= (state["best"], -self._best_iou):
+                state["best"], self._best_iou = scores["score"], iou
                 self._save(
                     self.folder / "best.ckpt",
                     {"net": state["average"].state_dict(), "step": step, "scores": scores},
                 )
         self.seconds = time.perf_counter() - self._started
         if step % recipe.keep_every == 0 or last_step:
-            self._save(self.folder / "last.ckpt", {**state, "seconds": self.seconds})
+            self._keep(state)
         return scores
+
+    def _keep(self, state: dict[str, Any]) -> None:
+        kept = {**state, "seconds": self.seconds, "best_iou": self._best_iou}
+        self._save(self.folder / "last.ckpt", kept)
 
     def _save(self, path: Path, state: dict[str, Any]) -> None:
         part = path.with_suffix(".part")
@@ -255,7 +278,7 @@ class Trainer:
         recipe = self.recipe
         per_step = recipe.optim.batch * self.fabric.world_size
         total, first = recipe.optim.steps * per_step, start * per_step
-        samples = self.task.samples(recipe, self.bank, total)
+        self.samples = samples = self.task.samples(recipe, self.bank, total)
         mine = range(first + self.fabric.global_rank, total, self.fabric.world_size)
         return ahead(
             samples,

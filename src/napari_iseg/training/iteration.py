@@ -58,14 +58,25 @@ def quality_loss(logits: Tensor, quality: Tensor, batch: Batch) -> Tensor:
 def plain_forward(net: Any, batch: Batch, recipe: LossRecipe) -> Forward:
     """The network's own forward; one with a quality head (``trained``) also learns the IoU of its masks."""
 
+    trained = getattr(net, "trained", None)
+
     def answer(image: Tensor, previous: Tensor, clicks: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        trained = getattr(net, "trained", None)
         if trained is None:
             return net(image, previous, clicks), {}
         logits, quality = trained(image, previous, clicks)
         return logits, {"quality": quality_loss(logits, quality, batch)}
 
-    return Forward(answer, {"quality": recipe.quality})
+    return Forward(answer, own_weights(net, recipe))
+
+
+def own_weights(net: Any, recipe: LossRecipe) -> dict[str, float]:
+    """Weights of what a network learns beside the mask: nothing where it has no head for it."""
+    return {"quality": recipe.quality if hasattr(net, "trained") else 0.0}
+
+
+def icl_weights(recipe: LossRecipe, own: Mapping[str, float]) -> dict[str, float]:
+    """Weights of all terms of `icl_loss`; ``own`` are a method's."""
+    return recipe.weights({"focal": 1.0, "dice": recipe.dice, **own})
 
 
 def icl_loss(
@@ -84,7 +95,7 @@ def icl_loss(
     logged terms are means over them.
     """
     forward = forward or plain_forward(net, batch, recipe)
-    weights = recipe.weights({"focal": 1.0, "dice": recipe.dice, **forward.weights})
+    weights = icl_weights(recipe, forward.weights)
     counted = forwards if recipe.icl else 1
     image, truth = batch["image"], batch["truth"]
     add_click = partial(iterative_clicks, draw=draw)

@@ -19,19 +19,22 @@ from napari_iseg.training.synthetic_thin import OUTLINES as THIN_OUTLINES
 
 Sets = list[tuple[DataRecipe, Dataset, Dataset]]  # entry of the recipe, training part, validation part
 OnSet = Callable[[str, int], object]  # told the name and number of pictures of a loaded set
+Tell = Callable[[str], object]  # told a sentence for people
 
 
-def open_sets(recipe: Recipe, data: Path | None) -> Sets:
+def open_sets(recipe: Recipe, data: Path | None, tell: Tell | None = None) -> Sets:
     """Each set of the recipe with its training and validation part.
 
     Parameters
     ----------
     data : the folder the recipe's paths are relative to; default: $NAPARI_ISEG_DATA, or "."
+    tell : told of pictures that are in neither part
 
     Raises
     ------
     InputError
-        When a set is missing, the message names it and the folder; when [validation] names one that is none.
+        When a set is missing, the message names it and the folder; when nothing of one is left to train on;
+        when [validation] names one that is none.
     """
     root = data or Path(os.environ.get("NAPARI_ISEG_DATA", "."))
     sets = []
@@ -44,6 +47,7 @@ def open_sets(recipe: Recipe, data: Path | None) -> Sets:
         whole = open_dataset(path, axis=entry.axis, kind=entry.kind or None, components=entry.components)  # type: ignore[arg-type]
         share = recipe.validation.share
         parts = whole.split(share, recipe.validation.seed) if share else (whole, whole.subset(()))
+        _check_parts(whole, *parts, tell)
         sets.append((entry, *parts))
     known = [held_out.name for _, _, held_out in sets]
     for name in recipe.validation.sets:
@@ -53,6 +57,23 @@ def open_sets(recipe: Recipe, data: Path | None) -> Sets:
                 f"{', '.join(known)}."
             )
     return sets
+
+
+def _check_parts(whole: Dataset, train: Dataset, held_out: Dataset, tell: Tell | None) -> None:
+    """Say how many pictures are in neither part, and refuse a set that is all held out or left out."""
+    between = len(whole) - len(train) - len(held_out)
+    left_out = (
+        f"{between} of {len(whole)} pictures are left out, as they lie in a series beside the "
+        f"{len(held_out)} held out and may show the same"
+    )
+    if not len(train):
+        why = left_out if between > 0 else "all its pictures are held out"
+        raise InputError(
+            f"Nothing of the training set {whole.name!r} is left to train on: {why}; add pictures, or set "
+            "share in [validation] to 0 to train without scores."
+        )
+    if between > 0 and tell is not None:
+        tell(f"In the set {whole.name}, {left_out}.")
 
 
 def load_bank(recipe: Recipe, sets: Sets, on_set: OnSet | None = None) -> Bank:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from napari_iseg.nn.mst_score import MstOutput
-from napari_iseg.training.click_task import ClickTask
-from napari_iseg.training.iteration import Batch, Forward, icl_loss, quality_loss
+from napari_iseg.training.click_task import FIRST_CLICK, ClickTask
+from napari_iseg.training.iteration import Batch, Forward, icl_loss, icl_weights, quality_loss
 from napari_iseg.training.mst_losses import score_loss, token_loss
-from napari_iseg.training.recipe import LossRecipe
+from napari_iseg.training.recipe import LossRecipe, Recipe
 from napari_iseg.training.task import Step, Terms
 
 _LATE = ("mst-224", "mst-224-6s", "mst-1024")  # branches with the second version of the losses
@@ -21,6 +21,11 @@ def published_weights(branch: str) -> dict[str, float]:
     if branch in _LATE:
         return {"token": 0.001, "score": 0.001}
     return {"token": 1.0, "score": 0.0 if branch == "mst-224-large" else 1.0}
+
+
+def mst_weights(branch: str, recipe: LossRecipe) -> dict[str, float]:
+    """The weights of MST's own terms where ``[loss.terms]`` says nothing."""
+    return {**published_weights(branch), "quality": recipe.quality}
 
 
 class Detailed(Protocol):
@@ -38,6 +43,12 @@ class MstTask(ClickTask):
 
     The authors train with ``icl = false``: clicks without gradient, then one forward that counts.
     """
+
+    def weights(self, recipe: Recipe, net: Any) -> dict[str, float]:
+        """See `Task.weights`."""
+        if recipe.sampling == FIRST_CLICK:
+            return super().weights(recipe, net)
+        return icl_weights(recipe.loss, mst_weights(net.branch, recipe.loss))
 
     def objective(self, step: Step, forwards: int, free: int) -> Terms:
         """The terms "focal", "dice" (ours), "token", "score" and, with that head, "quality" (ours)."""
@@ -61,4 +72,4 @@ def mst_forward(net: Detailed, batch: Batch, recipe: LossRecipe) -> Forward:
             losses["quality"] = quality_loss(out.logits, out.quality, batch)
         return out.logits, losses
 
-    return Forward(answer, {**published_weights(net.branch), "quality": recipe.quality})
+    return Forward(answer, mst_weights(net.branch, recipe))

@@ -8,9 +8,10 @@ Our own
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from threading import Lock
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from torch import Tensor
 from napari_iseg.errors import InputError
 from napari_iseg.training.augment import published_augmentation
 from napari_iseg.training.bank import Bank
+from napari_iseg.training.checks import options_of
 from napari_iseg.training.clicks import ClickSampler
 from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.suem import suem
@@ -32,33 +34,37 @@ _KEEP_EMPTY: Final = MappingProxyType({"cocolvis": 0.05, "sbd": 0.01})
 _TRIES = 50
 
 
+@dataclass(frozen=True)
+class PublishedOptions:
+    """How samples are drawn.
+
+    Parameters
+    ----------
+    size : side of the samples, pixels; 448 in the published training
+    max_clicks : of each sign; 24 for ViT-B and 12 for ViT-H
+    with_suem : whether samples go through the SUEM stages
+    """
+
+    size: int = 448
+    max_clicks: int = 24
+    with_suem: bool = True
+
+
 class PublishedSamples(IndexedSamples[Bank]):
     """An endless set of samples by index, with the entries of `samples.Samples`.
 
     Parameters
     ----------
     rule : "cocolvis" or "sbd", the two published recipes
-    size : side of the samples, pixels; 448 in the published training
-    max_clicks : of each sign; 24 for ViT-B and 12 for ViT-H
-    with_suem : whether samples go through the SUEM stages
+    options : fields of `PublishedOptions`
     """
 
-    def __init__(
-        self,
-        bank: Bank,
-        rule: Rule,
-        seed: int,
-        length: int,
-        *,
-        size: int = 448,
-        max_clicks: int = 24,
-        with_suem: bool = True,
-    ) -> None:
+    def __init__(self, bank: Bank, rule: Rule, seed: int, length: int, **options: Any) -> None:
         super().__init__(bank, seed, length)
         self.rule = rule
-        self.clicks = ClickSampler(max_clicks=max_clicks)
-        self.with_suem = with_suem
-        self._augment = published_augmentation(rule, size)
+        self.options = options_of(PublishedOptions, options, f"sampling = {rule!r}")
+        self.clicks = ClickSampler(max_clicks=self.options.max_clicks)
+        self._augment = published_augmentation(rule, self.options.size)
         self._lock = Lock()  # torchvision draws from torch's one generator
 
     def draw(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -71,7 +77,7 @@ class PublishedSamples(IndexedSamples[Bank]):
         rest = [mask for i, mask in enumerate(objects) if i not in chosen]
         others = np.logical_or.reduce(rest) if rest else None
         truth = np.logical_or.reduce(targets) if targets else empty
-        if self.with_suem and targets:
+        if self.options.with_suem and targets:
             image, edited = suem(image, truth, lambda: self._extra(rng), rng)
             if edited is not truth:
                 targets, truth, others = [edited], edited, None

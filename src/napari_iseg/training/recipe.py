@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from napari_iseg.errors import InputError
-from napari_iseg.training.checks import check
+from napari_iseg.training.checks import check, check_lengths
 
 T = TypeVar("T")
 # Part of an entry's annotation (a string here) -> what it may be in TOML, and in words.
@@ -168,12 +168,9 @@ def _from_table(kind: type[T], table: Any, where: str) -> T:
     for f in fields(kind):  # type: ignore[arg-type]
         if f.name in table:
             _check_type(str(f.type), table[f.name], f.name, where)
-    try:
-        return kind(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-        )
-    except TypeError as error:
-        raise InputError(f"The recipe's {where} is incomplete: {error}.") from None
+        elif f.default is MISSING and f.default_factory is MISSING:
+            raise InputError(f"The recipe lacks the entry {f.name!r} in {where}; add it.")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
 
 
 def _check_type(annotation: str, value: Any, name: str, where: str) -> None:
@@ -226,4 +223,5 @@ def read_recipe(path: Path) -> Recipe:
     values["data"] = tuple(_from_table(DataRecipe, entry, "[[data]]") for entry in table["data"])
     recipe = _from_table(Recipe, values, "top level")
     check(recipe)
+    check_lengths(recipe, table.get("optim", {}))
     return recipe

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from napari_iseg import backends
 from napari_iseg.backends.base import Inference
 from napari_iseg.backends.cards import ModelCard, read_card
 from napari_iseg.backends.edge_model import EdgeOptions
-from napari_iseg.errors import SaveError
+from napari_iseg.errors import InputError, SaveError
 from napari_iseg.interactive.rules import window_rule
-from napari_iseg.training.checks import check, check_like
+from napari_iseg.training.checks import check, check_inference
 from napari_iseg.training.episode_bank import EpisodeBank
 from napari_iseg.training.export import between, checkpoint_state, export, plot_curves
 from napari_iseg.training.fit import Trainer, is_first_process, keep_fixed, make_fabric
 from napari_iseg.training.held_out import UNSCORED, holds_out
-from napari_iseg.training.load import OnSet, open_sets
+from napari_iseg.training.load import OnSet, Tell, open_sets
 from napari_iseg.training.log import Log, Progress
 from napari_iseg.training.recipe import Recipe
 from napari_iseg.training.same import claim
@@ -32,6 +35,7 @@ def train(
     *,
     on_step: Callable[[Progress], object] | None = None,
     on_set: OnSet | None = None,
+    tell: Tell | None = None,
 ) -> ModelCard:
     """Train by a recipe, or go on with a run that was stopped, and export its best checkpoint.
 
@@ -41,9 +45,12 @@ def train(
     data : the folder the recipe's data paths are relative to
     on_step : told after each step
     on_set : told the name and number of pictures of each loaded set
+    tell : told in words what of the data is left out
 
     Raises
     ------
+    KeyboardInterrupt
+        After Ctrl-C; the steps until then are kept.
     InputError
         For a recipe that cannot be, when data are missing, when no object is held out to validate with, or
         the run's folder holds a run of another recipe.
@@ -54,17 +61,18 @@ def train(
     task = task_for(recipe.backend)
     _try(recipe, task)
     fabric = make_fabric(recipe)
-    sets = open_sets(recipe, data)
+    claim(recipe, out, write=False)
     first = is_first_process()
-    claim(recipe, out, write=first)
+    sets = open_sets(recipe, data, tell if first else None)
     fabric.launch()  # where there are several processes, each has come this far by itself
     bank = task.bank(recipe, sets, on_set if first else None)
     held_out = [part for _, _, part in sets]
     validate = task.validator(recipe, held_out) if holds_out(recipe) else None
+    claim(recipe, out, write=first)  # only now: a recipe that is refused must not bar the folder to the next
     trainer = Trainer(recipe, bank, out, validate, task, fabric)
-    trainer.run(_recorder(out, on_step) if first else None)
+    net = trainer.run(_recorder(out, on_step) if first else None)
     if first:
-        card = _export(trainer, recipe, out)
+        card = _export(trainer, net, recipe, out)
     fabric.barrier()
     return card if first else read_card(out / recipe.name)
 
@@ -73,7 +81,14 @@ def _try(recipe: Recipe, task: Task) -> None:
     """Build once what needs no data, so that a recipe that cannot be is refused before they are loaded."""
     check_starts(recipe)
     _check_inference(recipe)
-    keep_fixed(task.build(recipe), recipe.optim.only)
+    net = task.build(recipe)
+    keep_fixed(net, recipe.optim.only)
+    weights = task.weights(recipe, net)
+    if weights and not any(weights.values()):
+        raise InputError(
+            "All terms of the recipe's loss weigh 0, so nothing would be learned; give one of them in "
+            "[loss.terms] a weight above 0."
+        )
     task.samples(recipe, EpisodeBank(), recipe.optim.steps)
 
 
@@ -84,8 +99,7 @@ def _check_inference(recipe: Recipe) -> None:
         return
     known = EdgeOptions() if role == "edges" else backends.get_click(recipe.backend).inference
     inference = known.with_options(**recipe.inference)
-    for name, value in recipe.inference.items():
-        check_like(f"inference.{name}", value, getattr(known, name))
+    check_inference(recipe.inference, known)
     if isinstance(inference, Inference):
         window_rule(inference)
 
@@ -112,15 +126,29 @@ def _recorder(out: Path, on_step: Callable[[Progress], object] | None) -> Callab
     return record
 
 
-def _export(trainer: Trainer, recipe: Recipe, out: Path) -> ModelCard:
+def _export(trainer: Trainer, net: nn.Module, recipe: Recipe, out: Path) -> ModelCard:
     best = out / "best.ckpt"
     if (out / "log.csv").exists():
         plot_curves(out / "log.csv", out / "curves.png")
-    state, step = checkpoint_state(best if best.exists() else out / "last.ckpt")
+    state, step, scores = checkpoint_state(best if best.exists() else out / "last.ckpt")
     if recipe.optim.start_share:
         # What was learned last is seldom all that was known before (WiSE-FT, arXiv 2109.01903).
         state = between(state, trainer.build().state_dict(), recipe.optim.start_share)
     told: dict[str, Any] = {"steps": recipe.optim.steps, "exported_step": step, "seconds": trainer.seconds}
     if trainer.validate is None:
         told["validation"] = UNSCORED
+    elif scores:
+        # What lies on the way back to the start was not scored itself.
+        name = "validation_before_start_share" if recipe.optim.start_share else "validation"
+        limits = {"objects": recipe.validation.objects, "max_clicks": recipe.validation.max_clicks}
+        told[name] = {key: round(value, 4) for key, value in scores.items()} | limits
+    told |= {"sampling": recipe.sampling, "samples": _drawn(trainer, recipe)}
+    told["loss"] = {**asdict(recipe.loss), "terms": recipe.loss.terms | trainer.task.weights(recipe, net)}
     return export(recipe, state, out / recipe.name, told)
+
+
+def _drawn(trainer: Trainer, recipe: Recipe) -> dict[str, Any]:
+    """What samples were drawn by, defaults among it; tables of published settings are left out."""
+    options = getattr(trainer.samples, "options", None)
+    known = vars(options) if is_dataclass(options) else {}
+    return {name: value for name, value in known.items() if not is_dataclass(value)} | recipe.samples

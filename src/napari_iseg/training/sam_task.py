@@ -29,7 +29,6 @@ from napari_iseg.training.validation import NocValidator, validated_model
 
 _KINDS, _SHARES = ("click", "box", "both"), (0.5, 0.35, 0.15)
 WEIGHTS: Mapping[str, float] = MappingProxyType({"focal": 20.0, "dice": 1.0, "iou": 1.0})
-_OWN = ("objects", "box_noise")  # options of [samples] that clicks alone do not have
 _NOISE, _MOST_NOISE = 0.1, 20.0  # of box corners: share of the side, pixels at most; the paper's
 
 
@@ -39,10 +38,17 @@ class SamTask(ClickTask):
     The paper's weights of the terms are 20 (focal), 1 (dice) and 1 (iou); ``[loss.terms]`` sets others.
     """
 
+    own_options = ("objects", "box_noise")
+
+    def weights(self, recipe: Recipe, net: Any) -> dict[str, float]:
+        """See `Task.weights`."""
+        del net
+        return recipe.loss.weights(WEIGHTS)
+
     def loss(self, step: Step) -> Terms:
         """The sum over rounds; each feeds back the answer before it and adds a click on its largest error."""
         net, recipe, draw = step.net, step.recipe.loss, step.draw
-        weights = recipe.weights(WEIGHTS)
+        weights = self.weights(step.recipe, net)
         batch = per_object(step.batch)
         rounds = int(step.shared.integers(1, recipe.max_forwards + 1))
         kind = str(step.shared.choice(_KINDS, p=_SHARES))
@@ -76,8 +82,8 @@ class SamTask(ClickTask):
         ``objects`` is the number of targets in a window (1), ``box_noise`` see `shaken_boxes` (0.1).
         """
         count = recipe.samples.get("objects", 1)
-        plain = replace(recipe, samples={k: v for k, v in recipe.samples.items() if k not in _OWN})
-        made = super().samples(plain, bank, total)
+        shared = {k: v for k, v in recipe.samples.items() if k not in self.own_options}
+        made = super().samples(replace(recipe, samples=shared), bank, total)
         if count == 1:
             return made
         if not isinstance(made, Samples) or not isinstance(count, int) or count < 1:

@@ -78,6 +78,19 @@ class Task(Protocol):
     def samples(self, recipe: Recipe, bank: Bank, total: int) -> IndexedSamples[Any]:
         """``total`` samples by index, each following from (seed, index) alone."""
 
+    def weights(self, recipe: Recipe, net: Any) -> dict[str, float]:
+        """The weight of each term that `loss` adds up for this network, by name.
+
+        A task that does not say is asked nothing before its first step, where it refuses by itself.
+
+        Raises
+        ------
+        InputError
+            When [loss.terms] names a term that is none of these, or the terms lack what they need.
+        """
+        del recipe, net
+        return {}
+
     def loss(self, step: Step) -> Terms:
         """The loss of one batch."""
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_iseg.errors import InputError
 from napari_iseg.training.bank import picture
+from napari_iseg.training.checks import options_of
 from napari_iseg.training.episode_bank import EpisodeBank, Series
 from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.photometric import vary
@@ -45,10 +46,7 @@ class ThinSampleOptions:
 
 def sample_options(recipe: Recipe) -> ThinSampleOptions:
     """[samples] of a recipe; InputError for an option that does not exist or cannot be."""
-    try:
-        options = ThinSampleOptions(**recipe.samples)
-    except TypeError as error:
-        raise InputError(f"The recipe's [samples] do not fit thin structures: {error}.") from None
+    options = options_of(ThinSampleOptions, recipe.samples, "thin structures")
     if options.size < 32 or options.size % 16 or not 0.1 <= options.nearest <= options.farthest:
         raise InputError(
             "Samples of thin structures need a size that is a multiple of 16, 32 at least, and nearest from "

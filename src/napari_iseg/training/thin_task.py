@@ -54,9 +54,14 @@ class ThinTask(Task):
         assert isinstance(bank, EpisodeBank), "thin structures are drawn from the series of an EpisodeBank"
         return ThinSamples(bank, sample_options(recipe), recipe.seed, total)
 
+    def weights(self, recipe: Recipe, net: Any) -> dict[str, float]:
+        """See `Task.weights`."""
+        del net
+        return recipe.loss.weights(WEIGHTS)
+
     def loss(self, step: Step) -> Terms:
         """Cross entropy, half of it balanced between class and rest, and Dice, after several clicks."""
-        weights = step.recipe.loss.weights(WEIGHTS)
+        weights = self.weights(step.recipe, step.net)
         counts = _MANY if step.shared.random() < _MANY_SHARE else _FEW
         features = step.net(step.batch["image"])
         clicks = _simulated(step.net, features.detach(), step.batch, counts[-1], step.draw)
