@@ -560,7 +560,7 @@ def test_after_a_full_disk_the_next_change_catches_up(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(_local, "_put", full)
-        with pytest.raises(SaveError, match="is recorded: the rest .* with the next change"):
+        with pytest.raises(SaveError, match=r"is recorded: the rest .* with the next change"):
             session.commit()
     session.click((45, 45))
     np.testing.assert_array_equal(session.labels.read() == 1, first)
