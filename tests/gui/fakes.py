@@ -96,6 +96,7 @@ class FakeLoader:
         self.net = net or DiskNet()
         self.seconds = seconds
         self.loads = 0
+        self.forgotten = False
         self.refiner = WideningRefiner()
         self.error: Exception | None = None
 
@@ -106,6 +107,10 @@ class FakeLoader:
     def edge_cards(self) -> list[ModelCard]:
         """One that is here."""
         return [ModelCard("widen", "is5net", "narrow")]
+
+    def forget(self) -> None:
+        """Told when the dock is closed."""
+        self.forgotten = True
 
     def load_edges(self, key: object) -> WideningRefiner:
         """It widens masks."""

@@ -233,3 +233,15 @@ def test_the_layer_goes_with_the_dock(boxes: Any) -> None:
     boxes.do("commit")
     dock.shut_down()
     assert [type(layer).__name__ for layer in boxes.viewer.layers] == ["Image", "Labels"]
+
+
+def test_all_layers_can_be_removed_at_once_with_that_of_boxes(boxes: Any) -> None:
+    boxes.viewer.add_image(np.zeros((128, 128), np.uint8))
+    dock = boxes.open()
+    boxes.click((60, 60))
+    assert boxes.editor.layers.boxes.layer in boxes.viewer.layers
+    boxes.viewer.layers.select_all()
+    boxes.viewer.layers.remove_selected()
+    boxes.settle()
+    assert [*boxes.viewer.layers] == []
+    assert "Open an image" in dock.status.text()

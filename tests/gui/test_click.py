@@ -281,6 +281,10 @@ def test_keys_are_bound_on_our_layers_only(bench):
     press(bench.editor.layers.committed, "O")
     assert bench.editor.session.clicks == ()
     assert "press Esc" in dock.status.text()
+    press(points, "X")
+    press(points, "X")
+    assert dock.status.text() == "Click on an object."
+    press(points, "O")
     press(points, "Escape")
     assert dock.status.text() == "Click on an object."
     press(points, "O")

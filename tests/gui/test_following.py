@@ -63,8 +63,10 @@ def test_the_status_says_which_layer_takes_clicks(bench):
     bench.click((60, 70))
     assert "Answered" in dock.status.text()
     bench.viewer.layers.selection.active = image
+    bench.settle()
     assert "Select the layer “cells clicks”" in dock.status.text()
     bench.viewer.layers.selection.active = bench.editor.layers.points
+    bench.settle()
     assert "Answered" in dock.status.text()
 
 

@@ -167,6 +167,7 @@ def test_closing_the_dock_leaves_only_the_results(bench):
     viewer.window.remove_dock_widget(dock)
     assert [layer.name for layer in viewer.layers] == [image.name, f"{image.name} objects"]
     assert worker.join(5)
+    assert bench.loader.forgotten
     assert not [thread for thread in threading.enumerate() if "napari-iseg" in thread.name]
     assert not viewer.layers[1].keymap
     assert {n: len(getattr(viewer.layers.events, n).callbacks) for n in ("removed", "inserted")} == before
@@ -305,6 +306,41 @@ def test_what_happens_to_the_image_before_does_not_stop_the_one_that_is_shown(be
     dock.controller.choose_image(before)
     bench.settle()
     assert editor.session.patch.mask.any()
+
+
+def test_a_commit_that_waits_is_done_though_another_image_is_chosen(bench):
+    before, other = [bench.viewer.add_image(IMAGE, name=name) for name in ("before", "other")]
+    dock = bench.open()
+    dock.controller.choose_image(before)
+    bench.click((60, 60))
+    editor = bench.editor
+    bench.loader.net.seconds = 0.5
+    dock.controller.click_world((70, 70), True)
+    dock.controller.perform("commit")
+    dock.controller.choose_image(other)
+    bench.qtbot.waitUntil(lambda: editor.settled, timeout=20_000)
+    assert editor.session.labels.read()[70, 70] == 1
+
+
+def test_moving_an_image_along_its_slider_shows_another_plane(bench):
+    image = bench.viewer.add_image(IMAGE[None].repeat(5, 0), name="stack")
+    bench.open()
+    bench.viewer.dims.set_point(0, 4)
+    bench.click((4, 60, 60))
+    image.translate = (2, 0, 0)
+    bench.settle()
+    assert bench.editor.session.plane == (2,)
+
+
+def test_clicks_are_taken_back_where_napari_slices_in_the_background(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    bench.viewer._layer_slicer._force_sync = False  # as NAPARI_ASYNC=1 has it
+    bench.click((60, 60))
+    bench.click((90, 90))
+    bench.do("undo")
+    assert bench.editor.layers.points.data.tolist() == [[60, 60]]
+    np.testing.assert_array_equal(bench.editor.layers.current.data, bench.editor.session.patch.mask)
 
 
 def test_a_stopped_answer_is_not_said_to_have_come(bench):

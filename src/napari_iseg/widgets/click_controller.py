@@ -79,9 +79,8 @@ class ClickController:
         self.files = SessionFiles(self)
         self.loading = ""  # what is read in the background for all images, in words
         self.closed = self._switching = False
-        viewer.dims.events.order.connect(self._follow_dims)
-        viewer.dims.events.ndisplay.connect(self._follow_dims)
-        viewer.dims.events.ndim.connect(self._follow_dims)
+        for event in (viewer.dims.events.order, viewer.dims.events.ndisplay, viewer.dims.events.ndim):
+            event.connect(self._follow_dims)
         viewer.dims.events.point.connect(self._follow_plane)
         viewer.layers.events.removed.connect(self._layer_removed)
         viewer.layers.selection.events.active.connect(self._active_changed)
@@ -133,6 +132,7 @@ class ClickController:
             return
         if name == "toggle_sign":
             self.choose_sign(not self.positive)
+            self._update()
             return
         if name == "open_session":
             self.files.ask_and_open()
@@ -142,7 +142,9 @@ class ClickController:
             self.view.set_status(self._hint())
             return
         self._ensure_points()
-        if name in ("pick", "delete"):
+        if name in ("pick", "delete") and editor.layers.committed is None:
+            self.say("Nothing is committed yet.")
+        elif name in ("pick", "delete"):
             self._armed = "" if armed == name else name
             self._update()
         elif name == "probability":
@@ -214,6 +216,7 @@ class ClickController:
     def _end(self) -> None:
         """Close what is open and stop the worker."""
         self._editors.close()
+        self.loader.forget()
         self.worker.close()
         self.image = self.editor = None
 
@@ -227,11 +230,8 @@ class ClickController:
             self._on_object(name, position)
             return
         editor = self.editor
-        if editor is None:
+        if editor is None or self.choice.key is None:
             warn(self._hint())
-            return
-        if self.choice.key is None:
-            warn(guidance.NO_MODEL)
             return
         where = scene.locate(editor.layers.image, editor.layers.axes, position)
         if where is None:
@@ -244,8 +244,7 @@ class ClickController:
     def _on_object(self, name: str, position: Sequence[float]) -> None:
         """Reopen or delete the committed object at a world position."""
         editor = self.editor
-        if editor is None or editor.session is None:
-            self.say("Nothing is committed yet.")
+        if editor is None:
             return
         where = scene.locate(editor.layers.image, editor.layers.axes, position)
         label = 0 if where is None else editor.label_at(*where)
@@ -287,11 +286,11 @@ class ClickController:
                 editor.look_at(plane)
 
     def _active_changed(self, _event: Any = None) -> None:
-        if not self._switching:
-            self._update()
+        if not self._switching:  # later, as napari may be removing layers one by one
+            QTimer.singleShot(0, self._update)
 
     def _enter(self, editor: Editor | None) -> None:
-        self.editor = editor
+        self.editor, self._armed = editor, ""
         if editor is not None:
             editor.layers.add_points()
             self._hands.attach(editor)
@@ -343,6 +342,7 @@ class ClickController:
     def _follow_image(self, _event: Any = None) -> None:
         if self.image is not None:
             self._editors.follow(self.image)
+        self._follow_plane()
         if self.editor is not None:
             self.editor.show()
 

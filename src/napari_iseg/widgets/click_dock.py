@@ -270,9 +270,9 @@ class ClickDock(Dock):
 
     def _connect(self) -> None:
         self.image_combo.activated.connect(self._image_activated)
-        self.models.chosen.connect(lambda _card: self._choose_model())
-        self.device.activated.connect(lambda _index: self._choose_model())
-        self.edge_models.activated.connect(lambda _index: self._choose_model())
+        # Bound methods: PySide6 keeps what a lambda holds, and with it a closed dock, for ever.
+        for chosen in (self.models.chosen, self.device.activated, self.edge_models.activated):
+            chosen.connect(self._choose_model)
         self.options.changed.connect(self.controller.choose_options)
         self.actions.triggered.connect(self.controller.perform)
         self.actions.sign_chosen.connect(self.controller.choose_sign)
@@ -295,7 +295,7 @@ class ClickDock(Dock):
         self.edge_models.setEnabled(bool(edge_cards))
         self._choose_model()
 
-    def _choose_model(self) -> None:
+    def _choose_model(self, _chosen: Any = None) -> None:
         edges = self.edge_models.currentText() if self.edge_models.isEnabled() else None
         device, precision = self.device.currentText(), self._preferences.precision
         self.controller.edges.key = ModelKey(edges, device, precision) if edges else None

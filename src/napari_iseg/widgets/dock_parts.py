@@ -189,9 +189,13 @@ class ActionButtons(QWidget):
         button = QPushButton(entry.label)
         button.setToolTip(entry.tooltip)
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keyboard with the canvas
-        button.clicked.connect(lambda _checked=False, name=name: self.triggered.emit(name))
+        button.setObjectName(name)
+        button.clicked.connect(self._clicked)
         self.buttons[name] = button
         return button
+
+    def _clicked(self, _checked: bool = False) -> None:
+        self.triggered.emit(self.sender().objectName())
 
 
 assert {name for row in BUTTONS for name in row} == {entry.name for entry in ACTIONS} - {"toggle_sign"}

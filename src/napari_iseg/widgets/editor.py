@@ -238,6 +238,7 @@ class Editor:
         self._give_up_answer()
         self._suspended = True
         self.layers.remove()
+        self._advance()  # a commit that waits for the answer asks for it itself
 
     def _give_up_answer(self) -> None:
         if not self._suspended:  # the worker's newest request is another editor's by then
@@ -362,12 +363,11 @@ class Editor:
             self._worker.submit_newest(job.run, self._answered, self._not_answered)
 
     def _answered(self, result: Any) -> None:
-        if self._closed:
-            return
-        self._predicting = False
-        if self._session.finish(result):
-            self.seconds = time.perf_counter() - self._asked_at
-        self._advance()
+        if not self._closed:
+            self._predicting = False
+            if self._session.finish(result):
+                self.seconds = time.perf_counter() - self._asked_at
+            self._advance()
 
     def _not_answered(self, error: Exception) -> None:
         if not self._closed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,8 +64,9 @@ class RunSignals(QObject):
 
     def silence(self) -> None:
         """Let nobody hear anything more."""
-        for signal in (self.prepared, self.supports, self.progress, self.written):
-            signal.disconnect()
+        with suppress(RuntimeError):  # a script that ends has Qt take them away first
+            for signal in (self.prepared, self.supports, self.progress, self.written):
+                signal.disconnect()
 
 
 def execute(

@@ -142,11 +142,13 @@ class ClickLayers:
         self._shown, positive = [*clicks], [click.positive for _, click in clicks]
         points.selected_data = set()
         points.data = data
-        if positive:
-            points.symbol = ["disc" if sign else "hbar" for sign in positive]
-            colors = [FOREGROUND if sign else BACKGROUND for sign in positive]
-            points.face_color = points.border_color = colors  # a wide border comes with a limited size
-            points.size = MARKER_PIXELS
+        # Drawn once, below: with NAPARI_ASYNC napari would draw each change with what it knew before.
+        with points.events.blocker_all():
+            if positive:
+                points.symbol = ["disc" if sign else "hbar" for sign in positive]
+                colors = [FOREGROUND if sign else BACKGROUND for sign in positive]
+                points.face_color = points.border_color = colors  # a wide border comes with a limited size
+                points.size = MARKER_PIXELS
         points.refresh()
 
     def add_current(self) -> Labels:

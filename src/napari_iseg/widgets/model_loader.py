@@ -97,6 +97,10 @@ class ModelLoader:
         self._last = (key, model)
         return model
 
+    def forget(self) -> None:
+        """Let go of the models in memory."""
+        self._last = self._last_edges = None
+
     def _store(self) -> Store:
         from napari_iseg.weights.store import Store
 
