@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from napari.settings import get_settings
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
 
@@ -332,10 +333,11 @@ def test_moving_an_image_along_its_slider_shows_another_plane(bench):
     assert bench.editor.session.plane == (2,)
 
 
-def test_clicks_are_taken_back_where_napari_slices_in_the_background(bench):
+def test_clicks_are_taken_back_where_napari_slices_in_the_background(bench, monkeypatch):
     bench.viewer.add_image(IMAGE)
     bench.open()
-    bench.viewer._layer_slicer._force_sync = False  # as NAPARI_ASYNC=1 has it
+    monkeypatch.setattr(get_settings().experimental, "async_", True)
+    bench.viewer._layer_slicer._force_sync = False
     bench.click((60, 60))
     bench.click((90, 90))
     bench.do("undo")
