@@ -67,9 +67,6 @@ class Sitting:
         layer.keymap[KeyBinding.from_str(key)](layer)
         self.settle()
 
-    def point_at(self, pixel: tuple[int, ...]) -> None:
-        self.viewer.cursor.position = tuple(self.dock.controller.image.data_to_world(pixel))
-
     def leave(self) -> None:
         self.dock.shut_down()
         assert self.dock.controller.worker.join(10)
@@ -128,8 +125,8 @@ def three_more(at: Sitting) -> None:
         assert iou(at.click(point), point) > 0.7
         at.press("Enter")
     assert sorted(at.session.objects) == [1, 2, 3, 4]
-    at.point_at(OTHERS[0])
     at.press("O")
+    at.click(OTHERS[0])
     assert [(c.row, c.col) for c in at.session.clicks] == [OTHERS[0][1:]]
     assert at.session.object_id == 2
     at.click((12, 228, 80))

@@ -64,11 +64,15 @@ class Bench:
         self.dock.controller.perform(name)
         self.settle()
 
+    def rest(self) -> None:
+        """`settle`, after what is done once napari has finished with its layers."""
+        self.qtbot.wait(1)
+        self.settle()
+
     def settle(self) -> None:
         """Wait until everything asked for is done."""
         assert self.dock is not None
         controller = self.dock.controller
-        self.qtbot.wait(1)  # what is done once napari has finished removing layers
         self.qtbot.waitUntil(
             lambda: not controller.worker.busy and (controller.editor is None or controller.editor.settled),
             timeout=60_000,

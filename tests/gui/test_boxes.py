@@ -242,6 +242,6 @@ def test_all_layers_can_be_removed_at_once_with_that_of_boxes(boxes: Any) -> Non
     assert boxes.editor.layers.boxes.layer in boxes.viewer.layers
     boxes.viewer.layers.select_all()
     boxes.viewer.layers.remove_selected()
-    boxes.settle()
+    boxes.rest()
     assert [*boxes.viewer.layers] == []
     assert "Open an image" in dock.status.text()

@@ -175,7 +175,7 @@ def test_points_moved_and_removed_with_naparis_tools_are_replayed(bench):
     points = bench.editor.layers.points
     points.selected_data = {1}
     points.remove_selected()
-    bench.settle()
+    bench.rest()
     assert len(bench.editor.session.clicks) == 1
     moved = points.data.copy()
     moved[0] = (30, 90)
@@ -227,7 +227,7 @@ def test_probability_on_demand(bench):
     bench.click((65, 60))
     assert not layer.visible
     bench.viewer.layers.remove(bench.editor.layers.image)
-    bench.settle()
+    bench.rest()
     assert layer not in bench.viewer.layers
 
 

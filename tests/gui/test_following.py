@@ -63,10 +63,10 @@ def test_the_status_says_which_layer_takes_clicks(bench):
     bench.click((60, 70))
     assert "Answered" in dock.status.text()
     bench.viewer.layers.selection.active = image
-    bench.settle()
+    bench.rest()
     assert "Select the layer “cells clicks”" in dock.status.text()
     bench.viewer.layers.selection.active = bench.editor.layers.points
-    bench.settle()
+    bench.rest()
     assert "Answered" in dock.status.text()
 
 

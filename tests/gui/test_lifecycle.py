@@ -244,7 +244,7 @@ def test_removing_the_image_ends_its_work_and_another_can_be_clicked(bench):
     dock = bench.open()
     bench.click((60, 60))
     bench.viewer.layers.remove(first)
-    bench.settle()
+    bench.rest()
     assert [layer.name for layer in bench.viewer.layers] == []
     assert "Open an image" in dock.status.text()
     bench.do("commit")
@@ -283,7 +283,7 @@ def test_all_layers_can_be_removed_at_once(bench, order, how):
     bench.click(tuple(60 if axis in order[1:] else 1 for axis in range(3)))
     layers.select_all()
     getattr(layers, how)()
-    bench.settle()
+    bench.rest()
     assert [*layers] == []
     assert "Open an image" in dock.status.text()
     bench.viewer.add_image(IMAGE, name="another")
@@ -363,10 +363,10 @@ def test_the_words_name_the_layer_of_clicks_as_it_is(bench):
     dock = bench.open()
     image.name = "new"
     bench.viewer.layers.selection.active = image
-    bench.settle()
+    bench.rest()
     assert f"“{bench.editor.layers.points.name}”" in dock.status.text()
     bench.viewer.layers.remove(bench.editor.layers.points)
-    bench.settle()
+    bench.rest()
     assert "comes back" in dock.status.text()
     dock._image_activated(0)
     assert bench.editor.layers.points in bench.viewer.layers
