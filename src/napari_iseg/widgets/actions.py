@@ -46,7 +46,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("reset", "Reset", "Escape", "Remove all clicks of this object and start it anew."),
     Action("commit", "Commit", "Enter", "Keep this object under its label and go on with the next one."),
     Action("next_label", "Next label", "N", "Give the object a label that is not used yet."),
-    Action("pick", "Pick object", "O", "Then click on a committed object: it is open again, with its clicks."),
+    Action("pick", "Pick object", "O", "Then click on a committed object: it is open again, clicks and all."),
     Action("delete", "Delete object", "Shift-D", "Then click on a committed object: it is removed."),
     Action("probability", "Probability", "P", "Show or hide how sure the model is, pixel by pixel."),
     Action("refine_edges", "Refine edges", "E", "Make this object's mask exact along thin structures."),
