@@ -270,7 +270,6 @@ class ClickDock(Dock):
 
     def _connect(self) -> None:
         self.image_combo.activated.connect(self._image_activated)
-        # Bound methods: PySide6 keeps what a lambda holds, and with it a closed dock, for ever.
         for chosen in (self.models.chosen, self.device.activated, self.edge_models.activated):
             chosen.connect(self._choose_model)
         self.options.changed.connect(self.controller.choose_options)
