@@ -291,34 +291,34 @@ def test_all_layers_can_be_removed_at_once(bench, order, how):
     assert bench.editor.session.patch.mask.any()
 
 
-def test_what_happens_to_the_image_before_does_not_stop_the_one_that_is_shown(bench):
-    before, shown = [bench.viewer.add_image(IMAGE, name=name) for name in ("before", "shown")]
-    dock = bench.open()
-    dock.controller.choose_image(before)
+def clicked_of_two(bench):
+    """The editor of the first of two images, with a click; and the other image."""
+    first, other = [bench.viewer.add_image(IMAGE, name=name) for name in ("first", "other")]
+    bench.open().controller.choose_image(first)
     bench.click((60, 60))
-    editor = bench.editor
-    dock.controller.choose_image(shown)
+    return bench.editor, other
+
+
+def test_what_happens_to_the_image_before_does_not_stop_the_one_that_is_shown(bench):
+    editor, shown = clicked_of_two(bench)
+    bench.dock.controller.choose_image(shown)
     bench.loader.net.seconds = 0.2
-    dock.controller.click_world((90, 90), True)
+    bench.dock.controller.click_world((90, 90), True)
     editor.use_model(lambda: bench.loader.load(None), "Loading")  # has the object there answered anew
     bench.settle()
     assert bench.editor.session.patch.mask.any()
     assert bench.editor.activity == ""
-    dock.controller.choose_image(before)
+    bench.dock.controller.choose_image(editor.layers.image)
     bench.settle()
     assert editor.session.patch.mask.any()
 
 
 def test_a_commit_that_waits_is_done_though_another_image_is_chosen(bench):
-    before, other = [bench.viewer.add_image(IMAGE, name=name) for name in ("before", "other")]
-    dock = bench.open()
-    dock.controller.choose_image(before)
-    bench.click((60, 60))
-    editor = bench.editor
+    editor, other = clicked_of_two(bench)
     bench.loader.net.seconds = 0.5
-    dock.controller.click_world((70, 70), True)
-    dock.controller.perform("commit")
-    dock.controller.choose_image(other)
+    bench.dock.controller.click_world((70, 70), True)
+    bench.dock.controller.perform("commit")
+    bench.dock.controller.choose_image(other)
     bench.qtbot.waitUntil(lambda: editor.settled, timeout=20_000)
     assert editor.session.labels.read()[70, 70] == 1
 

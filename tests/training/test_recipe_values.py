@@ -78,7 +78,6 @@ def test_data_that_cannot_be(tmp_path: Path, entries: str, said: str) -> None:
     file.write_text(f'name = "x"\n[[data]]\npath = "a.zip"\n{entries}\n')
     with pytest.raises(IsegError, match=said):
         read_recipe(file)
-    file.write_text('name = "x"\ndata = 3\n')
     file.write_text('name = "x"\n[[data]]\nkind = "instances"\n')
     with pytest.raises(IsegError, match=r"^The recipe lacks the entry 'path' in \[\[data\]\]; add it.$"):
         read_recipe(file)

@@ -42,7 +42,7 @@ def bench(
         results.append({"model": name, "device": where, "seconds": found})
         if not as_json:
             times = ", ".join(f"{what} {1000 * seconds:.0f} ms" for what, seconds in found.items())
-            console.print(f"{name} ({where}, {size} x {size}): {times}", markup=False)
+            console.print(f"{name} ({where}, {size} x {size}): {times}")
     if as_json:
         print_json({"size": size, "threads": torch.get_num_threads(), "repeats": repeats, "models": results})
 

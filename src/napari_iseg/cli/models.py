@@ -42,9 +42,9 @@ def list_(
         print_json([_described(card) for card in cards])
     else:
         # A file or a pipe has no width: whole lines, to be searched.
-        console.print(_table(cards, console.width if console.is_terminal else None), markup=False)
+        console.print(_table(cards, console.width if console.is_terminal else None))
     for problem in store.problems():
-        errors.print(problem, markup=False)
+        errors.print(problem)
 
 
 @app.command(epilog="Example: `napari-iseg models show cfr-icl-cocolvis-vit-h`")
@@ -57,10 +57,9 @@ def show(name: Annotated[str, typer.Argument(help=NAMED)], as_json: Json = False
     for key, value in card_table(card).items():
         if key == "files":
             value = [part["url"] for part in value]
-        console.print("\n".join(_in_words(key, value)), markup=False)
+        console.print("\n".join(_in_words(key, value)))
     console.print(
-        f"{'weights at:':14}{card.weights_path if card.is_local else 'not here; ' + how_to_get(card)}",
-        markup=False,
+        f"{'weights at:':14}{card.weights_path if card.is_local else 'not here; ' + how_to_get(card)}"
     )
 
 
@@ -139,7 +138,7 @@ def import_(
         overwrite,
         widen,
         heads,
-        tell=lambda sentence: errors.print(sentence, markup=False),
+        tell=lambda sentence: errors.print(sentence),
     )
     card = import_file(_weights_in(file) if file.is_dir() else file, Store(), options)
     if card.licence == UNKNOWN and _someone_sits_here():
@@ -148,7 +147,7 @@ def import_(
     _report(card, as_json)
     hint = widening_hint(card.backend, card.variant)
     if hint:
-        errors.print(hint, markup=False)
+        errors.print(hint)
 
 
 @app.command(epilog="Example: `napari-iseg models verify --all`")
@@ -175,7 +174,7 @@ def verify(
         )
     else:
         for verdict in verdicts:
-            console.print(f"{verdict.name}: {'; '.join(verdict.problems) or 'ok'}", markup=False)
+            console.print(f"{verdict.name}: {'; '.join(verdict.problems) or 'ok'}")
     if not all(verdict.ok for verdict in verdicts):
         raise typer.Exit(1)
 
@@ -211,11 +210,8 @@ def _report(card: ModelCard, as_json: bool) -> None:
         print_json(_described(card))
         return
     variant = card.variant if isinstance(card.variant, str) else "of own sizes"
-    console.print(
-        f"{card.name}: {card.backend} {variant}, {_size(card.size_bytes)}, licence {card.licence}",
-        markup=False,
-    )
-    console.print(f"weights: {card.weights_path}\nsha256:  {card.sha256}", markup=False)
+    console.print(f"{card.name}: {card.backend} {variant}, {_size(card.size_bytes)}, licence {card.licence}")
+    console.print(f"weights: {card.weights_path}\nsha256:  {card.sha256}")
 
 
 def _described(card: ModelCard) -> dict[str, Any]:
