@@ -112,8 +112,7 @@ class SamConvNet(SamNet):
         seen = torch.cat([seen, 4 * F.avg_pool2d(half, 2)], 1)
         maps = prompt_maps(seen, points, labels, boxes, memory).to(embedding.dtype)
         hidden = self.maps(maps).relu()
-        clicked = (points, labels) if points.shape[1] else None
-        sparse, dense = self.prompt_encoder(points=clicked, boxes=boxes, masks=memory)
+        sparse, dense = self.prompts(embedding, points, labels, boxes, memory)
         answers, coarse = self.attend(scene + dense + self.maps_down(hidden), sparse)
         up = self.mask_decoder.output_upscaling  # transposed convolution, norm, GELU, and again without norm
         raised, near = up[0](coarse), torch.cat([quarter, hidden], 1)

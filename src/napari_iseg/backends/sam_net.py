@@ -14,6 +14,7 @@ from napari_iseg.backends.prompt_net import PromptNet
 from napari_iseg.backends.published import MEAN, STD, check_input, check_state, shape_differences, tensors_of
 from napari_iseg.backends.sam_variants import HEADS, MASKS, UNUSED, SamSizes, published_shapes
 from napari_iseg.nn.derived import Derived
+from napari_iseg.nn.exact import exact
 from napari_iseg.nn.few_tokens import FewTokenAttention
 from napari_iseg.nn.square_frame import SquareFrame
 from napari_iseg.nn.triton_guard import keep_triton_out
@@ -57,10 +58,22 @@ class SamNet(PromptNet):
         several: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """See `PromptNet.decode`."""
-        clicked = (points, labels) if points.shape[1] else None
-        sparse, dense = self.prompt_encoder(points=clicked, boxes=boxes, masks=memory)
+        sparse, dense = self.prompts(embedding, points, labels, boxes, memory)
         answers, places = self.attend(embedding + dense, sparse)
         return self.masks(answers, self.mask_decoder.output_upscaling(places), several=several)
+
+    def prompts(
+        self, like: Tensor, points: Tensor, labels: Tensor, boxes: Tensor | None, memory: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Codes (B, N, E) of points and corners, and (B, E, G, G) of the mask, of the type of ``like``.
+
+        In bfloat16 a click would move by two pixels.
+        """
+        clicked = (points, labels) if points.shape[1] else None
+        with exact(like):
+            known = None if memory is None else memory.float()
+            sparse, dense = self.prompt_encoder(points=clicked, boxes=boxes, masks=known)
+        return sparse.to(like.dtype), dense.to(like.dtype)
 
     def attend(self, scene: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
         """The two-way transformer's tokens (B, N, E) and places (B, E, G, G), for prompts ``sparse``."""
@@ -84,8 +97,9 @@ class SamNet(PromptNet):
     def _where(self) -> Tensor:
         """The places' position code (1, E, G, G), made once."""
 
-        def make(_: Tensor) -> Tensor:
-            code: Tensor = self.prompt_encoder.get_dense_pe()
+        def make(table: Tensor) -> Tensor:
+            with exact(table):
+                code: Tensor = self.prompt_encoder.get_dense_pe()
             return code.contiguous(memory_format=torch.channels_last)
 
         table = self.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
@@ -113,7 +127,7 @@ class SamNet(PromptNet):
         half = len(clicks) // 2
         signs = torch.arange(len(clicks), device=clicks.device) < half
         used = clicks[:, 2] >= 0
-        points = frame.points(clicks[used, :2].to(embedding.dtype))[None]
+        points = frame.points(clicks[used, :2].float())[None]
         memory = None
         if prev_mask.any():
             memory = frame.reduced(torch.logit(prev_mask, _CERTAIN), self.low)
@@ -121,7 +135,7 @@ class SamNet(PromptNet):
         if not len(points[0]):  # no prompt at all: the published padding point
             points, labels = points.new_zeros(1, 1, 2), points.new_full((1, 1), -1)
         else:
-            labels = signs[used].to(embedding.dtype)[None]
+            labels = signs[used].float()[None]
         return best(*self.decode(embedding, points, labels, None, memory, several=several))
 
     def load_published(self, state: Mapping[str, Tensor]) -> None:

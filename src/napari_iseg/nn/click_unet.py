@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_iseg.backends.base import ClickNet
+from napari_iseg.nn.exact import exact
 from napari_iseg.nn.geodesic import FAR, GeodesicDistance, appearance, euclidean
 
 
@@ -208,7 +209,8 @@ class ClickUNet(ClickNet):
         if right or bottom:
             image = F.pad(image, (0, right, 0, bottom), mode="replicate")
             prev_mask = F.pad(prev_mask, (0, right, 0, bottom))
-        guidance = self.guidance(image, clicks)
+        with exact(image):
+            guidance = self.guidance(image, clicks)
         pixels = F.pixel_unshuffle(torch.cat([(image - 0.5) * 4, prev_mask * 2 - 1], 1), 2)
         x = torch.cat([pixels, guidance.to(pixels.dtype) * 2 - 1], 1).contiguous(
             memory_format=torch.channels_last
@@ -243,6 +245,8 @@ class ClickUNet(ClickNet):
         """
         inside = F.adaptive_avg_pool2d(logits.sigmoid(), (middle.shape[-2], middle.shape[-1]))
         edge = 4 * inside * (1 - inside)
+        middle = middle.float()
         pooled = [(middle * weight).sum((2, 3)) / (weight.sum((2, 3)) + 1) for weight in (inside, edge)]
-        quality: Tensor = self.quality(torch.cat([*pooled, deep.mean((2, 3))], 1).float())
+        with exact(logits):
+            quality: Tensor = self.quality(torch.cat([*pooled, deep.float().mean((2, 3))], 1))
         return quality[:, 0]

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_iseg.nn.exact import exact
 from napari_iseg.nn.fused import Linear, PatchConv, products
 from napari_iseg.nn.plain_vit import Mlp
 
@@ -205,7 +206,7 @@ class ExpertAttention(nn.Module):
 
 def _cosine(tokens: Tensor, kernel: Tensor) -> Tensor:
     """(B, N, C) and (B, C), float32 -> (B, N); `F.cosine_similarity` without its copies of all tokens."""
-    with torch.autocast(tokens.device.type, enabled=False):
+    with exact(tokens):
         dot = (tokens @ kernel[..., None])[..., 0]
     length, whole = (torch.linalg.vector_norm(x, dim=-1).clamp(min=1e-8) for x in (tokens, kernel[:, None]))
     cosine: Tensor = dot / (length * whole)
@@ -250,10 +251,11 @@ class ScoreBlock(nn.Module):
         clicked = clicked * used[..., None]
         if not self.rules.pooled:
             return clicked.sum(1) / count
-        likeness = clicked @ clicked.transpose(1, 2) * clicked.shape[-1] ** -0.5
-        lowest = torch.finfo(likeness.dtype).min
-        weights = likeness.masked_fill(~used[:, None], lowest).softmax(-1) * used[..., None]
-        return F.normalize((weights @ clicked).sum(1) / count, dim=-1)
+        with exact(clicked):
+            likeness = clicked @ clicked.transpose(1, 2) * clicked.shape[-1] ** -0.5
+            lowest = torch.finfo(likeness.dtype).min
+            weights = likeness.masked_fill(~used[:, None], lowest).softmax(-1) * used[..., None]
+            return F.normalize((weights @ clicked).sum(1) / count, dim=-1)
 
     def select(self, tokens: Tensor, kernel: Tensor, clicked: Tensor, places: Tensor) -> Selection:
         """The tokens most like the kernel, with their positions added.

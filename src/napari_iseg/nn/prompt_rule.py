@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_iseg.nn.exact import exact
+
 STRIDE = 4  # pixels of the square per cell of the maps
 MAPS = 7
 # What each map says by itself at the start of training, as a logit: rule, ellipse, box, mask before, object
@@ -45,7 +47,8 @@ def prompt_maps(
         before = 2 * F.interpolate(memory.float(), (grid, grid), mode="area")[:, 0].sigmoid() - 1
     with torch.no_grad():
         yes, no = _evidence(near, away, radius, inside, before, boxes is not None, memory is not None)
-    rule = _fitted(features.float(), yes, no).clamp(-_MOST, _MOST)
+    with exact(features):
+        rule = _fitted(features.float(), yes, no).clamp(-_MOST, _MOST)
     ellipse = zero if boxes is None else (1.5 - radius).clamp(-2, 1)
     box = zero if boxes is None else 2 * inside - 1
     disks = [(_NEAR_CLICK - distance).clamp(0, 1) for distance in (near, away)]
