@@ -25,11 +25,52 @@ class MapNorm(nn.GroupNorm):
         if input.device.type != "cpu" or not input.is_contiguous(memory_format=torch.channels_last):
             return super().forward(input)
         # torch's own kernel for this memory layout sums naively and loses digits on maps with rare large
-        # values (1e-3 in the logits of an x4 head). Layer norm takes the same statistics stably.
+        # values (1e-3 in the logits of an x4 head). Layer norm takes its statistics stably, but knows one
+        # thread per row: so it is given pixels where it may be, and the map as one row where gradients count.
         last = input.permute(0, 2, 3, 1)
-        rows = last.flatten(1)
-        normal = F.layer_norm(rows, rows.shape[1:], eps=self.eps).view(last.shape).permute(0, 3, 1, 2)
-        return (normal * self.weight[:, None, None]).add_(self.bias[:, None, None])
+        if torch.is_grad_enabled() or input.dtype.itemsize < 4:
+            rows = last.flatten(1)
+            normal = F.layer_norm(rows, rows.shape[1:], eps=self.eps).view(last.shape).permute(0, 3, 1, 2)
+            return (normal * self.weight[:, None, None]).add_(self.bias[:, None, None])
+        mean, variance = _moments(last)
+        scale = self.weight * (variance + self.eps).rsqrt()[:, None]
+        shift = self.bias - mean[:, None] * scale
+        moved = torch.addcmul(shift[:, None, None], last, scale[:, None, None])
+        return moved.permute(0, 3, 1, 2)
+
+
+def _moments(last: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance (B,) of maps (B, h, w, C), put together from those of their pixels."""
+    tiny = torch.finfo(last.dtype).tiny  # a pixel of one value has a variance too
+    _, means, scales = torch.native_layer_norm(last, last.shape[-1:], None, None, tiny)
+    variance, mean = torch.var_mean(means.flatten(1), 1, correction=0)
+    return mean, variance + scales.flatten(1).pow(-2).mean(1)
+
+
+def add_resized(total: Tensor, level: Tensor) -> Tensor:
+    """``total`` plus ``level`` resized to it, bilinear, corners not aligned; may overwrite ``total``.
+
+    (B, C, H, W) and (B, C, h, w) -> (B, C, H, W). For inference on a CPU, channels last, resizing is two
+    products with the interpolation matrices of rows and columns, the second of which adds up; torch's own
+    kernel takes up to five times as long.
+    """
+    size = total.shape[-2:]
+    last = torch.channels_last
+    plain = torch.is_grad_enabled() or total.device.type != "cpu" or total.dtype != level.dtype
+    if plain or not all(x.is_contiguous(memory_format=last) for x in (total, level)):
+        return total + F.interpolate(level, size=size, mode="bilinear", align_corners=False)
+    batch, channels, high, wide = level.shape
+    down, across = (_interpolation(n, m, total) for n, m in zip((high, wide), size, strict=True))
+    rows = down @ level.permute(0, 2, 3, 1).reshape(batch, high, wide * channels)
+    out = total.permute(0, 2, 3, 1).view(batch * size[0], size[1], channels)
+    out.baddbmm_(across.expand(len(out), *across.shape), rows.view(len(out), wide, channels))
+    return total
+
+
+def _interpolation(inner: int, outer: int, like: Tensor) -> Tensor:
+    """The matrix (outer, inner) that resizes a line, linear with corners not aligned."""
+    eye = torch.eye(inner, dtype=like.dtype, device=like.device)
+    return F.interpolate(eye[None], size=outer, mode="linear", align_corners=False)[0].T.contiguous()
 
 
 class SimplePyramid(nn.Module):
@@ -126,14 +167,11 @@ class MlpHead(nn.Module):
         """
         fuse = self.fusion_conv.conv
         shares = fuse.weight.chunk(len(maps), 1)
-        size = maps[0].shape[-2:]
         mixed: Tensor | None = None
         for i, (level, share) in enumerate(zip(maps, shares, strict=True)):
-            conv = cast("nn.Conv2d", self.convs[i].conv)
-            part = point_conv(F.relu(conv(level), inplace=True), share, fuse.bias if i == 0 else None)
-            if part.shape[-2:] != size:
-                part = F.interpolate(part, size=size, mode="bilinear", align_corners=False)
-            mixed = part if mixed is None else mixed.add_(part)
+            conv = cast("PointConv", self.convs[i].conv)
+            part = point_conv(conv(level, relu=True), share, fuse.bias if i == 0 else None)
+            mixed = part if mixed is None else add_resized(mixed, part)
         assert mixed is not None  # maps are never empty; for the type checker
         x = self.up_conv2(self.up_conv1(F.relu(mixed, inplace=True)))
         logits: Tensor = self.conv_seg(self.dropout(x))

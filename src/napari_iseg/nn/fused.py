@@ -75,7 +75,7 @@ class Linear(Packable, nn.Linear):
 
 
 class PointConv(Packable, nn.Conv2d):
-    """A 1x1 convolution."""
+    """A 1x1 convolution, with a ReLU behind it if asked for."""
 
     def __init__(self, inner: int, outer: int) -> None:
         super().__init__(inner, outer, 1)
@@ -85,13 +85,15 @@ class PointConv(Packable, nn.Conv2d):
         """(outer, inner)."""
         return self.weight.flatten(1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
         """(B, inner, h, w) -> (B, outer, h, w)."""
         packed = self.packed(x)
         if packed is None:
-            return super().forward(x)
+            out = super().forward(x)
+            return F.relu(out, inplace=True) if relu else out
         assert self.bias is not None  # never without; for the type checker
-        return _pointwise(x.permute(0, 2, 3, 1), packed, self.bias, len(self.bias)).permute(0, 3, 1, 2)
+        rows, then = x.permute(0, 2, 3, 1), "relu" if relu else "none"
+        return _pointwise(rows, packed, self.bias, len(self.bias), then).permute(0, 3, 1, 2)
 
 
 class PatchConv(Packable, nn.Conv2d):
@@ -147,7 +149,8 @@ def linear(
     network. Results differ by rounding only.
     """
     if packed is not None or _has_onednn(x, weight):
-        return _pointwise(x, weight if packed is None else packed, bias, weight.shape[0], gelu=gelu)
+        matrix = weight if packed is None else packed
+        return _pointwise(x, matrix, bias, weight.shape[0], "gelu" if gelu else "none")
     out = F.linear(x, weight, bias)
     return F.gelu(out) if gelu else out
 
@@ -159,7 +162,8 @@ def products(x: Tensor, matrices: Tensor, bias: Tensor | None = None, *, gelu: b
     """
     if _has_onednn(x, matrices):
         pairs = zip(x, matrices.contiguous(), strict=True)
-        rows = [_pointwise(one, matrix, bias, matrix.shape[0], gelu=gelu) for one, matrix in pairs]
+        then = "gelu" if gelu else "none"
+        rows = [_pointwise(one, matrix, bias, matrix.shape[0], then) for one, matrix in pairs]
         return torch.stack(rows) if len(rows) > 1 else rows[0][None]
     turned = matrices.transpose(1, 2)
     out = x @ turned if bias is None else torch.baddbmm(bias, x, turned)
@@ -197,11 +201,11 @@ def pack(net: nn.Module, limit: int = PACKED_BYTES) -> None:
                 layer.packing.pack(layer.weight, layer.matrix())
 
 
-def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, outer: int, *, gelu: bool = False) -> Tensor:
-    """oneDNN's product on (..., C) with a plain or packed weight."""
+def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, outer: int, then: str = "none") -> Tensor:
+    """oneDNN's product on (..., C) with a plain or packed weight, then "gelu", "relu" or "none"."""
     rows = x.reshape(-1, x.shape[-1])
-    name, algorithm = ("gelu", "none") if gelu else ("none", "")  # "none": erf, not tanh
-    out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, name, [], algorithm)
+    algorithm = "none" if then == "gelu" else ""  # the exact GELU (erf), not tanh
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, then, [], algorithm)
     return out.view(*x.shape[:-1], outer)
 
 
