@@ -34,7 +34,7 @@ def reports_of(name: str, sets: Sequence[Dataset], options: argparse.Namespace) 
     for data in sets:
         path = folder / f"{data.name}.json"
         if not path.exists():
-            method = method or ModelMethod(load_model(name, device=options.device))
+            method = method or ModelMethod(load_model(name, device=options.device, precision="float32"))
             made = evaluate(method, data, options.clicks, scale_bounds=options.bounds, **few)
             path.write_text(json.dumps(finite(made.to_dict())))
         reports.append(Report.from_dict(json.loads(path.read_text())))

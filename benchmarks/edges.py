@@ -42,11 +42,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    refiner = load_edge_model(options.model, device="cpu")
+    refiner = load_edge_model(options.model, device="cpu", precision="float32")
     if options.degraded:
         first: DegradedTruth | BoxedMask | ClickedMask = DegradedTruth(0, options.degraded)
     else:
-        method = ModelMethod(load_model(options.first, device="cpu"))
+        method = ModelMethod(load_model(options.first, device="cpu", precision="float32"))
         first = BoxedMask(method) if options.boxes else ClickedMask(method, options.clicks)
     print(HEAD + "\n|" + " --- |" * 8, flush=True)
     rows = []

@@ -2,6 +2,7 @@
 
     python benchmarks/starter.py recipes/cfr-icl-starter.toml --data FOLDER --out results [--model NAME]
         [--objects 20] [--baseline] [--refine N] [--no-thin] [--no-rethink] [--target 0.95]
+        [--precision float32]
 
 Each set's report is written as soon as it is there; sets that have one are not run again, so the run may
 be stopped.
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--model", default="cfr-icl-starter")
     parser.add_argument("--objects", type=int, default=20)
     parser.add_argument("--per-image", type=int, default=4)
+    parser.add_argument("--precision", default="float32", help="number format of the network")
     parser.add_argument("--baseline", action="store_true", help="the random walker, on instance sets")
     parser.add_argument("--refine", type=int, help="refinement passes after every click")
     parser.add_argument("--no-thin", action="store_true", help="without the rule for thin structures")
@@ -60,7 +62,7 @@ def main() -> None:
     if options.baseline:
         method = RandomWalker()
     else:
-        model = load_model(options.model)
+        model = load_model(options.model, precision=options.precision)
         if options.refine is not None:
             model = model.with_inference(refine_steps=options.refine, refine_clicks=None)
         if options.no_thin:

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    model = load_edge_model(options.model)
+    model = load_edge_model(options.model, precision="float32")
     print("| shape | side | thin IoU coarse | refined | IoU coarse | refined | processor s |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     scores = []

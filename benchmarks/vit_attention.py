@@ -1,11 +1,12 @@
 """ViT-B at 448 on two threads: our network against the same one written plainly, in one process, in turns.
 
-    python benchmarks/vit_attention.py [--repeats 5] [--threads 2] [--json FILE]
+    python benchmarks/vit_attention.py [--repeats 5] [--threads 2] [--precision float32] [--json FILE]
 
 "Plain" is the network as it is described: softmax attention as matrix products, windows cut and joined
 around each block's attention, every level of the head resized before the maps are concatenated and mixed. It
 uses the same weights and must give the same logits. A third forward, ours with only the attention replaced,
-shows how much of the gain is the fused attention and how much the rest.
+shows how much of the gain is the fused attention and how much the rest. All of them compute in the same
+precision; with bfloat16 the plain one is timed in float32 too.
 
 Wall time decides; processor time is given beside it because it suffers less from other programs' load.
 """
@@ -13,7 +14,8 @@ Wall time decides; processor time is given beside it because it suffers less fro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 
 from napari_iseg import backends
 from napari_iseg.backends.cfr_icl import CfrIclNet
+from napari_iseg.backends.precision import PRECISIONS
 from napari_iseg.nn import plain_vit
 from napari_iseg.nn.clicks import click_disks
 from napari_iseg.nn.fpn import MlpHead, SimplePyramid
@@ -124,11 +127,18 @@ def networks() -> tuple[CfrIclNet, CfrIclNet]:
     return ours.to(memory_format=torch.channels_last), plain
 
 
-def measure(repeats: int) -> dict[str, float]:
+def measure(repeats: int, precision: str) -> dict[str, float]:
     ours, plain = networks()
-    ours.prepare(448, 448)
+    half = precision != "float32"
+    casts = partial(torch.autocast, "cpu", PRECISIONS[precision]) if half else nullcontext
+    with casts():
+        ours.prepare(448, 448)
     clicks = torch.tensor([[[150.0, 180.5, 0], [300, 200, 2], [60.25, 300, 1], [-1, -1, -1]]])
     inputs = (torch.rand(1, 3, 448, 448), torch.zeros(1, 1, 448, 448), clicks)
+
+    def cast(forward: Callable[[], Tensor]) -> Tensor:
+        with casts():
+            return forward().float()
 
     def swapped() -> Tensor:
         with without_fused_attention():
@@ -136,18 +146,21 @@ def measure(repeats: int) -> dict[str, float]:
             return out
 
     forwards: dict[str, Callable[[], Tensor]] = {
-        "ours": lambda: ours(*inputs),
-        "ours_with_softmax": swapped,
-        "plain": lambda: plain_forward(plain, *inputs),
+        "ours": lambda: cast(lambda: ours(*inputs)),
+        "ours_with_softmax": lambda: cast(swapped),
+        "plain": lambda: cast(lambda: plain_forward(plain, *inputs)),
     }
+    if half:
+        forwards["plain_float32"] = lambda: plain_forward(plain, *inputs)
     return compared(forwards, repeats)
 
 
 def main() -> None:
     parser = command_line(__doc__)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    show(measure(options.repeats), BAR, options.json)
+    show(measure(options.repeats, options.precision), BAR, options.json)
 
 
 if __name__ == "__main__":

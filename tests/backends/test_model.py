@@ -41,14 +41,22 @@ def inputs(side=32, dtype=torch.float32):
 
 def test_answers_in_float32_on_the_cpu_and_prepares_a_size_once():
     net = Spy().train()
-    model = Model(card(), net, device="cpu")
+    model = Model(card(), net, device="cpu", precision="float32")
     for side in (32, 32, 48, 32):
         logits = model.logits(*inputs(side, torch.float64))
     assert (logits.dtype, logits.device.type, logits.shape) == (torch.float32, "cpu", (2, 1, 32, 32))
     assert net.prepared == [(32, 32), (48, 48)]
     assert set(net.seen) == {(torch.float32, True)}
     assert not net.training
-    assert model.precision == "float32"
+
+
+@pytest.mark.parametrize(("unit", "wanted"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_takes_what_the_cpu_is_fast_in(monkeypatch, unit, wanted):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: unit)
+    assert Model(card(), Spy(), device="cpu").precision == wanted
+    assert Model(card(), Spy(), device="cpu", precision="float32").precision == "float32"
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
+    assert Model(card(), Spy(), device="cpu").precision == "float32"
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
@@ -58,7 +66,7 @@ def test_low_precision_answers_in_float32_and_close(precision):
         "cfr-icl", {"img_size": 32, "embed_dim": 16, "depth": 4, "num_heads": 2, "neck_dims": [8] * 4}
     )
     given = inputs()
-    want = Model(card(), exact, device="cpu").logits(*given)
+    want = Model(card(), exact, device="cpu", precision="float32").logits(*given)
     got = Model(card(), exact, device="cpu", precision=precision).logits(*given)
     assert got.dtype == torch.float32
     assert 0 < (got - want).abs().max() < 0.1

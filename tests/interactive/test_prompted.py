@@ -54,7 +54,7 @@ class Counting(Model):
 def model() -> Counting:
     torch.manual_seed(3)
     card = ModelCard("tiny-sam", "sam", TINY, prompts=("click", "box"))
-    made = Counting(card, backends.get_click("sam").build(TINY), device="cpu")
+    made = Counting(card, backends.get_click("sam").build(TINY), device="cpu", precision="float32")
     made.counts = {"encode": 0, "decode": []}
     return made
 
@@ -192,7 +192,7 @@ def test_embeddings_are_found_by_content_in_other_sessions_and_on_disk(
     assert model.counts["encode"] == 1
     assert len(list(tmp_path.glob("*.cached.npz"))) == 1
     torch.manual_seed(3)
-    other = Counting(model.card, backends.get_click("sam").build(TINY), device="cpu")
+    other = Counting(model.card, backends.get_click("sam").build(TINY), device="cpu", precision="float32")
     other.counts = {"encode": 0, "decode": []}
     other.keep_embeddings(folder=tmp_path)
     assert predictor(other).step(None, Click(10, 12)) == first

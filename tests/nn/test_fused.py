@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from napari_iseg.nn.fused import Linear, Packable, PatchConv, PointConv, pack, point_conv, products
+from napari_iseg.nn.onednn import has_matrix_unit
 
 
 def layers() -> dict[str, tuple[Packable, nn.Module, torch.Tensor]]:
@@ -83,6 +84,19 @@ def test_changed_weights_are_never_answered_with_old_ones(kind):
     ours.load_state_dict({key: value + 1 for key, value in theirs.state_dict().items()}, assign=True)
     with torch.no_grad():
         assert ours.packed(x) is None
+
+
+@pytest.mark.parametrize("kind", ["linear", "point", "patch"])
+def test_bfloat16_is_packed_where_the_cpu_computes_in_it(kind):
+    ours, theirs, x = layers()[kind]
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        pack(ours, limit=0)  # sizes do not matter here
+        assert (ours.packed(x) is not None) == has_matrix_unit()
+        assert ours(x).dtype == torch.bfloat16
+        torch.testing.assert_close(ours(x).float(), theirs(x).float(), atol=0.02, rtol=0.02)
+    with torch.inference_mode():
+        assert ours.packed(x) is None  # in float32
+        torch.testing.assert_close(ours(x), theirs(x))
 
 
 def test_packing_leaves_no_trace_in_files_and_copies():

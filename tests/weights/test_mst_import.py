@@ -48,7 +48,7 @@ def test_a_published_file_becomes_a_model_with_the_same_answers(
     card = import_file(path, store, ImportOptions(licence="Apache-2.0"))
     assert (card.name, card.backend, card.names) == ("my-mst", "mst", "published")
     assert json.loads(json.dumps(card.variant)) == net.sizes.mapping()
-    model = load_model("my-mst", store=store, device="cpu")
+    model = load_model("my-mst", store=store, device="cpu", precision="float32")
     assert model.inference.size == (64, 64)
     inputs = torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64), torch.tensor([[[30.0, 40, 0], [-1] * 3]])
     with torch.inference_mode():

@@ -32,8 +32,8 @@ class Model:
     card : what the network is
     net : moved to the device (in place) and put into evaluation mode
     device : "auto" (a GPU when there is one), "cpu", "cuda", "cuda:N", "mps", or a torch device
-    precision : "auto", "float32", "bfloat16" or "float16". "auto" is float32 on a CPU, as published, and
-        bfloat16 on a GPU that computes in it
+    precision : "auto", "float32", "bfloat16" or "float16". "auto" is float32, as published, and bfloat16
+        on a GPU or CPU with units for it, see `chosen_precision`
     inference : None for the backend's published settings with the card's own on top
 
     Raises

@@ -8,6 +8,7 @@ from typing import Final
 import torch
 
 from napari_iseg.errors import DeviceError
+from napari_iseg.nn.onednn import has_matrix_unit
 
 PRECISIONS: Final = MappingProxyType(
     {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -17,7 +18,8 @@ PRECISIONS: Final = MappingProxyType(
 def chosen_precision(name: str, device: torch.device) -> str:
     """The precision to use for "auto", "float32", "bfloat16" or "float16".
 
-    "auto" is float32 on a CPU, and bfloat16 on a GPU that computes in it.
+    "auto" is bfloat16 on a GPU that computes in it and on a CPU with units for it, which multiply matrices
+    three to six times as fast (`napari_iseg.nn.onednn.has_matrix_unit`); it is float32 elsewhere.
 
     Raises
     ------
@@ -25,8 +27,7 @@ def chosen_precision(name: str, device: torch.device) -> str:
         For an unknown precision, or one that the device cannot compute in.
     """
     if name == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bfloat16" if fast else "float32"
+        return "bfloat16" if _is_fast(device) else "float32"
     if name not in PRECISIONS:
         raise DeviceError(f"Unknown precision {name!r}; use 'auto', {', '.join(map(repr, PRECISIONS))}.")
     if name == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
@@ -34,3 +35,10 @@ def chosen_precision(name: str, device: torch.device) -> str:
             f"The GPU {device} does not compute in bfloat16; use precision='float16' or 'auto'."
         )
     return name
+
+
+def _is_fast(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 faster than in float32."""
+    if device.type == "cpu":
+        return has_matrix_unit()
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

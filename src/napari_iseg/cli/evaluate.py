@@ -71,6 +71,9 @@ def evaluate(
     axis: Annotated[int, typer.Option(min=0, max=2, help="Axis along which volumes are sliced.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the split and of the choice of objects.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float32, as published; or auto, bfloat16 or float16, which may be faster.")
+    ] = "float32",
     by_scale: Annotated[
         bool, typer.Option("--by-scale", help="Also print the results by the size of objects in their image.")
     ] = False,
@@ -138,6 +141,7 @@ def evaluate(
             axis=axis,
             seed=seed,
             device=device,
+            precision=precision,
             out=out,
             as_json=as_json,
         )
@@ -149,11 +153,11 @@ def evaluate(
     asked = numbers(scale_bounds, "--scale-bounds", "0.05,0.1,0.3") if scale_bounds else SCALE_BOUNDS
     bounds = checked_bounds(asked)
     data = open_sets(datasets, split, seed=seed, axis=axis, min_area=min_area)
-    loaded = load_model(model, device=device)
+    loaded = load_model(model, device=device, precision=precision)
     if dis or refine_edges is not None or backends.role(loaded.card.backend) == "edges":
         chosen: dict[str, Any] = {"max_objects": max_objects, "seed": seed, "out": out, "as_json": as_json}
-        chosen["fine"] = fine or ()
-        evaluate_fine(loaded, refine_edges, data, device=device, clicks=dis_clicks, boxes=boxes, **chosen)
+        chosen |= {"fine": fine or (), "device": device, "precision": precision}
+        evaluate_fine(loaded, refine_edges, data, clicks=dis_clicks, boxes=boxes, **chosen)
         return
     methods = [_baseline(name) for name in baseline or ()]
     loaded = as_click_model(loaded)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -65,6 +66,7 @@ def evaluate_fewshot(
     axis: int,
     seed: int,
     device: str,
+    precision: str,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -86,7 +88,7 @@ def evaluate_fewshot(
     if unknown:
         raise InputError(f"Unknown few-shot baseline {unknown[0]!r}; available: {', '.join(BASELINES)}.")
     data = open_sets(datasets, split, seed=seed, axis=axis, whole=True)
-    methods = _load(model, baselines, device)
+    methods = _load(model, baselines, device, precision)
     work, notes = _prepare(data, cases, supports, seed, copies_only=not _able(methods))
     results = _Results()
 
@@ -122,14 +124,17 @@ def _show(results: _Results, notes: list[str], files: list[Path], as_json: bool)
         print(f"wrote {file}")
 
 
-def _load(model: str, baselines: Sequence[str], device: str) -> dict[str, FewShotModel | UnitPredictor]:
+def _load(
+    model: str, baselines: Sequence[str], device: str, precision: str
+) -> dict[str, FewShotModel | UnitPredictor]:
     """The two-stage baseline hands its masks to the evaluated model, so that only the clicks differ."""
     from napari_iseg.fewshot.models import load_fewshot
 
-    first = load_fewshot(model, device=device)
+    load = partial(load_fewshot, device=device, precision=precision)
+    first = load(model)
     second = None if hasattr(first, "predict_unit") or model.startswith("two-stage") else first
     others = [name for name in dict.fromkeys(baselines) if name != model]
-    loaded = {_shown(name): load_fewshot(name, device=device, second=cast(Any, second)) for name in others}
+    loaded = {_shown(name): load(name, second=cast(Any, second)) for name in others}
     return {_shown(model): first, **loaded}
 
 

@@ -22,6 +22,7 @@ def evaluate_fine(
     data: Sequence[Dataset],
     *,
     device: str,
+    precision: str,
     clicks: int,
     boxes: bool,
     fine: Sequence[str] = (),
@@ -49,7 +50,9 @@ def evaluate_fine(
     unknown = [name for name in fine if name not in names]
     if unknown:
         raise InputError(f"There is no data set {unknown[0]!r} among {', '.join(names)}; mend --fine.")
-    refiner = load_edge_model(refine_edges, device=device) if refine_edges is not None else None
+    refiner = None
+    if refine_edges is not None:
+        refiner = load_edge_model(refine_edges, device=device, precision=precision)
     first: FirstStage
     if backends.role(loaded.card.backend) == "edges":
         first, refiner = DegradedTruth(seed), loaded

@@ -45,7 +45,8 @@ def evaluate(
 
     Parameters
     ----------
-    model : a model, a card's name, a checkpoint's path, or an object with ``start`` and ``click``
+    model : a model, a card's name or a checkpoint's path (run in float32, as published), or an object with
+        ``start`` and ``click``
     dataset : an opened data set, or the path of one
     max_clicks : clicks per object at most
     max_objects_per_image, max_objects : evaluate a random part only, spread over the images; the same for
@@ -138,7 +139,7 @@ def as_method(model: Model | ClickMethod | str | Path) -> ClickMethod:
     if isinstance(model, str | Path):
         from napari_iseg.weights.store import load_click_model
 
-        return ModelMethod(load_click_model(str(model)))
+        return ModelMethod(load_click_model(str(model), precision="float32"))
     if hasattr(model, "start") and hasattr(model, "click"):
         return cast(ClickMethod, model)
     if not hasattr(model, "inference"):

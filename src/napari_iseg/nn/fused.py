@@ -2,44 +2,13 @@
 
 from __future__ import annotations
 
-import weakref
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_iseg.nn.onednn import Packing, onednn_format, pointwise
+
 PACKED_BYTES = 2**29  # weights of a network up to this size are packed; see `pack`
-
-
-class Packing:
-    """A weight matrix in the memory layout that oneDNN multiplies with fastest; empty until `pack`.
-
-    A packed copy belongs to one state of one parameter: when that is changed, moved or replaced, `of` answers
-    None and the layer goes its plain way. Copies and pickles of a layer are not packed.
-    """
-
-    def __init__(self) -> None:
-        self._held: tuple[weakref.ref[Tensor], tuple[int, int], Tensor] | None = None
-
-    def pack(self, source: Tensor, matrix: Tensor) -> None:
-        """Hold ``matrix`` (D, C), which was made of the parameter ``source``."""
-        with torch.inference_mode(False), torch.no_grad():
-            packed = torch.ops.mkldnn._reorder_linear_weight(matrix.detach().contiguous())
-        self._held = weakref.ref(source), _stamp(source), packed
-
-    def of(self, source: Tensor) -> Tensor | None:
-        """The packed matrix of ``source`` as it is now, or None."""
-        held = self._held
-        if held is None or held[0]() is not source or held[1] != _stamp(source):
-            return None
-        return held[2]
-
-    def __deepcopy__(self, _memo: dict[int, Any]) -> Packing:
-        return Packing()
-
-    def __reduce__(self) -> tuple[type[Packing], tuple[()]]:
-        return Packing, ()
 
 
 class Packable:
@@ -54,8 +23,8 @@ class Packable:
 
     def packed(self, x: Tensor) -> Tensor | None:
         """The packed matrix if it may be multiplied with ``x`` here and now, or None."""
-        found = self.packing.of(self.weight)
-        return found if found is not None and _has_onednn(x, self.weight) else None
+        dtype = onednn_format(x, self.weight)
+        return None if dtype is None else self.packing.of(self.weight, dtype)
 
 
 class Linear(Packable, nn.Linear):
@@ -93,7 +62,7 @@ class PointConv(Packable, nn.Conv2d):
             return F.relu(out, inplace=True) if relu else out
         assert self.bias is not None  # never without; for the type checker
         rows, then = x.permute(0, 2, 3, 1), "relu" if relu else "none"
-        return _pointwise(rows, packed, self.bias, len(self.bias), then).permute(0, 3, 1, 2)
+        return pointwise(rows, packed, self.bias, len(self.bias), then).permute(0, 3, 1, 2)
 
 
 class PatchConv(Packable, nn.Conv2d):
@@ -115,7 +84,7 @@ class PatchConv(Packable, nn.Conv2d):
         assert self.bias is not None  # never without; for the type checker
         packed = self.packed(rows)
         if packed is not None:  # the flat matrix would be a copy where the weight lies channels last
-            return _pointwise(rows, packed, self.bias, self.out_channels)
+            return pointwise(rows, packed, self.bias, self.out_channels)
         return linear(rows, self.matrix(), self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -146,11 +115,11 @@ def linear(
     -----
     For float32 inference on a CPU this calls oneDNN, which applies bias and GELU while a tile is still in the
     cache; the default path is another library's GEMM and one more pass over the widest activations of the
-    network. Results differ by rounding only.
+    network. Results differ by rounding only. In bfloat16 packed weights spare their conversion at every call.
     """
     if packed is not None or _has_onednn(x, weight):
         matrix = weight if packed is None else packed
-        return _pointwise(x, matrix, bias, weight.shape[0], "gelu" if gelu else "none")
+        return pointwise(x, matrix, bias, weight.shape[0], "gelu" if gelu else "none")
     out = F.linear(x, weight, bias)
     return F.gelu(out) if gelu else out
 
@@ -163,7 +132,7 @@ def products(x: Tensor, matrices: Tensor, bias: Tensor | None = None, *, gelu: b
     if _has_onednn(x, matrices):
         pairs = zip(x, matrices.contiguous(), strict=True)
         then = "gelu" if gelu else "none"
-        rows = [_pointwise(one, matrix, bias, matrix.shape[0], then) for one, matrix in pairs]
+        rows = [pointwise(one, matrix, bias, matrix.shape[0], then) for one, matrix in pairs]
         return torch.stack(rows) if len(rows) > 1 else rows[0][None]
     turned = matrices.transpose(1, 2)
     out = x @ turned if bias is None else torch.baddbmm(bias, x, turned)
@@ -179,7 +148,7 @@ def point_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.conv2d(x, weight, bias)
     # oneDNN takes a strided weight (a share of a larger one) too, but a hundred times as slowly.
     matrix = weight.flatten(1).contiguous()
-    return _pointwise(x.permute(0, 2, 3, 1), matrix, bias, weight.shape[0]).permute(0, 3, 1, 2)
+    return pointwise(x.permute(0, 2, 3, 1), matrix, bias, weight.shape[0]).permute(0, 3, 1, 2)
 
 
 def pack(net: nn.Module, limit: int = PACKED_BYTES) -> None:
@@ -188,40 +157,23 @@ def pack(net: nn.Module, limit: int = PACKED_BYTES) -> None:
     Wide linear layers are then 5 to 9 % faster, with the same bits. The price is memory: packed weights stand
     beside the plain ones, 0.34 GB for a ViT-B (inference does not touch the plain ones any more, so the
     system may page them out). A network with more than ``limit`` bytes of weights is left as it is: a few per
-    cent are not worth 1.2 GB (ViT-L) or 2.5 GB (ViT-H). Nothing is done in training mode, under autocast, in
-    another precision than float32 or on another device.
+    cent are not worth 1.2 GB (ViT-L) or 2.5 GB (ViT-H). Under autocast to bfloat16, on a CPU that computes in
+    it, weights of any size are packed as such, in half the memory: else every call would convert all of them.
+    Nothing is done in training mode, in float16 or on another device.
     """
     layers = [layer for layer in net.modules() if isinstance(layer, Packable)]
     size = sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
-    if net.training or size > limit or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+    if net.training or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
         return
     with torch.no_grad():
         for layer in layers:
-            if _has_onednn(layer.weight, layer.weight) and layer.packing.of(layer.weight) is None:
-                layer.packing.pack(layer.weight, layer.matrix())
-
-
-def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, outer: int, then: str = "none") -> Tensor:
-    """oneDNN's product on (..., C) with a plain or packed weight, then "gelu", "relu" or "none"."""
-    rows = x.reshape(-1, x.shape[-1])
-    algorithm = "none" if then == "gelu" else ""  # the exact GELU (erf), not tanh
-    out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, then, [], algorithm)
-    return out.view(*x.shape[:-1], outer)
-
-
-def _stamp(source: Tensor) -> tuple[int, int]:
-    """What changes when a tensor's values may have changed."""
-    return source.data_ptr(), 0 if source.is_inference() else source._version
+            dtype = onednn_format(layer.weight, layer.weight)
+            if dtype is None or (dtype == torch.float32 and size > limit):
+                return
+            if layer.packing.of(layer.weight, dtype) is None:
+                layer.packing.pack(layer.weight, layer.matrix(), dtype)
 
 
 def _has_onednn(x: Tensor, weight: Tensor) -> bool:
-    """Whether the fused call fits: no gradients, float32 on a CPU, a torch built with that operator."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
-        and x.numel() > 0
-        and not torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
-        and torch._C._has_mkldnn
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    )
+    """Whether the fused call fits for weights that are not packed: in float32 alone."""
+    return onednn_format(x, weight) == torch.float32

@@ -26,7 +26,7 @@ def validated_model(recipe: Recipe, net: ClickNet) -> Model:
         prompts=tuple(sorted(backends.get(recipe.backend).prompts)),
         inference=recipe.inference,
     )
-    return Model(card, net.eval(), device=str(next(net.parameters()).device))
+    return Model(card, net.eval(), device=str(next(net.parameters()).device), precision="float32")
 
 
 class NocValidator:
