@@ -39,14 +39,15 @@ def main() -> None:
     parser.add_argument("--degraded", type=float, help="truths made coarse by that strength instead")
     parser.add_argument("--objects", type=int, default=8)
     parser.add_argument("--sets", nargs="*", help="only these sets")
+    parser.add_argument("--precision", default="float32", help="number format of the networks")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    refiner = load_edge_model(options.model, device="cpu", precision="float32")
+    refiner = load_edge_model(options.model, device="cpu", precision=options.precision)
     if options.degraded:
         first: DegradedTruth | BoxedMask | ClickedMask = DegradedTruth(0, options.degraded)
     else:
-        method = ModelMethod(load_model(options.first, device="cpu", precision="float32"))
+        method = ModelMethod(load_model(options.first, device="cpu", precision=options.precision))
         first = BoxedMask(method) if options.boxes else ClickedMask(method, options.clicks)
     print(HEAD + "\n|" + " --- |" * 8, flush=True)
     rows = []
