@@ -88,3 +88,13 @@ def test_many_cells_cost_no_more_than_the_limit(monkeypatch: pytest.MonkeyPatch)
     some = fit_moments(made, inside, 1 - inside)
     assert not torch.equal(everything, some)
     assert float(some[-2, -2]) == pytest.approx(float(everything[-2, -2]))
+
+
+def test_under_autocast_the_rule_is_the_same() -> None:
+    made, inside = levels()
+    exact = solve([fit_moments(made, inside, 1 - inside)], torch.ones(1), RIDGE)
+    with torch.autocast("cpu", torch.bfloat16):
+        rule = solve([fit_moments(made, inside, 1 - inside)], torch.ones(1), RIDGE)
+        answer = fit_map(made, rule)
+    assert torch.equal(rule.kernel, exact.kernel)
+    assert torch.equal(answer, fit_map(made, exact))

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_iseg.nn.exact import exact
 from napari_iseg.nn.ifsenet_match import to_cells
 from napari_iseg.nn.ifsenet_parts import resize
 
@@ -47,13 +48,14 @@ def fit_moments(levels: Sequence[Tensor], inside: Tensor, outside: Tensor) -> Te
     back = (other > 0.5) & ~fore
     groups = [(fore, _YES, _FORE), (back & near, _NO, _BACK / 2), (back & ~near, _NO, _BACK / 2)]
     width = sum(level.shape[0] for level in levels)
-    moments = levels[0].new_zeros(width + 2, width + 2)
+    moments = levels[0].new_zeros(width + 2, width + 2, dtype=torch.float32)
     for mask, target, weight in groups:
         cells = _spread(mask)
         if len(cells):
-            rows = _rows(levels, cells)
+            rows = _rows(levels, cells).float()
             known = torch.cat([rows, rows.new_ones(len(rows), 1), rows.new_full((len(rows), 1), target)], 1)
-            moments = moments + weight / len(rows) * (known.T @ known)
+            with exact(known):
+                moments = moments + weight / len(rows) * (known.T @ known)
     return moments
 
 
@@ -79,7 +81,8 @@ def fit_map(levels: Sequence[Tensor], fit: Fit) -> Tensor:
     """The rule's answer (1, h, w) at the size of the first level."""
     answer, start = fit.bias, 0
     for level in levels:
-        part = torch.einsum("c,chw->hw", fit.kernel[start : start + level.shape[0]], level)
+        with exact(level):
+            part = torch.einsum("c,chw->hw", fit.kernel[start : start + level.shape[0]], level.float())
         answer = answer + resize(part[None, None], levels[0].shape[-2:])[0, 0]
         start += level.shape[0]
     return answer[None]

@@ -1,0 +1,89 @@
+"""Training in mixed precision, as recipes for GPUs ask for it, of every kind of network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_iseg.training.bank import Bank, picture
+from napari_iseg.training.episode_bank import EpisodeBank
+from napari_iseg.training.fit import Trainer
+from napari_iseg.training.log import Progress
+from napari_iseg.training.recipe import LossRecipe, OptimRecipe, Recipe, SceneRecipe
+from napari_iseg.training.synthetic import random_scene
+from napari_iseg.training.thin_samples import ThinBank
+
+VIT = {
+    "img_size": 64,
+    "patch_size": 8,
+    "embed_dim": 32,
+    "depth": 2,
+    "num_heads": 2,
+    "neck_dims": [8, 8, 8, 8],
+}
+CONV = {"trunk": "conv", "widths": [8, 8, 16, 32], "depths": [1, 1, 1, 1], "sweeps": 2}
+MST = VIT | {"head_channels": 8, "branch": "main", "scoring": [1], "quality": True}
+DECODER = {"decoder_dim": 32, "feedforward_dim": 32, "encoder_layers": 1, "decoder_layers": 2, "queries": 4}
+FEW = {"encoder": "conv", "widths": (8, 16, 16, 32), "depths": (1, 1, 1, 1), "channels": 16, "rates": (1, 2)}
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "cfr-icl": ("cfr-icl", VIT | {"depth": 4, "head_channels": 8}),
+    "cfr-icl conv": ("cfr-icl", CONV),
+    "mst": ("mst", MST),
+    "mst conv": ("mst", CONV),
+    "adaptiveclick": ("adaptiveclick", VIT | {"depth": 4} | DECODER),
+    "adaptiveclick conv": ("adaptiveclick", CONV | DECODER),
+    "sam conv": ("sam", {"encoder": "conv", "img_size": 64, "prompt_dim": 80, "mlp_dim": 32, "iou_dim": 16}),
+    "is5net": ("is5net", {"in_channels": 5, "width": 0.0625}),
+    "is5net-gt-encoder": ("is5net-gt-encoder", {"width": 0.0625}),
+    "ifsenet": ("ifsenet", FEW | {"tokens": 32}),
+    "thin": ("thin", {"widths": (8, 8, 16, 16), "dim": 4}),
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def bank_for(backend: str) -> Bank | EpisodeBank | ThinBank:
+    if backend == "ifsenet":
+        episodes = EpisodeBank()
+        episodes.add_scenes(SceneRecipe(count=4, size=96, weight=1.0), seed=3)
+        return episodes
+    if backend == "thin":
+        thin = ThinBank()
+        thin.add_scenes(SceneRecipe(count=4, size=96, weight=1.0, kind="thin"), 0)
+        return thin
+    bank = Bank()
+    bank.add("scenes", [picture(*random_scene(np.random.default_rng(i), 96)) for i in range(3)], 1.0)
+    return bank
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_every_network_learns_in_bfloat16(kind: str, tmp_path: Path) -> None:
+    backend, variant = NETWORKS[kind]
+    clicked = backend in ("cfr-icl", "mst", "adaptiveclick")
+    terms = {"features": 0.0} if backend == "is5net" else {}  # else it needs a trained guide
+    recipe = Recipe(
+        "mixed",
+        backend=backend,
+        variant=variant,
+        workers=1,
+        precision="bf16-mixed",
+        samples={"size": 64},
+        optim=OptimRecipe(steps=3, batch=2, rate=1e-3, warmup=1),
+        loss=LossRecipe(icl=False, max_forwards=2, free_share=0.0) if clicked else LossRecipe(terms=terms),
+    )
+    seen: list[Progress] = []
+    net = Trainer(recipe, bank_for(backend), tmp_path).run(seen.append)
+    assert len(seen) == 3
+    assert all(np.isfinite(value) for progress in seen for value in progress.terms.values())
+    assert all(value.dtype == torch.float32 for value in net.parameters())
+    assert all(bool(value.isfinite().all()) for value in net.parameters())
