@@ -150,7 +150,10 @@ class Trainer:
         """Whether any process was asked: all must stop after the same step, as one waits for the others."""
         if self.fabric.world_size == 1:
             return asked
-        return bool(self.fabric.all_reduce(torch.tensor(float(asked)), reduce_op="sum"))
+        # On the device: NCCL knows no others.
+        return bool(
+            self.fabric.all_reduce(self.fabric.to_device(torch.tensor(float(asked))), reduce_op="sum")
+        )
 
     def _one(self, state: dict[str, Any], batch: dict[str, Tensor]) -> Progress:
         """A step with what falls due after it."""

@@ -1,4 +1,4 @@
-"""Training in mixed precision, as recipes for GPUs ask for it, of every kind of network."""
+"""Training of every kind of network as on a GPU: in mixed precision, and on a stand-in for one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 
+from napari_iseg.training import fit
 from napari_iseg.training.bank import Bank, picture
 from napari_iseg.training.episode_bank import EpisodeBank
 from napari_iseg.training.fit import Trainer
@@ -16,6 +18,7 @@ from napari_iseg.training.log import Progress
 from napari_iseg.training.recipe import LossRecipe, OptimRecipe, Recipe, SceneRecipe
 from napari_iseg.training.synthetic import random_scene
 from napari_iseg.training.thin_samples import ThinBank
+from stand_in_gpu import OnGpu, stand_in_gpu
 
 VIT = {
     "img_size": 64,
@@ -66,24 +69,55 @@ def bank_for(backend: str) -> Bank | EpisodeBank | ThinBank:
     return bank
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
-def test_every_network_learns_in_bfloat16(kind: str, tmp_path: Path) -> None:
+def recipe_for(kind: str, **changes: Any) -> Recipe:
     backend, variant = NETWORKS[kind]
     clicked = backend in ("cfr-icl", "mst", "adaptiveclick")
     terms = {"features": 0.0} if backend == "is5net" else {}  # else it needs a trained guide
-    recipe = Recipe(
+    return Recipe(
         "mixed",
         backend=backend,
         variant=variant,
         workers=1,
-        precision="bf16-mixed",
         samples={"size": 64},
         optim=OptimRecipe(steps=3, batch=2, rate=1e-3, warmup=1),
         loss=LossRecipe(icl=False, max_forwards=2, free_share=0.0) if clicked else LossRecipe(terms=terms),
+        **changes,
     )
+
+
+def trained(recipe: Recipe, folder: Path) -> torch.nn.Module:
     seen: list[Progress] = []
-    net = Trainer(recipe, bank_for(backend), tmp_path).run(seen.append)
+    net = Trainer(recipe, bank_for(recipe.backend), folder).run(seen.append)
     assert len(seen) == 3
     assert all(np.isfinite(value) for progress in seen for value in progress.terms.values())
-    assert all(value.dtype == torch.float32 for value in net.parameters())
     assert all(bool(value.isfinite().all()) for value in net.parameters())
+    return net
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_every_network_learns_in_bfloat16(kind: str, tmp_path: Path) -> None:
+    net = trained(recipe_for(kind, precision="bf16-mixed"), tmp_path)
+    assert all(value.dtype == torch.float32 for value in net.parameters())
+
+
+class StandIn(Fabric):
+    """Fabric for the stand-in, which only we know."""
+
+    def to_device(self, obj: Any) -> Any:
+        return obj.to("cuda")
+
+    def setup(self, module: torch.nn.Module, *optimizers: Any, **options: Any) -> Any:
+        before = list(module.parameters())
+        new = dict(zip(map(id, before), module.to("cuda").parameters(), strict=True))
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["params"] = [new[id(parameter)] for parameter in group["params"]]
+        return super().setup(module, *optimizers, move_to_device=False)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_every_network_learns_on_a_gpu(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "Fabric", StandIn)
+    with stand_in_gpu(announced=False):  # else AdamW asks for its stream
+        net = trained(recipe_for(kind, accelerator="cpu"), tmp_path)
+    assert all(isinstance(value, OnGpu) for value in net.parameters())
