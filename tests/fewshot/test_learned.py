@@ -117,6 +117,19 @@ def test_a_support_path_of_its_own_is_asked_click_by_click_as_a_click_model_is()
     assert other.identity != model.identity
 
 
+def test_pictures_are_encoded_in_the_model_s_precision() -> None:
+    torch.manual_seed(0)
+    net, card = backends.build("ifsenet", TINY), ModelCard("tiny", "ifsenet", TINY)
+    exact, half = (
+        LearnedModel(Model(card, net, device="cpu", precision=precision))
+        for precision in ("float32", "bfloat16")
+    )
+    image, _ = blobs(0)
+    a, b = exact.encode(image).m.float(), half.encode(image).m.float()
+    assert 0 < float((a - b).abs().max()) < 0.1 * float(a.std())
+    assert exact.encoding != half.encoding  # files of one are no files of the other
+
+
 def _rewrapped(model: LearnedModel):  # type: ignore[no-untyped-def]
     return Model(ModelCard("tiny", "ifsenet", TINY), model.net, device="cpu")
 

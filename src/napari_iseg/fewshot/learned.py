@@ -111,7 +111,7 @@ class LearnedModel:
                 f"IFSENet has no part {unknown[0]!r} to leave out; there are {', '.join(PARTS)}."
             )
         self.without = frozenset(without)
-        self.net = model.net
+        self.model, self.net = model, model.net
         self.support_masks = SupportMasks(model)
         self.device = model.device
         self.eager = eager
@@ -120,13 +120,15 @@ class LearnedModel:
         self.name = model.card.name
         self.identity = f"{self.name}:{_digest(self.net)}:{_REVISION}:eager={eager}:interpolate={interpolate}"
         self.identity += self.support_masks.identity
+        if model.precision != "float32":
+            self.identity += f":{model.precision}"
         if self.without:
             self.identity += f":without={','.join(sorted(self.without))}"
 
     @torch.inference_mode()
     def encode(self, image: Image) -> LearnedFeatures:
         """See `FewShotModel.encode`."""
-        encoded = self.net.encode(padded(self._tensor(image), self.divisor))
+        encoded = self.model.run(self.net.encode, padded(self._tensor(image), self.divisor))
         one = encoded.row(0)
         m, f1, h, texture = (t.half().cpu().contiguous() for t in (one.m, one.f1, one.h, one.texture))
         return LearnedFeatures(m, f1, h, texture, (image.shape[0], image.shape[1]), content_of(image))
