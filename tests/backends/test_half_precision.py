@@ -1,11 +1,16 @@
-"""Networks in half precision, as "auto" uses on a GPU; autocast does on a CPU what it does there."""
+"""Networks in half precision, as "auto" uses on a GPU; autocast on a CPU rounds no less than there."""
 
 from __future__ import annotations
+
+import copy
 
 import pytest
 import torch
 from tiny_networks import NETWORKS, inputs, model
 
+from napari_iseg.nn.click_unet import Guidance
+from napari_iseg.nn.exact import added
+from napari_iseg.nn.plain_vit import Block
 from napari_iseg.nn.prompt_rule import prompt_maps
 
 HALVES = pytest.mark.parametrize("precision", ["bfloat16", "float16"])
@@ -23,12 +28,13 @@ def test_every_network_answers_as_in_float32(kind, precision):
 
 
 @HALVES
-@pytest.mark.parametrize("kind", [kind for kind in NETWORKS if "conv" in kind and "sam" not in kind])
+@pytest.mark.parametrize("kind", ["cfr-icl conv", "mst conv", "adaptiveclick conv", "ifsenet"])
 def test_distances_from_clicks_are_exact(kind, precision):
     seen = []
     for name in ("float32", precision):
         made = model(kind, name)
-        made.net.guidance.register_forward_hook(lambda _module, _inputs, out: seen.append(out))
+        guidance = next(module for module in made.net.modules() if isinstance(module, Guidance))
+        guidance.register_forward_hook(lambda _module, _inputs, out: seen.append(out))
         made.logits(*inputs())
     assert torch.equal(*seen)
 
@@ -61,3 +67,23 @@ def test_a_rule_is_fitted_exactly():
     exact = prompt_maps(features, *prompts)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(prompt_maps(features, *prompts), exact)
+
+
+@HALVES
+def test_resampled_patch_kernels_are_exact_and_kept(precision):
+    made = model("mst main", precision)
+    made.logits(*inputs())
+    patches, exact = made.net.backbone.patch_embed, model("mst main").net.backbone.patch_embed
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        kernel = patches.kernel(8)
+        assert patches.kernel(8) is kernel
+    assert torch.equal(kernel, exact.kernel(8))
+    copy.deepcopy(made.net)  # which a kept view of a parameter would forbid
+
+
+def test_what_runs_beside_the_layers_keeps_its_digits():
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert Block(32, 2)(torch.randn(1, 5, 32)).dtype == torch.float32
+    new = torch.ones(3)
+    assert added(new, torch.ones(3)) is new
+    assert torch.equal(new, torch.full((3,), 2.0))

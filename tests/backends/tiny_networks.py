@@ -15,6 +15,7 @@ CONV = {"trunk": "conv", "widths": [16, 16, 16, 32], "depths": [1, 1, 1, 1], "sw
 DECODER = {"decoder_dim": 32, "feedforward_dim": 32, "encoder_layers": 1, "decoder_layers": 2, "queries": 4}
 SAM = {"embed_dim": 32, "depth": 2, "num_heads": 2, "global_attn_indexes": [1], "window_size": 2}
 SAM |= {"img_size": 128, "prompt_dim": 32, "mlp_dim": 32, "iou_dim": 16}
+FEW = {"encoder": "conv", "widths": (8, 16, 16, 32), "depths": (1, 1, 1, 1), "channels": 16, "rates": (1, 2)}
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "cfr-icl": ("cfr-icl", VIT | {"upsample": "x4", "head_channels": 8}),
     "cfr-icl conv": ("cfr-icl", CONV),
@@ -23,6 +24,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "mst conv": ("mst", CONV),
     "adaptiveclick": ("adaptiveclick", VIT | DECODER),
     "adaptiveclick conv": ("adaptiveclick", CONV | DECODER),
+    "ifsenet": ("ifsenet", FEW | {"guidance": True}),
     "sam": ("sam", SAM),
     "sam conv": ("sam", {"encoder": "conv", "img_size": 128, "prompt_dim": 80, "mlp_dim": 32, "iou_dim": 16}),
 }

@@ -130,3 +130,16 @@ def test_folded_norms_change_nothing(net: ThinNet) -> None:
     net.fold()
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in net.modules())
     assert torch.allclose(net(image), before, atol=1e-4)
+
+
+def test_a_rule_is_the_same_under_autocast() -> None:
+    features, placed = striped(), clicks((8, 10, True), (13, 40, False), (28, 30, True))
+
+    def rows(pixels: torch.Tensor) -> torch.Tensor:
+        return features[:, pixels[:, 0], pixels[:, 1]].T
+
+    anywhere = rows(spread(SHAPE, 300))
+    exact = fits(PixelRule(), rows, placed, anywhere, SHAPE, (3,))[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        rule = fits(PixelRule(), rows, placed, anywhere, SHAPE, (3,))[0]
+    assert torch.equal(rule.kernel, exact.kernel)

@@ -14,7 +14,13 @@ from napari_iseg import backends
 from napari_iseg.errors import InputError
 from napari_iseg.nn.adaptiveclick_decoder import Prediction
 from napari_iseg.training.adaptiveclick_loss import AdaptiveClickTask, query_losses
-from napari_iseg.training.adaptiveclick_targets import Targets, match, object_targets, published_targets
+from napari_iseg.training.adaptiveclick_targets import (
+    Targets,
+    match,
+    matching_costs,
+    object_targets,
+    published_targets,
+)
 from napari_iseg.training.bank import Bank, picture
 from napari_iseg.training.fit import Trainer
 from napari_iseg.training.recipe import LossRecipe, OptimRecipe, Recipe, read_recipe
@@ -74,6 +80,18 @@ def test_each_query_gets_the_target_that_it_shows() -> None:
     targets = Targets(torch.tensor([1, 1]), (torch.stack([left, right]) > 0).float().flatten(1))
     queries, chosen = match(torch.zeros(1, 3, 2), masks, targets)
     assert dict(zip(queries[0].tolist(), chosen[0].tolist(), strict=True)) == {0: 1, 2: 0}
+
+
+def test_costs_and_combined_masks_are_the_same_under_autocast() -> None:
+    torch.manual_seed(0)
+    classes, masks = torch.randn(1, 6, 2), 5 * torch.randn(1, 6, 8, 8)
+    targets = Targets(torch.tensor([1]), (torch.rand(1, 64) > 0.5).float())
+    answers = []
+    for half in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            costs = matching_costs(classes, masks.flatten(2), targets)
+            answers.append((costs.focal, costs.dice, Prediction(classes, masks).combined((8, 8))))
+    assert all(torch.equal(a, b) for a, b in zip(*answers, strict=True))
 
 
 def test_an_image_without_a_target_still_teaches_the_classes() -> None:

@@ -17,6 +17,7 @@ from napari_iseg.nn.adaptiveclick_decoder import ClickAwareDecoder, Prediction
 from napari_iseg.nn.adaptiveclick_pixels import PixelDecoder
 from napari_iseg.nn.click_unet import ClickUNet
 from napari_iseg.nn.clicks import click_disks
+from napari_iseg.nn.exact import exact
 from napari_iseg.nn.fused import pack
 from napari_iseg.nn.plain_vit import PatchEmbed, PlainVit
 
@@ -183,7 +184,8 @@ class AdaptiveClickUNet(ClickUNet):
         base = cells.float().mean(1, keepdim=True)
         predictions: list[Prediction] = self.click_aware_decoder(levels, mask_features, disks[:, :1], base)
         last = predictions[-1]
-        change = torch.einsum("bq,bqhw->bhw", last.weights, last.masks.float() - base)[:, None]
+        with exact(base):
+            change = torch.einsum("bq,bqhw->bhw", last.weights, last.masks.float() - base)[:, None]
         change = F.interpolate(change, size=(height, width), mode="bilinear", align_corners=False)
         own = F.pixel_shuffle(cells.float(), 2) * last.weights.sum(1).view(-1, 1, 1, 1)
         return (own + change)[..., : image.shape[-2], : image.shape[-1]], predictions

@@ -106,6 +106,7 @@ class SamConvNet(SamNet):
     ) -> tuple[Tensor, Tensor]:
         """See `PromptNet.decode`."""
         width = self.conv_sizes.prompt_dim
+        embedding = embedding.contiguous(memory_format=torch.channels_last)  # from a file it is not
         scene, quarter, half = torch.split(embedding, [width, 4 * _QUARTER, 16 * TEXTURES], 1)
         quarter, half = F.pixel_shuffle(quarter, 2), F.pixel_shuffle(half, 4)
         seen = torch.cat([quarter, resize(self.seen(scene[:, :_MIDDLE]), quarter.shape[-2:])], 1)

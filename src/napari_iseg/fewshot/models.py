@@ -63,6 +63,8 @@ def load_fewshot(
     ModelNotFoundError
         For a name that nobody knows; InputError for a model that is no few-shot model.
     """
+    if (device, precision) != ("auto", "auto"):
+        _check_machine(device, precision)
     kind, _, detail = name.partition(":")
     if kind == "copy-nearest":
         return CopyNearest()
@@ -77,6 +79,14 @@ def load_fewshot(
         clicks = load_model(detail or _CLICKS, device=device, precision=precision, store=store)
         return TwoStage(clicks, second or _best(device, precision, store))
     return _learned(name, device, precision, store)
+
+
+def _check_machine(device: str, precision: str) -> None:
+    """Wrong words are refused also where a method has no use for them."""
+    from napari_iseg.backends.base import as_device
+    from napari_iseg.backends.precision import chosen_precision
+
+    chosen_precision(precision, as_device(device))
 
 
 def _learned(name: str, device: str, precision: str, store: Store | None) -> FewShotModel:

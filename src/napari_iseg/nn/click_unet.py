@@ -31,7 +31,11 @@ class Guidance(nn.Module):
 
     @torch.no_grad()
     def forward(self, image: Tensor, clicks: Tensor) -> Tensor:
-        """(B, 12, H/2, W/2) for an image (B, 3, H, W) in [0, 1] and clicks (B, 2N, 3)."""
+        """(B, 12, H/2, W/2) for an image (B, 3, H, W) in [0, 1] and clicks (B, 2N, 3); in float32."""
+        with exact(image):
+            return self._maps(image, clicks)
+
+    def _maps(self, image: Tensor, clicks: Tensor) -> Tensor:
         size = (image.shape[-2] * image.shape[-1]) ** 0.5
         half = F.avg_pool2d(image.float(), 2).contiguous()  # pooling three channels is slow channels-last
         # Distances are measured in units of the window's own contrast, else faint objects have no
@@ -209,8 +213,7 @@ class ClickUNet(ClickNet):
         if right or bottom:
             image = F.pad(image, (0, right, 0, bottom), mode="replicate")
             prev_mask = F.pad(prev_mask, (0, right, 0, bottom))
-        with exact(image):
-            guidance = self.guidance(image, clicks)
+        guidance = self.guidance(image, clicks)
         pixels = F.pixel_unshuffle(torch.cat([(image - 0.5) * 4, prev_mask * 2 - 1], 1), 2)
         x = torch.cat([pixels, guidance.to(pixels.dtype) * 2 - 1], 1).contiguous(
             memory_format=torch.channels_last

@@ -15,3 +15,11 @@ def exact(x: Tensor) -> AbstractContextManager[None]:
     digits, and autocast multiplies matrices in it even if they are float32.
     """
     return torch.autocast(x.device.type, enabled=False)
+
+
+def added(new: Tensor, old: Tensor) -> Tensor:
+    """``new + old`` in the wider of their formats, and in the memory of ``new`` where that is its own.
+
+    What runs through a network beside its layers is kept in float32 so, as under autocast without `add_`.
+    """
+    return new.add_(old) if new.dtype == old.dtype else new + old

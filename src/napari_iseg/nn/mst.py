@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from napari_iseg.errors import InputError
 from napari_iseg.nn.derived import Derived
+from napari_iseg.nn.exact import added
 from napari_iseg.nn.mst_score import CrossAttention, ScoreBlock, ScoreRules, Selection
 from napari_iseg.nn.mst_tokens import FlexiPatchEmbed, Grid, position_tables
 from napari_iseg.nn.plain_vit import Block, Mlp
@@ -166,9 +167,9 @@ class MstVit(nn.Module):
         grid = self.grid(image.shape[-2], image.shape[-1])
         middle, *places = self.positions(grid)
         # Added to the new tensors in place, as in `Block`.
-        tokens = self.patch_embed(image).add_(extra).add_(middle)
-        small = self.patch_embed.at(image, self.patch // 2).add_(places[0])
-        large = self.patch_embed.at(image, 2 * self.patch).add_(places[1])
+        tokens = added(added(self.patch_embed(image), extra), middle)
+        small = added(self.patch_embed.at(image, self.patch // 2), places[0])
+        large = added(self.patch_embed.at(image, 2 * self.patch), places[1])
         chosen = []
         for block in self.blocks:
             if isinstance(block, ScoringBlock):

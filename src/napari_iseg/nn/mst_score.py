@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_iseg.nn.exact import exact
+from napari_iseg.nn.exact import added, exact
 from napari_iseg.nn.fused import Linear, PatchConv, products
 from napari_iseg.nn.plain_vit import Mlp
 
@@ -233,9 +233,8 @@ class ScoreBlock(nn.Module):
     def refresh(self, tokens: Tensor, context: Context, kind: Kind) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
         # Added to the new tensor in place: these are the largest sets of tokens.
-        mixed: Tensor = self.cross_attn(self.norm1(tokens), context, kind).add_(tokens)
-        fresh: Tensor = self.drop(self.cross_mlp(self.norm3(mixed))).add_(mixed)
-        return fresh
+        mixed = added(self.cross_attn(self.norm1(tokens), context, kind), tokens)
+        return added(self.drop(self.cross_mlp(self.norm3(mixed))), mixed)
 
     def kernel(self, base: Tensor, cells: Tensor) -> Tensor:
         """(B, C) of what lies under the positive clicks; zeros where a sample has none.

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_iseg.nn.derived import Derived
+from napari_iseg.nn.exact import exact
 from napari_iseg.nn.fused import linear
 from napari_iseg.nn.plain_vit import PatchEmbed
 
@@ -57,10 +58,11 @@ class FlexiPatchEmbed(PatchEmbed):
     def _resampled(self, weight: Tensor, patch: int) -> Tensor:
         matrix = self._matrices.get(patch)
         if matrix is None:
-            with torch.inference_mode(False), torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad(), exact(weight):
                 matrix = resampling(self.patch, patch)
             self._matrices = {**self._matrices, patch: matrix}
-        return (weight.flatten(2) @ matrix.to(weight).T).view(*weight.shape[:2], patch, patch)
+        with exact(weight):
+            return (weight.flatten(2) @ matrix.to(weight).T).view(*weight.shape[:2], patch, patch)
 
 
 def resized_positions(table: Tensor, old: Grid, new: Grid, *, antialias: bool) -> Tensor:
@@ -84,5 +86,6 @@ def position_tables(pos_embed: Tensor, trained: Grid, base: Grid, grids: Sequenc
     base : grid of the middle token set; the trained table is first resized to it without antialias, then
         from there to ``grids`` with it, as published
     """
-    middle = resized_positions(pos_embed[:, 1:], trained, base, antialias=False)
+    # Copied: a view of the parameter, kept, would keep networks from being copied.
+    middle = resized_positions(pos_embed[:, 1:].clone(), trained, base, antialias=False)
     return [resized_positions(middle, base, grid, antialias=True) for grid in grids]

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from napari_iseg.nn.exact import exact
+
 RADIUS = 1.5  # pixels around a click that are taken to be like it
 _BIAS_PENALTY = 1e-4
 
@@ -59,6 +61,12 @@ class PixelRule(nn.Module):
         anywhere : (A, D) features of the picture at large
         before : None at the first object click; the rule is then fitted twice
         """
+        with exact(anywhere):
+            return self._fitted(positive, negative, anywhere, before)
+
+    def _fitted(
+        self, positive: Evidence, negative: Evidence, anywhere: Tensor, before: Fitted | None
+    ) -> Fitted:
         weight = self._weights(positive.clicks, negative.clicks, anywhere)
         given = [
             (positive.rows, positive.rows.new_ones(len(positive.rows)), weight[0]),

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_iseg.errors import InputError
+from napari_iseg.nn.exact import added
 from napari_iseg.nn.fused import Linear, PatchConv
 
 WINDOW_PIXELS = 224  # windows are 224 // patch tokens wide: the input of the pre-training
@@ -77,9 +78,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
         # Added to the new tensor in place: one allocation and one pass over memory less.
-        mixed: Tensor = self.attn(self.norm1(x)).add_(x)
-        out: Tensor = self.mlp(self.norm2(mixed)).add_(mixed)
-        return out
+        mixed = added(self.attn(self.norm1(x)), x)
+        return added(self.mlp(self.norm2(mixed)), mixed)
 
 
 def to_windows(tokens: Tensor, grid: tuple[int, int], windows: tuple[int, int]) -> Tensor:

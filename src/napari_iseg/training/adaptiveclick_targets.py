@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from napari_iseg.nn.exact import exact
+
 OBJECT: Final = 1  # label and index of the object's class; 0 is "no object"
 _EPS = 1e-12
 
@@ -88,11 +90,12 @@ def matching_costs(classes: Tensor, masks: Tensor, targets: Targets) -> Costs:
     """
     logits, wanted = masks.float(), targets.masks
     probability, pixels = logits.sigmoid(), logits.shape[-1]
-    inside, area = probability @ wanted.T, wanted.sum(1)
+    with exact(logits):
+        inside, area = probability @ wanted.T, wanted.sum(1)
+        entropy = (F.softplus(-logits) @ wanted.T + F.softplus(logits) @ (1 - wanted).T) / pixels
     whole = probability.sum(-1, keepdim=True)
     # p in the object and 1 - p outside of it, averaged over pixels.
     right = (inside + (pixels - whole - area + inside)) / pixels
-    entropy = (F.softplus(-logits) @ wanted.T + F.softplus(logits) @ (1 - wanted).T) / pixels
     exponent = 3 - inside / (area + _EPS)
     focus = (1 - right).clamp(min=0) ** exponent
     scale = len(area) / ((1 + 0.4 * exponent) * focus.sum(-1, keepdim=True) + _EPS)

@@ -56,5 +56,5 @@ class FirstStage:
 
         with self._lock:
             if self._model is None:
-                self._model = load_click_model(self.name)
+                self._model = load_click_model(self.name, precision="float32")
             return self._model

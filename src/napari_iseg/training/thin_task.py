@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from napari_iseg import backends
 from napari_iseg.evaluation.datasets import Dataset
+from napari_iseg.nn.exact import exact
 from napari_iseg.nn.pixel_rule import Fitted, fits, spread
 from napari_iseg.training.bank import Bank
 from napari_iseg.training.clicks import Draw, iterative_clicks
@@ -96,12 +97,13 @@ def answers(net: Any, features: Tensor, clicks: Tensor, counts: Sequence[int]) -
         rows = partial(_rows, one)
         rules = fits(net.rule, rows, placed, rows(spread(shape, _ANYWHERE)), shape, counts)
         kernels, biases = torch.stack([r.kernel for r in rules]), torch.stack([r.bias for r in rules])
-        found.append(torch.einsum("kd,dhw->khw", kernels, one) + biases[:, None, None])
+        with exact(one):
+            found.append(torch.einsum("kd,dhw->khw", kernels, one.float()) + biases[:, None, None])
     return torch.stack(found)
 
 
 def _rows(features: Tensor, pixels: Tensor) -> Tensor:
-    return features[:, pixels[:, 0], pixels[:, 1]].T
+    return features[:, pixels[:, 0], pixels[:, 1]].T.float()
 
 
 @torch.no_grad()
@@ -118,7 +120,8 @@ def _simulated(net: Any, features: Tensor, batch: Mapping[str, Tensor], count: i
         logits = []
         for i, one in enumerate(features):
             rule = fits(net.rule, rows[i], clicks[i], anywhere[i], shape, (known,), rules[i])[0]
-            logits.append(torch.einsum("d,dhw->hw", rule.kernel, one) + rule.bias)
+            with exact(one):
+                logits.append(torch.einsum("d,dhw->hw", rule.kernel, one.float()) + rule.bias)
             rules[i] = rule
         clicks = iterative_clicks(torch.stack(logits)[:, None].sigmoid(), batch["truth"], clicks, draw)
     return clicks
