@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -165,6 +166,15 @@ def test_ties_are_told_apart_after_a_stop_as_without_one(bank: Bank, recipe: Rec
     assert best_of([{"score": 10.0, "iou": 0.4}], bank, longer, tmp_path) == 4
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Ctrl-C is heard, as in a terminal; what a shell starts in the background is born deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_lets_the_step_end_and_keeps_it(bank: Bank, recipe: Recipe, tmp_path: Path) -> None:
     recipe = replace(recipe, keep_every=100)
     whole = Trainer(recipe, bank, tmp_path / "whole").run()
@@ -178,6 +188,7 @@ def test_ctrl_c_lets_the_step_end_and_keeps_it(bank: Bank, recipe: Recipe, tmp_p
     assert all(torch.equal(value, resumed[key]) for key, value in whole.state_dict().items())
 
 
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_twice_stops_at_once(bank: Bank, recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         Trainer(recipe, bank, tmp_path, task=PressedTask(3, times=2)).run()
