@@ -34,12 +34,7 @@ STARTER = {"trunk": "conv", "widths": [16, 16, 16, 32], "depths": [1, 1, 1, 1], 
 STARTER |= {"decoder_dim": 32, "feedforward_dim": 32, "encoder_layers": 1, "decoder_layers": 2, "queries": 4}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", params=[TINY, STARTER], ids=["vit", "starter"])

@@ -7,7 +7,7 @@ from napari_iseg import backends
 from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.nn import fused
 from napari_iseg.nn.clicks import click_disks
-from napari_iseg.nn.fpn import MapNorm
+from napari_iseg.nn.fpn import MapNorm, add_resized
 from napari_iseg.nn.plain_vit import PlainVit, from_windows, to_windows
 
 TINY = {
@@ -134,15 +134,31 @@ def test_fused_linear_is_the_plain_one(monkeypatch):
         assert torch.allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.parametrize("learning", [True, False])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_map_norm_is_exact_on_maps_with_rare_large_values(layout):
+def test_map_norm_is_exact_on_maps_with_rare_large_values(layout, learning):
     torch.manual_seed(0)
     x = torch.randn(2, 8, 128, 128)
     x = torch.where(torch.rand_like(x) < 0.999, x * 0.01, x * 30).contiguous(memory_format=layout)
     norm = MapNorm(8)
     torch.nn.init.normal_(norm.weight)
     exact = torch.nn.functional.group_norm(x.double(), 1, norm.weight.double(), norm.bias.double())
-    assert (norm(x) - exact).abs().max() < 1e-4
+    with torch.set_grad_enabled(learning):
+        assert (norm(x) - exact).abs().max() < 1e-4
+        flat = norm(torch.full_like(x, 3.0))
+    torch.testing.assert_close(flat, norm.bias[:, None, None].expand(x.shape), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize("learning", [True, False])
+@pytest.mark.parametrize("small", [(3, 5), (6, 10), (13, 7)])
+def test_levels_are_resized_and_added_up_as_torch_does(small, learning, half):
+    torch.manual_seed(0)
+    total, level = torch.randn(2, 8, 12, 20), torch.randn(2, 8, *small)
+    total, level = (x.to(memory_format=torch.channels_last) for x in (total, level))
+    expected = total + torch.nn.functional.interpolate(level, size=(12, 20), mode="bilinear")
+    with torch.set_grad_enabled(learning), torch.autocast("cpu", torch.bfloat16, enabled=half):
+        torch.testing.assert_close(add_resized(total, level), expected)
 
 
 @pytest.mark.parametrize(

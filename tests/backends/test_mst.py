@@ -26,12 +26,7 @@ TINY = {
 BRANCHES = ("main", "mst-448", "mst-224", "mst-224-6s", "mst-224-large", "mst-1024")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(branch="main", **changes):

@@ -41,12 +41,7 @@ VIT |= {"decoder_dim": 32, "feedforward_dim": 32, "encoder_layers": 1, "decoder_
 PUBLISHED = {"adaptive_focal", "dice", "class"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

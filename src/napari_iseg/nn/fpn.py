@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_iseg.nn.exact import exact
 from napari_iseg.nn.fused import PatchConv, PointConv, point_conv
 
 UPSAMPLE = {"x1": 1, "x2": 2, "x4": 4}
@@ -61,9 +62,10 @@ def add_resized(total: Tensor, level: Tensor) -> Tensor:
         return total + F.interpolate(level, size=size, mode="bilinear", align_corners=False)
     batch, channels, high, wide = level.shape
     down, across = (_interpolation(n, m, total) for n, m in zip((high, wide), size, strict=True))
-    rows = down @ level.permute(0, 2, 3, 1).reshape(batch, high, wide * channels)
     out = total.permute(0, 2, 3, 1).view(batch * size[0], size[1], channels)
-    out.baddbmm_(across.expand(len(out), *across.shape), rows.view(len(out), wide, channels))
+    with exact(total):  # in the maps' own format
+        rows = down @ level.permute(0, 2, 3, 1).reshape(batch, high, wide * channels)
+        out.baddbmm_(across.expand(len(out), *across.shape), rows.view(len(out), wide, channels))
     return total
 
 
