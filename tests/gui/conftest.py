@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if here in item.path.parents:
             item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _only_new_objects_are_searched() -> Iterator[None]:
+    """napari collects garbage at each layer it removes, which takes half a second with all libraries loaded.
+
+    What is there before a file of tests is no garbage of its tests.
+    """
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 class Bench:

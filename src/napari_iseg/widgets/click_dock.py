@@ -28,7 +28,7 @@ from napari_iseg.widgets.actions import help_table
 from napari_iseg.widgets.bare import bare_viewer
 from napari_iseg.widgets.click_controller import ClickController
 from napari_iseg.widgets.dock import Dock
-from napari_iseg.widgets.dock_parts import ActionButtons, OptionsBox, small_label
+from napari_iseg.widgets.dock_parts import ActionButtons, OptionsBox, SmallLabel
 from napari_iseg.widgets.model_box import ModelBox
 from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
 from napari_iseg.widgets.options import Options
@@ -228,9 +228,9 @@ class ClickDock(Dock):
         self.stop_button.setToolTip("Give up the running computation; the click stays and can be undone.")
         self.stop_button.setEnabled(False)
         self.stop_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.status = small_label()
+        self.status = SmallLabel()
         self.status.setToolTip("What to do next.")
-        self.help = small_label(help_table(self._preferences.background_modifier))
+        self.help = SmallLabel(help_table(self._preferences.background_modifier))
         self.help.setToolTip("All clicks and keys of this dock.")
 
     def _lay_out(self) -> None:

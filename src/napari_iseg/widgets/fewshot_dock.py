@@ -27,7 +27,7 @@ from superqt import QLabeledRangeSlider
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.bare import bare_viewer
 from napari_iseg.widgets.dock import Dock
-from napari_iseg.widgets.dock_parts import small_label
+from napari_iseg.widgets.dock_parts import SmallLabel
 from napari_iseg.widgets.fewshot_annotations import fitting, new_clicks
 from napari_iseg.widgets.fewshot_controller import FewShotController, LoadModel
 from napari_iseg.widgets.fewshot_models import Loader, known_models
@@ -233,7 +233,7 @@ class FewShotDock(Dock):
         self.supports.setToolTip("What was annotated; click to go there.")
         self.supports.setMinimumHeight(140)
         self.strip = TrustStrip()
-        self.status = small_label()
+        self.status = SmallLabel()
         self.status.setToolTip("What to do next.")
         for each in (self.pause_button, self.cancel_button, self.accept_button, self.reject_button):
             each.setEnabled(False)

@@ -6,6 +6,7 @@ from typing import Any
 
 from napari_iseg.weights.store import Store
 from napari_iseg.widgets.preferences import Preferences
+from napari_iseg.widgets.smooth_loading import torch_at_hand
 
 
 class Loader:
@@ -16,14 +17,13 @@ class Loader:
 
     def __call__(self, name: str, device: str) -> Any:
         """The model as a predictor; slow."""
-        from napari_iseg.fewshot.predictors import describe
-        from napari_iseg.widgets.model_loader import preload_torch
-
-        preload_torch()
         cards = {card.name: card for card in Store(self._preferences.cache_folder).list_models()}
         if name in cards:  # by its folder, which may be one that only the preferences know
             name = str(cards[name].folder)
-        return describe(name, device, self._preferences.precision).predictor(512 * 2**20)
+        with torch_at_hand():
+            from napari_iseg.fewshot.predictors import describe
+
+            return describe(name, device, self._preferences.precision).predictor(512 * 2**20)
 
 
 def known_models(preferences: Preferences) -> dict[str, str]:

@@ -11,12 +11,14 @@ import numpy as np
 
 from napari_iseg.widgets.layers import object_colors
 from napari_iseg.widgets.model_choice import ModelChoice
+from napari_iseg.widgets.smooth_loading import no_collection
 from napari_iseg.widgets.worker import Worker
 
 if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
 
 TABLES = "pandas"  # napari imports it for its first points layer, which takes it a third of a second
+SESSIONS = "napari_iseg.interactive.session"  # with zarr, what the first click would import
 
 
 class GettingReady:
@@ -60,7 +62,7 @@ class GettingReady:
         if TABLES in sys.modules:
             there()
         else:
-            self._worker.submit_task(lambda _cancelled: import_module(TABLES), there, there)
+            self._worker.submit_task(lambda _cancelled: _load_tables(), there, there)
 
     def points_now(self) -> None:
         """Have points layers at once, as a script needs them that goes on to click."""
@@ -77,12 +79,19 @@ class GettingReady:
 
     def load(self) -> Model:
         """The model; in the worker."""
-        _compile_colors()
+        with no_collection():
+            _compile_colors()
+            import_module(SESSIONS)
         return self._choice.load()
 
     def _preloaded(self, _outcome: Any) -> None:
         self.activity = ""
         self._model_ready()
+
+
+def _load_tables() -> None:
+    with no_collection():
+        import_module(TABLES)
 
 
 def _compile_colors() -> None:

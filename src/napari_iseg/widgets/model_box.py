@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.titles import good_at, title_of
-from napari_iseg.widgets.dock_parts import small_label
+from napari_iseg.widgets.dock_parts import SmallLabel
 
 FILES = "Files"  # the group of checkpoints without a card
 
@@ -34,7 +34,7 @@ class ModelBox(QWidget):
         self.combo.setToolTip("The model that answers clicks. Grey ones are not on this machine yet.")
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.combo.setMinimumContentsLength(14)
-        self.about = small_label()
+        self.about = SmallLabel()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)

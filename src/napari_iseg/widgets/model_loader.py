@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import importlib.util
-import os
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_iseg.backends import role
+from napari_iseg.widgets.smooth_loading import torch_at_hand
 
 if TYPE_CHECKING:
     from napari_iseg.backends.cards import ModelCard
@@ -70,10 +67,10 @@ class ModelLoader:
         """A refinement model, as `load`."""
         if self._last_edges is not None and self._last_edges[0] == key:
             return self._last_edges[1]
-        preload_torch()
-        from napari_iseg.weights.store import load_edge_model
+        with torch_at_hand():
+            from napari_iseg.weights.store import load_edge_model
 
-        model = load_edge_model(key.name, device=key.device, precision=key.precision, store=self._store())
+            model = load_edge_model(key.name, device=key.device, precision=key.precision, store=self._store())
         self._last_edges = (key, model)
         return model
 
@@ -87,10 +84,12 @@ class ModelLoader:
         """
         if self._last is not None and self._last[0] == key:
             return self._last[1]
-        preload_torch()
-        from napari_iseg.weights.store import load_click_model
+        with torch_at_hand():
+            from napari_iseg.weights.store import load_click_model
 
-        model = load_click_model(key.name, device=key.device, precision=key.precision, store=self._store())
+            model = load_click_model(
+                key.name, device=key.device, precision=key.precision, store=self._store()
+            )
         if self.embedding_bytes and "box" in model.card.prompts:
             folder = self._store().home / "embeddings"
             model.keep_embeddings(folder=folder, limit=self.embedding_bytes)
@@ -105,25 +104,3 @@ class ModelLoader:
         from napari_iseg.weights.store import Store
 
         return Store(self._folder)
-
-
-def preload_torch() -> None:
-    """Let the system's loader map torch's libraries without holding Python's lock.
-
-    ``import torch`` keeps the lock for a quarter of a second while its largest library is mapped and
-    initialised, which would freeze the window although it happens in the worker. A foreign call releases the
-    lock; the import that follows finds the library in place. Where that cannot be done
-    nothing is lost but smoothness.
-    """
-    if "torch" in sys.modules or sys.platform == "win32":  # torch itself uses a foreign call on Windows
-        return
-    found = importlib.util.find_spec("torch")
-    if found is None or found.origin is None:
-        return
-    suffix = "dylib" if sys.platform == "darwin" else "so"
-    dlopen = ctypes.CDLL(None).dlopen
-    dlopen.restype, dlopen.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int)
-    for library in ("libtorch_global_deps", "libtorch"):
-        path = Path(found.origin).parent / "lib" / f"{library}.{suffix}"
-        if path.exists():
-            dlopen(os.fsencode(path), os.RTLD_NOW | os.RTLD_GLOBAL)
