@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from napari_iseg.widgets.smooth_loading import no_collection
 
-MANY = 400_000  # as many objects as torch makes, and more
+# Run by a Python of its own: how many objects set a full search off depends on how many there are already.
+LOADING = """
+import contextlib, gc, sys
+from napari_iseg.widgets.smooth_loading import no_collection
+
+searched = []
+gc.collect()
+gc.callbacks.append(lambda phase, info: searched.append(info["generation"]) if phase == "start" else None)
+with no_collection() if sys.argv[1] == "smooth" else contextlib.nullcontext():
+    loaded = [[number] for number in range(400_000)]  # as many objects as torch makes, and more
+meanwhile = len(searched)
+more = [[number] for number in range(20_000)]  # a few layers' worth
+gc.callbacks.clear()
+print(meanwhile, searched.count(2), gc.isenabled())
+"""
 
 
 class Ring:
@@ -22,36 +35,22 @@ class Ring:
         self.me = self
 
 
-@pytest.fixture
-def searches() -> Iterator[list[int]]:
-    """The generations that were searched, one entry per search."""
-    seen: list[int] = []
-
-    def note(phase: str, info: dict[str, Any]) -> None:
-        if phase == "start":
-            seen.append(info["generation"])
-
-    gc.collect()
-    gc.callbacks.append(note)
-    yield seen
-    gc.callbacks.remove(note)
+def searches(how: str) -> tuple[int, int, bool]:
+    """Searches while many objects are made, full searches then and afterwards, and whether they go on."""
+    ran = subprocess.run([sys.executable, "-c", LOADING, how], capture_output=True, text=True, check=True)
+    meanwhile, full, enabled = ran.stdout.split()
+    return int(meanwhile), int(full), enabled == "True"
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="from Python 3.14 on a search is done in small steps")
-def test_without_it_many_objects_are_searched(searches):
-    kept = [[number] for number in range(MANY)]
-    assert 2 in searches
-    assert len(kept) == MANY
+def test_without_it_many_objects_are_searched():
+    meanwhile, full, _ = searches("plainly")
+    assert meanwhile
+    assert full
 
 
-def test_nothing_is_searched_while_libraries_are_loaded_nor_for_them_afterwards(searches):
-    with no_collection():
-        kept = [[number] for number in range(MANY)]
-        assert not searches
-    more = [[number] for number in range(20_000)]  # a few layers' worth
-    assert 2 not in searches
-    assert gc.isenabled()
-    assert len(kept) + len(more) == MANY + 20_000
+def test_nothing_is_searched_while_libraries_are_loaded_nor_for_them_afterwards():
+    assert searches("smooth") == (0, 0, True)
 
 
 def test_garbage_from_before_and_from_meanwhile_can_still_be_collected():
