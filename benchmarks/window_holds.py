@@ -58,14 +58,15 @@ def rest(controller: ClickController) -> None:
 
 
 def bare(viewer: napari.Viewer) -> None:
-    """What napari takes for its first layers of each kind."""
+    """What napari takes for its first layers of each kind, and for more of one."""
     holds, labels = Holds(), np.zeros(skimage.data.coins().shape, np.uint8)
     turn(1)
     holds.take()
     for name, add in [
         ("points", lambda: viewer.add_points(np.zeros((0, 2)))),
         ("labels", lambda: viewer.add_labels(labels)),
-        ("more labels", lambda: viewer.add_labels(labels.astype(np.uint32))),
+        ("labels again", lambda: viewer.add_labels(labels.astype(np.uint32))),
+        ("and again", lambda: viewer.add_labels(labels.astype(np.uint32))),
         ("image", lambda: viewer.add_image(labels.astype(np.float32))),
     ]:
         add()
