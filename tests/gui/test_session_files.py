@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from napari.utils.notifications import notification_manager
 from napari_iseg.backends.base import Inference
 from napari_iseg.backends.model import Model
 from napari_iseg.errors import ModelNotFoundError
+from napari_iseg.widgets import getting_ready
+from napari_iseg.widgets.preferences import Preferences
 
 from .fakes import CARD, SIZE, FakeLoader, LocalCard
 
@@ -126,6 +129,47 @@ def test_file_open_brings_everything_back(bench, made):
     assert len(bench.editor.session.clicks) == 3
     dock.controller.files.open(made)
     assert "open already" in dock.status.text()
+
+
+def test_a_dock_opened_for_a_session_waits_for_its_layer_of_clicks(bench, made, monkeypatch):
+    bench.loader = TwoModels()
+    monkeypatch.setattr(getting_ready, "TABLES", "telnetlib3_or_so")  # as if nothing had loaded them yet
+    loads = threading.Event()
+    monkeypatch.setattr(getting_ready, "_load_tables", lambda: loads.wait(10))
+    from napari_iseg.widgets.click_dock import ClickDock
+
+    dock = ClickDock(bench.viewer, loader=bench.loader, preferences=Preferences(preload=False))
+    bench.dock = dock
+    bench.viewer.window.add_dock_widget(dock)
+    dock.controller.files.open(made)
+    bench.qtbot.wait(50)
+    assert dock.controller.editor is None
+    loads.set()
+    bench.settle()
+    assert_as_before(bench)
+    assert "Opened: 2 objects" in dock.status.text()
+
+
+def test_what_was_set_by_hand_comes_back_with_the_session(bench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("stack.tif", STACK, photometric="minisblack")
+    (image,) = bench.viewer.open("stack.tif", plugin="napari")  # by a path that holds in this folder only
+    image.scale, image.units = (2, 0.5, 0.25), "micrometer"
+    image.translate = (10, 0, -3)
+    dock = bench.open()
+    bench.click((1, 40, 40))
+    folder = bench.editor.session.folder
+    bench.viewer.window.remove_dock_widget(dock)
+    assert dock.controller.worker.join(10)
+    bench.viewer.layers.clear()
+    monkeypatch.chdir("/")
+    bench.open().controller.files.open(folder)
+    bench.settle()
+    assert said() == []
+    for layer in (bench.dock.controller.image, bench.editor.layers.points):
+        assert layer.scale.tolist() == [2, 0.5, 0.25]
+        assert layer.translate.tolist() == [10, 0, -3]
+        assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
 
 
 def test_the_chosen_image_serves_where_the_file_is_gone(bench, made, tmp_path):

@@ -264,7 +264,22 @@ def test_a_chosen_label_adds_to_an_object_and_survives_reset():
     session.click((45, 45))
     session.commit()
     assert session.objects == {5: ((), ())}
+    assert session.object_id == 5, "a class stays chosen"
+    session.undo()
+    session.redo()
+    assert session.object_id == 5
+    session.choose_label(None)
     assert session.object_id == 6
+
+
+def test_a_label_that_is_new_on_the_plane_is_followed_by_the_next_free_one():
+    session = Session(np.zeros((2, 64, 64), np.uint8), FakeModel(), make_predictor=FakePredictor)
+    for plane in range(2):
+        session.plane = (plane,)
+        session.choose_label(3)
+        session.click((10, 10))
+        session.commit()
+        assert session.object_id == 4
 
 
 def test_the_threshold_asks_no_network():

@@ -166,9 +166,11 @@ def _committed(now: Snapshot, draft: Draft, event: Event) -> Step:
     for other, pixels in event.taken:
         if other in now.objects:
             parts[other] = (now.objects[other], _less(now.objects[other], event.plane, pixels))
+    # A number that has an object on this plane already is a class: it stays for the next one.
+    again = draft.label == label and any(part.plane == event.plane for part in old)
     return Step(
         event,
-        (draft, Draft()),
+        (draft, Draft(label=label if again else None)),
         parts,
         (now.next_label, max(now.next_label, label + 1)),
         gone=tuple(Paint(other, event.plane, pixels) for other, pixels in event.taken),

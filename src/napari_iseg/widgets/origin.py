@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from napari_iseg.widgets.scene import image_shape
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image
+
+SPACE = ("scale", "translate", "units")  # of a layer, and in a session's record
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Origin:
     shape : of the labels: leading axes, rows, cols
     plane_axes : which axes of the image rows and cols are; None for the last two
     channels : whether chosen channels of an axis were looked at, which a layer cannot say
+    space : scale, translate and units as they were when it was last worked on, in the order of ``shape``
     """
 
     name: str = ""
@@ -38,12 +42,16 @@ class Origin:
     shape: tuple[int, ...] = ()
     plane_axes: tuple[int, int] | None = None
     channels: bool = False
+    space: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     @classmethod
     def of_layer(cls, image: Image) -> Origin:
         """That of a layer in the viewer."""
         source = image.source
-        return cls(image.name, source.path or "", source.reader_plugin or "", tuple(source.sample or ()))
+        path = source.path or ""
+        if path and not _is_address(path):
+            path = str(Path(path).absolute())  # as the session may be opened from another folder
+        return cls(image.name, path, source.reader_plugin or "", tuple(source.sample or ()))
 
     @classmethod
     def of_session(cls, info: Mapping[str, Any], folder: Path) -> Origin:
@@ -68,6 +76,7 @@ class Origin:
             shape,
             (int(axes[0]), int(axes[1])) if axes else None,
             "channel_axis" in options or "bands" in options,
+            {name: info["labels"][name] for name in SPACE if name in info["labels"]},
         )
 
     def record(self) -> dict[str, Any]:
@@ -115,7 +124,24 @@ class Origin:
         if not fitting:
             shape = " x ".join(map(str, self.shape))
             raise InputError(f"{what} does not have the shape {shape} of the session any more; {remedy}.")
+        for layer in fitting:
+            self._place(layer)
         return next((layer for layer in fitting if layer.name == self.name), fitting[0])
+
+    def _place(self, layer: Image) -> None:
+        """Give a layer what was set by hand and is not in its file."""
+        axes = self.axes_in(layer)
+        assert axes is not None, "an image that fits"
+        order = [*axes.leading, axes.rows, axes.cols]
+        for name, recorded in self.space.items():
+            now = list(getattr(layer, name))
+            wanted = list(now)
+            for axis, value in zip(order, recorded, strict=True):
+                wanted[axis] = now[axis] if value == "" else value  # pixels have no unit in a record
+            if name == "scale":  # a session knows no directions
+                wanted = [math.copysign(new, old) for new, old in zip(wanted, now, strict=True)]
+            if list(map(str, wanted)) != list(map(str, now)):  # napari warns of units that are set again
+                setattr(layer, name, wanted)
 
 
 def _open_file(viewer: napari.Viewer, path: str, reader: str) -> list[Any]:

@@ -120,14 +120,18 @@ class SessionFiles:
         controller.view.show_images()
         scene.show_axes(controller.viewer, image, axes)
         plan = SessionPlan.of(image, axes, None)
-        key = controller.choice.key
         controller.loading = "Opening the session"
-        controller.worker.submit_task(
+        # A dock that was opened for this session has no layer of clicks to show it in yet.
+        controller.ready.prepare_points(lambda: self._reopen_in(image, plan, folder))
+        controller.say("")
+
+    def _reopen_in(self, image: Image, plan: SessionPlan, folder: Path) -> None:
+        key = self._controller.choice.key
+        self._controller.worker.submit_task(
             lambda _cancelled: self._reopen(plan, folder, key),
             lambda found: self._show(image, found),
             self._not_opened,
         )
-        controller.say("")
 
     def _not_opened(self, error: Exception) -> None:
         self._controller.loading = ""
