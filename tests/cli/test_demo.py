@@ -97,6 +97,16 @@ def test_with_a_display_the_window_is_asked_for_what_was_said(run, monkeypatch):
     assert asked == {"name": "aerial", "model": "some", "device": "cpu"}
 
 
+def test_files_of_the_same_names_are_somebodys(run, tmp_path):
+    (tmp_path / "labels.tif").write_text("a week of work")
+    ended = run("demo", "--headless", tmp_path)
+    assert ended.code == 2
+    assert "labels.tif exists already" in ended.err
+    assert (tmp_path / "labels.tif").read_text() == "a week of work"
+    assert run("demo", "--headless", tmp_path, "--overwrite").code == 0
+    assert tifffile.imread(tmp_path / "labels.tif").max() == 5
+
+
 def test_a_sample_without_truth_is_refused(run, tmp_path):
     ended = run("demo", "--headless", tmp_path, "--sample", "coins")
     assert ended.code == 2

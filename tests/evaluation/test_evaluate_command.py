@@ -68,6 +68,11 @@ def test_table_files_and_json(data, loaded, tmp_path, capsys):
         "set_curve.png",
         "set_noc.png",
     ]
+    with pytest.raises(SystemExit):
+        main(["evaluate", "whole", str(data), "--out", str(out)])
+    assert "give --overwrite to replace it" in " ".join(capsys.readouterr().err.split())
+    main(["evaluate", "whole", str(data), "--max-clicks", "2", "--out", str(out), "--overwrite"])
+    capsys.readouterr()
     main(["evaluate", "whole", str(data), "--max-clicks", "2", "--json"])
     stored = json.loads(capsys.readouterr().out)
     assert stored["reports"][0]["iou"]["1"] == pytest.approx(38**2 / 40**2)
@@ -92,6 +97,8 @@ def test_by_scale_prints_bins_with_their_bounds(data, loaded, capsys):
         (["--split", "test"], "'all' or 'validation'"),
         (["--baseline", "grabcut"], "available: random-walker"),
         (["--baseline", "random-walker:x"], "no number"),
+        (["--baseline", "random-walker:-5"], "no number from 0 up"),
+        (["--baseline", "random-walker:nan"], "no number from 0 up"),
         (["--refine-clicks", "two"], "a number or 'all'"),
         (["--target-iou", "0.3"], "target-iou"),
     ],

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_iseg.samples import Sample
 
 FALLBACK = Path("napari-iseg-demo")
+OUTPUTS = ("image.tif", "labels.tif", "overlay.png")
 BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 OBJECTS = 5
 _OPEN_QT = "from qtpy.QtGui import QGuiApplication; QGuiApplication([])"
@@ -37,6 +38,9 @@ def demo(
         str, typer.Option("--model", "-m", help="Name of a model, or a checkpoint.")
     ] = "cfr-icl-starter",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files of these names in DIR (headless).")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON (headless).")] = False,
 ) -> None:
     """Open napari with a sample image and one object already clicked.
@@ -45,6 +49,8 @@ def demo(
 
     Example: napari-iseg demo --headless results
     """
+    if headless is not None and not overwrite:
+        _check_free(headless)
     reason = None if headless is not None else why_no_window()
     if headless is None and reason is None:
         from napari_iseg.widgets.launch import open_demo
@@ -62,6 +68,13 @@ def demo(
             f"object {record['label']}: {record['area']} pixels, IoU {record['iou']:.2f} with the truth"
         )
     console.print(f"Image, labels and overlay are in {Path(found['folder']).resolve()}")
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder in which files of the demo's names are somebody's."""
+    there = next((folder / name for name in OUTPUTS if (folder / name).exists()), None)
+    if there is not None:
+        raise InputError(f"{there} exists already; give --overwrite to replace it, or choose another folder.")
 
 
 def why_no_window() -> str | None:
@@ -121,8 +134,9 @@ def run_headless(folder: Path, name: str, model: str, device: str) -> dict[str, 
     found = run_prompts(session, [Prompts((click,)) for click in clicks], overwrite=True)
     for record, click in zip(found, clicks, strict=True):
         record["iou"] = _iou(session.labels.read(session.plane) == record["label"], truth, click)
-    _write_sample(folder / "image.tif", picture)
-    write_results(session, opened, folder / "labels.tif", folder / "overlay.png")
+    image, labels, overlay = (folder / name for name in OUTPUTS)
+    _write_sample(image, picture)
+    write_results(session, opened, labels, overlay)
     return {"folder": str(folder), "sample": name, "model": model, "objects": found}
 
 

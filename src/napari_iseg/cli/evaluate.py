@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -109,6 +110,7 @@ def evaluate(
         typer.Option(min=1, max=7, help="Few-shot: choices of annotated slices or tiles to average over."),
     ] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for report.json, report.md and PNG plots.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report in --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Evaluate a model by simulated clicks: NoC@80/85/90/95, failures, IoU per click, seconds per click.
@@ -125,7 +127,7 @@ def evaluate(
 
     _check_model(model)
     if out is not None:
-        check_folder(out)
+        check_folder(out, overwrite=overwrite)
     if is_fewshot(model) if few_shot is None else few_shot:
         if out is not None:
             require_matplotlib()
@@ -274,15 +276,18 @@ def _check_model(model: str) -> None:
 
 
 def _baseline(name: str) -> ClickMethod:
-    from napari_iseg.evaluation.baselines import RandomWalker
+    from napari_iseg.evaluation.baselines import BETA, RandomWalker
 
     kind, _, beta = name.partition(":")
     if kind != "random-walker":
         raise InputError(f"Unknown baseline {kind!r}; available: random-walker, random-walker:BETA.")
     try:
-        return RandomWalker(float(beta)) if beta else RandomWalker()
+        weight = float(beta) if beta else BETA
     except ValueError:
-        raise InputError(f"The beta of --baseline {name} is no number; write random-walker:130.") from None
+        weight = math.nan
+    if not 0 <= weight < math.inf:
+        raise InputError(f"The beta of --baseline {name} is no number from 0 up; write random-walker:130.")
+    return RandomWalker(weight)
 
 
 def _inference(refine: int | None, adaptive: bool, refine_clicks: str | None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ NoC@t is the mean number of clicks to IoU t, {clicks} where it is never reached;
 IoU@k is the mean IoU after k clicks (a finished object keeps its IoU). Seconds per click are wall time over
 clicks, image reading included."""
 
+REPORTS = ("report.json", "boxes.json", "dis.json", "fewshot.json")  # of clicks, boxes, edges, few supports
 _PROBE = 2**16  # bytes; a full disk may still give out an empty file
 
 
@@ -47,7 +48,7 @@ def write_report(reports: Sequence[Report], folder: str | Path, *, plots: bool =
         from napari_iseg.evaluation.plots import plot_curves, plot_noc, require_matplotlib
 
         require_matplotlib()
-    files = [folder / "report.json", folder / "report.md"]
+    files = [folder / REPORTS[0], folder / "report.md"]
     write_text(files[0], json.dumps([finite(r.to_dict()) for r in reports], indent=1))
     write_text(files[1], markdown(reports))
     for name in datasets_of(reports) if plots else ():
@@ -57,23 +58,33 @@ def write_report(reports: Sequence[Report], folder: str | Path, *, plots: bool =
     return files
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, *, overwrite: bool) -> None:
     """Refuse a folder for reports that cannot be made or written to, before hours of clicks.
 
     Raises
     ------
+    InputError
+        When a report is there already, unless ``overwrite``.
     SaveError
         When it is a file, or nothing can be written there (no permission, a full disk).
     """
     try:
-        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        with tempfile.TemporaryFile(dir=there) as probe:
-            probe.write(bytes(_PROBE))
-            probe.flush()
+        probe_folder(folder)
     except OSError as error:
         raise SaveError(
             f"Reports cannot be written to {folder} ({error.strerror or error}); choose another folder."
         ) from error
+    there = next((folder / name for name in REPORTS if (folder / name).exists()), None)
+    if there is not None and not overwrite:
+        raise InputError(f"{there} exists already; give --overwrite to replace it, or choose another folder.")
+
+
+def probe_folder(folder: Path) -> None:
+    """OSError where a folder, or what would be its parent, takes no file; nothing is left there."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    with tempfile.TemporaryFile(dir=there) as probe:
+        probe.write(bytes(_PROBE))
+        probe.flush()
 
 
 def markdown(reports: Sequence[Report]) -> str:
