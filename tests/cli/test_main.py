@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -82,6 +83,32 @@ def test_an_unexpected_failure_is_one_line_and_exit_code_1(run, monkeypatch):
     assert "Traceback" not in ended.err
     with pytest.raises(RuntimeError, match="on fire"):
         run("segment", "x.tif", "--click", "1,2", "--debug")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("arguments", [["models", "list", "--json"], ["--version"], ["models", "list"]])
+def test_output_that_cannot_be_written_is_said_in_one_line(arguments):
+    with open("/dev/full", "wb") as full:
+        ended = _typed(arguments, full)
+    assert ended.stderr.startswith(b"napari-iseg: The output could not be written (No space left on device)")
+    assert ended.stderr.count(b"\n") == 1
+    assert ended.returncode == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes end otherwise there")
+def test_a_reader_who_has_gone_costs_no_words():
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as pipe:
+        ended = _typed(["--version"], pipe)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+def _typed(arguments, output):
+    """The command in a process of its own, its output buffered as a shell's is."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", f"from napari_iseg.cli import main; main({arguments!r})"]
+    return subprocess.run(command, stdout=output, stderr=subprocess.PIPE, env=environment, check=False)
 
 
 @pytest.mark.parametrize("broken", ["napari_iseg.images.files.open_image", "napari_iseg.cli.build_app"])

@@ -168,7 +168,9 @@ def test_refusals_name_what_is_missing(folder, tmp_path):
     with pytest.raises(InputError, match="no data set at"):
         open_dataset(tmp_path / "nowhere")
     (folder / "labels" / "c_010.png").unlink()
-    with pytest.raises(InputError, match="c_010 has no labels"):
+    with pytest.raises(
+        InputError, match=r"cells/images/c_010\.jpg has no labels; add labels/c_010\.png or leave it out"
+    ):
         open_dataset(folder)
     with pytest.raises(InputError, match="images/ and labels/"):
         open_dataset(tmp_path)
@@ -180,6 +182,112 @@ def test_refusals_name_what_is_missing(folder, tmp_path):
         open_dataset(tmp_path / "broken.zip")
     with pytest.raises(InputError, match="between 0 and 1"):
         split_items([], 1.5)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("second", ["images/a_001.png", "labels/a_001.tif"])
+def test_two_files_of_one_name_are_refused_and_both_named(folder, packed, second):
+    (folder / second).write_bytes(b"another")
+    first = {"images": r"images/a_001\.jpg", "labels": r"labels/a_001\.png"}[second[:6]]
+    with pytest.raises(InputError, match=rf"{first} and .+{second} have one name"):
+        open_dataset(zipped(folder) if packed else folder)
+
+
+def test_a_zip_of_two_sets_with_equal_names_is_refused(folder):
+    path = folder.with_name("two.zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("a/images/0.png", "a/labels/0.png", "b/images/0.png", "b/labels/0.png"):
+            archive.write(folder / "labels" / "a_001.png", name)
+    with pytest.raises(
+        InputError, match=r"two\.zip/a/images/0\.png and .+two\.zip/b/images/0\.png have one name"
+    ):
+        open_dataset(path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_pictures_in_folders_of_their_own_are_read(folder, packed):
+    for part in ("images", "labels"):
+        (folder / part / "s").mkdir()
+        next((folder / part).glob("a_001.*")).rename(folder / part / "s" / "b_004.png")
+    (folder / "index.csv").unlink()  # which would lie in images/, packed like this
+    dataset = open_dataset(zipped(folder, "images/") if packed else folder)
+    assert [item.name for item in dataset] == ["b_004", "c_010", "d_020", "e_033", "s/b_004"]
+    assert dataset[4].ids(50) == [1, 300]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_a_system_puts_beside_pictures_is_none(folder, packed):
+    (folder / "images" / ".ipynb_checkpoints").mkdir()
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._a_001.jpg", ".ipynb_checkpoints/a_001.jpg"):
+        (folder / "images" / name).write_bytes(b"no picture")
+    assert len(open_dataset(zipped(folder) if packed else folder)) == 5
+
+
+WIDE = {
+    "uint32": (np.uint32, 3_000_000_000),
+    "uint64": (np.uint64, 7 << 32),
+    "float64": (np.float64, 3_000_000_000),
+}
+
+
+@pytest.mark.parametrize("components", [False, True])
+@pytest.mark.parametrize("dtype", WIDE)
+def test_ids_too_wide_for_int32_stay_apart(tmp_path, dtype, components):
+    kind, offset = WIDE[dtype]
+    labels = np.zeros((40, 40), kind)
+    for i in range(13):
+        labels[3 * i : 3 * i + 2] = offset + (i << 32 if dtype == "uint64" else i)
+    labels[39] = 2  # fits, and stays
+    _pair(tmp_path, np.zeros((40, 40), np.uint8), labels)
+    item = open_dataset(tmp_path, components=components, min_area=1)[0]
+    assert item.ids(1) == list(range(1, 15))
+    assert all(len(np.unique(item.labels()[labels == value])) == 1 for value in np.unique(labels))
+    assert (item.labels()[labels == 0] == 0).all()
+    assert components or (item.labels()[39] == 2).all()
+
+
+@pytest.mark.parametrize("ignore", [1, 2**32 - 1])
+def test_ignored_pixels_stay_ignored_beside_wide_ids(tmp_path, ignore):
+    labels = np.zeros((40, 40), np.uint32)
+    labels[:10], labels[20:30] = ignore, 4_000_000_000
+    _pair(tmp_path, np.zeros((40, 40), np.uint8), labels)
+    item = open_dataset(tmp_path, ignore=ignore)[0]
+    assert len(item.ids(50)) == 1
+    truth = item.truth(item.ids(50)[0])
+    assert np.array_equal(truth == -1, labels == ignore)
+    assert np.array_equal(truth == 1, labels == 4_000_000_000)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_body_with_a_wide_id_has_one_number_in_all_slices(volume, axis):
+    path, _, labels = volume
+    wide = labels.astype(np.uint32)
+    wide[labels > 0] = 3_000_000_000
+    wide[6:, 12:18, 2:12] = 2_999_999_999
+    tifffile.imwrite(path.with_name("em_labels.tif"), wide)
+    made = np.stack([item.labels() for item in open_dataset(path, axis=axis, components=False)], axis)
+    assert {tuple(np.unique(made[wide == value])) for value in np.unique(wide)} == {(0,), (1,), (2,)}
+
+
+@pytest.mark.parametrize("components", [False, True])
+@pytest.mark.parametrize(("value", "shown"), [(np.nan, "nan"), (np.inf, "inf"), (1.5, r"1\.5")])
+def test_labels_that_are_no_whole_numbers_are_refused(tmp_path, value, shown, components):
+    labels = np.ones((64, 64), np.float32)
+    labels[5, 5] = value
+    _pair(tmp_path, NOISE, labels)
+    with pytest.raises(InputError, match=rf"labels/a\.tif hold {shown}, which is no whole number"):
+        open_dataset(tmp_path, components=components)[0].labels()
+
+
+def test_whole_numbers_as_floats_are_ids(tmp_path):
+    _pair(tmp_path, NOISE, SQUARE.astype(np.float32) * 7)
+    assert open_dataset(tmp_path)[0].ids(50) == [7]
+
+
+def test_classes_too_wide_are_refused_not_renumbered(tmp_path):
+    _pair(tmp_path, NOISE, np.full((64, 64), 3_000_000_000, np.uint32))
+    with pytest.raises(InputError, match=r"labels/a\.tif hold the class 3000000000.+number them from 1"):
+        open_dataset(tmp_path, kind="semantic")[0].labels()
 
 
 def _pair(root, image, labels, **options):

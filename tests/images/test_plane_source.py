@@ -323,6 +323,13 @@ def test_dask_chunks_of_any_sizes_are_computed_once():
     np.testing.assert_array_equal(pixels, PlaneSource.wrap(image).read(Window(0, 0, 90, 80), scale=7))
 
 
+def test_dask_chunks_of_unknown_size_are_refused():
+    da = pytest.importorskip("dask.array")
+    image = da.from_array(rng().random((8, 8)), (4, 8))
+    with pytest.raises(InputError, match=r"compute_chunk_sizes\(\)"):
+        PlaneSource.wrap(image[image[:, 0] > -1])
+
+
 def test_zarr_dask_and_xarray_like_read_as_numpy(tmp_path):
     da = pytest.importorskip("dask.array")
     zarr = pytest.importorskip("zarr")

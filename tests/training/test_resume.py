@@ -121,6 +121,9 @@ def test_a_file_is_no_folder_for_a_run(tmp_path: Path, data: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(SaveError, match=r"run cannot be used \(.*\); give another --out"):
         train(RECIPE, tmp_path / "run", data)
+    with pytest.raises(SaveError):  # said before data are looked for
+        train(RECIPE, tmp_path / "run", tmp_path / "nowhere")
+    assert (tmp_path / "run").read_text() == ""
 
 
 def test_the_card_tells_of_all_starts_and_of_the_exported_step(tmp_path: Path, data: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
 from typing import Annotated
 
@@ -15,6 +17,7 @@ BAD_INPUT = 2
 UNEXPECTED = 1
 INCOMPLETE = 3
 STOPPED = 130
+_UNWRITTEN = (errno.ENOSPC, errno.EFBIG, errno.EPIPE)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -30,6 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
             prog_name="napari-iseg",
             standalone_mode=False,
         )
+        print(end="", flush=True)  # at exit it would fail with a traceback, or silently with code 0
     except (typer.Abort, KeyboardInterrupt):
         code = STOPPED
     except Exception as error:  # the outer border: nobody but us can say what went wrong
@@ -58,10 +62,25 @@ def _explain(error: Exception) -> int:
         else:
             _complain(f"{usage().rstrip('.')}; `{where} --help` shows what is possible.")
         return BAD_INPUT
+    if isinstance(error, OSError) and error.errno in _UNWRITTEN:
+        _drop_output()
+        if error.errno == errno.EPIPE:  # whoever read it has gone, as `| head` does: no reason to complain
+            return UNEXPECTED
+        reason = error.strerror or str(error)
+        _complain(f"The output could not be written ({reason}); free some space or write it elsewhere.")
+        return BAD_INPUT
     first = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
     _complain(f"Unexpected failure ({reason}). Run it again with --debug and report what that prints.")
     return UNEXPECTED
+
+
+def _drop_output() -> None:
+    """Forget what standard output does not take: Python would try once more at exit, and complain itself."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build_app() -> typer.Typer:

@@ -2,8 +2,9 @@
 
 Layouts understood by `open_dataset`:
 
-* a folder or zip with ``images/`` and ``labels/``, files of the same stem (the extension may differ);
-  ``classes/`` and ``index.csv`` may lie beside them and are not read;
+* a folder or zip with ``images/`` and ``labels/``, files of the same stem (the extension may differ), perhaps
+  in folders of their own (``images/s/0.png``, ``labels/s/0.png``); ``classes/`` and ``index.csv`` may lie
+  beside them and are not read;
 * a TIFF pair ``X_image.tif``, ``X_flair.tif`` or ``X.tif`` with ``X_labels.tif``: labels of two axes are one
   image, labels of three axes (Z, Y, X) are a volume that is cut into slices.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,7 @@ import numpy.typing as npt
 
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.files import FolderFiles, TiffVolume, ZipFiles, read_tiff, tiff_shape
+from napari_iseg.evaluation.label_ids import as_ids, ignored_id
 from napari_iseg.evaluation.splits import split_items
 
 Kind = Literal["instances", "semantic"]
@@ -56,7 +58,10 @@ class Item:
         return image
 
     def labels(self) -> npt.NDArray[np.int32]:
-        """(H, W) ids (instances) or classes (semantic), 0 = background; InputError for any other shape."""
+        """(H, W) ids (instances) or classes (semantic), 0 = background, as `as_ids` makes them of the file.
+
+        InputError for any other shape, and for values that are no ids.
+        """
         labels = self.read_labels()
         if labels.ndim != 2:
             raise InputError(
@@ -64,7 +69,7 @@ class Item:
                 "and columns only, one number per pixel."
             )
         vars(self)["_shape"] = labels.shape  # read anyway: spares `image` a reading of its own
-        return labels.astype(np.int32, copy=False)
+        return as_ids(labels, self.file or self.name, classes=self.kind == "semantic", ignore=self.ignore)
 
     @cached_property
     def _shape(self) -> tuple[int, ...]:
@@ -200,7 +205,7 @@ def open_dataset(
     Raises
     ------
     InputError
-        When nothing is there, or an image has no labels.
+        When nothing is there, an image has no labels, or two files have one name.
     """
     path = Path(path)
     if not path.exists():
@@ -208,15 +213,15 @@ def open_dataset(
             f"There is no data set at {path}; give a folder, a zip, or the image file of a TIFF pair."
         )
     if path.suffix.lower() in {".tif", ".tiff"}:
-        items, name = _tiff_items(path, axis, kind, components)
+        items, name = _tiff_items(path, axis, kind, components, ignore)
     elif path.is_dir() or path.suffix.lower() == ".zip":
-        items, name = _pair_items(path, kind, bool(components)), path.name.removesuffix(".zip")
+        items, name = _pair_items(path, kind, bool(components), ignore), path.name.removesuffix(".zip")
     else:
         raise InputError(f"{path} is no data set; give a folder, a zip, or the image file of a TIFF pair.")
-    return Dataset(name, tuple(replace(item, ignore=ignore) for item in items), min_area)
+    return Dataset(name, tuple(replace(item, ignore=ignored_id(ignore)) for item in items), min_area)
 
 
-def _pair_items(path: Path, kind: Kind | None, components: bool) -> list[Item]:
+def _pair_items(path: Path, kind: Kind | None, components: bool, ignore: int | None) -> list[Item]:
     files = FolderFiles(path) if path.is_dir() else ZipFiles(path)
     images, labels = files.stems("images"), files.stems("labels")
     if not images:
@@ -225,24 +230,27 @@ def _pair_items(path: Path, kind: Kind | None, components: bool) -> list[Item]:
         )
     missing = sorted(set(images) - set(labels))
     if missing:
-        raise InputError(
-            f"{path}: the image {missing[0]} has no labels; add labels/{missing[0]}.png or leave it out."
-        )
+        place = files.place(images[missing[0]])
+        raise InputError(f"The image {place} has no labels; add labels/{missing[0]}.png or leave it out.")
     items = []
     for stem in sorted(images):
         entry_kind = kind or _kind_of(files.dtype(labels[stem]))
-        read = _reader(files.labels, labels[stem], components and entry_kind == "instances")
-        place = files.place(images[stem])
-        items.append(Item(stem, entry_kind, _reader(files.image, images[stem]), read, file=place))
+        read = _label_reader(
+            partial(files.labels, labels[stem]), files.place(labels[stem]), entry_kind, components, ignore
+        )
+        image, place = partial(files.image, images[stem]), files.place(images[stem])
+        items.append(Item(stem, entry_kind, image, read, file=place))
     return items
 
 
-def _tiff_items(path: Path, axis: int, kind: Kind | None, components: bool | None) -> tuple[list[Item], str]:
+def _tiff_items(
+    path: Path, axis: int, kind: Kind | None, components: bool | None, ignore: int | None
+) -> tuple[list[Item], str]:
     image, labels, name = _tiff_pair(path)
     shape, dtype = tiff_shape(labels)
     entry_kind = kind or _kind_of(dtype)
     if len(shape) == 2:
-        read = _plane_of(labels, bool(components) and entry_kind == "instances")
+        read = _label_reader(partial(read_tiff, labels), str(labels), entry_kind, bool(components), ignore)
         return [Item(name, entry_kind, _tiff_image(image, shape), read, name, file=str(image))], name
     if len(shape) != 3 or not 0 <= axis < 3:
         raise InputError(
@@ -251,14 +259,20 @@ def _tiff_items(path: Path, axis: int, kind: Kind | None, components: bool | Non
     pixel_shape = tiff_shape(image)[0]
     if pixel_shape[:3] != shape:
         raise InputError(_mismatch(str(image), pixel_shape, shape))
-    parts = entry_kind == "instances" and components is not False
     pixels, ids = TiffVolume(image), TiffVolume(labels)
     items = [
         Item(
             f"{name}_{z:04d}",
             entry_kind,
-            _plane(pixels, axis, z, False),
-            _plane(ids, axis, z, parts),
+            partial(pixels.plane, axis, z),
+            _label_reader(
+                partial(ids.plane, axis, z),
+                str(labels),
+                entry_kind,
+                components is not False,
+                ignore,
+                lambda: ids.values,
+            ),
             name,
             z,
             file=str(image),
@@ -295,8 +309,22 @@ def _kind_of(dtype: np.dtype[Any]) -> Kind:
     return "semantic" if dtype.itemsize == 1 else "instances"
 
 
-def _reader(read: Callable[[str], Array], entry: str, components: bool = False) -> Callable[[], Array]:
-    return lambda: _parts(read(entry)) if components else read(entry)
+def _label_reader(
+    read: Callable[[], Array],
+    file: str,
+    kind: Kind,
+    components: bool,
+    ignore: int | None,
+    everywhere: Callable[[], Array] | None = None,
+) -> Callable[[], Array]:
+    """Reads labels as ids, or the ``components`` of instances; ``everywhere`` as in `as_ids`."""
+    classes = kind == "semantic"
+
+    def read_ids() -> Array:
+        ids = as_ids(read(), file, classes=classes, ignore=ignore, everywhere=everywhere)
+        return _parts(ids) if components and not classes else ids
+
+    return read_ids
 
 
 def _tiff_image(path: Path, shape: tuple[int, ...]) -> Callable[[], Array]:
@@ -309,14 +337,6 @@ def _tiff_image(path: Path, shape: tuple[int, ...]) -> Callable[[], Array]:
         return image
 
     return read
-
-
-def _plane_of(path: Path, components: bool) -> Callable[[], Array]:
-    return lambda: _parts(read_tiff(path)) if components else read_tiff(path)
-
-
-def _plane(volume: TiffVolume, axis: int, index: int, components: bool) -> Callable[[], Array]:
-    return lambda: _parts(volume.plane(axis, index)) if components else volume.plane(axis, index)
 
 
 def _crop(read: Callable[[], Array], start: int, stop: int) -> Callable[[], Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from napari_iseg.errors import InputError
 from napari_iseg.images.damage import reading
 
 Array = npt.NDArray[Any]
+_FOLDERS = ("images", "labels", "classes")
+_NO_PICTURES = ("thumbs.db", "ehthumbs.db", "desktop.ini")  # what Windows puts beside pictures
 
 
 class Files(Protocol):
@@ -26,7 +29,7 @@ class Files(Protocol):
         """The whole path of an entry, for people."""
 
     def stems(self, folder: str) -> dict[str, str]:
-        """Stem -> entry of the files in ``folder``."""
+        """Name without suffix, below ``folder`` -> entry; InputError where two files have one such name."""
 
     def image(self, entry: str) -> Array:
         """A picture."""
@@ -49,9 +52,9 @@ class FolderFiles:
         return str(self.root / entry)
 
     def stems(self, folder: str) -> dict[str, str]:
-        """Stem -> path relative to the root, of the files in ``folder``."""
-        files = (p for p in (self.root / folder).glob("*") if p.is_file() and not p.name.startswith("."))
-        return {p.stem: f"{folder}/{p.name}" for p in files}
+        """Name below ``folder`` without suffix -> path relative to the root."""
+        files = (p.relative_to(self.root) for p in (self.root / folder).rglob("*") if p.is_file())
+        return _by_stem((PurePosixPath(p.as_posix()) for p in files), folder, self)
 
     def image(self, entry: str) -> Array:
         """The picture at ``entry``."""
@@ -85,9 +88,9 @@ class ZipFiles:
             raise InputError(f"{self.path} is not a readable zip; download or pack it again.") from None
 
     def stems(self, folder: str) -> dict[str, str]:
-        """Stem -> archive name of the files in ``folder``, which may lie below one enclosing folder."""
+        """Name below ``folder`` without suffix -> archive name; ``folder`` may lie in others."""
         entries = (PurePosixPath(name) for name in self._names if not name.endswith("/"))
-        return {p.stem: str(p) for p in entries if p.parent.name == folder and not p.name.startswith(".")}
+        return _by_stem(entries, folder, self)
 
     def image(self, entry: str) -> Array:
         """The picture at ``entry``."""
@@ -104,6 +107,28 @@ class ZipFiles:
     def _bytes(self, entry: str) -> bytes:
         with reading(self.place(entry), "part of a zip"), zipfile.ZipFile(self.path) as archive:
             return archive.read(entry)
+
+
+def _by_stem(entries: Iterable[PurePosixPath], folder: str, files: Files) -> dict[str, str]:
+    """Pictures below ``folder`` by their names there, "s/0" for images/s/0.png.
+
+    The innermost folder of a known name counts, as somebody may pack a whole set in a folder "images".
+    """
+    found: dict[str, str] = {}
+    for entry in sorted(set(entries)):
+        above = entry.parts[:-1]
+        depth = max((i for i, part in enumerate(above) if part in _FOLDERS), default=None)
+        if depth is None or above[depth] != folder or entry.name.lower() in _NO_PICTURES:
+            continue
+        below = PurePosixPath(*entry.parts[depth + 1 :])
+        if any(part.startswith(".") for part in below.parts):  # .DS_Store, ._a.png, .ipynb_checkpoints/a.png
+            continue
+        stem = str(below.with_suffix(""))
+        if stem in found:
+            both = f"{files.place(found[stem])} and {files.place(str(entry))}"
+            raise InputError(f"{both} have one name; rename one (with its partner), or remove it.")
+        found[stem] = str(entry)
+    return found
 
 
 def decode(data: bytes, name: str, *, indices: bool = False) -> Array:
@@ -178,6 +203,12 @@ class TiffVolume:
                 if len(tiff.pages) == tiff.series[0].shape[0]:
                     return np.asarray(tiff.pages[index].asarray())
         return np.asarray(self._whole.take(index, axis))
+
+    @cached_property
+    def values(self) -> Array:
+        """All values that occur, page by page, so that the volume is not held as a whole."""
+        pages = range(tiff_shape(self.path)[0][0])
+        return np.unique(np.concatenate([np.unique(self.plane(0, index)) for index in pages]))
 
     @cached_property
     def _whole(self) -> Array:

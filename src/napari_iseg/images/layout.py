@@ -124,6 +124,11 @@ def _check_array(level: Any) -> None:
         raise InputError(f"The image holds {dtype} values, no numbers; give integers, floats or booleans.")
     if len(level.shape) < 2:
         raise InputError(f"The image needs rows and columns, got an array of shape {tuple(level.shape)}.")
+    if any(size != size for size in level.shape):  # NaN is what dask says before it has counted
+        raise InputError(
+            f"The sizes of the image's chunks are not known (its shape is {tuple(level.shape)}); call "
+            "compute_chunk_sizes() first."
+        )
     if 0 in level.shape:
         raise InputError(f"The image is empty: its shape is {tuple(level.shape)}; give at least one pixel.")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from napari_iseg.errors import InputError, SaveError
+from napari_iseg.evaluation.report import probe_folder
 from napari_iseg.training.recipe import Recipe
 from napari_iseg.weights.files import write_text
 
@@ -43,7 +44,8 @@ def claim(recipe: Recipe, out: Path, *, write: bool = True) -> None:
 
     Parameters
     ----------
-    write : False only compares, for all processes of a run but its first
+    write : False only compares, and tries whether something could be written: before data are loaded, and for
+        all processes of a run but its first
 
     Raises
     ------
@@ -52,6 +54,8 @@ def claim(recipe: Recipe, out: Path, *, write: bool = True) -> None:
     """
     mark = out / "recipe.txt"
     try:
+        if not write:
+            probe_folder(out)
         if not mark.exists():
             if write:
                 out.mkdir(parents=True, exist_ok=True)
