@@ -54,9 +54,39 @@ def test_an_output_that_exists_is_asked_about(
     assert run("propagate", *files).code == 0
     asked = run("propagate", *files)
     assert asked.code == 2
-    assert "exists already" in asked.err
+    assert "rest.zarr exists already; give --resume or --overwrite" in asked.err
     assert run("propagate", *files, "--resume", "--json").json["computed"] == 0
     assert run("propagate", *files, "--overwrite", "--json").json["computed"] == 5
+
+
+def test_the_annotations_are_no_output(
+    run: Callable[..., Any], grey: GreyPredictor, files: tuple[Path, ...]
+) -> None:
+    assert run("propagate", *files).code == 0
+    refused = run("propagate", files[0], files[2], files[2])
+    assert "holds the annotations themselves" in refused.err
+
+
+def test_the_tile_of_a_scene_to_annotate_next_has_a_row_and_a_column(
+    run: Callable[..., Any], grey: GreyPredictor, tmp_path: Path
+) -> None:
+    volume, truth = blobs(depth=1)
+    scene, labels = np.tile(volume[0], (2, 4)), np.tile(truth[0], (2, 4)).astype(np.uint16)
+    scene[:24, 72:] //= 2  # far from every label's grey
+    labels[:, 24:] = 0
+    tifffile.imwrite(tmp_path / "scene.tif", scene)
+    tifffile.imwrite(tmp_path / "some.tif", labels)
+    ended = run(
+        "propagate",
+        *(tmp_path / name for name in ("scene.tif", "some.tif", "rest.zarr")),
+        "--partial",
+        "--tile",
+        "24",
+        "--halo",
+        "0",
+    )
+    assert ended.code == 0, ended.err
+    assert "annotate next: the tile at row 0, column 72 (many pixels are undecided)" in ended.out
 
 
 def test_some_slices_along_another_axis(

@@ -4,80 +4,22 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "fewshot"))
-
-from run_fakes import GreyPredictor, blobs, sparse
+from qtpy.QtWidgets import QFileDialog
 
 from napari_iseg.errors import ModelNotFoundError
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.weights.store import Store, list_models
 
 from .conftest import NO_WINDOW
+from .fewshot_bench import TRUTH, VOLUME, sparse
 
 if NO_WINDOW is None:
-    from napari_iseg.widgets.fewshot_dock import FewShotDock
     from napari_iseg.widgets.fewshot_models import Loader, known_models
     from napari_iseg.widgets.preferences import Preferences
     from napari_iseg.widgets.trust_strip import REJECTED, SUPPORT
-
-VOLUME, TRUTH = blobs()
-
-
-class FewShotBench:
-    """A viewer with the dock, and short ways to use it."""
-
-    def __init__(self, viewer: Any, qtbot: Any, folder: Path) -> None:
-        self.viewer, self.qtbot, self.folder = viewer, qtbot, folder
-        self.fake = GreyPredictor()
-
-    def open(self, volume: Any = VOLUME, labels: Any = None, **layer: Any) -> Any:
-        self.image = self.viewer.add_image(volume, name="stack", **layer)
-        if labels is not None:
-            self.viewer.add_labels(labels, name="some", **layer)
-        self.dock = FewShotDock(
-            self.viewer,
-            models={"grey": "nearest grey"},
-            load=lambda *_: self.fake,
-            preferences=Preferences(autosave_folder=self.folder),
-        )
-        self.viewer.window.add_dock_widget(self.dock, name="Few-shot")
-        return self.dock
-
-    def run(self) -> None:
-        self.dock.run_button.click()
-        self.settle()
-
-    def settle(self) -> None:
-        controller = self.dock.controller
-        self.qtbot.waitUntil(lambda: not controller.running and not controller.worker.busy, timeout=60_000)
-
-    def show(self, plane: int) -> None:
-        self.dock.controller.go_to((plane,))
-
-    @property
-    def result(self) -> np.ndarray:
-        data = self.dock.controller.results.layer.data
-        return np.asarray(data)
-
-    @property
-    def cells(self) -> np.ndarray:
-        return self.dock.strip.values[0]
-
-
-@pytest.fixture
-def fewshot(make_napari_viewer: Any, qtbot: Any, tmp_path: Path) -> Iterator[FewShotBench]:
-    bench = FewShotBench(make_napari_viewer(), qtbot, tmp_path)
-    yield bench
-    bench.dock.shut_down()
-    assert bench.dock.controller.worker.join(10), "the worker thread did not end"
 
 
 def test_annotated_slices_become_all(fewshot):
@@ -90,26 +32,11 @@ def test_annotated_slices_become_all(fewshot):
     np.testing.assert_array_equal(layer.translate, (10, 0, 0))
     np.testing.assert_allclose(fewshot.cells, [0.9, 0.9, SUPPORT, 0.9, 0.8], atol=0.11)
     assert [dock.supports.item(i).text().split("\n")[0] for i in range(dock.supports.count())] == [
-        "2 · painted"
+        "2 · labelled"
     ]
     assert not dock.supports.item(0).icon().isNull()
     assert dock.progress.value() == dock.progress.maximum() == 5
     assert "Done" in dock.status.text()
-
-
-def test_annotated_slices_are_listed_before_the_run_and_while_painting(fewshot):
-    dock = fewshot.open(labels=sparse(TRUTH, 1, 3).astype(np.uint8))
-    fewshot.settle()
-    listed = lambda: [dock.supports.item(i).text().split(" · ")[0] for i in range(dock.supports.count())]  # noqa: E731
-    assert listed() == ["1", "3"]
-    assert not dock.supports.item(0).icon().isNull()
-    layer = fewshot.viewer.layers["some"]
-    layer.paint((4, 6, 6), 1)
-    fewshot.settle()
-    assert listed() == ["1", "3", "4"]
-    fewshot.viewer.layers.remove("some")
-    fewshot.settle()
-    assert listed() == []
 
 
 def test_accepting_a_slice_makes_it_an_annotation_and_renews_the_rest(fewshot):
@@ -122,7 +49,7 @@ def test_accepting_a_slice_makes_it_an_annotation_and_renews_the_rest(fewshot):
     fewshot.settle()
     assert fewshot.cells[4] == SUPPORT
     origins = [fewshot.dock.supports.item(i).text().split(" · ")[1].split("\n")[0] for i in range(2)]
-    assert origins == ["painted", "accepted"]
+    assert origins == ["labelled", "accepted"]
     assert {p[0] for p in fewshot.fake.calls} == {1, 2, 3}
     assert not fewshot.viewer.layers["some"].data[4].any(), "the user's layer is left alone"
 
@@ -248,7 +175,7 @@ def test_a_click_on_a_slice_corrects_it_the_slice_in_view_first(fewshot):
     fewshot.settle()
     assert fewshot.fake.calls[0] == (4.0,)
     origins = [fewshot.dock.supports.item(i).text().split("\n")[0] for i in range(2)]
-    assert origins == ["0 · painted", "4 · clicked"]
+    assert origins == ["0 · labelled", "4 · clicked"]
 
 
 def test_next_to_annotate_goes_to_the_doubtful_slice(fewshot):
@@ -259,6 +186,23 @@ def test_next_to_annotate_goes_to_the_doubtful_slice(fewshot):
     fewshot.dock.next_button.click()
     assert fewshot.viewer.dims.current_step[0] == 3
     assert "Annotate here next" in fewshot.dock.status.text()
+
+
+def test_next_goes_on_from_a_rejected_slice(fewshot):
+    dock = fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
+    fewshot.run()
+    seen = []
+    for _ in range(4):
+        dock.next_button.click()
+        seen.append(fewshot.viewer.dims.current_step[0])
+        dock.reject_button.click()
+    assert sorted(seen) == [1, 2, 3, 4]
+    assert not dock.next_button.isEnabled()
+    fewshot.run()
+    assert not dock.next_button.isEnabled(), "the user's word holds"
+    fewshot.viewer.layers["some"].data[0, 12, 12] = 1
+    fewshot.run()
+    assert dock.next_button.isEnabled(), "they have new answers"
 
 
 def test_pause_go_on_and_cancel(fewshot):
@@ -288,6 +232,10 @@ def test_the_result_is_saved_where_the_image_lies(fewshot, tmp_path):
     assert not dock.save_button.isEnabled()
     fewshot.run()
     assert dock.save_button.isEnabled()
+    dock.save_button.click()
+    dialog = dock.findChild(QFileDialog)
+    assert "stack_few-shot" in dialog.selectedFiles()[0]
+    dialog.reject()
     dock.controller.save(tmp_path / "copy.zarr")
     fewshot.settle()
     saved = LabelStore.open(tmp_path / "copy.zarr")

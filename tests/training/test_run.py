@@ -91,6 +91,8 @@ def test_train_writes_a_model_that_answers_clicks(
     assert model.card.training["steps"] == 4
     mask = Session(np.random.default_rng(0).random((50, 60)), model).click((20, 30))
     assert mask.shape == (50, 60)
+    main(arguments)
+    assert "4/4" in capsys.readouterr().err, "a finished run has no step to take"
 
 
 def test_a_folder_with_another_run_is_refused(

@@ -90,8 +90,9 @@ def propagate(
     if partial_labels and complete is not None:
         raise InputError("Give --partial or --complete, not both: outside of the polygons all is unknown.")
     target = out.with_name(f"{out.name.removesuffix('.zarr')}_objects.zarr")
-    if objects is not None and target.exists() and not (resume or overwrite):
-        raise InputError(f"{target} exists already; give --resume or --overwrite, or choose another name.")
+    for path in (out,) if objects is None else (out, target):
+        if path.exists() and path != labels and not (resume or overwrite):
+            raise InputError(f"{path} exists already; give --resume or --overwrite, or choose another name.")
     opened = open_image(volume)
     wanted, done = (Areas.read(path, volume) if path is not None else None for path in (region, complete))
     known = _labels(labels, opened)
@@ -229,7 +230,8 @@ def _say(report: RunReport, result: dict[str, Any]) -> None:
         f"{report.trust:.2f}, {report.seconds:.1f} s ({report.megapixels_per_second:.2f} megapixels/s)"
     )
     if report.next is not None:
-        where = ",".join(map(str, report.next.plane)) or f"row {report.next.window.top}"
+        tile = report.next.window
+        where = ",".join(map(str, report.next.plane)) or f"the tile at row {tile.top}, column {tile.left}"
         console.print(f"annotate next: {where} ({report.next.reason})")
     if "objects" in result:
         console.print(f"{result['objects']['count']} objects in {result['objects']['out']}")

@@ -62,6 +62,7 @@ def train(
             on_set=lambda name, n: bars.console.print(f"{name}: {n} pictures"),
             tell=bars.console.print,
         )
+        bars.update(task, completed=plan.optim.steps)  # a run that was finished before takes no step
     if not is_first_process():
         return  # on several devices this command runs once for each
     if card.training.get("validation") == UNSCORED:

@@ -77,7 +77,7 @@ def collect(
             inside = [(label, click) for label, click in own if window.contains(click.row, click.col)]
             sure: bool | Areas = plane in right or (plane in painted and complete)
             mask = _mask(labels, frame, plane, window, sure)
-            origin = "accepted" if plane in right else "painted" if plane in painted else "clicked"
+            origin = "accepted" if plane in right else "labelled" if plane in painted else "clicked"
             refs.append(
                 store.add(
                     source,

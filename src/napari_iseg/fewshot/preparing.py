@@ -199,7 +199,8 @@ def check_output(out: Path, existing: str, annotations: Path | None) -> None:
         raise InputError(f"{out} holds the annotations themselves; choose another name for the output.")
     if out.exists() and existing == "ask":
         raise InputError(
-            f"{out} exists already; say whether to resume it or to overwrite it, or choose another name."
+            f"{out} exists already; say whether to resume it or to overwrite it (existing='resume' or "
+            "'overwrite'), or choose another name."
         )
     if not out.parent.is_dir():
         raise SaveError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,21 +30,25 @@ class Suggestion:
     score: float
 
 
-def suggest(plan: Plan, record: Record) -> Suggestion | None:
+def suggest(plan: Plan, record: Record, without: Collection[Plane] = ()) -> Suggestion | None:
     """The unit whose answer is least trusted and most undecided, not beside one that is annotated.
 
     A candidate lies at least half the median gap between supports away from every support; where none does
     (short stacks), the distance is not asked for. Equal scores: the first in the order of the array. None
     when everything is annotated or nothing is computed yet.
+
+    Parameters
+    ----------
+    without : planes that are not wanted
     """
     found: list[tuple[float, float, Suggestion]] = []
     for unit in plan.blocks:
         job = plan.jobs[unit.name]
         result = record.result(job)
-        if result is None or job.fixed:
+        if result is None or job.fixed or unit.plane in without:
             continue
         reasons = {
-            "the models' answers do not explain the annotations back": 1 - result.trust,
+            f"its trust is {result.trust:.2f}": 1 - result.trust,
             "many pixels are undecided": result.doubt,
             "the object was lost on the way here": float(result.drifted),
         }

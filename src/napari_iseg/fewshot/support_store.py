@@ -30,7 +30,7 @@ class SupportRef:
     plane, window : where; ``position`` is the plane's, physical
     labels : painted or positively clicked here
     whole : every pixel of its plane is known, so the plane is never predicted
-    origin : "painted", "clicked" or "accepted"
+    origin : "labelled" (by brush or committed), "clicked" or "accepted"
     version : of mask, clicks and image: changes if and only if one of them does
     """
 
@@ -67,7 +67,7 @@ class SupportStore:
         clicks: Sequence[tuple[int, Click]] = (),
         *,
         accepted: bool = False,
-        origin: str = "painted",
+        origin: str = "labelled",
     ) -> SupportRef:
         """Keep a support; a second call with the same content writes nothing.
 

@@ -217,11 +217,11 @@ class FewShotController:
 
     def go_next(self) -> None:
         """Go to the slice whose annotation helps most."""
-        if self.report is None or self.report.next is None or self.results is None:
+        if self.results is None or self.results.next is None:
             return
-        window = self.report.next.window if self.results.frame.slicing is None else None
-        self.go_to(self.report.next.plane, window)
-        self.view.set_status(f"Annotate here next: {self.report.next.reason}.")
+        suggestion = self.results.next
+        self.go_to(suggestion.plane, suggestion.window if self.results.frame.slicing is None else None)
+        self.view.set_status(f"Annotate here next: {suggestion.reason}.")
 
     def go_to(self, plane: Plane, window: Window | None = None) -> None:
         """Show a plane, and a window of it in the middle of the canvas."""
@@ -257,7 +257,7 @@ class FewShotController:
             self.view.show_trust(*self.results.cells(plane or ()))
         predicted = self._shown_prediction() is not None
         can_reject = self.results is not None and plane is not None and self.results.can_reject(plane)
-        can_go = self.report is not None and self.report.next is not None
+        can_go = self.results is not None and self.results.next is not None
         can_save = self.report is not None and not self.running
         self.view.set_possible(predicted, can_reject, can_go, can_save)
 
@@ -331,6 +331,7 @@ class FewShotController:
         pieces = f"{result.computed} {self._pieces(result.computed)}"
         self.view.set_status(f"{stopped} {pieces} computed, mean trust {result.trust:.2f}.")
         if self.results is not None:
+            self.results.look_for_next()
             self.results.refresh()
         self.tell()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -35,7 +35,9 @@ from napari_iseg.widgets.fewshot_parts import ShapesCombo, ask_where, button, co
 from napari_iseg.widgets.fewshot_results import RESULT
 from napari_iseg.widgets.fewshot_run import THUMBNAIL, SupportRow
 from napari_iseg.widgets.fewshot_view import FewShotSettings
+from napari_iseg.widgets.fewshot_watch import LabelsWatch
 from napari_iseg.widgets.preferences import Preferences
+from napari_iseg.widgets.tabs import share_side
 from napari_iseg.widgets.trust_strip import TrustStrip
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class FewShotDock(Dock):
         self._viewer = bare_viewer(napari_viewer)
         self._preferences = preferences or Preferences.read()
         self._layers: dict[str, list[Any]] = {"image": [], "labels": [], "clicks": []}
-        self._painted: Any = None  # the labels layer that is listened to
+        self._watch = LabelsWatch(self._viewer, self._list_annotated)
         self._make_widgets(models if models is not None else known_models(self._preferences))
         self._lay_out()
         self.controller = FewShotController(
@@ -87,6 +89,10 @@ class FewShotDock(Dock):
         self._connect()
         self._list_layers()
         self.set_status(_HOW)
+        QTimer.singleShot(0, self._once_docked)
+
+    def _once_docked(self) -> None:
+        share_side(self)
 
     @property
     def settings(self) -> FewShotSettings:
@@ -160,9 +166,7 @@ class FewShotDock(Dock):
         """Stop everything and disconnect from the viewer; calling it again does nothing."""
         if self._layers:
             self._layers = {}
-            if self._painted is not None:
-                self._painted.events.paint.disconnect(self._list_annotated)
-                self._painted = None
+            self._watch.follow(None)
             events = self._viewer.layers.events
             for event in (events.inserted, events.removed):
                 event.disconnect(self._list_layers)
@@ -295,7 +299,9 @@ class FewShotDock(Dock):
         self.accept_button.clicked.connect(controller.accept)
         self.reject_button.clicked.connect(controller.reject)
         self.next_button.clicked.connect(controller.go_next)
-        self.save_button.clicked.connect(lambda: ask_where(self, not self.axis.isEnabled(), controller.save))
+        self.save_button.clicked.connect(
+            lambda: ask_where(self, self.image.currentText(), not self.axis.isEnabled(), controller.save)
+        )
         self.strip.chosen.connect(controller.go_to_cell)
         self.supports.itemClicked.connect(lambda item: controller.go_to(item.data(Qt.ItemDataRole.UserRole)))
         self._viewer.layers.events.inserted.connect(self._list_layers)
@@ -377,12 +383,7 @@ class FewShotDock(Dock):
 
     def _annotations_chosen(self) -> None:
         labels = self._chosen("labels")
-        if labels is not self._painted:
-            if self._painted is not None:
-                self._painted.events.paint.disconnect(self._list_annotated)
-            self._painted = labels
-            if labels is not None:
-                labels.events.paint.connect(self._list_annotated)
+        self._watch.follow(labels)
         self.controller.choose_annotations(labels, self._chosen("clicks"))
         self._list_annotated()
 

@@ -68,10 +68,10 @@ def button(text: str, tip: str) -> QPushButton:
     return button
 
 
-def ask_where(parent: QWidget, scene: bool, save: Callable[[Path], None]) -> None:
-    """Ask where to save a result, and save it there; the window stays usable."""
+def ask_where(parent: QWidget, name: str, scene: bool, save: Callable[[Path], None]) -> None:
+    """Ask where to save the result of the image ``name``, and save it there; the window stays usable."""
     kinds = "OME-Zarr (*.zarr);;TIFF (*.tif *.tiff)" + (";;GeoPackage (*.gpkg)" if scene else "")
-    dialog = QFileDialog(parent, "Save the result", "few-shot", kinds)
+    dialog = QFileDialog(parent, "Save the result", f"{name}_few-shot", kinds)
     dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
     dialog.setDefaultSuffix("zarr")
     dialog.filterSelected.connect(lambda kind: dialog.setDefaultSuffix(kind.split("*.")[1].rstrip(") ")))

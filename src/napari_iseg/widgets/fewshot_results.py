@@ -12,6 +12,7 @@ from napari_iseg.fewshot.decisions import Decisions
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
 from napari_iseg.fewshot.output import Output
 from napari_iseg.fewshot.preparing import Prepared, run_folder
+from napari_iseg.fewshot.suggest import Suggestion, suggest
 from napari_iseg.prompts import Window
 from napari_iseg.widgets.placement import Placement
 from napari_iseg.widgets.trust_strip import REJECTED, SUPPORT
@@ -34,6 +35,7 @@ class Results:
     Attributes
     ----------
     decisions : accepted and rejected planes; kept with the run
+    next : where an annotation would help most, as of the last run; never a plane that was rejected
     """
 
     def __init__(self, viewer: napari.Viewer, image: Image, frame: Frame, grid: Grid, output: Output) -> None:
@@ -42,10 +44,13 @@ class Results:
         self._viewer, self._image = viewer, image
         self._trust: dict[Plane, npt.NDArray[np.float64]] = {}
         self._stale = False
+        self.next: Suggestion | None = None
+        self._prepared: Prepared | None = None
         self.layer = self._add_layer()
 
     def use(self, prepared: Prepared) -> None:
         """Take over what an earlier run has found and is still valid."""
+        self._prepared = prepared
         self._trust.clear()
         for unit in prepared.plan.blocks:
             job = prepared.plan.jobs[unit.name]
@@ -72,6 +77,11 @@ class Results:
         self._stale = False
         if self.layer in self._viewer.layers:
             self.layer.refresh()
+
+    def look_for_next(self) -> None:
+        """Find out anew where an annotation would help most, once nothing is being computed."""
+        if self._prepared is not None:
+            self.next = suggest(self._prepared.plan, self._prepared.record, self.decisions.rejected)
 
     def refresh_if_stale(self) -> None:
         """Draw the layer anew if something was written since."""
@@ -106,6 +116,7 @@ class Results:
             core = self.grid.core(row, col)
             self.output.write(plane, core, np.zeros(core.shape, np.uint32))
             self._set(plane, row, col, REJECTED)
+        self.look_for_next()
         self.refresh()
 
     def cells(self, shown: Plane) -> tuple[npt.NDArray[np.float64], tuple[int, int]]:

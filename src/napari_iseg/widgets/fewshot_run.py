@@ -105,7 +105,7 @@ def execute(
 def annotated_rows(
     source: PlaneSource, labels: Any, frame: Frame, cancelled: Callable[[], bool]
 ) -> list[SupportRow]:
-    """The painted planes as the list shows them before a run; for the worker thread, stopped when asked to.
+    """The labelled planes as the list shows them before a run; for the worker thread, stopped when asked to.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def annotated_rows(
             mask = read_plane(labels, frame, plane, whole)
             present = tuple(int(label) for label in np.unique(mask[mask > 0]))
             key = ",".join(map(str, plane))
-            ref = SupportRef(key, plane, whole, frame.position(plane), present, False, "painted", 0)
+            ref = SupportRef(key, plane, whole, frame.position(plane), present, False, "labelled", 0)
             picture = _picture(source.read(whole, plane, step), mask[::step, ::step])
             rows[plane] = SupportRow(ref, None, picture)
     return list(rows.values())

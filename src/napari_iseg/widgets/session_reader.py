@@ -51,12 +51,16 @@ def session_folder(path: str) -> Path | None:
 
 
 def click_dock(viewer: napari.Viewer) -> ClickDock:
-    """The viewer's click dock, opened if it is not."""
+    """The viewer's click dock, opened if it is not, in front of docks that share its place."""
     from napari_iseg.widgets.click_dock import ClickDock
 
     docked = list(viewer.window.dock_widgets.values())
     for widget in docked:
         if isinstance(widget, ClickDock):
+            place = widget.parentWidget()
+            if place is not None:
+                place.show()
+                place.raise_()
             return widget
     _, made = viewer.window.add_plugin_dock_widget("napari-iseg", DOCK)
     assert isinstance(made, ClickDock), "the manifest names it"

@@ -1,0 +1,51 @@
+"""The list of annotated slices before a run: it follows brush and commits, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .fewshot_bench import TRUTH, sparse
+
+
+def test_annotated_slices_are_listed_before_the_run_and_while_painting(fewshot):
+    dock = fewshot.open(labels=sparse(TRUTH, 1, 3).astype(np.uint8))
+    fewshot.settle()
+    listed = lambda: [dock.supports.item(i).text().split(" · ")[0] for i in range(dock.supports.count())]  # noqa: E731
+    assert listed() == ["1", "3"]
+    assert not dock.supports.item(0).icon().isNull()
+    layer = fewshot.viewer.layers["some"]
+    layer.paint((4, 6, 6), 1)
+    fewshot.settle()
+    assert listed() == ["1", "3", "4"]
+    layer.undo()
+    fewshot.settle()
+    assert listed() == ["1", "3"]
+    fewshot.viewer.layers.remove("some")
+    fewshot.settle()
+    assert listed() == []
+
+
+def test_committed_slices_are_listed_as_they_are_committed(bench, fewshot):
+    fewshot.viewer = bench.viewer
+    dock = fewshot.open(np.full((5, 64, 64), 80, np.uint8))
+    bench.open()
+    for plane in (1, 2, 4):
+        bench.viewer.dims.set_point(0, plane)
+        bench.click((plane, 30, 30))
+        bench.do("commit")
+    fewshot.settle()
+    words = [dock.supports.item(i).text().replace("\n", " · ") for i in range(dock.supports.count())]
+    assert words == ["1 · labelled · label 1", "2 · labelled · label 2", "4 · labelled · label 3"]
+
+
+def test_a_look_around_reads_no_labels_again(fewshot, monkeypatch):
+    dock = fewshot.open(labels=sparse(TRUTH, 1).astype(np.uint8))
+    fewshot.settle()
+    lists = []
+    monkeypatch.setattr(dock.controller, "list_annotated", lists.append)
+    for plane in (4, 0, 2):
+        fewshot.viewer.dims.set_point(0, plane)
+    fewshot.viewer.scene.camera.zoom *= 2
+    assert lists == []
+    fewshot.viewer.layers["some"].refresh()
+    assert len(lists) == 1
