@@ -186,3 +186,13 @@ def test_something_that_is_no_archive_is_refused(tmp_path):
     path.write_text("<html>")
     with pytest.raises(FetchError, match="is damaged"):
         unpack_weights([path], tmp_path / "w")
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["contents", "names too"])
+def test_an_encrypted_archive_is_called_so(tmp_path, whole):
+    path = tmp_path / "locked.7z"
+    with py7zr.SevenZipFile(path, "w", password="x", header_encryption=whole) as archive:
+        archive.writestr("x", "net.pth")
+    with pytest.raises(FetchError, match=r"locked.7z is encrypted; unpack it with its password by hand"):
+        unpack_weights([path], tmp_path / "w")
+    assert not (tmp_path / "w").exists()

@@ -11,10 +11,13 @@ import torch
 from published_form import SIZES, published_state
 from safetensors.torch import load_file, save_file
 
+from napari_iseg import backends
 from napari_iseg.backends.cards import ModelCard, read_card, write_card
 from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError, SaveError
 from napari_iseg.weights import safetensors_writer
+from napari_iseg.weights.checkpoint import open_checkpoint
 from napari_iseg.weights.importer import ImportOptions, import_file
+from napari_iseg.weights.recognise import unwrapped
 from napari_iseg.weights.store import load_model
 from napari_iseg.weights.verify import sha256_of, verify
 
@@ -65,6 +68,27 @@ def test_a_bare_state_dict_is_recognised_from_shapes_alone(tmp_path, store):
     torch.save({f"module.{key}": value for key, value in published_state().items()}, path)
     card = import_file(path, store)
     assert {**card.variant, "num_heads": 2} == SIZES
+
+
+@pytest.mark.parametrize("save", [torch.save, save_file], ids=["pth", "safetensors"])
+@pytest.mark.parametrize("prefix", ["model.", "net.module."])
+def test_the_name_that_training_code_kept_the_network_under_is_taken_off(tmp_path, store, save, prefix):
+    path = tmp_path / "kept"
+    save({prefix + key: value for key, value in published_state().items()}, path)
+    card = import_file(path, store)
+    assert load_file(card.weights_path).keys() == published_state().keys()
+    assert load_model(path, device="cpu").card.variant == card.variant
+    save({"model.weight": torch.ones(2), "model.bias": torch.ones(1)}, path)
+    with open_checkpoint(path) as file:
+        assert unwrapped(file).shapes.keys() == {"model.weight", "model.bias"}  # may be its own
+
+
+def test_a_truth_value_is_no_number_of_heads(tmp_path, store):
+    path = tmp_path / "odd.pth"
+    torch.save({"state_dict": published_state(), "config": {"num_heads": True, "img_size": [True, 1]}}, path)
+    assert import_file(path, store).variant["num_heads"] == 1  # as where nothing is said
+    with open_checkpoint(path) as file:
+        assert file.hints == {}
 
 
 def test_a_guess_of_the_heads_is_said_and_can_be_corrected(tmp_path, store):
@@ -130,9 +154,53 @@ def test_an_own_safetensors_file_describes_itself(save_published, store, tmp_pat
     assert load_model(copy, device="cpu", store=store).card.variant == SIZES
 
 
-def test_a_file_beside_its_card_keeps_the_card(tmp_path, store):
-    from napari_iseg import backends
+WIDE = {**SIZES, "embed_dim": 32}
 
+
+@pytest.mark.parametrize(
+    ("variant", "names", "sentence"),
+    [
+        (
+            "vit-xtiny",
+            "published",
+            "says CFR-ICL vit-xtiny, but its tensors are those of CFR-ICL plain ViT, 4",
+        ),
+        (WIDE, "published", "of own sizes, but its tensors are those of CFR-ICL plain ViT, 4 blocks"),
+        (WIDE, "own", "does not fit CFR-ICL of own sizes: unexpected backbone.cls_token"),
+        (
+            {**SIZES, "embed_dim": 10**9},
+            "own",
+            "the embed_dim it states is more than its 100 tensors can hold",
+        ),
+        ({**SIZES, "depth": 10**9}, "own", "the depth it states is more than its 100 tensors can hold"),
+        ({"trunk": "conv", "widths": [-8] * 4}, "own", "the sizes it states describe no network of CFR-ICL"),
+        (SIZES, "zzz", "neither 'own' nor 'published'"),
+        (None, "own", "the variant in its header cannot be read"),
+    ],
+)
+def test_a_header_that_lies_is_refused_and_takes_no_memory(
+    tmp_path, store, monkeypatch, variant, names, sentence
+):
+    stated = json.dumps(variant) if variant else "[" * 100_000
+    path = tmp_path / "lie.safetensors"
+    save_file(published_state(), path, {"backend": "cfr-icl", "variant": stated, "names": names})
+    built, build = [], backends.build
+    monkeypatch.setattr(backends, "build", lambda *sizes: built.append(build(*sizes)) or built[-1])
+    for take in (lambda: import_file(path, store), lambda: load_model(path, store=store)):
+        with pytest.raises(CheckpointError, match=sentence):
+            take()
+    assert not store.user_folder.exists()
+    assert all(value.is_meta for net in built for value in net.state_dict().values())
+
+
+def test_a_card_of_other_sizes_than_its_file_is_refused_before_memory_is_taken(tmp_path):
+    save_file(published_state(), tmp_path / "model.safetensors")
+    write_card(ModelCard("big", "cfr-icl", {**SIZES, "depth": 10**9}), tmp_path)
+    with pytest.raises(CheckpointError, match="the depth it states is more than"):
+        load_model(tmp_path, device="cpu")
+
+
+def test_a_file_beside_its_card_keeps_the_card(tmp_path, store):
     folder = tmp_path / "trained"
     net = backends.build("cfr-icl", SIZES)
     folder.mkdir()

@@ -8,6 +8,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from napari_iseg.errors import CheckpointError
 from napari_iseg.weights.checkpoint import open_checkpoint
@@ -53,10 +54,37 @@ def test_published_form_gives_weights_and_stated_sizes(save_published, zipped):
         assert file.dtypes["backbone.pos_embed"] == "float32"
 
 
-def test_the_prefix_of_data_parallel_is_taken_off(tmp_path):
+@pytest.mark.parametrize("save", [torch.save, save_file], ids=["pth", "safetensors"])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.module."])
+def test_the_prefix_of_parallel_and_compiled_networks_is_taken_off(tmp_path, save, prefix):
+    path = tmp_path / "a"
+    save({f"{prefix}a": torch.ones(2), f"{prefix}b.c": torch.zeros(1)}, path)
+    back = read(path)
+    assert {key: value.tolist() for key, value in back.items()} == {"a": [1, 1], "b.c": [0]}
+    save({f"{prefix}a": torch.ones(2), "b": torch.zeros(1)}, path)
+    assert set(read(path)) == {f"{prefix}a", "b"}
+
+
+@pytest.mark.parametrize(
+    "place", [("model",), ("model_state_dict",), ("ema",), ("ema", "state_dict"), ("model", "state_dict")]
+)
+def test_a_state_dict_is_found_where_training_code_puts_it(tmp_path, place):
+    path, tree = tmp_path / "a.pth", {"w": torch.ones(2)}
+    for name in reversed(place):
+        tree = {name: tree, "step": torch.zeros(1)} if name == place[0] else {name: tree}
+    torch.save(tree, path)
+    assert set(read(path)) == {"w"}
+
+
+def test_keys_that_are_no_names_are_passed_over(tmp_path):
     path = tmp_path / "a.pth"
-    torch.save({"module.a": torch.ones(2), "module.b": torch.zeros(1)}, path)
-    assert set(read(path)) == {"a", "b"}
+    odd = {10**5000: torch.ones(2), None: torch.ones(1)}  # Python refuses to write out such a number
+    torch.save({**odd, "w": torch.ones(3), "config": {10**5000: 1, "num_heads": 2}}, path)
+    with open_checkpoint(path) as file:
+        assert (set(file.shapes), file.hints) == ({"w"}, {"num_heads": 2})
+    torch.save(odd, path)
+    with pytest.raises(CheckpointError, match="no state dict"):
+        read(path)
 
 
 def rewrite(source, target, change, compression=zipfile.ZIP_STORED):

@@ -39,9 +39,13 @@ def unpack_weights(parts: Sequence[Path], target: Path, member: str = "") -> Non
             name = _choose(archive.list(), member)
             with replacing(target) as stream:
                 archive.extract(targets=[name], factory=_Into(stream))
+    except PasswordRequired:
+        raise FetchError(
+            f"The archive {parts[0].name} is encrypted; unpack it with its password by hand and run "
+            "`napari-iseg models import FILE` on the weights in it."
+        ) from None
     except (
         ArchiveError,
-        PasswordRequired,
         lzma.LZMAError,
         EOFError,
         ValueError,
@@ -50,9 +54,8 @@ def unpack_weights(parts: Sequence[Path], target: Path, member: str = "") -> Non
     ) as error:
         if isinstance(error, FetchError):
             raise
-        raise FetchError(
-            f"The archive {parts[0].name} is damaged ({error or type(error).__name__}); fetch it again."
-        ) from None
+        how = next((part for part in error.args if isinstance(part, str) and part), type(error).__name__)
+        raise FetchError(f"The archive {parts[0].name} is damaged ({how}); fetch it again.") from None
 
 
 def _choose(entries: list[py7zr.FileInfo], member: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,9 @@ from napari_iseg.weights.torch_file import TorchFile, open_torch_file
 if TYPE_CHECKING:
     from torch import Tensor
 
-_INNER_NAMES = ("state_dict", "model")
+_INNER_NAMES = ("state_dict", "model", "model_state_dict", "ema")
+_WRAPPERS = ("module.", "_orig_mod.")  # of networks trained in parallel, and of compiled ones
+_MAX_WRAPS = 4
 _MAX_HINT_DEPTH = 6
 _MAX_HINTS = 2000
 
@@ -27,7 +29,8 @@ _MAX_HINTS = 2000
 class Checkpoint:
     """An opened weights file.
 
-    ``shapes``: key -> shape, a "module." prefix already taken off. ``dtypes``: key -> "float32", ...
+    ``shapes``: key -> shape; a "module." or "_orig_mod." before every key is already taken off. ``dtypes``:
+    key -> "float32", ...
     ``hints``: what the file states about its sizes (``{"num_heads": 12, ...}``), from its configuration.
     ``metadata``: text entries of a safetensors header.
     """
@@ -41,6 +44,22 @@ class Checkpoint:
     def state(self) -> dict[str, Tensor]:
         """All tensors, in memory."""
         return {key: self.read(key) for key in self.shapes}
+
+    @property
+    def shared(self) -> str:
+        """What comes before the first dot of every key, with the dot; empty where that differs."""
+        first, dot, _ = next(iter(self.shapes), "").partition(".")
+        prefix = first + dot
+        return prefix if dot and all(key.startswith(prefix) for key in self.shapes) else ""
+
+    def without(self, prefix: str) -> Checkpoint:
+        """The file as if its keys, which all start with ``prefix``, had none."""
+        return replace(
+            self,
+            shapes={key.removeprefix(prefix): shape for key, shape in self.shapes.items()},
+            dtypes={key.removeprefix(prefix): dtype for key, dtype in self.dtypes.items()},
+            read=lambda key: self.read(prefix + key),
+        )
 
 
 @contextmanager
@@ -64,10 +83,18 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
     if len(start) == 9 and start[8:] == b"{":
         file: Any = _open_safetensors(path)
         with file:
-            yield _from_safetensors(file, path.name)
+            yield _bare(_from_safetensors(file, path.name))
         return
     with open_torch_file(path) as file:
-        yield _from_torch(file, path.name)
+        yield _bare(_from_torch(file, path.name))
+
+
+def _bare(file: Checkpoint) -> Checkpoint:
+    for _ in range(_MAX_WRAPS):
+        if file.shared not in _WRAPPERS:
+            break
+        file = file.without(file.shared)
+    return file
 
 
 def _open_safetensors(path: Path) -> Any:
@@ -97,8 +124,9 @@ def _from_torch(file: TorchFile, name: str) -> Checkpoint:
     tensors = _find_state(file.tree)
     if not tensors:
         raise CheckpointError(
-            f"{name} holds no state dict: no named tensors, neither directly nor under 'state_dict' or "
-            "'model'; save those alone, as torch.save(net.state_dict(), FILE)."
+            f"{name} holds no state dict: no named tensors, neither directly nor under one "
+            f"of {', '.join(map(repr, _INNER_NAMES))}; save those alone, as "
+            "torch.save(net.state_dict(), FILE)."
         )
     return Checkpoint(
         {key: ref.shape for key, ref in tensors.items()},
@@ -109,13 +137,17 @@ def _from_torch(file: TorchFile, name: str) -> Checkpoint:
 
 
 def _find_state(tree: Any) -> dict[str, TensorRef]:
-    places = [_items(tree)]
-    places = [_items(places[0].get(name)) for name in _INNER_NAMES] + places
-    for place in places:
-        found = {str(key): value for key, value in place.items() if isinstance(value, TensorRef)}
+    top = _items(tree)
+    inner = [_items(top.get(name)) for name in _INNER_NAMES]
+    innermost = [_items(place.get("state_dict")) for place in inner]
+    for place in (*inner, *innermost, top):
+        found = {
+            key: value
+            for key, value in place.items()
+            if isinstance(key, str) and isinstance(value, TensorRef)
+        }
         if found:
-            prefixed = all(key.startswith("module.") for key in found)
-            return {key.removeprefix("module."): ref for key, ref in found.items()} if prefixed else found
+            return found
     return {}
 
 
@@ -139,16 +171,23 @@ def _collect(value: Any, found: dict[str, Any], depth: int) -> None:
     for key, entry in _items(value).items():
         if len(found) >= _MAX_HINTS:
             return
+        if not isinstance(key, str):
+            continue
         inner = _items(entry)
         if "value" in inner and "specified" in inner:
             entry = inner["value"]
         if _is_plain(entry):
-            found.setdefault(str(key), list(entry) if isinstance(entry, tuple) else entry)
+            found.setdefault(key, list(entry) if isinstance(entry, tuple) else entry)
         else:
             _collect(entry, found, depth + 1)
 
 
 def _is_plain(value: Any) -> bool:
+    """Numbers and texts; a truth value is no size, though Python counts it among the whole numbers."""
     if isinstance(value, list | tuple):
-        return len(value) <= 64 and all(isinstance(part, int | float | str | bool) for part in value)
-    return isinstance(value, int | str | bool) or (isinstance(value, float) and math.isfinite(value))
+        return len(value) <= 64 and all(map(_is_number_or_text, value))
+    return _is_number_or_text(value) and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def _is_number_or_text(value: Any) -> bool:
+    return isinstance(value, int | float | str) and not isinstance(value, bool)

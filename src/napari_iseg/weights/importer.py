@@ -14,7 +14,8 @@ from napari_iseg.backends.base import Recognition
 from napari_iseg.backends.cards import CARD_FILE, WEIGHTS, ModelCard, write_card
 from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.weights.checkpoint import Checkpoint, open_checkpoint
-from napari_iseg.weights.loading import NOT_FINITE, LazyState, card_beside, check_fit
+from napari_iseg.weights.fit import check_fit
+from napari_iseg.weights.loading import NOT_FINITE, LazyState, card_beside
 from napari_iseg.weights.locks import held
 from napari_iseg.weights.recognise import (
     check_demand,
@@ -22,6 +23,7 @@ from napari_iseg.weights.recognise import (
     described,
     identify,
     same_variant,
+    unwrapped,
     variant_name,
 )
 from napari_iseg.weights.safetensors_writer import write_safetensors
@@ -85,7 +87,7 @@ def import_file(
         base = None
     name = options.name or (base.name if base else _name_from(path, "-5" if options.widen else ""))
     with open_checkpoint(path) as opened, held(store.home, "import"):
-        file = widened_file(opened) if options.widen else opened
+        file = widened_file(unwrapped(opened)) if options.widen else unwrapped(opened)
         _check_name(name, store, options.overwrite)
         found, names = _recognise(file, base, options)
         if base is not None and not same_variant(base.backend, base.variant, found):

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from napari_iseg import backends
-from napari_iseg.backends.base import ClickNet, PublishedNet, Recognition, Shapes
+from napari_iseg.backends.base import ClickNet, PublishedNet, Recognition
 from napari_iseg.backends.cards import CARD_FILE, ModelCard, read_card
 from napari_iseg.backends.model import Model
 from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.weights.checkpoint import Checkpoint, open_checkpoint
-from napari_iseg.weights.recognise import claimed, described, identify, variant_name
+from napari_iseg.weights.fit import check_fit, check_own
+from napari_iseg.weights.recognise import claimed, described, identify, unwrapped, variant_name
 from napari_iseg.weights.verify import broken_names
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from napari_iseg.backends.thin import PixelNet
     from napari_iseg.backends.thin_model import ThinModel
 
-_SHOWN = 3
 NOT_FINITE = (
     "The file holds NaN or infinity in {}: it is damaged or comes of a training run that failed; get it "
     "again, or take an earlier checkpoint of that run."
@@ -61,8 +61,11 @@ def net_from_card(card: ModelCard, path: Path) -> PublishedNet:
     CheckpointError
         A damaged file, or one that does not fit the card.
     """
+    found = described(card.backend, card.variant)
     with open_checkpoint(path) as file:
-        return _loaded(described(card.backend, card.variant), card.names, file)
+        if not isinstance(card.variant, str):  # a stranger's card may state any sizes
+            check_fit(found, card.names, file.shapes)
+        return _loaded(found, card.names, file)
 
 
 def card_beside(path: Path) -> ModelCard | None:
@@ -84,8 +87,12 @@ def net_from_file(path: Path) -> tuple[ModelCard, PublishedNet]:
     beside = card_beside(path)
     if beside is not None:
         return beside, net_from_card(beside, path)
-    with open_checkpoint(path) as file:
-        found, names = claimed(file.metadata) or (identify(file.shapes, file.hints), "published")
+    with open_checkpoint(path) as opened:
+        file = unwrapped(opened)
+        known = claimed(file.metadata)
+        if known is not None:
+            check_fit(*known, file.shapes)
+        found, names = known or (identify(file.shapes, file.hints), "published")
         net = _loaded(found, names, file)
     broken = broken_names(net.state_dict())
     if broken:
@@ -106,45 +113,15 @@ def net_from_file(path: Path) -> tuple[ModelCard, PublishedNet]:
     return card, net
 
 
-def check_fit(found: Recognition, names: str, shapes: Shapes) -> None:
-    """Refuse keys and shapes that are not those of the network (for published names: of what it uses).
-
-    Raises
-    ------
-    CheckpointError
-        With the first differing keys.
-    """
-    if names == "published":
-        identify(shapes, found.variant)
-    else:
-        _check_own(backends.build(found.backend, found.variant), found, shapes)
-
-
 def _loaded(found: Recognition, names: str, file: Checkpoint) -> PublishedNet:
     net = backends.build(found.backend, found.variant)
     state = LazyState(file)
     if names == "published":
         net.load_published(state)
     else:
-        _check_own(net, found, file.shapes)
+        check_own(net, found, file.shapes)
         net.load_state_dict(dict(state), strict=True)
     return net.eval()
-
-
-def _check_own(net: PublishedNet, found: Recognition, shapes: Shapes) -> None:
-    expected = {key: tuple(value.shape) for key, value in net.state_dict().items()}
-    wrong = [f"missing {key}" for key in expected if key not in shapes]
-    wrong += [f"unexpected {key[:80]}" for key in shapes if key not in expected]
-    wrong += [
-        f"{key} is {tuple(shapes[key])} instead of {shape}"
-        for key, shape in expected.items()
-        if key in shapes and tuple(shapes[key]) != shape
-    ]
-    if wrong:
-        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        raise CheckpointError(
-            f"The weights file does not fit {found.label}: {'; '.join(wrong[:_SHOWN])}{more}."
-        )
 
 
 class LazyState(Mapping[str, Tensor]):

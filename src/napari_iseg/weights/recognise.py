@@ -9,9 +9,11 @@ from typing import Any
 from napari_iseg import backends
 from napari_iseg.backends.base import Recognition, Shapes
 from napari_iseg.errors import CheckpointError, InputError
+from napari_iseg.weights.checkpoint import Checkpoint
 from napari_iseg.weights.damage import damaged
 
 _SHOWN = 3
+_MAX_WRAPS = 3
 
 
 def identify(
@@ -39,6 +41,21 @@ def identify(
         raise CheckpointError(_unknown(shapes, _demand(backend, variant)))
     check_demand(found, backend, variant)
     return found
+
+
+def unwrapped(file: Checkpoint) -> Checkpoint:
+    """The file without the name ("model.") under which its training code kept a network that is known here.
+
+    One in which no known network comes out is left as it is: some have such a name of their own.
+    """
+    inner = file
+    for _ in range(_MAX_WRAPS):
+        if not inner.shared:
+            break
+        inner = inner.without(inner.shared)
+        if backends.recognise(inner.shapes, inner.hints) is not None:
+            return inner
+    return file
 
 
 def check_demand(found: Recognition, backend: str | None, variant: str | None) -> None:
@@ -69,10 +86,12 @@ def claimed(metadata: Mapping[str, str]) -> tuple[Recognition, str] | None:
         return None
     try:
         variant = json.loads(metadata["variant"])
-    except ValueError:
+    except (ValueError, RecursionError):
         raise damaged("the variant in its header cannot be read") from None
     if not isinstance(variant, str | dict):
         raise damaged("the variant in its header is neither a name nor a table")
+    if metadata["names"] not in ("own", "published"):
+        raise damaged("the names in its header are neither 'own' nor 'published'")
     return described(metadata["backend"], variant), metadata["names"]
 
 
