@@ -32,8 +32,8 @@ MARGIN = 2  # pixels that a person leaves between the object and the box
 
 def wait(dock: ClickDock, done: Callable[[], bool] = lambda: True) -> None:
     """Let napari work until everything asked for is there."""
-    end = time.monotonic() + LATEST
-    while dock.controller.worker.busy or not dock.controller.editor.settled or not done():
+    end, controller = time.monotonic() + LATEST, dock.controller
+    while controller.editor is None or controller.worker.busy or not controller.editor.settled or not done():
         if time.monotonic() > end:
             raise SystemExit(f"No answer after {LATEST:.0f} s; the dock says: {dock.status.text()}")
         QApplication.processEvents()

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from skimage.io import imsave
 
 import napari_iseg as iseg
 from napari_iseg import backends
@@ -51,20 +50,17 @@ def loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(task, "TASKS", {**task.TASKS, **lines[1]})
     for name in ("napari_iseg.backends.blur", "napari_iseg.training.blur"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))  # taken away again after the test
-    network, objective = blocks("python")
+    _, network, objective = blocks("python")
     module("napari_iseg.backends.blur", network, tmp_path)
     return module("napari_iseg.training.blur", objective, tmp_path)
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    for name in ("images", "labels"):
-        (tmp_path / "nuclei" / name).mkdir(parents=True)
-    for i, word in enumerate(("oak", "elm", "ash", "fir", "yew", "box", "bay", "fig")):
-        image, labels = random_scene(np.random.default_rng(i), 80)
-        imsave(tmp_path / "nuclei" / "images" / f"{word}.png", image, check_contrast=False)
-        imsave(tmp_path / "nuclei" / "labels" / f"{word}.png", labels.astype(np.uint16), check_contrast=False)
-    return tmp_path
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the made set, as the tutorial's lines leave it."""
+    monkeypatch.chdir(tmp_path)
+    exec(blocks("python")[0], {})
+    return tmp_path / "data"
 
 
 def test_a_method_of_ones_own(
