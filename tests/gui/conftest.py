@@ -12,6 +12,7 @@ import pytest
 from napari_iseg.cli.demo import why_no_window
 
 from .fakes import FakeLoader
+from .fewshot_bench import FewShotBench
 
 NO_WINDOW = why_no_window()
 
@@ -100,3 +101,12 @@ def bench(make_napari_viewer: Any, qtbot: Any, tmp_path: Path) -> Iterator[Bench
     if made.dock is not None:
         made.dock.shut_down()
         assert made.dock.controller.worker.join(10), "the worker thread did not end"
+
+
+@pytest.fixture
+def fewshot(make_napari_viewer: Any, qtbot: Any, tmp_path: Path) -> Iterator[FewShotBench]:
+    """A bench of the few-shot dock, shut down like the other."""
+    made = FewShotBench(make_napari_viewer(), qtbot, tmp_path)
+    yield made
+    made.dock.shut_down()
+    assert made.dock.controller.worker.join(10), "the worker thread did not end"

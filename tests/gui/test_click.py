@@ -9,6 +9,8 @@ import pytest
 from napari.utils._test_utils import read_only_mouse_event
 from napari.utils.interactions import mouse_press_callbacks, mouse_release_callbacks
 
+from napari_iseg.labels.store import HIGHEST
+
 IMAGE = np.random.default_rng(0).integers(0, 255, (128, 128), dtype=np.uint8)
 
 
@@ -150,6 +152,40 @@ def test_a_commit_waits_for_the_answer_and_later_clicks_for_the_commit(bench):
     assert [(c.row, c.col) for c in bench.editor.session.clicks] == [(90, 90)]
 
 
+def test_a_pick_made_during_a_commit_takes_that_object_up_again(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.click((40, 40))
+    bench.do("commit")
+    bench.click((90, 90))
+    dock.controller.perform("commit")
+    assert bench.editor.busy_with_task
+    dock.controller.perform("pick")
+    dock.controller.click_world((90.0, 90.0), True)
+    bench.settle()
+    assert [(c.row, c.col) for c in bench.editor.session.clicks] == [(90, 90)]
+    assert list(bench.editor.session.objects) == [1]
+
+
+@pytest.mark.parametrize("name", ["commit", "pick", "delete"])
+def test_what_asks_for_a_click_gets_it_whatever_tool_of_napari_was_chosen(bench, name):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    bench.click((40, 40))
+    bench.do("commit")
+    if name == "commit":
+        bench.click((90, 90))
+    points = bench.editor.layers.points
+    points.mode = "select"
+    bench.viewer.layers.selection.active = bench.editor.layers.current
+    bench.do(name)
+    assert bench.viewer.layers.selection.active is points
+    before = bench.editor.session.clicks, bench.editor.session.objects
+    press_and_release(points, (90.0, 90.0) if name == "commit" else (40.0, 40.0))
+    bench.settle()
+    assert (bench.editor.session.clicks, bench.editor.session.objects) != before
+
+
 def test_the_label_can_be_chosen(bench):
     bench.viewer.add_image(IMAGE)
     dock = bench.open()
@@ -165,6 +201,40 @@ def test_the_label_can_be_chosen(bench):
     assert dock.label.value() == 8
     bench.do("commit")
     assert committed(bench.editor)[90, 90] == 8
+
+
+def test_the_highest_labels_can_be_chosen_and_shown(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    assert dock.label.maximum() == HIGHEST
+    bench.click((40, 40))
+    dock.label.setValue(2**31 - 1)
+    bench.settle()
+    bench.do("commit")
+    assert committed(bench.editor)[40, 40] == 2**31 - 1
+    assert dock.label.value() == 2**31
+    bench.click((90, 90))
+    assert bench.editor.session.object_id == 2**31
+
+
+def test_a_typed_label_counts_once_it_is_whole(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.click((40, 40))
+    chosen = []
+    dock.label.chosen.connect(chosen.append)
+    dock.label.selectAll()
+    bench.qtbot.keyClicks(dock.label, "12")
+    bench.click((45, 40))  # an answer that comes meanwhile leaves the text as it is
+    bench.qtbot.keyClicks(dock.label, "3")
+    assert (chosen, dock.label.text()) == ([], "123")
+    dock.actions.buttons["commit"].click()
+    bench.settle()
+    assert chosen == [123]
+    assert committed(bench.editor)[40, 40] == 123
+    bench.do("undo")
+    bench.do("undo")
+    assert bench.editor.session.object_id == 1, "the choice of a label is one step"
 
 
 def test_points_moved_and_removed_with_naparis_tools_are_replayed(bench):

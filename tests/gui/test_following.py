@@ -132,3 +132,50 @@ def test_the_seconds_are_those_of_the_answer(bench, qtbot):
     bench.dock.controller.choose_options(bench.dock.controller.choice.options.__class__(refine_steps=1))
     bench.settle()
     assert bench.editor.seconds < 1
+
+
+def test_a_plane_shown_while_the_model_loads_is_the_one_worked_on(bench):
+    bench.viewer.add_image(STACK)
+    dock = bench.open()
+    bench.loader.seconds = 0.3
+    bench.viewer.dims.set_point(0, 0)
+    dock.controller.click_world((0, 60, 70), True)
+    bench.viewer.dims.set_point(0, 2)
+    bench.settle()
+    assert bench.editor.session.plane == (2,)
+    bench.do("commit")
+    assert bench.editor.session.objects == {}
+
+
+def test_a_plane_shown_while_another_image_is_worked_on_is_the_one_worked_on(bench):
+    first, other = [bench.viewer.add_image(STACK, name=name) for name in ("first", "other")]
+    dock = bench.open()
+    dock.controller.choose_image(first)
+    bench.viewer.dims.set_point(0, 0)
+    bench.click((0, 60, 70))
+    dock.controller.choose_image(other)
+    bench.viewer.dims.set_point(0, 2)
+    dock.controller.choose_image(first)
+    bench.settle()
+    assert bench.editor.session.plane == (2,)
+    assert bench.editor.clicks == []
+
+
+def test_the_status_says_how_to_leave_a_tool_of_napari_and_its_clicks_stay_selected(bench):
+    bench.viewer.add_image(STACK[0])
+    dock = bench.open()
+    bench.click((60, 70))
+    points = bench.editor.layers.points
+    points.mode = "select"
+    assert "Press Z" in dock.status.text()
+    points.selected_data = {0}
+    points.data = np.array([[80.0, 90.0]])  # dragged
+    bench.settle()
+    assert "Press Z" in dock.status.text()
+    assert points.selected_data == {0}
+    points.remove_selected()
+    bench.rest()
+    assert bench.editor.session.clicks == ()
+    points.mode = "pan_zoom"
+    assert dock.status.text() == "Click on an object."
+    assert points.cursor == "crosshair"

@@ -16,6 +16,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
 
 from napari_iseg.errors import ModelNotFoundError
+from napari_iseg.prompts import Click
 
 IMAGE = np.random.default_rng(2).integers(0, 255, (256, 256), dtype=np.uint8)
 
@@ -372,6 +373,53 @@ def test_the_words_name_the_layer_of_clicks_as_it_is(bench):
     assert bench.editor.layers.points in bench.viewer.layers
 
 
+def test_hidden_clicks_are_kept_up_and_shown_as_they_are(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    for at in (60, 90, 120):
+        bench.click((at, at))
+    points = bench.editor.layers.points
+    points.visible = False
+    bench.do("undo")
+    bench.do("undo")
+    bench.click((60, 90), positive=False)
+    points.visible = True
+    assert points.data.tolist() == [[60, 60], [60, 90]]
+    assert [str(symbol) for symbol in points.symbol] == ["disc", "hbar"]
+    np.testing.assert_allclose(points._view_face_color, points.face_color)
+    assert not np.allclose(*points.face_color)
+
+
+def test_two_docks_on_one_image_have_a_session_each(bench):
+    viewer = bench.viewer
+    viewer.add_image(IMAGE, name="cells")
+    first = bench.open()
+    bench.click((60, 60))
+    bench.do("commit")
+    editor = first.controller.editor
+    bench.open()
+    bench.click((150, 150))
+    bench.do("commit")
+    assert bench.editor.session.folder != editor.session.folder
+    editor.click((), Click(200, 60, True), None)
+    bench.qtbot.waitUntil(lambda: editor.settled)
+    assert len(editor.session.clicks) == 1
+    assert said() == []
+    first.shut_down()
+    assert first.controller.worker.join(10)
+
+
+def test_an_image_removed_just_as_its_session_opens_is_let_go_of(bench):
+    image = bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.viewer.layers.remove(image)
+    bench.editor.layers.add_current()  # as the worker's answer does, before the removal was dealt with
+    bench.rest()
+    assert list(bench.viewer.layers) == []
+    assert dock.controller.image is None
+    assert dock.image_combo.count() == 0
+
+
 def test_a_second_dock_offers_no_probability_as_an_image(bench):
     bench.viewer.add_image(IMAGE, name="cells")
     first = bench.open()
@@ -539,6 +587,24 @@ print("seconds", seconds)
 dock.shut_down()
 viewer.close()
 """
+
+
+def test_what_to_do_next_is_always_seen_and_nothing_is_cut_off(bench):
+    from napari_iseg.widgets.dock_parts import ScrolledColumn
+
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    window = bench.viewer.window._qt_window
+    window.resize(800, 500)
+    window.show()
+    form, _ = bench.viewer.window.add_plugin_dock_widget("napari-iseg", "Open a scene (GeoTIFF)")
+    bench.qtbot.wait(100)
+    (column,) = dock.findChildren(ScrolledColumn)
+    assert column.verticalScrollBar().isVisible()
+    assert column.widget().width() <= column.viewport().width()
+    for shown in (dock.status, dock.activity, dock.stop_button):
+        assert shown.visibleRegion().boundingRect() == shown.rect()
+    assert dock.height() > form.height()
 
 
 def test_the_dock_opens_fast_beside_an_image_and_without_torch():

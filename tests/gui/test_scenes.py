@@ -132,6 +132,31 @@ def test_3d_display_is_refused_with_a_hint(bench):
     assert bench.editor.session.patch is not None
 
 
+OUT_OF_PLANES = {"rows follow planes": (1, 0, 2.0), "planes follow rows": (0, 1, 0.05)}
+
+
+@pytest.mark.parametrize("name", OUT_OF_PLANES)
+def test_planes_that_napari_shows_elsewhere_than_they_lie_are_refused_with_a_hint(bench, name):
+    row, column, by = OUT_OF_PLANES[name]
+    turned = np.eye(4)
+    turned[row, column] = by
+    bench.viewer.add_image(pixels(8, 60, 70), name="deskewed", affine=turned, scale=(3, 1, 1))
+    dock = bench.open()
+    assert bench.editor is None
+    assert "'deskewed' is turned or sheared out of its planes" in dock.status.text()
+    turned[row, column] = by / 100  # as a registration leaves it: less than half a pixel in all
+    image = bench.viewer.add_image(pixels(8, 60, 70), affine=turned, scale=(3, 1, 1))
+    dock.controller.choose_image(image)
+    bench.click((4, 30, 30))
+    assert bench.editor.session.plane == (4,)
+    turned[row, column] = by
+    image.affine = turned  # while it is worked on
+    assert bench.editor is None
+    image.affine = np.eye(4)
+    bench.click((4, 30, 40))
+    assert len(bench.editor.session.clicks) == 2
+
+
 @pytest.mark.parametrize("kind", ["zarr", "dask"])
 def test_lazy_and_multiscale(bench, kind):
     full = pixels(2100, 1800)

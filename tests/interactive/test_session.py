@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tracemalloc
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -443,7 +444,7 @@ def test_labels_changed_names_the_window_that_changed():
 
 
 def test_a_session_comes_back_with_its_undo_history(tmp_path):
-    session = fake_session(STACK, journal=tmp_path / "s", image_path="stack.zarr")
+    session = fake_session(STACK, journal=tmp_path / "s", image_path=Path("stack.zarr"))
     session.click((1, 20, 20))
     session.commit()
     session.threshold = 0.4
@@ -667,6 +668,28 @@ def test_the_lowest_free_label_is_none_that_the_labels_hold():
 def test_what_is_no_label_is_refused(label):
     with pytest.raises(InputError, match="whole number from 1"):
         checked_label(label)
+
+
+def test_arguments_of_another_kind_are_refused_in_words():
+    session = fake_session()
+    session.click((20, 20))
+    session.commit()
+    session.click((45, 50))
+    calls = (
+        *(partial(session.delete, label) for label in (1.5, None, "x")),
+        *(partial(session.move_click, index, (5, 5)) for index in (0.5, "a", None)),
+        *(partial(session.remove_click, index) for index in (0.5, "a", None)),
+        lambda: setattr(session, "threshold", "a"),
+        lambda: session.set_mask([[1]]),
+        lambda: fake_session(labels=np.zeros(IMAGE.shape, np.uint32)),
+    )
+    words = ("whole number", "between 0 and 1", "plane's shape", "into a LabelStore, got ndarray")
+    for call in calls:
+        with pytest.raises(InputError, match="|".join(words)):
+            call()
+    assert list(session.objects) == [1]
+    session.set_mask(np.eye(*IMAGE.shape, dtype=bool).tolist())  # of numbers, though no array
+    assert session.mask.sum() == min(IMAGE.shape)
 
 
 def test_a_models_name_is_not_a_model():

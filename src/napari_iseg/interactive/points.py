@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,14 @@ def checked_plane(plane: Sequence[float], leading: tuple[int, ...]) -> Plane:
             f"The plane {index} is outside the image, which has {leading} planes counted from 0."
         )
     return index
+
+
+def checked_index(index: int) -> int:
+    """The number of a click, or InputError where it is no whole number; whether there is one, others know."""
+    try:
+        return operator.index(index)
+    except TypeError:
+        raise InputError(f"A click is named by a whole number, counted from 0; got {index!r}.") from None
 
 
 def locate(point: Sequence[float], plane: Plane, source: PlaneSource) -> tuple[Plane, float, float]:

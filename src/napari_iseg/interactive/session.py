@@ -15,7 +15,7 @@ from napari_iseg.interactive.edge_job import EdgeJob, EdgeResult, as_refiner
 from napari_iseg.interactive.edges import Refiner
 from napari_iseg.interactive.engine import MakePredictor, default_predictor
 from napari_iseg.interactive.objects import Event
-from napari_iseg.interactive.points import locate, locate_box
+from napari_iseg.interactive.points import checked_index, locate, locate_box
 from napari_iseg.interactive.predictor import check_takes_boxes
 from napari_iseg.interactive.session_setup import new_setup, old_setup
 from napari_iseg.interactive.session_state import SessionState
@@ -50,7 +50,7 @@ class Session(SessionState):
         ``journal``.
     journal : Path, optional
         Folder of a new session: everything is recorded there before it takes effect; see ``Session.open``.
-    image_path : str, optional
+    image_path : str or path, optional
         Where the image can be found again, for the record.
     image_record : mapping, optional
         What else a program wants to know of the image when the session is opened again; kept in session.toml.
@@ -74,14 +74,15 @@ class Session(SessionState):
         *,
         labels: LabelStore | None = None,
         journal: str | Path | None = None,
-        image_path: str | None = None,
+        image_path: str | Path | None = None,
         image_record: Mapping[str, Any] | None = None,
         make_predictor: MakePredictor = default_predictor,
         cache_bytes: int = CACHE_BYTES,
         **wrap_options: Any,
     ) -> None:
         folder = Path(journal) if journal is not None else None
-        setup = new_setup(image, labels, folder, {**(image_record or {}), "path": image_path}, wrap_options)
+        record = {**(image_record or {}), "path": None if image_path is None else str(image_path)}
+        setup = new_setup(image, labels, folder, record, wrap_options)
         super().__init__(setup, model, make_predictor, cache_bytes)
 
     @classmethod
@@ -182,6 +183,7 @@ class Session(SessionState):
 
     def move_click(self, index: int, point: Sequence[float]) -> None:
         """Put a click (counted from 0) elsewhere in its plane; the clicks after it are replayed."""
+        index = checked_index(index)
         plane, row, col = locate(point, self.plane, self.source)
         if plane != self.plane:
             raise InputError("A click cannot be moved to another plane; remove it and click there.")
@@ -192,7 +194,7 @@ class Session(SessionState):
 
     def remove_click(self, index: int) -> None:
         """Remove a click (counted from 0); the others are replayed."""
-        self._do(Event("remove", self.plane, self.plane, index=index))
+        self._do(Event("remove", self.plane, self.plane, index=checked_index(index)))
 
     def reset(self) -> None:
         """Drop the prompts of the open object; a chosen label stays chosen."""
@@ -204,6 +206,7 @@ class Session(SessionState):
 
         Raises InputError for another shape or an empty mask.
         """
+        mask = mask if hasattr(mask, "shape") else np.asarray(mask)  # a lazy one stays lazy
         if mask.shape != self.source.shape:
             raise InputError(f"The mask must have the plane's shape {self.source.shape}, got {mask.shape}.")
         whole = Window.of_shape(self.source.shape)
@@ -289,7 +292,7 @@ class Session(SessionState):
 
     def delete(self, label: int) -> None:
         """Take a committed object out of ``labels``, in all planes."""
-        self._do(Event("delete", self.plane, self.plane, label=int(label)))
+        self._do(Event("delete", self.plane, self.plane, label=checked_label(label)))
 
     def reopen(self, label: int) -> None:
         """Take a committed object out of ``labels`` and go on with its clicks; ``commit`` puts it back as it

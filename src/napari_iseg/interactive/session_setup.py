@@ -41,6 +41,10 @@ def new_setup(
     """The parts of a new session; see ``Session``."""
     source = wrap(image, options)
     shape = (*source.leading_shape, *source.shape)
+    if labels is not None and not isinstance(labels, LabelStore):
+        raise InputError(
+            f"Objects are committed into a LabelStore, got {type(labels).__name__}; give LabelStore({shape})."
+        )
     if labels is not None and labels.shape != shape:
         raise InputError(f"The labels have the shape {labels.shape} but the image needs {shape}.")
     if labels is not None and folder is not None and labels.path is None and labels.next_label() > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import count
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,8 +165,8 @@ class SessionState:
 
     @threshold.setter
     def threshold(self, value: float | None) -> None:
-        if value is not None and not 0 < value < 1:
-            raise InputError(f"The threshold must lie between 0 and 1, got {value}.")
+        if value is not None and not (isinstance(value, Real) and 0 < value < 1):
+            raise InputError(f"The threshold must be a number between 0 and 1, got {value!r}.")
         if value != self._threshold:
             self._ledger.record({"threshold": {} if value is None else {"value": float(value)}})
             self._threshold = None if value is None else float(value)

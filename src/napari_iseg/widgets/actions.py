@@ -74,6 +74,8 @@ def help_table(modifier: str) -> str:
         ("Drag, wheel", "Move and zoom the picture, as always in napari."),
     ]
     rows += [(entry.shown_key, entry.tip) for entry in ACTIONS if entry.key]
-    rows.append(("S, drag", "Select and move clicks (napari's own select mode); Delete removes them."))
+    rows.append(
+        ("S, drag", "Select and move clicks (napari's own select mode); Delete removes them, Z ends it.")
+    )
     cells = "".join(f"<tr><td><b>{key}</b>&nbsp;&nbsp;</td><td>{tip}</td></tr>" for key, tip in rows)
     return f"<table>{cells}</table><p>Keys work while one of the layers of this dock is selected.</p>"

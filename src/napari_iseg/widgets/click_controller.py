@@ -14,6 +14,7 @@ from napari_iseg.errors import InputError, IsegError
 from napari_iseg.prompts import Click
 from napari_iseg.widgets import guidance, scene
 from napari_iseg.widgets.box_control import BoxControl
+from napari_iseg.widgets.commands import Commands
 from napari_iseg.widgets.edge_choice import EdgeChoice
 from napari_iseg.widgets.editor import Editor
 from napari_iseg.widgets.editors import Editors
@@ -60,13 +61,13 @@ class ClickController:
         self.positive = True
         self.choice = ModelChoice(loader)
         self.edges = EdgeChoice(loader)
-        self._armed = ""  # "pick" or "delete": what the next click in the image means
+        self.commands = Commands(self)
         self._with_probability = False
         self._news = ""  # what the last command has to say; shown until the next one
         self._watch = ImageWatch(self._follow_image, lambda: self._editors.place(), self._data_replaced)
         self.autosave = autosave
         self.boxes = BoxControl(self)
-        self._hands = Hands(self.click_world, self.perform, self.say, self.boxes.take, modifier)
+        self.hands = Hands(self.click_world, self.perform, self.say, self.boxes.take, modifier)
         self.ready = GettingReady(
             self.worker,
             self.choice,
@@ -74,7 +75,7 @@ class ClickController:
             points_ready=self._follow_dims,
             model_ready=self._model_ready,
         )
-        load, quiet = self.ready.load, self._hands.quiet
+        load, quiet = self.ready.load, self.hands.quiet
         self._editors = Editors(viewer, self.worker, load, autosave, quiet, self._update, self.fail)
         self.files = SessionFiles(self)
         self.loading = ""  # what is read in the background for all images, in words
@@ -90,7 +91,7 @@ class ClickController:
     def choose_image(self, image: Image | None) -> None:
         """Work on another image; the objects of the one before are kept."""
         if image is self.image:
-            self._ensure_points()
+            self.ensure_points()
             return
         self.image = image
         self._watch.follow(image)
@@ -126,46 +127,7 @@ class ClickController:
     def perform(self, name: str) -> None:
         """Carry out an action of the table; pick and delete act on what is clicked next."""
         self._news = ""
-        armed, self._armed = self._armed, ""
-        if armed and name == "reset":  # Esc calls that off first
-            self._update()
-            return
-        if name == "toggle_sign":
-            self.choose_sign(not self.positive)
-            self._update()
-            return
-        if name == "open_session":
-            self.files.ask_and_open()
-            return
-        editor = self.editor
-        if editor is None:
-            self.view.set_status(self._hint())
-            return
-        self._ensure_points()
-        if name in ("pick", "delete") and editor.layers.committed is None:
-            self.say("Nothing is committed yet.")
-        elif name in ("pick", "delete"):
-            self._armed = "" if armed == name else name
-            self._update()
-        elif name == "probability":
-            self.show_probability(not self._with_probability)
-        elif name == "next_label":
-            editor.choose_label(None)
-        elif name == "commit":
-            if editor.has_prompts:
-                editor.commit()
-            else:
-                self.say("There is nothing to commit; click on an object first.")
-        elif name == "refine_edges":
-            self.edges.refine(editor, self.say)
-        elif name == "box":
-            self.boxes.draw()
-        elif name == "save":
-            self.files.export(editor)
-        elif name == "save_session":
-            self.files.ask_and_save(editor)
-        elif name in ("undo", "redo", "reset"):
-            getattr(editor, name)()
+        self.commands.perform(name)
 
     def show_probability(self, shown: bool) -> None:
         """Show or hide the probability layer."""
@@ -225,9 +187,7 @@ class ClickController:
     def click_world(self, position: Sequence[float], plain: bool) -> None:
         """A click in the canvas at a world position; ``plain``: left button and no modifier."""
         self._news = ""
-        if self._armed:
-            name, self._armed = self._armed, ""
-            self._on_object(name, position)
+        if self.commands.take_click(position):
             return
         editor = self.editor
         if editor is None or self.choice.key is None:
@@ -240,20 +200,6 @@ class ClickController:
         plane, row, col = where
         view = scene.visible_window(editor.layers.image, editor.layers.axes)
         editor.click(plane, Click(row, col, self.positive == plain), view)
-
-    def _on_object(self, name: str, position: Sequence[float]) -> None:
-        """Reopen or delete the committed object at a world position."""
-        editor = self.editor
-        if editor is None:
-            return
-        where = scene.locate(editor.layers.image, editor.layers.axes, position)
-        label = 0 if where is None else editor.label_at(*where)
-        if label == 0:
-            self.say("No object of this session lies there. Open session… takes an earlier session up again.")
-        elif name == "delete":
-            editor.delete(label)
-        else:
-            editor.reopen(label)
 
     # -- keeping up with the viewer --
 
@@ -280,7 +226,7 @@ class ClickController:
     def _follow_plane(self, _event: Any = None) -> None:
         """Let the open object of the plane that is shown be the current one."""
         editor = self.editor
-        if editor is not None and editor.session is not None and self.image in self.viewer.layers:
+        if editor is not None and self.image in self.viewer.layers:
             plane = scene.shown_plane(self.viewer, editor.layers.image, editor.layers.axes)
             if plane is not None:
                 editor.look_at(plane)
@@ -290,20 +236,22 @@ class ClickController:
             QTimer.singleShot(0, self._update)
 
     def _enter(self, editor: Editor | None) -> None:
-        self.editor, self._armed = editor, ""
+        self.editor, self.commands.armed = editor, ""
         if editor is not None:
             editor.layers.add_points()
-            self._hands.attach(editor)
+            self.hands.attach(editor)
             editor.with_probability = self._with_probability
             editor.resume()
+            self._follow_plane()  # the sliders were moved while it was not there
+            self._use_chosen_threshold(editor)
 
     def _leave(self) -> None:
         editor, self.editor = self.editor, None
         if editor is not None:
-            self._hands.detach()
+            self.hands.detach()
             editor.suspend()
 
-    def _ensure_points(self) -> None:
+    def ensure_points(self) -> None:
         """Bring the clicks layer back if the user deleted it."""
         editor = self.editor
         if editor is not None and not self.editor.layers.are_shown:
@@ -342,6 +290,7 @@ class ClickController:
     def _follow_image(self, _event: Any = None) -> None:
         if self.image is not None:
             self._editors.follow(self.image)
+        self._follow_dims()  # it may lie out of its planes now, or in them again
         self._follow_plane()
         if self.editor is not None:
             self.editor.show()
@@ -352,6 +301,11 @@ class ClickController:
         for editor in self._editors:
             editor.use_model(self.choice.load, text)
         self._update()
+
+    def _use_chosen_threshold(self, editor: Editor) -> None:
+        """Have a session that was opened with another threshold follow the dock, unless that follows it."""
+        if self.choice.options_chosen:
+            editor.use_threshold(self.choice.options.threshold)
 
     def say(self, sentence: str) -> None:
         """Show a sentence in the status line until the next command."""
@@ -365,6 +319,9 @@ class ClickController:
         usable = self.choice.fall_back(error)
         if usable is not None:
             self.view.set_model(usable.name, usable.device)
+            self.view.set_options(self.choice.options)
+            for editor in self._editors:
+                self._use_chosen_threshold(editor)
 
     def _hint(self) -> str:
         if self.choice.key is None:
@@ -382,7 +339,7 @@ class ClickController:
         if self.closed:
             return
         self.boxes.update()
-        self._hands.bind_keys()
+        self.hands.bind_keys()
         editor = self.editor
         session = None if editor is None else editor.session
         activity = "" if editor is None else editor.activity
@@ -391,10 +348,10 @@ class ClickController:
             self._news = guidance.after_commit(*commit)
         self.view.set_activity(activity or self.loading or self.ready.activity)
         if session is not None and editor is not None and not editor.busy_with_task:
-            if session.model is not None and self.choice.adopt(session.model):
+            if session.model is not None and self.choice.adopt(session.model, session.threshold):
                 self.view.set_options(self.choice.options)
             self.view.set_label(session.object_id)
         self.view.set_possible(guidance.possible(editor))
         self.view.set_status(
-            self._hint() if editor is None else self._news or guidance.next_step(editor, self._armed)
+            self._hint() if editor is None else self._news or guidance.next_step(editor, self.commands.armed)
         )

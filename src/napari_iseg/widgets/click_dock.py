@@ -16,8 +16,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QProgressBar,
     QPushButton,
-    QScrollArea,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -28,17 +26,19 @@ from napari_iseg.widgets.actions import help_table
 from napari_iseg.widgets.bare import bare_viewer
 from napari_iseg.widgets.click_controller import ClickController
 from napari_iseg.widgets.dock import Dock
-from napari_iseg.widgets.dock_parts import ActionButtons, OptionsBox, SmallLabel
+from napari_iseg.widgets.dock_parts import ActionButtons, LabelBox, OptionsBox, ScrolledColumn, SmallLabel
 from napari_iseg.widgets.model_box import ModelBox
 from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
 from napari_iseg.widgets.options import Options
 from napari_iseg.widgets.preferences import Preferences
 from napari_iseg.widgets.session_files import SUFFIX
+from napari_iseg.widgets.tabs import share_side
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image
 
+MARGINS = 9, 0, 9, 6  # of what is always seen: in line with what scrolls
 PRELOAD_AFTER = 400  # milliseconds: the window, with the layer of clicks, shall be drawn first
 
 
@@ -85,6 +85,7 @@ class ClickDock(Dock):
 
     def _once_drawn(self) -> None:
         """Have the layer of clicks, and once that is drawn too, the model."""
+        share_side(self)
         self.controller.ready.prepare_points(self._preload_soon)
 
     def _preload_soon(self) -> None:
@@ -117,9 +118,7 @@ class ClickDock(Dock):
 
     def set_label(self, label: int) -> None:
         """Show the label that the next commit writes."""
-        self.label.blockSignals(True)
-        self.label.setValue(label)
-        self.label.blockSignals(False)
+        self.label.show_label(label)
 
     def set_options(self, options: Options) -> None:
         """Show the options in use."""
@@ -191,6 +190,8 @@ class ClickDock(Dock):
         for event in (events.inserted, events.renamed):
             event.disconnect(self._list_images)
         events.removed.disconnect(self._list_images_soon)
+        for editor in self.controller.editors:
+            editor.layers.leave_committed()
         self.controller.close()
 
     # -- building --
@@ -210,11 +211,7 @@ class ClickDock(Dock):
         self.device.setCurrentText(self._preferences.device)
         self.options = OptionsBox()
         self.actions = ActionButtons(self._preferences.background_modifier)
-        self.label = QSpinBox()
-        self.label.setRange(1, 2**31 - 1)
-        self.label.setToolTip(
-            "The label that the next commit writes: the next free one unless you change it."
-        )
+        self.label = LabelBox()
         self.activity = QLabel()
         self.activity.setToolTip("What is being computed in the background.")
         self.progress = QProgressBar()
@@ -254,28 +251,27 @@ class ClickDock(Dock):
         column.addLayout(form)
         column.addWidget(self.actions)
         column.addLayout(label)
-        column.addWidget(self.progress)
-        column.addLayout(busy)
-        column.addWidget(self.status)
         column.addWidget(keys)
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidget(inner)
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        always_seen = QVBoxLayout()
+        always_seen.setContentsMargins(*MARGINS)
+        always_seen.addWidget(self.progress)
+        always_seen.addLayout(busy)
+        always_seen.addWidget(self.status)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
-        self.setMinimumWidth(300)
+        outer.addWidget(ScrolledColumn(inner), 1)
+        outer.addLayout(always_seen)
 
     def _connect(self) -> None:
         self.image_combo.activated.connect(self._image_activated)
         for chosen in (self.models.chosen, self.device.activated, self.edge_models.activated):
             chosen.connect(self._choose_model)
         self.options.changed.connect(self.controller.choose_options)
+        self.actions.triggered.connect(self.label.interpretText)  # a button leaves the keyboard where it is
         self.actions.triggered.connect(self.controller.perform)
         self.actions.sign_chosen.connect(self.controller.choose_sign)
-        self.label.valueChanged.connect(self.controller.choose_label)
+        self.label.chosen.connect(self.controller.choose_label)
         self.stop_button.clicked.connect(self.controller.stop)
         events = self._viewer.layers.events
         for event in (events.inserted, events.renamed):
@@ -310,8 +306,9 @@ class ClickDock(Dock):
 
     def _list_images(self, event: Any = None) -> None:
         """Keep the list of images; a new choice is made only when the chosen one is gone."""
-        if self.controller.closed:
-            return
+        gone = self.controller.image is not None and self.controller.image not in self._viewer.layers
+        if self.controller.closed or (event is not None and gone):
+            return  # what follows a removal is done soon: ``event`` may be about a layer of ours coming in
         self._images = scene.pictures(self._viewer)[::-1]
         self.image_combo.clear()
         for image in self._images:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtCore import QEvent, QSize, Qt, Signal
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
+    QDoubleSpinBox,
     QFormLayout,
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
     QRadioButton,
+    QScrollArea,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -33,6 +36,8 @@ BUTTONS = (
     ("refine_edges", "save"),
     ("open_session", "save_session"),
 )
+
+HIGHEST_LABEL = 2**32 - 1  # as in labels.store, which is slow to import
 
 
 class SmallLabel(QLabel):
@@ -65,6 +70,61 @@ class SmallLabel(QLabel):
         if width not in self._heights:
             self._heights[width] = super().heightForWidth(width)
         return self._heights[width]
+
+
+class ScrolledColumn(QScrollArea):
+    """Scrolls up and down only, so it is never narrower than what it holds beside its scroll bar."""
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__()
+        self.setWidget(widget)
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as that."""
+        bar, frame = self.verticalScrollBar().sizeHint().width(), 2 * self.frameWidth()
+        width = self.widget().minimumSizeHint().width() + bar + frame
+        return QSize(width, super().minimumSizeHint().height())
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """What it holds gets its style now, and with it another width, which Qt does not pass on."""
+        super().showEvent(event)
+        self.updateGeometry()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """So it does with a new font or style."""
+        super().changeEvent(event)
+        self.updateGeometry()
+
+
+class LabelBox(QDoubleSpinBox):
+    """A label; what is typed counts once it is whole (Return, or the keyboard goes elsewhere).
+
+    A QSpinBox holds only half of the labels there can be.
+
+    Signals
+    -------
+    chosen(object)
+        int, chosen by the user.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setDecimals(0)
+        self.setRange(1, HIGHEST_LABEL)
+        self.setKeyboardTracking(False)
+        self.setToolTip("The label that the next commit writes: the next free one unless you change it.")
+        self.valueChanged.connect(lambda value: self.chosen.emit(int(value)))
+
+    def show_label(self, label: int) -> None:
+        """Show another label without a signal; what is being typed stays where it is the same."""
+        if label != self.value():
+            self.blockSignals(True)
+            self.setValue(label)
+            self.blockSignals(False)
 
 
 class OptionsBox(QWidget):

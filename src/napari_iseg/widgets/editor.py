@@ -8,17 +8,14 @@ until it is done, since a session is for one thread at a time.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from psygnal import Signal
-
 from napari_iseg.errors import IsegError
 from napari_iseg.prompts import Box, Click, Window
+from napari_iseg.widgets.editor_state import EditorState, Plane
 from napari_iseg.widgets.layers import ClickLayers
-from napari_iseg.widgets.session_news import SessionNews
 from napari_iseg.widgets.worker import Worker
 
 if TYPE_CHECKING:
@@ -26,10 +23,8 @@ if TYPE_CHECKING:
     from napari_iseg.interactive.edges import Refiner
     from napari_iseg.interactive.session import Session
 
-Plane = tuple[int, ...]
 
-
-class Editor:
+class Editor(EditorState):
     """Edits the objects of one image on one choice of plane axes.
 
     Parameters
@@ -40,69 +35,15 @@ class Editor:
         makes the session, which is called in the worker
     """
 
-    changed = Signal()
-    failed = Signal(Exception)
-    moved = Signal(object)  # the plane that undo or redo went to, for the viewer to show it
-
     def __init__(
         self, layers: ClickLayers, worker: Worker, plan_session: Callable[[], Callable[[], Session]]
     ) -> None:
-        self.layers = layers
-        self.session: Session | None = None
-        self.pending: list[tuple[Plane, Click]] = []  # clicks whose turn has not come
-        self._pending_box: tuple[Plane, Box | None] | None = None
-        self.seconds: float | None = None  # that the last answer took
-        self.with_probability = False
+        super().__init__(layers)
         # Wraps our own edits of the clicks and the box.
         self.quiet: Callable[[], AbstractContextManager[Any]] = nullcontext
         self._worker, self._plan_session = worker, plan_session
-        # Commands that wait for their turn, and whether they also wait for the answer to the last click.
-        self._later: deque[tuple[Callable[[], None], bool]] = deque()
-        self._task = ""  # what the worker does that the session must not be touched meanwhile
-        self._predicting = self._closed = self._suspended = False
+        self._closed = self._suspended = False
         self._asked_at = 0.0
-        self.news = SessionNews()
-
-    @property
-    def activity(self) -> str:
-        """What is going on, in words; empty when nothing is."""
-        return self._task or ("Computing" if self._predicting else "")
-
-    @property
-    def clicks(self) -> list[tuple[Plane, Click]]:
-        """All clicks of the current object with their plane, those that still wait at the end."""
-        done = [] if self.session is None else [(self._plane(), click) for click in self.session.clicks]
-        return done + self.pending
-
-    @property
-    def has_object(self) -> bool:
-        """Whether something is open that a command could work on."""
-        known = None if self.session is None or self._task else self.session.patch
-        return self.has_prompts or known is not None
-
-    @property
-    def box(self) -> tuple[Plane, Box] | None:
-        """The box of the current object with its plane, also one that still waits."""
-        if self._pending_box is not None:
-            plane, box = self._pending_box
-            return None if box is None else (plane, box)
-        box = None if self.session is None else self.session.current_box
-        return None if box is None else (self._plane(), box)
-
-    @property
-    def has_prompts(self) -> bool:
-        """Whether the current object has clicks or a box."""
-        return bool(self.clicks) or self.box is not None
-
-    @property
-    def busy_with_task(self) -> bool:
-        """Whether the session must be left alone now."""
-        return bool(self._task)
-
-    @property
-    def settled(self) -> bool:
-        """Whether all commands were carried out and the last click was answered."""
-        return not (self._later or self._task or self._predicting)
 
     def click(self, plane: Plane, click: Click, view: Window | None) -> None:
         """Add a click; it shows at once and is answered as soon as possible."""
@@ -162,7 +103,7 @@ class Editor:
             self._session.plane = plane
             self._predict()
 
-        if self.session is not None and (self._later or plane != self._plane()):
+        if self._later or (self.session is not None and plane != self._plane()):
             self._do(run)
 
     def commit(self) -> None:
@@ -186,40 +127,47 @@ class Editor:
             self._predict()  # the mask is known now, unless the session has moved on
             self._advance()
 
-    def reopen(self, label: int) -> None:
-        """Take a committed object up again, with its clicks."""
-        self._do(lambda: self._slow("Reopening", lambda: self._session.reopen(label)))
+    def act_on(self, name: str, plane: Plane, row: float, col: float, missed: Callable[[], None]) -> None:
+        """Take up again ("pick") or remove ("delete") the object that is committed at a position.
 
-    def delete(self, label: int) -> None:
-        """Remove a committed object."""
-        self._do(lambda: self._slow("Deleting", lambda: self._session.delete(label)))
+        What lies there is known in its turn only; ``missed`` is called where that is nothing.
+        """
+
+        def run() -> None:
+            label = self._label_at(plane, row, col)
+            if label == 0:
+                missed()
+            elif name == "delete":
+                self._slow("Deleting", lambda: self._session.delete(label))
+            else:
+                self._slow("Reopening", lambda: self._session.reopen(label))
+
+        self._do(run)
+
+    def open(self) -> None:
+        """Open the session before the first command, and show what it has."""
+        self._do(lambda: self._predict())
 
     def use_model(self, load: Callable[[], Model], text: str) -> None:
         """Answer with another model (or other options) from now on; the current object is computed anew."""
-        if self.session is None:
+        if not self.is_begun:
             return  # it will be opened with it
 
         def set_model(model: Model) -> None:
             self._session.model = model
+            self._session.threshold = None  # the model's, which the dock shows
             self._predict()
 
-        self._do(lambda: self._slow(text, load, set_model), settled=True)
+        self._do(lambda: self._slow(text, load, set_model, lend=False), settled=True)
 
     def use_threshold(self, threshold: float) -> None:
         """Another threshold for the probability; asks no network."""
-        if self.session is not None:
+        if self.is_begun:
             self._do(lambda: setattr(self._session, "threshold", threshold))
 
     def run_on_session(self, text: str, work: Callable[[Session], Any], then: Callable[[Any], None]) -> None:
         """Do something slow with the session (saving) in its turn."""
         self._do(lambda: self._slow(text, lambda: work(self._session), then), settled=True)
-
-    def label_at(self, plane: Plane, row: float, col: float) -> int:
-        """The committed label at a position; 0 where there is none."""
-        if self.session is None or self._task:
-            return 0
-        top, left = round(row), round(col)
-        return int(self.session.labels.read(plane, Window(top, left, top + 1, left + 1))[0, 0])
 
     def take(self, session: Session) -> None:
         """Go on with another session of the same image; the present one is closed, and stays on the disk."""
@@ -261,14 +209,14 @@ class Editor:
     def resume(self) -> None:
         """Show the layers again and go on."""
         self._suspended = False
-        if self.session is not None and not self._task:
+        if self.session is not None and not self._lent:
             self._predict()
         self.show()
 
     def show(self) -> None:
         """Bring all layers to the session's state."""
         self._show_clicks()
-        if self.session is not None and not self._task and self.layers.are_shown:
+        if self.session is not None and not self._lent and self.layers.are_shown:
             if self.news.take_labels():
                 self.layers.show_committed(self.session.labels.levels, self.session.folder)
             self.layers.show_patch(
@@ -280,18 +228,10 @@ class Editor:
         self.changed.emit()
 
     def _show_clicks(self) -> None:
-        if self.layers.are_shown and not (self._task and self.session is not None):
+        if self.layers.are_shown and not self._lent:
             with self.quiet():
                 self.layers.show_clicks(self.clicks)
                 self.layers.boxes.show(self.box)
-
-    @property
-    def _session(self) -> Session:
-        assert self.session is not None, "commands run once the session is open"
-        return self.session
-
-    def _plane(self) -> Plane:
-        return tuple(self._session.plane or ())
 
     def _do(self, run: Callable[[], None], *, settled: bool = False) -> None:
         self._later.append((run, settled))
@@ -374,21 +314,37 @@ class Editor:
             self._predicting = False
             self._give_up(error)
 
-    def _slow(self, text: str, work: Callable[[], Any], then: Callable[[Any], None] | None = None) -> None:
-        """Run ``work`` in the worker while the session is left alone, then ``then`` (default: predict)."""
+    def _slow(
+        self,
+        text: str,
+        work: Callable[[], Any],
+        then: Callable[[Any], None] | None = None,
+        *,
+        lend: bool = True,
+    ) -> None:
+        """Run ``work`` in the worker while commands wait, then ``then`` (default: predict).
+
+        ``lend`` : whether it may touch the session. What does not has changed nothing when it fails, and the
+        commands that wait are carried out all the same.
+        """
 
         def done(result: Any) -> None:
             if not self._closed:
-                self._task = ""
+                self._task, self._lent = "", False
                 self._predict() if then is None else then(result)
                 self._advance()
 
         def failed(error: Exception) -> None:
-            if not self._closed:
-                self._task = ""
+            if self._closed:
+                return
+            self._task, self._lent = "", False
+            if lend:
                 self._give_up(error)
+            else:
+                self.failed.emit(error)
+                self._advance()
 
-        self._task = text
+        self._task, self._lent = text, lend and self.session is not None
         self._worker.submit_task(lambda _cancelled: work(), done, failed)
 
     def _give_up(self, error: Exception) -> None:

@@ -60,7 +60,7 @@ class Editors:
             editor.moved.connect(lambda plane: scene.go_to(self.viewer, image, axes, plane))
             self._made[image, axes] = editor
             if layers.left_session is not None:
-                editor.run_on_session("Opening the session", lambda _session: None, lambda _done: None)
+                editor.open()
         return self._made[image, axes]
 
     def take_out(self, layer: Layer) -> list[Editor]:

@@ -8,6 +8,11 @@ NO_MODEL = (
     "No model is on this machine; fetch one with `napari-iseg models fetch NAME`, then open this dock again."
 )
 
+_TOOLS = {  # of napari's Points layers, by mode
+    "select": "Clicks are selected now: drag one to move it, Delete removes it",
+    "add": "napari's tool for adding points is chosen; each is a foreground click",
+}
+
 
 def possible(editor: Editor | None) -> dict[str, bool]:
     """Which actions make sense now, by name."""
@@ -50,6 +55,9 @@ def next_step(editor: Editor, armed: str) -> str:
         return "The layer of clicks was removed; choose the image above once more, and it comes back."
     if not editor.layers.take_prompts:
         return f"Select the layer “{points.name}”; clicks and keys go to another one now."
+    if editor.layers.viewer.layers.selection.active is points and str(points.mode) != "pan_zoom":
+        tool = _TOOLS.get(str(points.mode), "Another tool of napari is chosen")
+        return f"{tool}. Press Z to click on objects again."
     if armed:
         return f"Click on the object to {'reopen' if armed == 'pick' else 'delete'}, or press Esc."
     if not editor.has_prompts:

@@ -55,6 +55,7 @@ class Hands:
         assert points is not None
         points.mouse_drag_callbacks.append(self._on_canvas)
         points.events.data.connect(self._points_edited)
+        points.events.mode.connect(self._tool_chosen)
         self.bind_keys()
 
     def detach(self) -> None:
@@ -63,6 +64,7 @@ class Hands:
         points = None if editor is None else editor.layers.points
         if points is not None:
             points.events.data.disconnect(self._points_edited)
+            points.events.mode.disconnect(self._tool_chosen)
             if self._on_canvas in points.mouse_drag_callbacks:
                 points.mouse_drag_callbacks.remove(self._on_canvas)
         self._listen_to_boxes(None)
@@ -70,6 +72,13 @@ class Hands:
             for key in KEYS:
                 layer.bind_key(key, None, overwrite=True)
         self._bound.clear()
+
+    def expect_click(self) -> None:
+        """Have the next click in the canvas reach us, whatever layer and tool of napari were chosen."""
+        layers = None if self._editor is None else self._editor.layers
+        if layers is not None and layers.points is not None and layers.are_shown:
+            layers.viewer.layers.selection.active = layers.points
+            layers.points.mode = "pan_zoom"
 
     def bind_keys(self) -> None:
         """Bind the keys on layers that have come since."""
@@ -124,12 +133,19 @@ class Hands:
         with self.quiet():
             editor.layers.boxes.show(editor.box, anew=True)  # one box, whatever was drawn
 
+    def _tool_chosen(self, _event: Any) -> None:
+        points = None if self._editor is None else self._editor.layers.points
+        if points is not None and str(points.mode) == "pan_zoom":
+            points.cursor = "crosshair"  # napari gives each tool a cursor of its own
+        self._on_hint("")  # what was said before may ask for a click
+
     def _points_edited(self, event: Any) -> None:
         """Clicks were moved, removed or added with napari's own tools."""
         editor, action = self._editor, str(getattr(event.action, "value", event.action))
         if editor is None or editor.layers.points is None or action not in ("changed", "removed", "added"):
             return
-        known, data, axes = editor.clicks, editor.layers.points.data.copy(), editor.layers.axes
+        points, known, axes = editor.layers.points, editor.clicks, editor.layers.axes
+        data, selected = points.data.copy(), set(points.selected_data)
         if editor.pending or not editor.settled:
             self._on_hint("Wait for the answer before moving or removing clicks.")
         elif action == "removed" and len(data) < len(known):
@@ -144,3 +160,5 @@ class Hands:
                 if now == plane and (row, col) != (click.row, click.col):
                     editor.move(index, (*plane, row, col))
         editor.show()
+        if action == "changed":
+            points.selected_data = selected  # so that Delete works after a drag

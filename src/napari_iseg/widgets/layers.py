@@ -51,6 +51,7 @@ class ClickLayers:
         self.committed: Labels | None = None
         self.boxes = BoxLayer(image, axes)
         self._shown: list[tuple[tuple[int, ...], Click]] = []  # the clicks
+        self._folder: Path | None = None  # of the session whose labels are shown
         self._put_out_of_sight = False  # the probability, by us
 
     @property
@@ -142,8 +143,10 @@ class ClickLayers:
         self._shown, positive = [*clicks], [click.positive for _, click in clicks]
         points.selected_data = set()
         points.data = data
-        # Drawn once, below: with NAPARI_ASYNC napari would draw each change with what it knew before.
-        with points.events.blocker_all():
+        # Drawn once, below: of a hidden layer, and with NAPARI_ASYNC, napari would draw each change with what
+        # it knew before, and fail where there were more clicks. Colours have events of their own.
+        colored = points._face.events, points._border.events
+        with points.events.blocker_all(), colored[0].blocker_all(), colored[1].blocker_all():
             if positive:
                 points.symbol = ["disc" if sign else "hbar" for sign in positive]
                 colors = [FOREGROUND if sign else BACKGROUND for sign in positive]
@@ -234,7 +237,7 @@ class ClickLayers:
     def show_committed(self, levels: Sequence[Any], folder: Path | None = None) -> None:
         """Show the label store's pyramid (finest first, axes leading + plane), or show its new content.
 
-        ``folder`` is that of the session, from where a dock that is opened again goes on.
+        ``folder`` is that of the session; see `leave_committed`.
         """
         if self.committed is not None and self.committed in self.viewer.layers:
             self.committed.refresh(extent=False)
@@ -249,11 +252,10 @@ class ClickLayers:
             name=f"{self.image.name} objects",
             opacity=0.5,
             cache=False,  # the arrays change under napari; a cached chunk would be an old one
-            metadata={} if folder is None else {SESSION: [*self._whose(), str(folder)]},
             **Placement.of(self.image).whole(),
         )
         layer.editable = False
-        self.committed = layer
+        self.committed, self._folder = layer, folder
         self._insert_below(self.probability or self.current or self.points, layer)
 
     @property
@@ -275,10 +277,17 @@ class ClickLayers:
     def _whose(self) -> list[Any]:  # of plain values: a layer may be written with its metadata
         return [str(self.image.unique_id), self.axes.rows, self.axes.cols]
 
+    def leave_committed(self) -> None:
+        """The dock is closed: one that is opened again goes on from the committed labels.
+
+        Not before: two docks on one image would write into one session.
+        """
+        if self.committed is not None and self._folder is not None:
+            self.committed.metadata[SESSION] = [*self._whose(), str(self._folder)]
+
     def let_go_of_committed(self) -> None:
         """The committed labels stay as a layer like any other: nothing goes on from them."""
-        if self.committed is not None:
-            self.committed.metadata.pop(SESSION, None)
+        self._folder = None
 
     def forget_committed(self) -> None:
         """Take the layer of committed labels away; another label store takes its place."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_iseg.errors import CheckpointError, DeviceError, ModelNotFoundError
@@ -25,6 +26,7 @@ class ModelChoice:
     ----------
     key : the chosen model; None when there is none on this machine
     options : how it is run
+    options_chosen : by the user, so that a model's own do not replace them
     prompts : what it takes
     """
 
@@ -33,8 +35,10 @@ class ModelChoice:
         self.options = Options()
         self.prompts: tuple[str, ...] = ("click",)
         self._loader = loader
-        self._options_chosen = False  # by the user, so that a model's own do not replace them
+        self.options_chosen = False
         self._working: ModelKey | None = None  # loaded last
+        # What went with each model when another was chosen, for `fall_back`.
+        self._before: dict[str, tuple[Options, bool, tuple[str, ...]]] = {}
 
     @property
     def takes_boxes(self) -> bool:
@@ -45,24 +49,26 @@ class ModelChoice:
         """Take another model, with its card's ``options`` unless only the device differs; is it new?"""
         if key == self.key:
             return False
+        if self.key is not None and key.name != self.key.name:
+            self._before[self.key.name] = self.options, self.options_chosen, self.prompts
         if self.key is None or key.name != self.key.name:
-            self.options, self._options_chosen = options, False
+            self.options, self.options_chosen = options, False
             self.prompts = tuple(prompts)
         self.key = key
         return True
 
     def choose_options(self, options: Options) -> None:
         """Take other options."""
-        self.options, self._options_chosen = options, True
+        self.options, self.options_chosen = options, True
 
     def take(self, key: ModelKey, options: Options) -> None:
         """Take the model and options of a session that was opened."""
-        self.key, self.options, self._options_chosen, self._working = key, options, True, key
+        self.key, self.options, self.options_chosen, self._working = key, options, True, key
 
-    def adopt(self, model: Model) -> bool:
-        """Take a loaded model's own options unless the user chose some; whether they are new."""
-        own = Options.of_model(model)
-        if self._options_chosen or own == self.options:
+    def adopt(self, model: Model, threshold: float) -> bool:
+        """Take a session's model's options and its threshold unless the user chose some; are they new?"""
+        own = replace(Options.of_model(model), threshold=threshold)
+        if self.options_chosen or own == self.options:
             return False
         self.options = own
         return True
@@ -80,12 +86,15 @@ class ModelChoice:
             raise ModelNotFoundError(NO_MODEL)
         model = self._loader.load(key)
         self._working = key
-        return model.with_inference(**self.options.as_inference()) if self._options_chosen else model
+        return model.with_inference(**self.options.as_inference()) if self.options_chosen else model
 
     def fall_back(self, error: Exception) -> ModelKey | None:
         """After ``error``: the model that a session still has, if the chosen one could not be loaded."""
         failed = isinstance(error, DeviceError | CheckpointError | ModelNotFoundError)
         if not failed or self._working is None or self._working == self.key:
             return None
+        known = self._before.get(self._working.name)
+        if known is not None and self.key is not None and self.key.name != self._working.name:
+            self.options, self.options_chosen, self.prompts = known
         self.key = self._working
         return self.key

@@ -32,7 +32,8 @@ def shown_axes(viewer: napari.Viewer, image: Image) -> PlaneAxes:
     Raises
     ------
     InputError
-        In 3D display, and when the viewer shows an axis that the image does not have.
+        In 3D display, when the viewer shows an axis that the image does not have, and when the image is
+        turned or sheared out of its planes.
     """
     if viewer.dims.ndisplay != 2:
         raise InputError(
@@ -49,7 +50,23 @@ def shown_axes(viewer: napari.Viewer, image: Image) -> PlaneAxes:
             f"The layer {image.name!r} lacks an axis that is displayed; roll or transpose the axes back "
             "until its rows and columns show."
         )
-    return PlaneAxes(image.ndim, rows, cols)
+    axes = PlaneAxes(image.ndim, rows, cols)
+    if _leaves_its_planes(image, axes):
+        raise InputError(
+            f"The layer {image.name!r} is turned or sheared out of its planes, and napari shows such planes "
+            "elsewhere than they lie; resample the image so, or set its affine, rotate and shear back."
+        )
+    return axes
+
+
+def _leaves_its_planes(image: Image, axes: PlaneAxes) -> bool:
+    """Whether the transform mixes the plane's axes with others, by more than half a pixel from end to end."""
+    origin = np.asarray(image.data_to_world((0,) * image.ndim), float)
+    ends = [image.data_to_world(end) for end in np.diag(image_shape(image))]
+    reach = np.abs(np.asarray(ends, float) - origin).T  # of each data axis (column), in world units
+    mixed = reach > 0.5 * (np.diag(reach) / image_shape(image))[:, None]
+    inside, across = [axes.rows, axes.cols], list(axes.leading)
+    return bool(mixed[np.ix_(inside, across)].any() or mixed[np.ix_(across, inside)].any())
 
 
 def show_axes(viewer: napari.Viewer, image: Image, axes: PlaneAxes) -> None:

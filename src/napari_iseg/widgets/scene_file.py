@@ -5,7 +5,7 @@ Not a reader: napari would then ask at every TIFF of any kind who is to read it.
 
 # Annotations stay objects here: magicgui cannot resolve them as text.
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import napari
 from magicgui import magic_factory
@@ -71,7 +71,13 @@ def read_bands(text: str) -> tuple[int, ...] | None:
         raise InputError(f"Bands are numbers from 1 on, as in 3,2,1; got {text!r}.") from None
 
 
+def _stay_small(form: Any) -> None:
+    """Leave the height of the window's side to the dock that objects are clicked with."""
+    form.native.setMaximumHeight(form.native.sizeHint().height())
+
+
 @magic_factory(
+    widget_init=_stay_small,
     call_button="Open",
     persist=False,
     scene={"mode": "r", "filter": "*.tif *.tiff *.TIF *.TIFF"},
