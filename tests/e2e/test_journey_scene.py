@@ -205,6 +205,6 @@ def test_the_same_from_the_command_line(scene, tmp_path, capfd):
     assert not found[110:][annotated()[110:] == 0].any()
     assert found[:110, :200].any()
     with pytest.raises(SystemExit) as ended:
-        main(["propagate", str(scene), str(labels), str(tmp_path / "o.zarr"), "--region", "none.geojson"])
+        main(["propagate", str(scene), str(labels), str(tmp_path / "p.zarr"), "--region", "none.geojson"])
     assert ended.value.code == 2
     assert "none.geojson could not be read" in " ".join(capfd.readouterr().err.split())

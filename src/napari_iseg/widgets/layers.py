@@ -8,7 +8,7 @@ the label store.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,8 +145,11 @@ class ClickLayers:
         points.data = data
         # Drawn once, below: of a hidden layer, and with NAPARI_ASYNC, napari would draw each change with what
         # it knew before, and fail where there were more clicks. Colours have events of their own.
-        colored = points._face.events, points._border.events
-        with points.events.blocker_all(), colored[0].blocker_all(), colored[1].blocker_all():
+        with ExitStack() as silent:
+            silent.enter_context(points.events.blocker_all())
+            for own in (getattr(points, "_face", None), getattr(points, "_border", None)):  # private
+                if own is not None:
+                    silent.enter_context(own.events.blocker_all())
             if positive:
                 points.symbol = ["disc" if sign else "hbar" for sign in positive]
                 colors = [FOREGROUND if sign else BACKGROUND for sign in positive]
