@@ -166,7 +166,11 @@ WIDE = {**SIZES, "embed_dim": 32}
             "says CFR-ICL vit-xtiny, but its tensors are those of CFR-ICL plain ViT, 4",
         ),
         (WIDE, "published", "of own sizes, but its tensors are those of CFR-ICL plain ViT, 4 blocks"),
-        (WIDE, "own", "does not fit CFR-ICL of own sizes: unexpected backbone.cls_token"),
+        (
+            WIDE,
+            "own",
+            "does not fit CFR-ICL of own sizes: patch_embed_coords.proj.weight is 16 x 3 x 16 x 16",
+        ),
         (
             {**SIZES, "embed_dim": 10**9},
             "own",

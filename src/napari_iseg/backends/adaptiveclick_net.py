@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from napari_iseg.backends.adaptiveclick_variants import UNUSED, Sizes, label, sizes_from_shapes
 from napari_iseg.backends.base import ClickNet, Shapes
-from napari_iseg.backends.published import MEAN, STD, check_input, check_state, shape_differences, tensors_of
+from napari_iseg.backends.published import (
+    MEAN,
+    STD,
+    check_input,
+    check_state,
+    shape_differences,
+    shapes_of,
+    tensors_of,
+)
 from napari_iseg.nn.adaptiveclick_decoder import ClickAwareDecoder, Prediction
 from napari_iseg.nn.adaptiveclick_pixels import PixelDecoder
 from napari_iseg.nn.click_unet import ClickUNet
@@ -98,7 +106,7 @@ class AdaptiveClickNet(ClickNet):
         """
         tensors = tensors_of(state)
         shapes = {key: tuple(value.shape) for key, value in tensors.items()}
-        wrong = shape_differences(shapes, own_shapes(self), UNUSED)
+        wrong = shape_differences(shapes, shapes_of(self), UNUSED)
         found = recognised(shapes, {}) if wrong else None
         on_meta = check_state(self, wrong, label(self.sizes), None if found is None else label(found))
         # Built without memory: take the tensors as they are.
@@ -191,15 +199,10 @@ class AdaptiveClickUNet(ClickUNet):
         return (own + change)[..., : image.shape[-2], : image.shape[-1]], predictions
 
 
-def own_shapes(net: ClickNet) -> dict[str, tuple[int, ...]]:
-    """Key -> shape of everything a network uses."""
-    return {key: tuple(value.shape) for key, value in net.state_dict().items()}
-
-
 def published_shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """Published key -> shape of everything the network uses; the entries of `UNUSED` are left out."""
     with torch.device("meta"):
-        return own_shapes(AdaptiveClickNet(sizes))
+        return shapes_of(AdaptiveClickNet(sizes))
 
 
 def recognised(shapes: Shapes, hints: Mapping[str, Any]) -> Sizes | None:

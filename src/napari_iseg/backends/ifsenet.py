@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from napari_iseg.backends.base import Inference, Recognition, Shapes, Variant
-from napari_iseg.backends.published import named_variant
+from napari_iseg.backends.published import named_variant, shape_differences, shapes_of
 from napari_iseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -103,15 +103,7 @@ class Ifsenet:
 
     def differences(self, shapes: Shapes) -> tuple[str, list[str]]:
         """The starter's label and what differs from it, see `napari_iseg.backends.differences`."""
-        expected = {key: tuple(value.shape) for key, value in self.build("starter").state_dict().items()}
-        wrong = [f"missing {key}" for key in expected if key not in shapes]
-        wrong += [f"unexpected {key[:80]}" for key in shapes if key not in expected]
-        wrong += [
-            f"{key} is {shapes[key]} instead of {shape}"
-            for key, shape in expected.items()
-            if key in shapes and tuple(shapes[key]) != shape
-        ]
-        return "IFSENet starter", wrong
+        return "IFSENet starter", shape_differences(shapes, shapes_of(self.build("starter")))
 
     def inference_for(self, variant: str | Variant) -> Inference:
         """Settings of the support path as a click model."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from napari_iseg.backends.base import PublishedNet, Recognition, Shapes, Variant
-from napari_iseg.backends.published import named_variant, tensors_of
+from napari_iseg.backends.published import named_variant, shape_differences, shapes_of, tensors_of
 from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.nn.is5net import IsNet, TruthEncoder, prepared
 
@@ -23,6 +23,7 @@ CHANNELS: Final[Mapping[int, str]] = MappingProxyType(
         8: "IS-Net with 8 input channels (an experiment whose channels were not published)",
     }
 )
+_COUNTER: Final = "num_batches_tracked"  # of batch norms, which only training uses
 _SHOWN: Final = 3
 
 
@@ -257,19 +258,9 @@ def _load(net: PublishedNet, tensors: dict[str, Tensor]) -> None:
 
 def _differences(net: PublishedNet, shapes: Shapes) -> list[str]:
     """One phrase per key that keeps a state dict from being this network's; norm counters may be missing."""
-    expected = {key: tuple(value.shape) for key, value in net.state_dict().items()}
-    wrong = []
-    for key, shape in expected.items():
-        if key not in shapes:
-            if not key.endswith("num_batches_tracked"):
-                wrong.append(f"missing {key}")
-        elif tuple(shapes[key]) != shape:
-            wrong.append(f"{key} is {_times(shapes[key])} instead of {_times(shape)}")
-    return wrong + [f"unexpected {key[:80]}" for key in shapes if key not in expected]
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "a single number"
+    expected = shapes_of(net)
+    asked = {key: shape for key, shape in expected.items() if key in shapes or not key.endswith(_COUNTER)}
+    return shape_differences(shapes, asked)
 
 
 def _width_of(shapes: Shapes) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_iseg.backends.base import ClickNet, Shapes, Variant
 from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError
@@ -88,16 +88,26 @@ def tensors_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     raise CheckpointError(f"A state dict maps names to tensors, got {got}; {fix}.")
 
 
-def shape_differences(shapes: Shapes, expected: Shapes, unused: re.Pattern[str]) -> list[str]:
-    """What keeps a state dict from being this network's, one phrase per key, in the order of the network."""
+def shape_differences(shapes: Shapes, expected: Shapes, unused: re.Pattern[str] | None = None) -> list[str]:
+    """What keeps a state dict from being this network's, one phrase per key, in the order of the network.
+
+    ``unused`` : keys that may be there besides
+    """
     wrong = []
     for key, shape in expected.items():
         if key not in shapes:
             wrong.append(f"missing {key}")
         elif tuple(shapes[key]) != shape:
             wrong.append(f"{key} is {_times(shapes[key])} instead of {_times(shape)}")
-    unexpected = [key for key in shapes if key not in expected and not unused.fullmatch(key)]
+    unexpected = [key for key in shapes if key not in expected]
+    if unused is not None:
+        unexpected = [key for key in unexpected if not unused.fullmatch(key)]
     return wrong + [f"unexpected {key[:80]}" for key in unexpected]
+
+
+def shapes_of(net: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Key -> shape of a network's own state dict."""
+    return {key: tuple(value.shape) for key, value in net.state_dict().items()}
 
 
 def check_state(net: ClickNet, wrong: Sequence[str], asked: str, found: str | None = None) -> bool:

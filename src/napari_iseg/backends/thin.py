@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from napari_iseg.backends.base import PublishedNet, Recognition, Shapes, Variant
-from napari_iseg.backends.published import named_variant
+from napari_iseg.backends.published import named_variant, shape_differences, shapes_of
 from napari_iseg.errors import InputError
 from napari_iseg.nn.thin_net import ThinNet
 
@@ -63,11 +63,5 @@ class Thin:
 
     def _wrong(self, shapes: Shapes, variant: Variant) -> list[str]:
         with torch.device("meta"):
-            expected = {key: tuple(value.shape) for key, value in self.build(variant).state_dict().items()}
-        wrong = [f"missing {key}" for key in expected if key not in shapes]
-        wrong += [f"unexpected {key[:80]}" for key in shapes if key not in expected]
-        return wrong + [
-            f"{key} is {tuple(shapes[key])} instead of {shape}"
-            for key, shape in expected.items()
-            if key in shapes and tuple(shapes[key]) != shape
-        ]
+            expected = shapes_of(self.build(variant))
+        return shape_differences(shapes, expected)

@@ -10,6 +10,7 @@ import torch
 
 from napari_iseg import backends
 from napari_iseg.backends.base import PublishedNet, Recognition, Shapes
+from napari_iseg.backends.published import shape_differences, shapes_of
 from napari_iseg.errors import CheckpointError, IsegError
 from napari_iseg.weights.damage import damaged
 from napari_iseg.weights.recognise import identify
@@ -45,14 +46,7 @@ def check_fit(found: Recognition, names: str, shapes: Shapes) -> None:
 
 def check_own(net: PublishedNet, found: Recognition, shapes: Shapes) -> None:
     """As `check_fit`, for our own names and a network that is there already."""
-    expected = {key: tuple(value.shape) for key, value in net.state_dict().items()}
-    wrong = [f"missing {key}" for key in expected if key not in shapes]
-    wrong += [f"unexpected {key[:80]}" for key in shapes if key not in expected]
-    wrong += [
-        f"{key} is {tuple(shapes[key])} instead of {shape}"
-        for key, shape in expected.items()
-        if key in shapes and tuple(shapes[key]) != shape
-    ]
+    wrong = shape_differences(shapes, shapes_of(net))
     if wrong:
         more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise CheckpointError(
