@@ -59,6 +59,7 @@ def test_model_is_local_once_its_weights_are_there(tmp_path):
         ('name = "a"\nbackend = "b"\nvariant = 3', "variant = 3"),
         ('name = 7\nbackend = "b"\nvariant = "c"', "name = 7"),
         ('name = "a"\nbackend = "b"\nvariant = "c"\nprompts = "click"', "prompts"),
+        ('name = "a"\nbackend = "b"\nvariant = "c"\nnames = "mine"', "'own' or 'published'"),
         ('name = "a"\nbackend = "b"\nvariant = "c"\n[[files]]\nlink = "x"', "files"),
     ],
 )

@@ -57,12 +57,14 @@ def test_edges_are_timed_by_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == [((64, 64, 3), 32 * 32)] * 3
 
 
-@pytest.mark.usefixtures("bright")
-def test_clicks_from_the_command_line(run: Callable[..., Any]) -> None:
-    ended = run("bench", "any", "--size", "64", "--repeats", "1", "--device", "cpu", "--json")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_clicks_from_the_command_line(run: Callable[..., Any], precision: str) -> None:
+    options = ["--size", "64", "--repeats", "1", "--device", "cpu", "--precision", precision]
+    ended = run("bench", "cfr-icl-starter", "training-free", *options, "--json")
     assert ended.code == 0, ended.err
     assert ended.json["size"] == 64
-    (found,) = ended.json["models"]
+    found, free = ended.json["models"]
+    assert (found["precision"], free["precision"]) == (precision, "float32")
     assert set(found["seconds"]) == {"first click", "later click"}
     assert all(seconds > 0 for seconds in found["seconds"].values())
     assert found["device"] == "cpu"

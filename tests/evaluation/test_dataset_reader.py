@@ -246,12 +246,13 @@ def test_ids_too_wide_for_int32_stay_apart(tmp_path, dtype, components):
     assert components or (item.labels()[39] == 2).all()
 
 
+@pytest.mark.parametrize("components", [False, True])
 @pytest.mark.parametrize("ignore", [1, 2**32 - 1])
-def test_ignored_pixels_stay_ignored_beside_wide_ids(tmp_path, ignore):
+def test_ignored_pixels_stay_ignored_beside_wide_ids(tmp_path, ignore, components):
     labels = np.zeros((40, 40), np.uint32)
     labels[:10], labels[20:30] = ignore, 4_000_000_000
     _pair(tmp_path, np.zeros((40, 40), np.uint8), labels)
-    item = open_dataset(tmp_path, ignore=ignore)[0]
+    item = open_dataset(tmp_path, ignore=ignore, components=components)[0]
     assert len(item.ids(50)) == 1
     truth = item.truth(item.ids(50)[0])
     assert np.array_equal(truth == -1, labels == ignore)

@@ -129,6 +129,10 @@ def card_from_table(table: Mapping[str, Any], file: Path) -> ModelCard:
     values = dict(table)
     for name, kind in known.items():
         _check_kind(name, kind, values.get(name), file)
+    if values.get("names", "own") not in ("own", "published"):
+        raise CheckpointError(
+            f"The model card {file} gives names = {values['names']!r}; it must be 'own' or 'published'."
+        )
     values["prompts"] = tuple(values.get("prompts", ("click",)))
     try:
         values["files"] = tuple(CardFile(**entry) for entry in values.get("files", ()))

@@ -322,7 +322,7 @@ def _label_reader(
 
     def read_ids() -> Array:
         ids = as_ids(read(), file, classes=classes, ignore=ignore, everywhere=everywhere)
-        return _parts(ids) if components and not classes else ids
+        return _parts(ids, ignored_id(ignore)) if components and not classes else ids
 
     return read_ids
 
@@ -343,8 +343,12 @@ def _crop(read: Callable[[], Array], start: int, stop: int) -> Callable[[], Arra
     return lambda: read()[:, start:stop]
 
 
-def _parts(labels: Array) -> Array:
-    """Connected parts (8 neighbours) of equal label, numbered anew."""
+def _parts(labels: Array, ignored: int | None) -> Array:
+    """Connected parts (8 neighbours) of equal label, numbered anew; what is ``ignored`` keeps its number."""
     from skimage.measure import label
 
-    return np.asarray(label(labels, background=0, connectivity=2))
+    if ignored is None:
+        return np.asarray(label(labels, background=0, connectivity=2))
+    void = labels == ignored
+    parts = np.asarray(label(np.where(void, 0, labels), background=0, connectivity=2))
+    return np.where(void, ignored, parts + ((parts >= ignored) & (parts > 0)))
