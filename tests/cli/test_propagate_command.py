@@ -35,6 +35,26 @@ def files(tmp_path: Path) -> tuple[Path, Path, Path]:
     return tmp_path / "stack.tif", tmp_path / "some.tif", tmp_path / "rest.zarr"
 
 
+def test_bands_are_chosen(run: Callable[..., Any], grey: GreyPredictor, tmp_path: Path) -> None:
+    volume, truth = blobs()
+    noise = np.random.default_rng(0).integers(0, 255, volume.shape).astype(volume.dtype)
+    tifffile.imwrite(
+        tmp_path / "stack.tif",
+        np.stack([noise, volume, noise[::-1], noise, noise], 1),
+        metadata={"axes": "ZCYX"},
+        ome=True,
+        photometric="minisblack",
+    )
+    tifffile.imwrite(tmp_path / "some.tif", sparse(truth, 2).astype(np.uint16))
+    files = (tmp_path / "stack.tif", tmp_path / "some.tif", tmp_path / "rest.zarr")
+    ended = run("propagate", *files, "--bands", "2", "--json")
+    assert ended.code == 0, ended.err
+    assert np.array_equal(LabelStore.open(files[2]).levels[0][...], truth)
+    ended = run("propagate", *files, "--bands", "6", "--overwrite")
+    assert ended.code == 2
+    assert "outside the 5 channels" in ended.err
+
+
 def test_three_files_make_all(run: Callable[..., Any], grey: GreyPredictor, files: tuple[Path, ...]) -> None:
     ended = run("propagate", *files, "--json", "--objects", "3")
     assert ended.code == 0, ended.err

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_iseg.cli.objects import check_split
+from napari_iseg.errors import InputError
 from napari_iseg.labels.store import LabelStore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fewshot"))
@@ -137,3 +139,12 @@ def test_a_place_that_cannot_be_written_to(run: Command, out: Path, monkeypatch:
         lambda path, mode: Path(path) != out.parent and allowed(path, mode),
     )
     refused(run("propagate", stack, some, out), "cannot be written to")
+
+
+def test_a_split_that_could_not_be_obeyed_is_refused(run: Command, out: Path) -> None:
+    ended = run("propagate", *files(out), "--objects", "3", "--split", "0")
+    refused(ended, "--split must be above 0 pixels, got 0")
+    with pytest.raises(InputError, match="--split needs --objects"):
+        check_split(None, 2)
+    check_split(None, None)
+    check_split(3, 0.5)

@@ -96,6 +96,24 @@ def test_bands_are_counted_from_1(run, squares, tmp_path):
     assert "one to three, counted from 1" in ended.err
 
 
+def test_the_bands_that_a_file_calls_its_colours_are_looked_at(run, squares, tmp_path):
+    path, out = tmp_path / "bgr.tif", tmp_path / "mask.tif"
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (*squares.shape, 5)).astype(np.uint8)
+    image[..., 2:] = squares[..., None]  # its colours show the squares, the first two bands only noise
+    items = "".join(
+        f'<Item name="COLORINTERP" sample="{i}" role="colorinterp">{name}</Item>'
+        for i, name in enumerate(("Undefined", "Undefined", "Blue", "Green", "Red"))
+    )
+    tags = [(42112, 2, 0, f"<GDALMetadata>{items}</GDALMetadata>", False)]
+    tifffile.imwrite(
+        path, image, photometric="minisblack", planarconfig="contig", extratags=tags, metadata=None
+    )
+    ended = run("segment", path, "--click", "30,40", "-o", out, "--json")
+    assert ended.code == 0, ended.err
+    assert ended.json["objects"][0]["area"] == 400
+
+
 def test_pixel_size_goes_from_image_to_mask(run, squares, tmp_path):
     path, out = tmp_path / "sized.tif", tmp_path / "mask.ome.tif"
     size = {"PhysicalSizeY": 0.5, "PhysicalSizeYUnit": "µm", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm"}

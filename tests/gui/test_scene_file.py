@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_iseg.cli.bands import channel_options
+from napari_iseg.cli.propagate import open_plane_source
+from napari_iseg.images.files import open_image
+from napari_iseg.prompts import Window
+from napari_iseg.widgets.fewshot_request import Opened
 from napari_iseg.widgets.origin import Origin
-from napari_iseg.widgets.scene_file import add_scene, read_bands, scene_opener
+from napari_iseg.widgets.scene_file import add_scene, read_bands, scene_opener, values_of
 
 from .test_scenes import check_click
 
@@ -55,6 +60,16 @@ def test_a_session_finds_its_scene_and_bands_again(bench, scene):
     again = Origin(known.name, known.path, known.reader, shape=shape).open_in(bench.viewer)
     np.testing.assert_array_equal(np.asarray(again.data), np.asarray(layer.data))
     assert Origin.of_layer(again) == known
+
+
+def test_few_shot_sees_a_scene_as_the_command_line_does(bench, scene):
+    layer = add_scene(bench.viewer, scene, (3, 2, 1))
+    shown = Opened.of(layer, None).source
+    typed = open_plane_source(scene, channel_options(open_image(scene), "4,3,2"), None)
+    window = Window(10, 20, 90, 70)
+    np.testing.assert_array_equal(shown.read(window), typed.read(window))  # not in 256 steps
+    scene.unlink()
+    assert values_of(layer) is None
 
 
 def test_the_menu_s_form_opens_or_says_why_not(bench, scene, monkeypatch):

@@ -31,9 +31,14 @@ def geo_tags(model: int = 1) -> list[tuple[int, int, int, object, bool]]:
     ]
 
 
-def written(path: Path, names: tuple[str, ...] = ("blue", "green", "red", "nir"), **options: object) -> Path:
+def written(
+    path: Path,
+    names: tuple[str, ...] = ("blue", "green", "red", "nir"),
+    role: str = "description",
+    **options: object,
+) -> Path:
     items = "".join(
-        f'<Item name="DESCRIPTION" sample="{i}" role="description">{name}</Item>'
+        f'<Item name="{role.upper()}" sample="{i}" role="{role}">{name}</Item>'
         for i, name in enumerate(names)
     )
     tags = geo_tags()
@@ -46,8 +51,17 @@ def written(path: Path, names: tuple[str, ...] = ("blue", "green", "red", "nir")
     return path
 
 
-def test_bands_are_those_that_the_file_names_and_are_stretched(tmp_path: Path) -> None:
-    scene = open_scene(written(tmp_path / "s.tif"))
+@pytest.mark.parametrize(
+    ("role", "names"),
+    [
+        ("description", ("blue", "green", "red", "nir")),
+        ("colorinterp", ("Blue", "Green", "Red", "Undefined")),  # as GDAL writes colours
+    ],
+)
+def test_bands_are_those_that_the_file_names_and_are_stretched(
+    tmp_path: Path, role: str, names: tuple[str, ...]
+) -> None:
+    scene = open_scene(written(tmp_path / "s.tif", names, role))
     assert scene.bands == (2, 1, 0)
     (level,) = scene.levels
     picture = level.compute()

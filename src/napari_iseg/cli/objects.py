@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from napari_iseg.cli.common import progress
+from napari_iseg.errors import InputError
 from napari_iseg.weights.files import write_text
+
+
+def check_split(objects: int | None, split: float | None) -> None:
+    """Refuse, before a run of hours, a ``--split`` that could not be obeyed after it."""
+    if split is not None and objects is None:
+        raise InputError("--split needs --objects 2 or --objects 3: it splits objects, not labels.")
+    if split is not None and not split > 0:
+        raise InputError(f"--split must be above 0 pixels, got {split:g}; 1 or 2 are usual.")
 
 
 def objects_of(out: Path, target: Path, *, ndim: int, min_pixels: int, split: float | None) -> dict[str, Any]:
@@ -15,6 +24,7 @@ def objects_of(out: Path, target: Path, *, ndim: int, min_pixels: int, split: fl
 
     What they were made from stands in the run's folder; its journal grows with everything that is computed.
     """
+    check_split(ndim, split)
     from napari_iseg.fewshot.components import separate_objects
     from napari_iseg.fewshot.preparing import run_folder
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_iseg.cli.bands import channel_options
 from napari_iseg.cli.common import console, print_json, progress, whole_numbers
 from napari_iseg.cli.objects import objects_of
 from napari_iseg.errors import IncompleteError, InputError, IsegError
@@ -36,6 +37,9 @@ def propagate(
     ] = None,
     region: Annotated[
         Path | None, typer.Option(metavar="GEOJSON", help="Polygons to work in; what lies outside stays.")
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(metavar="B,B,B", help="Channels to look at, from 1 on; else its colours.")
     ] = None,
     only: Annotated[str | None, typer.Option(metavar="L,L", help="Labels to look for.")] = None,
     tile: Annotated[int, typer.Option(min=8, help="Side of a window; smaller planes are one piece.")] = 512,
@@ -95,11 +99,11 @@ def propagate(
             raise InputError(f"{path} exists already; give --resume or --overwrite, or choose another name.")
     opened = open_image(volume)
     wanted, done = (Areas.read(path, volume) if path is not None else None for path in (region, complete))
-    known = _labels(labels, opened)
+    known, channels = _labels(labels, opened), channel_options(opened, bands)
     with _about(volume), progress(f"segmenting {volume.name}", 100) as advance:
         try:
             report = run(
-                partial(open_plane_source, volume),
+                partial(open_plane_source, volume, channels),
                 known,
                 out,
                 model,
@@ -151,11 +155,14 @@ def _about(volume: Path) -> Iterator[None]:
         raise
 
 
-def open_plane_source(path: Path, plane_axes: tuple[int, int] | None) -> PlaneSource:
+def open_plane_source(
+    path: Path, channels: dict[str, Any], plane_axes: tuple[int, int] | None
+) -> PlaneSource:
     """Open an image file; worker processes call this, each for itself.
 
     Parameters
     ----------
+    channels : see `napari_iseg.cli.bands.channel_options`
     plane_axes : axes of rows and columns, counted without the channel axis; None: the last two
     """
     from napari_iseg.fewshot.frame import Frame
@@ -164,14 +171,11 @@ def open_plane_source(path: Path, plane_axes: tuple[int, int] | None) -> PlaneSo
     from napari_iseg.images.files import open_image
 
     opened = open_image(path)
-    given = GivenImage(opened.image, opened.rgb or None, opened.channel_axis)
     if plane_axes is None:
-        rgb: dict[str, Any] = {"rgb": opened.rgb or None, "channel_axis": opened.channel_axis}
-        return Source.wrap(
-            opened.image, **(rgb if opened.rgb or opened.channel_axis is not None else {"rgb": False})
-        )
+        return Source.wrap(opened.image, **channels)
     steps = (1.0,) * len(opened.shape)
-    return given.opener(Frame(opened.shape, plane_axes[0], plane_axes[1], None, steps))()
+    frame = Frame(opened.shape, plane_axes[0], plane_axes[1], None, steps)
+    return GivenImage(opened.image, **channels).opener(frame)()
 
 
 class _Bar:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_iseg.cli.bands import channel_options
 from napari_iseg.cli.common import console, print_json, progress, whole_numbers
 from napari_iseg.cli.prompting import read_objects, run_prompts
 from napari_iseg.errors import InputError, SaveError
@@ -138,25 +139,6 @@ def open_session(opened: Opened, bands: str | None = None) -> Session:
     from napari_iseg.interactive.session import Session
     from napari_iseg.labels.store import LabelStore
 
-    channel: dict[str, Any] = {"rgb": opened.rgb or None, "channel_axis": opened.channel_axis}
-    if not opened.rgb and opened.channel_axis is None:
-        channel = {"rgb": False}
-    if bands is not None:
-        chosen = whole_numbers(bands, "--bands", "3,2,1")
-        if not opened.rgb and opened.channel_axis is None:
-            raise InputError(f"{opened.path} has one channel only; leave --bands out.")
-        first = opened.image[0] if isinstance(opened.image, list) else opened.image
-        axis = first.ndim - 1 if opened.rgb else opened.channel_axis
-        count = first.shape[axis]
-        if len(chosen) > 3:
-            raise InputError(
-                f"--bands {bands} names {len(chosen)} channels; give one to three, counted from 1."
-            )
-        if not all(1 <= band <= count for band in chosen):
-            raise InputError(
-                f"--bands {bands} is outside the {count} channels of {opened.path}, counted from 1."
-            )
-        channel = {"channel_axis": axis, "bands": [band - 1 for band in chosen]}
     store = LabelStore(
         opened.shape,
         scale=opened.scale,
@@ -164,7 +146,7 @@ def open_session(opened: Opened, bands: str | None = None) -> Session:
         axes=opened.axes,
         units=opened.units,
     )
-    return Session(opened.image, labels=store, **channel)
+    return Session(opened.image, labels=store, **channel_options(opened, bands))
 
 
 def write_results(session: Session, opened: Opened, output: Path, overlay: Path | None) -> None:

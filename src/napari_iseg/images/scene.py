@@ -29,6 +29,7 @@ class Scene:
     Attributes
     ----------
     levels : dask arrays (rows, cols, 3) uint8, finest first, each half the size of the one before
+    source : what they are made from, with the values of the file
     bands : the channels shown as red, green and blue, counted from 0; one for a grey picture
     scale, translate : (row, col) map units per pixel, and the centre of the first pixel; rows go south, so
         the first scale of a map is negative
@@ -37,6 +38,7 @@ class Scene:
     """
 
     levels: list[Any]
+    source: PlaneSource
     bands: tuple[int, ...]
     scale: tuple[float, float]
     translate: tuple[float, float]
@@ -62,7 +64,7 @@ def open_scene(path: Path, bands: Sequence[int] | None = None) -> Scene:
         raise InputError(f"{path.name} is a stack of planes, not a scene; open it with File > Open instead.")
     axis = len(_first(opened).shape) - 1 if opened.rgb else opened.channel_axis
     count = 1 if axis is None else int(_first(opened).shape[axis])
-    chosen = tuple(bands) if bands is not None else _natural(path, count)
+    chosen = tuple(bands) if bands is not None else named_colours(path) or (0, 1, 2)[: 3 if count >= 3 else 1]
     if len(chosen) not in (1, 3) or not all(0 <= band < count for band in chosen):
         raise InputError(
             f"{path.name} has {count} band(s), counted from 1; give one or three of them, as in 3,2,1."
@@ -79,7 +81,7 @@ def open_scene(path: Path, bands: Sequence[int] | None = None) -> Scene:
         else PlaneSource.wrap(opened.image, channel_axis=axis, bands=chosen)
     )
     scale, translate, unit = _place(path)
-    return Scene(_levels(source), chosen, scale, translate, unit, scale[0] < 0)
+    return Scene(_levels(source), source, chosen, scale, translate, unit, scale[0] < 0)
 
 
 def _first(opened: Opened) -> Any:
@@ -120,16 +122,18 @@ def _parts(extent: int) -> tuple[int, ...]:
     return (_TILE,) * whole + ((rest,) if rest else ())
 
 
-def _natural(path: Path, count: int) -> tuple[int, ...]:
-    """The bands named red, green and blue, or the first three, or the only one."""
-    names = [name.lower() for name in _names(path)]
-    if all(colour in names for colour in _COLOURS):
-        return tuple(names.index(colour) for colour in _COLOURS)
-    return (0, 1, 2) if count >= 3 else (0,)
+def named_colours(path: Path) -> tuple[int, int, int] | None:
+    """The bands, counted from 0, that a file calls red, green and blue; None where it does not."""
+    for role in ("description", "colorinterp"):
+        names = [name.lower() for name in _names(path, role)]
+        if all(colour in names for colour in _COLOURS):
+            red, green, blue = (names.index(colour) for colour in _COLOURS)
+            return red, green, blue
+    return None
 
 
-def _names(path: Path) -> list[str]:
-    """Descriptions of the bands in a TIFF that GDAL wrote."""
+def _names(path: Path, role: str) -> list[str]:
+    """What a TIFF that GDAL wrote says of each band: its description, or the colour it stands for."""
     import tifffile
 
     text = _tags(path).get(_GDAL)
@@ -140,7 +144,7 @@ def _names(path: Path) -> list[str]:
     described = {
         int(item["sample"]): str(item["value"])
         for item in (found if isinstance(found, list) else [found])
-        if isinstance(item, dict) and item.get("role") == "description" and {"sample", "value"} <= set(item)
+        if isinstance(item, dict) and item.get("role") == role and {"sample", "value"} <= set(item)
     }
     return [described.get(index, "") for index in range(max(described, default=-1) + 1)]
 

@@ -25,6 +25,7 @@ from napari_iseg.widgets.fewshot_annotations import Annotations, Overlay
 from napari_iseg.widgets.fewshot_outputs import make_folder, output_path
 from napari_iseg.widgets.fewshot_view import FewShotSettings
 from napari_iseg.widgets.placement import PlaneAxes
+from napari_iseg.widgets.scene_file import values_of
 
 if TYPE_CHECKING:
     import napari
@@ -49,8 +50,11 @@ class Opened:
     def of(cls, image: Image, axis: int | None) -> Opened:
         """Open a layer; nothing is read yet."""
         frame = frame_of(image, axis)
-        given = GivenImage(list(image.data) if image.multiscale else image.data, rgb=bool(image.rgb))
-        return cls(image, image.data, frame, given.opener(frame)())
+        source = values_of(image)
+        if source is None:
+            given = GivenImage(list(image.data) if image.multiscale else image.data, rgb=bool(image.rgb))
+            source = given.opener(frame)()
+        return cls(image, image.data, frame, source)
 
     def is_of(self, image: Image, axis: int | None) -> bool:
         """Whether it is still that image, with the same pixels in the same place."""

@@ -19,6 +19,8 @@ READER = "napari-iseg scene"  # recorded with the bands as what read a layer, so
 if TYPE_CHECKING:
     from napari.layers import Image
 
+    from napari_iseg.images import PlaneSource
+
 
 def add_scene(viewer: napari.Viewer, path: Path, bands: tuple[int, ...] | None = None) -> "Image":
     """Add a scene as a multiscale colour picture; only what is on the screen is read.
@@ -53,6 +55,19 @@ def add_scene(viewer: napari.Viewer, path: Path, bands: tuple[int, ...] | None =
             axis_labels=("y", "x"),
         )
     return layer
+
+
+def values_of(layer: "Image") -> "PlaneSource | None":
+    """The pixels of a scene layer as its file holds them, not stretched to 8 bits; None for other layers."""
+    from napari_iseg.images.scene import open_scene
+
+    reader, path = layer.source.reader_plugin or "", layer.source.path
+    if not reader.startswith(READER) or path is None:
+        return None
+    try:
+        return open_scene(Path(path), read_bands(reader.removeprefix(READER))).source
+    except InputError:  # moved meanwhile: the layer still shows it
+        return None
 
 
 def read_bands(text: str) -> tuple[int, ...] | None:
