@@ -54,6 +54,8 @@ def test_model_is_local_once_its_weights_are_there(tmp_path):
     ("text", "words"),
     [
         ("name = ", "cannot be read"),
+        ("name = " + "[" * 5000, "cannot be read"),
+        (f'name = "a"\nbackend = "b"\nvariant = "c"\nfiles{".x" * 5000} = 1', "cannot be read"),
         ('name = "a"\nbackend = "b"', "lacks variant"),
         ('name = "a"\nbackend = "b"\nvariant = "c"\ncolour = 1', "unknown entry 'colour'"),
         ('name = "a"\nbackend = "b"\nvariant = 3', "variant = 3"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,17 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 
 from napari_iseg.training import fit
 from napari_iseg.training.bank import Bank, picture
+from napari_iseg.training.click_task import ClickTask
 from napari_iseg.training.episode_bank import EpisodeBank
 from napari_iseg.training.fit import Trainer
 from napari_iseg.training.log import Progress
 from napari_iseg.training.recipe import LossRecipe, OptimRecipe, Recipe, SceneRecipe
 from napari_iseg.training.synthetic import random_scene
+from napari_iseg.training.task import Step, Terms
 from napari_iseg.training.thin_samples import ThinBank
 from stand_in_gpu import OnGpu, stand_in_gpu
 
@@ -93,6 +97,53 @@ def trained(recipe: Recipe, folder: Path) -> torch.nn.Module:
 def test_every_network_learns_in_bfloat16(kind: str, tmp_path: Path) -> None:
     net = trained(recipe_for(kind, precision="bf16-mixed"), tmp_path)
     assert all(value.dtype == torch.float32 for value in net.parameters())
+
+
+class OverflowTask(ClickTask):
+    """Its loss is too large to be scaled in some steps."""
+
+    def __init__(self, *too_large: int) -> None:
+        self.too_large, self.asked = too_large, 0
+
+    def loss(self, step: Step) -> Terms:
+        made = super().loss(step)
+        self.asked += 1
+        return replace(made, total=made.total * 1e37) if self.asked in self.too_large else made
+
+
+def in_float16() -> Fabric:
+    """What Fabric makes of "16-mixed" on a GPU; on the CPU it would take bfloat16, which needs no scaler."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12, growth_interval=2)
+    return Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+
+
+def scale_of(fabric: Fabric) -> float:
+    precision = fabric.strategy.precision
+    assert isinstance(precision, MixedPrecision)
+    assert precision.scaler is not None
+    return float(precision.scaler.get_scale())
+
+
+def test_an_overflow_in_float16_is_passed_over_with_a_smaller_scale(tmp_path: Path) -> None:
+    recipe, bank = recipe_for("cfr-icl conv", precision="16-mixed"), bank_for("cfr-icl")
+    recipe = replace(recipe, optim=replace(recipe.optim, steps=5))
+    fabric, scales = in_float16(), []
+    trainer = Trainer(recipe, bank, tmp_path, task=OverflowTask(2, 3), fabric=fabric)
+    net = trainer.run(lambda _: scales.append(scale_of(fabric)))
+    assert scales == [2.0**12, 2.0**11, 2.0**10, 2.0**10, 2.0**11]
+    assert all(bool(value.isfinite().all()) for value in net.parameters())
+
+
+def test_a_run_in_float16_goes_on_with_its_scale(tmp_path: Path) -> None:
+    recipe, bank = recipe_for("cfr-icl conv", precision="16-mixed", keep_every=1), bank_for("cfr-icl")
+    longer = replace(recipe, optim=replace(recipe.optim, steps=4))
+    Trainer(recipe, bank, tmp_path, task=OverflowTask(1, 2), fabric=in_float16()).run()
+    resumed = in_float16()
+    Trainer(longer, bank, tmp_path, fabric=resumed).run()
+    assert scale_of(resumed) == 2.0**11  # halved twice, and two steps went well
+    longest = replace(recipe, optim=replace(recipe.optim, steps=6), precision="32-true")
+    Trainer(longest, bank, tmp_path).run()  # the precision may change
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["precision"] == {}
 
 
 class StandIn(Fabric):

@@ -7,7 +7,9 @@ import pytest
 from scipy import ndimage as ndi
 
 from napari_iseg.errors import InputError
-from napari_iseg.training.bank import cut, draw_cut, picture
+from napari_iseg.evaluation.methods import as_source
+from napari_iseg.prompts import Window
+from napari_iseg.training.bank import cut, draw_cut, picture, to_rgb8
 from napari_iseg.training.episodes import View
 
 
@@ -63,3 +65,56 @@ def test_complex_numbers_are_no_picture():
     labels = np.ones((20, 20), np.int32)
     with pytest.raises(InputError, match="training picture wave has complex numbers; save their magnitude"):
         picture(np.ones((20, 20), np.complex64), labels, name="wave")
+
+
+@pytest.mark.parametrize("keep_ids", [False, True])
+@pytest.mark.parametrize(
+    ("ids", "dtype"),
+    [((3, 7), np.uint16), ((2**24, 2**24 + 1), np.int32), ((2**31 - 2, 2**31 - 1), np.uint32)],
+)
+def test_objects_stay_apart_whatever_their_numbers(ids, dtype, keep_ids, monkeypatch):
+    widest = []
+    find = ndi.find_objects
+    monkeypatch.setattr(ndi, "find_objects", lambda labels: widest.append(labels.max()) or find(labels))
+    labels = np.full((96, 96), ids[1], dtype)  # nothing is background
+    labels[20:60, 20:60] = ids[0]
+    made = picture(np.zeros((96, 96), np.uint8), labels, keep_ids=keep_ids)
+    assert max(widest) <= 7  # find_objects allocates by the largest number
+    assert made.objects[:, 1].tolist() == [40 * 40, 96 * 96 - 40 * 40]
+    assert made.labels.dtype == np.int32
+    for row, label in zip(made.objects, ids, strict=True):
+        np.testing.assert_array_equal(made.labels == row[0], labels == label)
+        assert row[0] == label or not keep_ids
+    if not keep_ids:
+        target = made.objects[0]
+        seen = cut(made, target, (40, 40), 64, 64, np.random.default_rng(0))
+        assert 0 < np.count_nonzero(seen.labels == seen.target) < 0.75 * 64 * 64
+
+
+def odd_pictures():
+    rng = np.random.default_rng(0)
+    plain = rng.normal(100, 20, (64, 64)).astype(np.float32)
+    holes, peaks = plain - 1000, plain.copy()
+    holes[:2], peaks[:2] = np.nan, np.inf
+    bands = rng.integers(0, 60000, (64, 64, 13), dtype=np.uint16)
+    offset = (2**31 + rng.integers(0, 200, (64, 64))).astype(np.uint32)
+    eight = (bands >> 8).astype(np.uint8)
+    return [
+        plain,
+        holes,
+        peaks,
+        offset,
+        eight[..., 0],
+        eight[..., :3],
+        *(bands[..., :n] for n in (1, 2, 3, 13)),
+    ]
+
+
+@pytest.mark.parametrize("image", odd_pictures(), ids=lambda image: f"{image.dtype}-{image.shape}")
+def test_training_sees_a_picture_as_the_network_will_when_it_answers(image):
+    seen = to_rgb8(image)
+    assert (seen.dtype, seen.shape) == (np.uint8, (64, 64, 3))
+    shown = as_source(image).read(Window.of_shape((64, 64)))
+    np.testing.assert_allclose(seen / 255, shown, atol=0.5 / 255 + 1e-6)
+    if image.dtype == np.uint8:
+        np.testing.assert_array_equal(seen, image if image.ndim == 3 else np.repeat(image[..., None], 3, 2))

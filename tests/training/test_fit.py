@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ import torch
 from napari_iseg.errors import InputError
 from napari_iseg.training.bank import Bank, draw_cut, picture
 from napari_iseg.training.click_task import ClickTask
-from napari_iseg.training.fit import Trainer, rate_at
+from napari_iseg.training.fit import Trainer, ahead, rate_at
 from napari_iseg.training.iteration import expected_iou
 from napari_iseg.training.log import Log, Progress, read_log
 from napari_iseg.training.published import PublishedSamples, Rule
@@ -67,6 +68,19 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_never_killed(
     assert steps == [3, 4, 5, 6]  # the last checkpoint was written after step 2
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_takes_its_name(
+    bank: Bank, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[object] = []
+    sync, rename = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: done.append(os.fstat(file).st_ino) or sync(file))
+    monkeypatch.setattr(Path, "replace", lambda old, new: done.append(new.name) or rename(old, new))
+    recipe = replace(recipe, keep_every=100)
+    Trainer(recipe, bank, tmp_path, lambda net, step: {"score": 1.0}).run()
+    written = [(tmp_path / name).stat().st_ino for name in ("best.ckpt", "last.ckpt")]
+    assert done == [written[0], "best.ckpt", written[1], "last.ckpt"]
 
 
 class OddTask(ClickTask):
@@ -315,6 +329,18 @@ def test_published_samples_have_clicks_on_their_objects(bank: Bank, rule: Rule) 
             assert order == -1 or sample["truth"][0, row, col] == 1
         for row, col, order in sample["clicks"][4:].int().tolist():
             assert order == -1 or sample["truth"][0, row, col] == 0
+
+
+@pytest.mark.parametrize("rule", ["cocolvis", "sbd"])
+def test_published_samples_follow_from_their_index_whatever_the_step_draws(bank: Bank, rule: Rule) -> None:
+    samples = PublishedSamples(bank, rule, 3, 60, size=64, max_clicks=4, with_suem=False)
+    alone = [samples[i]["image"] for i in range(60)]
+    masks = set()
+    for number, batch in enumerate(ahead(samples, [range(i, i + 4) for i in range(0, 60, 4)], 2)):
+        torch.manual_seed(7)  # as every step does, while threads make the samples of those after it
+        masks.add(float(torch.nn.functional.dropout(torch.ones(1000, 1000)).sum()))
+        assert torch.equal(batch["image"], torch.stack(alone[4 * number : 4 * number + 4]))
+    assert len(masks) == 1
 
 
 def test_an_unknown_sampling_is_refused_with_the_valid_ones(

@@ -1,4 +1,4 @@
-"""A disk that is full while a run writes: what was there stays whole, and no halves lie about."""
+"""A full disk or a power cut while a run writes: what was there stays whole, and no halves lie about."""
 
 from __future__ import annotations
 
@@ -84,3 +84,16 @@ def test_curves_that_cannot_be_written_leave_the_old_ones(log: Path, monkeypatch
         plot_curves(log, curves)
     assert curves.read_bytes() == before
     assert sorted(path.name for path in log.parent.iterdir()) == ["curves.png", "log.csv"]
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 40, b"2,0.5,0.0", b"3,0.5\0\0\0\0"])
+def test_a_log_that_a_power_cut_left_half_written_goes_on(log: Path, tail: bytes) -> None:
+    with log.open("ab") as file:
+        file.write(tail)
+    plot_curves(log, log.with_name("curves.png"))
+    Log(log, 2).add(step(3))
+    assert [row["step"] for row in read_log(log)[1]] == ["1", "2", "3"]
+    assert b"\0" not in log.read_bytes()
+    log.write_bytes(b"\0" * 40)
+    Log(log, 2).add(step(3, dice=0.1))
+    assert [row["loss_dice"] for row in read_log(log)[1]] == ["0.1"]

@@ -12,7 +12,9 @@ from skimage.io import imsave
 
 from napari_iseg import Session, load_model
 from napari_iseg.cli import main
-from napari_iseg.errors import InputError
+from napari_iseg.errors import CheckpointError, InputError
+from napari_iseg.training.click_task import ClickTask
+from napari_iseg.training.export import export
 from napari_iseg.training.log import read_log
 from napari_iseg.training.recipe import read_recipe
 from napari_iseg.training.run import train
@@ -131,3 +133,19 @@ def test_the_exported_weights_may_lie_between_start_and_end(tmp_path: Path, data
     recipe.write_text(RECIPE.replace("warmup = 1", "warmup = 1\nstart_share = 2.0"))
     with pytest.raises(InputError, match="from 0 to 1"):
         train(read_recipe(recipe), tmp_path / "bad", data)
+
+
+def test_weights_too_large_for_16_bits_are_exported_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    recipe = read_recipe(tmp_path / "tiny.toml")
+    state = ClickTask().build(recipe).state_dict()
+    size = export(recipe, state, tmp_path / "half", {}).size_bytes
+    state["out.weight"][0, 0] = 7e4
+    card = export(recipe, state, tmp_path / "whole", {})
+    assert card.size_bytes > 1.5 * size
+    loaded = load_model(tmp_path / "whole", device="cpu").net.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+    state["out.weight"][0, 0] = float("nan")
+    with pytest.raises(CheckpointError, match=r"NaN or infinity in 'out.weight', so no model was exported"):
+        export(recipe, state, tmp_path / "none", {})
+    assert not (tmp_path / "none").exists()

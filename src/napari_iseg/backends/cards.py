@@ -105,12 +105,11 @@ def read_card(path: Path) -> ModelCard:
     """
     file = path / CARD_FILE if path.is_dir() else path
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return card_from_table(tomllib.loads(file.read_text(encoding="utf-8")), file)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise CheckpointError(
             f"The model card {file} cannot be read ({error}); restore it or import the model again."
         ) from None
-    return card_from_table(table, file)
 
 
 def card_from_table(table: Mapping[str, Any], file: Path) -> ModelCard:

@@ -1,50 +1,55 @@
-"""The published augmentation of CFR-ICL's training, with torchvision's v2 transforms.
+"""The published augmentation of CFR-ICL's training, with torchvision's v2 kernels.
 
-Two recipes: ``"cocolvis"`` (COCO + LVIS) and ``"sbd"``. Random numbers come from torch's global generator, as
-in all v2 transforms; `Augmentation` seeds it per sample and leaves it as it was.
+Two recipes: ``"cocolvis"`` (COCO + LVIS) and ``"sbd"``. torchvision's own random transforms draw from torch's
+one generator, which the training step and other threads use at the same time; here every draw comes from the
+generator that is given.
 """
 
-# ruff: noqa: ARG002  (the methods' arguments are torchvision's)
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torchvision import tv_tensors
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as kernels
 
 from napari_iseg.errors import InputError
 
 Recipe = Literal["cocolvis", "sbd"]
+Pair = tuple[Tensor, Tensor]  # picture (3, H, W) uint8, labels (1, H, W) int32
+Step = Callable[[Pair, np.random.Generator], Pair]
 
 
 class Augmentation:
-    """A v2 transform applied to one sample of numpy arrays, reproducibly.
+    """Random steps applied to one sample of numpy arrays; thread-safe, as it keeps no state.
 
     Parameters
     ----------
-    transform : takes (tv_tensors.Image, tv_tensors.Mask) and returns both
+    steps : each takes a picture, its labels and a generator and returns picture and labels
     """
 
-    def __init__(self, transform: v2.Transform) -> None:
-        self.transform = transform
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = tuple(steps)
 
     def __call__(
-        self, image: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer[Any]], seed: int
+        self,
+        image: npt.NDArray[np.uint8],
+        labels: npt.NDArray[np.integer[Any]],
+        rng: np.random.Generator,
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-        """An augmented sample: image (H, W, 3) uint8 and labels (H, W) to the transform's size.
+        """An augmented sample: image (H, W, 3) uint8 and labels (H, W), below 2^24, to the steps' size.
 
-        The same ``seed`` gives the same result whatever ran before.
+        The same state of ``rng`` gives the same result whatever runs before or beside it.
         """
-        picture = tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1))
-        mask = tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(labels, np.int32))[None])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            picture, mask = self.transform(picture, mask)
+        picture = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+        mask = torch.from_numpy(np.ascontiguousarray(labels, np.int32))[None]
+        for step in self.steps:
+            picture, mask = step((picture, mask), rng)
         return np.ascontiguousarray(picture.permute(1, 2, 0).numpy()), np.ascontiguousarray(mask[0].numpy())
 
 
@@ -56,123 +61,95 @@ def published_augmentation(recipe: Recipe = "cocolvis", size: int = 448) -> Augm
     InputError
         For an unknown recipe.
     """
+    geometry: list[Step]
     if recipe == "cocolvis":
-        geometry = [RandomScale(0.75, 1.40), v2.RandomHorizontalFlip(0.5)]
+        geometry = [partial(_scaled, low=0.75, high=1.40), partial(_sometimes, _mirrored, 0.5)]
     elif recipe == "sbd":
-        shift = v2.RandomAffine(
-            degrees=3, translate=(0.03, 0.03), interpolation=v2.InterpolationMode.BILINEAR
-        )
-        geometry = [RandomScale(0.75, 1.25), RandomFlip(), RandomRotate90(), v2.RandomApply([shift], 0.75)]
+        geometry = [
+            partial(_scaled, low=0.75, high=1.25),
+            partial(_sometimes, _flipped, 0.5),
+            partial(_sometimes, _turned, 0.5),
+            partial(_sometimes, partial(_shifted, degrees=3, share=0.03), 0.75),
+        ]
     else:
         raise InputError(f"Unknown augmentation recipe {recipe!r}; use 'cocolvis' or 'sbd'.")
-    crop = v2.RandomCrop(size)
+    brighter = partial(_brighter, brightness=(-0.25, 0.25), contrast=(-0.15, 0.40))
     photometry = [
-        v2.RandomApply([BrightnessContrast((-0.25, 0.25), (-0.15, 0.40))], 0.75),
-        v2.RandomApply([ChannelShift(10)], 0.75),
+        partial(_sometimes, brighter, 0.75),
+        partial(_sometimes, partial(_recoloured, limit=10), 0.75),
     ]
-    return Augmentation(v2.Compose([*geometry, PadToSize(size), crop, *photometry]))
+    return Augmentation([*geometry, partial(_padded, size=size), partial(_cropped, size=size), *photometry])
 
 
-def _uniform(low: float, high: float, count: int = 1) -> Tensor:
-    return torch.empty(count).uniform_(low, high)
+def _sometimes(step: Step, probability: float, pair: Pair, rng: np.random.Generator) -> Pair:
+    return step(pair, rng) if rng.random() < probability else pair
 
 
-class RandomScale(v2.Transform):  # type: ignore[misc]
-    """Resize both sides by one uniform factor."""
-
-    def __init__(self, low: float, high: float) -> None:
-        super().__init__()
-        self.range = low, high
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """The size after scaling."""
-        height, width = v2.functional.get_size(flat_inputs[0])
-        factor = float(_uniform(*self.range))
-        return {"size": [max(1, round(height * factor)), max(1, round(width * factor))]}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Bilinear for images, nearest for masks."""
-        return self._call_kernel(v2.functional.resize, inpt, size=params["size"], antialias=False)
+def _scaled(pair: Pair, rng: np.random.Generator, low: float, high: float) -> Pair:
+    """Both sides resized by one uniform factor."""
+    factor = rng.uniform(low, high)
+    size = [max(1, round(side * factor)) for side in pair[0].shape[-2:]]
+    return kernels.resize_image(pair[0], size, antialias=False), kernels.resize_mask(pair[1], size)
 
 
-class RandomFlip(v2.Transform):  # type: ignore[misc]
-    """With probability one half a horizontal, vertical or double flip, equally likely."""
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Which flips."""
-        kind = int(torch.randint(3, ())) if float(torch.rand(())) < 0.5 else None
-        return {"horizontal": kind in (0, 2), "vertical": kind in (1, 2)}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Apply the flips that were drawn."""
-        if params["horizontal"]:
-            inpt = self._call_kernel(v2.functional.horizontal_flip, inpt)
-        return self._call_kernel(v2.functional.vertical_flip, inpt) if params["vertical"] else inpt
+def _mirrored(pair: Pair, rng: np.random.Generator) -> Pair:
+    del rng
+    return pair[0].flip(-1), pair[1].flip(-1)
 
 
-class RandomRotate90(v2.Transform):  # type: ignore[misc]
-    """With probability one half a rotation by 0, 90, 180 or 270 degrees, equally likely."""
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """How many quarter turns."""
-        return {"turns": int(torch.randint(4, ())) if float(torch.rand(())) < 0.5 else 0}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Turn without interpolation."""
-        return tv_tensors.wrap(torch.rot90(inpt.as_subclass(Tensor), params["turns"], (-2, -1)), like=inpt)
+def _flipped(pair: Pair, rng: np.random.Generator) -> Pair:
+    """A horizontal, vertical or double flip, equally likely."""
+    axes = ((-1,), (-2,), (-1, -2))[rng.integers(3)]
+    return pair[0].flip(axes), pair[1].flip(axes)
 
 
-class PadToSize(v2.Transform):  # type: ignore[misc]
-    """Zeros on all sides where an image is smaller than ``size``, half of them on either side."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Pad the last two axes."""
-        height, width = inpt.shape[-2:]
-        tall, wide = max(0, self.size - height), max(0, self.size - width)
-        padding = (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2)
-        return tv_tensors.wrap(F.pad(inpt.as_subclass(Tensor), padding), like=inpt)
+def _turned(pair: Pair, rng: np.random.Generator) -> Pair:
+    """0 to 3 quarter turns, equally likely."""
+    turns = int(rng.integers(4))
+    return pair[0].rot90(turns, (-2, -1)), pair[1].rot90(turns, (-2, -1))
 
 
-class BrightnessContrast(v2.Transform):  # type: ignore[misc]
-    """``image * (1 + contrast) + 255 * brightness`` with uniform draws, clipped; uint8 images only."""
-
-    _transformed_types = (tv_tensors.Image,)
-
-    def __init__(self, brightness: tuple[float, float], contrast: tuple[float, float]) -> None:
-        super().__init__()
-        self.brightness = brightness
-        self.contrast = contrast
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Factor and offset."""
-        return {"factor": 1 + _uniform(*self.contrast), "offset": 255 * _uniform(*self.brightness)}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Apply to the pixel values."""
-        return _recoloured(inpt, inpt.as_subclass(Tensor).float() * params["factor"] + params["offset"])
+def _shifted(pair: Pair, rng: np.random.Generator, degrees: float, share: float) -> Pair:
+    """Turned by at most ``degrees`` and moved by whole pixels, at most ``share`` of a side; zeros come in."""
+    height, width = pair[0].shape[-2:]
+    placed = {
+        "angle": rng.uniform(-degrees, degrees),
+        "translate": [round(rng.uniform(-share, share) * side) for side in (width, height)],
+        "scale": 1.0,
+        "shear": [0.0, 0.0],
+    }
+    image = kernels.affine_image(pair[0], **placed, interpolation=InterpolationMode.BILINEAR, fill=0)
+    return image, kernels.affine_mask(pair[1], **placed, fill=0)
 
 
-class ChannelShift(v2.Transform):  # type: ignore[misc]
-    """Add to each channel a uniform offset of at most ``limit`` grey levels; uint8 images only."""
-
-    _transformed_types = (tv_tensors.Image,)
-
-    def __init__(self, limit: float) -> None:
-        super().__init__()
-        self.limit = limit
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """One offset per channel."""
-        return {"offset": _uniform(-self.limit, self.limit, 3)[:, None, None]}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Apply to the pixel values."""
-        return _recoloured(inpt, inpt.as_subclass(Tensor).float() + params["offset"])
+def _padded(pair: Pair, rng: np.random.Generator, size: int) -> Pair:
+    """Zeros on all sides where a picture is smaller than ``size``, half of them on either side."""
+    del rng
+    tall, wide = (max(0, size - side) for side in pair[0].shape[-2:])
+    padding = (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2)
+    return torch.nn.functional.pad(pair[0], padding), torch.nn.functional.pad(pair[1], padding)
 
 
-def _recoloured(image: Any, values: Tensor) -> Any:
-    return tv_tensors.wrap(values.round().clamp(0, 255).to(torch.uint8), like=image)
+def _cropped(pair: Pair, rng: np.random.Generator, size: int) -> Pair:
+    """A square of ``size`` anywhere in the picture, which is at least as large."""
+    top, left = (int(rng.integers(side - size + 1)) for side in pair[0].shape[-2:])
+    image, mask = (part[..., top : top + size, left : left + size] for part in pair)
+    return image, mask
+
+
+def _brighter(
+    pair: Pair, rng: np.random.Generator, brightness: tuple[float, float], contrast: tuple[float, float]
+) -> Pair:
+    """``image * (1 + contrast) + 255 * brightness`` with uniform draws, clipped."""
+    factor, offset = 1 + rng.uniform(*contrast), 255 * rng.uniform(*brightness)
+    return _as_uint8(pair[0].float() * factor + offset), pair[1]
+
+
+def _recoloured(pair: Pair, rng: np.random.Generator, limit: float) -> Pair:
+    """Each channel lifted or lowered by a uniform offset of at most ``limit`` grey levels, clipped."""
+    offset = torch.from_numpy(rng.uniform(-limit, limit, 3).astype(np.float32))
+    return _as_uint8(pair[0].float() + offset[:, None, None]), pair[1]
+
+
+def _as_uint8(values: Tensor) -> Tensor:
+    return values.round().clamp(0, 255).to(torch.uint8)

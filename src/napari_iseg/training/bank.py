@@ -16,10 +16,13 @@ import numpy.typing as npt
 from scipy import ndimage as ndi
 
 from napari_iseg.errors import InputError
+from napari_iseg.evaluation.methods import as_source
+from napari_iseg.prompts import Window
 
 UInt8 = npt.NDArray[np.uint8]
 Int32 = npt.NDArray[np.int32]
 
+_LARGE = 2**16  # labels up to here are kept: what is allocated by label is small, and float32 holds them
 _LEAST_COARSE = 24.0  # pixels: side of the smallest window around an object made small
 
 
@@ -40,7 +43,7 @@ class Picture:
 
 
 def to_rgb8(image: npt.NDArray[np.generic], name: str = "") -> UInt8:
-    """(H, W) or (H, W, C) of any real dtype -> (H, W, 3) uint8 by 0.1 / 99.9 percentiles (uint8 is kept).
+    """(H, W) or (H, W, C) of any real dtype -> (H, W, 3) uint8, as a network sees it when it answers.
 
     Raises
     ------
@@ -52,42 +55,57 @@ def to_rgb8(image: npt.NDArray[np.generic], name: str = "") -> UInt8:
             f"The training picture {name or 'given'} has complex numbers; save their magnitude as a "
             "real image."
         )
-    if image.dtype != np.uint8:
-        values = np.nan_to_num(np.asarray(image, np.float32))
-        low, high = np.percentile(values, (0.1, 99.9))
-        image = (np.clip((values - low) / max(float(high - low), 1e-6), 0, 1) * 255).round().astype(np.uint8)
-    if image.ndim == 2:
-        image = np.repeat(image[..., None], 3, axis=2)
-    return np.ascontiguousarray(image[..., :3], dtype=np.uint8)
+    height, width = image.shape[:2]
+    values = as_source(image).read(Window.of_shape((height, width)))
+    return np.asarray((values * np.float32(255)).round(), np.uint8)
 
 
 def picture(
-    image: npt.NDArray[np.generic], labels: npt.NDArray[np.integer], min_area: int = 40, name: str = ""
+    image: npt.NDArray[np.generic],
+    labels: npt.NDArray[np.integer],
+    min_area: int = 40,
+    name: str = "",
+    *,
+    keep_ids: bool = False,
 ) -> Picture | None:
     """A picture with its objects of at least ``min_area`` pixels; None when it has none.
 
-    ``name`` is for refusals.
+    ``name`` is for refusals. ``keep_ids``: large labels, of int32 at most, stay, as they mean the same in
+    other pictures; else they are numbered anew in their order, as only small ones are cut exactly.
 
     Raises
     ------
     InputError
         For labels below 0, or a picture of complex numbers.
     """
-    labels32 = np.ascontiguousarray(labels, dtype=np.int32)
-    if labels32.min(initial=0) < 0:
+    least = labels.min(initial=0)
+    if least < 0:
         raise InputError(
-            f"The labels of the training picture {name or 'given'} hold the number {labels32.min()}; save "
+            f"The labels of the training picture {name or 'given'} hold the number {least}; save "
             "them with 0 as background and a number from 1 on for each object."
         )
-    areas = np.bincount(labels32.ravel())
+    ids, numbered = _numbered(labels)
+    areas = np.bincount(numbered.ravel())
     rows = [
         (index + 1, areas[index + 1], box[0].start, box[1].start, box[0].stop, box[1].stop)
-        for index, box in enumerate(ndi.find_objects(labels32))
+        for index, box in enumerate(ndi.find_objects(numbered))
         if box is not None and areas[index + 1] >= min_area
     ]
     if not rows:
         return None
-    return Picture(to_rgb8(image, name), labels32, np.array(rows, np.int64))
+    objects = np.array(rows, np.int64)
+    if keep_ids:
+        objects[:, 0], numbered = ids[objects[:, 0]], np.ascontiguousarray(labels, np.int32)
+    return Picture(to_rgb8(image, name), numbered, objects)
+
+
+def _numbered(labels: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer], Int32]:
+    """The label of each number, and labels as numbers: themselves, or their order where they are large."""
+    if labels.max(initial=0) <= _LARGE:
+        return np.arange(_LARGE + 1), np.ascontiguousarray(labels, np.int32)
+    # 0 is among them, also where nothing is background.
+    ids, numbers = np.unique(np.append(labels, labels.dtype.type(0)), return_inverse=True)
+    return ids, numbers[:-1].reshape(labels.shape).astype(np.int32)
 
 
 @dataclass

@@ -1,6 +1,4 @@
-"""From a finished run to a model folder: half-precision safetensors with a card, and the curves as a
-picture.
-"""
+"""From a finished run to a model folder: safetensors with a card, and the curves as a picture."""
 
 from __future__ import annotations
 
@@ -20,13 +18,15 @@ from napari_iseg.evaluation.plots import new_figure, save_figure
 from napari_iseg.training.log import TERM, read_log
 from napari_iseg.training.recipe import Recipe
 from napari_iseg.weights.safetensors_writer import write_safetensors
-from napari_iseg.weights.verify import sha256_of
+from napari_iseg.weights.verify import all_finite, broken_names, sha256_of
 
 
 def export(
     recipe: Recipe, state: Mapping[str, Tensor], folder: Path, training: Mapping[str, Any]
 ) -> ModelCard:
-    """Write ``model.safetensors`` (float16) and ``card.toml`` into ``folder``.
+    """Write ``model.safetensors`` and ``card.toml`` into ``folder``.
+
+    Weights are stored as float16, or as they are where one of them is too large for that.
 
     Parameters
     ----------
@@ -36,9 +36,16 @@ def export(
 
     Raises
     ------
+    CheckpointError
+        When the weights hold NaN or infinity.
     SaveError
         When the folder cannot be written; what was there before is untouched.
     """
+    if broken := broken_names(state):
+        raise CheckpointError(
+            f"The trained weights hold NaN or infinity in {broken}, so no model was exported; start anew in "
+            "another --out with a lower rate, or with precision = '32-true' if it was another."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -52,7 +59,7 @@ def export(
         {key: str(value.dtype).removeprefix("torch.") for key, value in state.items()},
         lambda key: state[key].detach().cpu(),
         {"format": "pt"},
-        half=True,
+        half=all(all_finite(value.half()) for value in state.values() if value.is_floating_point()),
     )
     backend = backends.get(recipe.backend)
     data = [

@@ -4,6 +4,7 @@ exactly.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -183,7 +184,9 @@ class Trainer:
                     "delete it to begin anew."
                 ) from None
             self.seconds = float(rest.get("seconds", 0.0))  # older checkpoints do not know,
-            self._best_iou = float(rest.get("best_iou", "-inf"))  # nor this
+            self._best_iou = float(rest.get("best_iou", "-inf"))  # nor this,
+            if rest.get("precision"):  # nor this, which is empty unless losses are scaled
+                self.fabric.strategy.precision.load_state_dict(rest["precision"])
         if state["step"] > self.recipe.optim.steps:
             raise InputError(
                 f"The run in {self.folder} has taken {state['step']} steps already, more than the "
@@ -221,14 +224,18 @@ class Trainer:
     def _step_where_finite(self, optimizer: torch.optim.Optimizer, norm: Tensor | None, step: int) -> None:
         """One odd batch among thousands must not end a run: without finite gradients it is passed over.
 
+        In 16-bit floats the scaler of the losses does that itself, and only a step makes its scale smaller.
+
         Raises
         ------
         InputError
             When that happens many times in a row: then the run has failed.
         """
-        if norm is None or bool(torch.isfinite(norm)):
-            self._odd = 0
+        finite = norm is None or bool(torch.isfinite(norm))
+        if finite or getattr(self.fabric.strategy.precision, "scaler", None) is not None:
             optimizer.step()
+        if finite:
+            self._odd = 0
             return
         self._odd += 1
         if self._odd >= _MOST_ODD:
@@ -258,7 +265,8 @@ class Trainer:
         return scores
 
     def _keep(self, state: dict[str, Any]) -> None:
-        kept = {**state, "seconds": self.seconds, "best_iou": self._best_iou}
+        precision = self.fabric.strategy.precision.state_dict()
+        kept = {**state, "seconds": self.seconds, "best_iou": self._best_iou, "precision": precision}
         self._save(self.folder / "last.ckpt", kept)
 
     def _save(self, path: Path, state: dict[str, Any]) -> None:
@@ -266,6 +274,8 @@ class Trainer:
         try:
             self.fabric.save(part, state)
             if self.fabric.is_global_zero:
+                with part.open("rb+") as file:
+                    os.fsync(file.fileno())  # else a power cut may keep the new name without what is in it
                 part.replace(path)
         except (OSError, RuntimeError) as error:  # torch's writer tells of a full disk by a RuntimeError
             if not self.fabric.is_global_zero:

@@ -79,7 +79,10 @@ class Log:
 
 
 def read_log(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Column names and rows of a log; "" where a step has no value."""
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        return list(reader.fieldnames or ()), list(reader)
+    """Column names and rows of a log; "" where a step has no value.
+
+    A power cut leaves half a row at the end, or zeros for what had not reached the disk; both are left out.
+    """
+    whole = path.read_bytes().split(b"\0", 1)[0]
+    reader = csv.DictReader(StringIO(whole[: whole.rfind(b"\n") + 1].decode(), newline=""))
+    return list(reader.fieldnames or ()), list(reader)

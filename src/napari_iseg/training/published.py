@@ -9,7 +9,6 @@ Our own
 from __future__ import annotations
 
 from dataclasses import dataclass
-from threading import Lock
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -65,7 +64,6 @@ class PublishedSamples(IndexedSamples[Bank]):
         self.options = options_of(PublishedOptions, options, f"sampling = {rule!r}")
         self.clicks = ClickSampler(max_clicks=self.options.max_clicks)
         self._augment = published_augmentation(rule, self.options.size)
-        self._lock = Lock()  # torchvision draws from torch's one generator
 
     def draw(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """See the class."""
@@ -93,8 +91,7 @@ class PublishedSamples(IndexedSamples[Bank]):
         """An augmented picture and the masks of its objects that are large enough."""
         for _ in range(_TRIES):
             source = self.bank.draw(rng)
-            with self._lock:
-                image, labels = self._augment(source.image, source.labels, int(rng.integers(2**31)))
+            image, labels = self._augment(source.image, source.labels, rng)
             areas = np.bincount(labels.ravel())
             areas[0] = 0
             masks = [labels == label for label in np.flatnonzero(areas >= _MIN_AREA[self.rule])]
