@@ -1,5 +1,6 @@
 """The model that answers: device, precision, settings."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -92,12 +93,45 @@ def test_settings_are_the_backends_then_the_cards_then_the_callers():
         model.with_inference(refine_step=1)
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"size": 64}, r"size must be two whole numbers of at least 1, \(rows, cols\), got 64"),
+        ({"size": [0, 0]}, "size must be two whole"),
+        ({"size": [128]}, "size must be two whole"),
+        ({"refine_steps": -1}, "refine_steps must be a whole number from 0 on, got -1"),
+        ({"refine_clicks": 1.5}, "refine_clicks must be a whole number from 0 on, or None"),
+        ({"threshold": 5}, "threshold must be a number from 0 to 1"),
+        ({"threshold": True}, "threshold must be a number"),
+        ({"zoom_expand": float("nan")}, "zoom_expand must be a number from 0 on"),
+        ({"flip": "no"}, "flip must be True or False"),
+        ({"window": 3}, "window must be text"),
+        ({"search_sides": ["x"]}, "search_sides must be numbers above 0"),
+        ({"search_sides": 32}, "search_sides must be numbers above 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_on_a_card_and_from_a_caller(options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Model(card(inference=options), Spy(), device="cpu")
+    with pytest.raises(InputError, match=sentence):
+        Model(card(), Spy(), device="cpu").with_inference(**options)
+
+
+def test_settings_may_be_of_numpy():
+    model = Model(card(), Spy(), device="cpu").with_inference(
+        size=(np.int64(64), 64), threshold=np.float32(0.5), refine_clicks="all", search_sides=[32, 64.5]
+    )
+    assert model.inference.size == (64, 64)
+
+
 def test_missing_gpu_is_refused():
     with pytest.raises(DeviceError, match="no such GPU"):
         Model(card(), Spy(), device="cuda:99")
 
 
-@pytest.mark.parametrize(("device", "precision"), [("tpu9", "auto"), ("cpu", "float8")])
+@pytest.mark.parametrize(
+    ("device", "precision"), [("tpu9", "auto"), ("xpu", "auto"), ("meta", "auto"), ("cpu", "float8")]
+)
 def test_unknown_device_and_precision_are_refused(device, precision):
     with pytest.raises(DeviceError, match="Unknown"):
         Model(card(), Spy(), device=device, precision=precision)

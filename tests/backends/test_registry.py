@@ -117,6 +117,20 @@ def test_nonsense_is_compared_with_a_named_variant(shapes):
     assert len(keys) > 100
 
 
+def test_a_method_without_published_checkpoints_is_nearest_to_no_foreign_file(monkeypatch):
+    class Own:
+        def recognise(self, shapes, hints=None):
+            return None
+
+        def differences(self, shapes):
+            return None
+
+    monkeypatch.setattr(sys.modules[__name__], "Own", Own, raising=False)
+    homes = {name: backends.BACKENDS.home(name) for name in backends.BACKENDS}
+    monkeypatch.setattr(backends, "BACKENDS", backends._Backends({"own": f"{__name__}:Own", **homes}))
+    test_nonsense_is_compared_with_a_named_variant({"x": (1,)})
+
+
 def test_loading_takes_the_weights_and_ignores_the_unused():
     net, state = backends.build("cfr-icl", TINY), state_of()
     state["head.conv_seg.bias"] += 3

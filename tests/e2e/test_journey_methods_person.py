@@ -15,6 +15,7 @@ import pytest
 
 import napari_iseg as iseg
 from napari_iseg import backends
+from napari_iseg.backends.titles import good_at, title_of
 from napari_iseg.cli import main
 from napari_iseg.training import task
 from napari_iseg.training.log import read_log
@@ -103,6 +104,7 @@ def test_a_method_of_ones_own(
     listed = {card["name"]: card for card in run("models", "list", "--here")}
     assert listed["blur-mine"]["backend"] == "blur"
     assert listed["blur-mine"]["licence"] == "BSD-3-Clause"
+    assert (title_of("blur"), good_at("blur")) == ("Blur", "showing where a new method goes")
     found = run(
         "evaluate", "blur-mine", data / "nuclei", "--split", "validation", "--max-clicks", 3,
         "--max-objects", 2, "--device", "cpu", "--out", tmp_path / "report",

@@ -101,6 +101,7 @@ def test_by_scale_prints_bins_with_their_bounds(data, loaded, capsys):
         (["--baseline", "random-walker:nan"], "no number from 0 up"),
         (["--refine-clicks", "two"], "a number or 'all'"),
         (["--target-iou", "0.3"], "target-iou"),
+        (["--box-noise", "0.1"], "--box-noise needs --boxes"),
     ],
 )
 def test_bad_options_leave_with_two_and_one_sentence(data, loaded, capsys, options, sentence):

@@ -69,6 +69,8 @@ def test_noc_and_failures_count_as_published():
     assert report.noc(0.85) == pytest.approx((2 + 5 + 5) / 3)
     assert report.failures(0.85) == 2, "reaching it with the last click counts as a failure, as published"
     assert report.noc(0.95) == pytest.approx((3 + 5 + 5) / 3)
+    said = " ".join(markdown([report]).split())
+    assert "objects that count 5: as published, those that reach t with the last click are among them" in said
 
 
 def test_stopped_object_keeps_its_iou_in_the_curve():

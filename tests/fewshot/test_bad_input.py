@@ -31,6 +31,7 @@ VOLUME, TRUTH = blobs()
         ({"labels": sparse(TRUTH, 2), "planes": [2]}, "annotated already"),
         ({"labels": sparse(TRUTH, 2)[:3]}, "does not go with labels|do not fit"),
         ({"labels": TRUTH.astype(float)}, "whole numbers"),
+        ({"labels": sparse(TRUTH, 2) * 2**30}, "hold the id 2147483648 .* up to 2147483647"),
         ({"volume": VOLUME[:1], "labels": TRUTH[:1]}, "annotated already"),
         ({"planes": [7]}, "does not exist"),
         ({"planes": []}, "No plane was chosen"),
@@ -43,6 +44,15 @@ VOLUME, TRUTH = blobs()
         ({"workers": 0}, "workers must be at least 1"),
         ({"axis": 7}, "does not exist"),
         ({"scale": (1.0, 1.0)}, "scale has 2 entries"),
+        ({"planes": 3}, "planes are numbers along the slicing axis, as .*, got 3"),
+        ({"planes": "1:3"}, "planes are numbers .*, got '1:3'"),
+        ({"planes": [1.5]}, "planes are numbers"),
+        ({"supports": 2}, "supports are numbers"),
+        ({"only": 14}, r"only is a list of labels, as \[1, 2\], got 14"),
+        ({"only": "14"}, "only is a list of labels"),
+        ({"region": (0, 0, 9, 9)}, r"region is a Window\(top, left, bottom, right\)"),
+        ({"axes": "zzz"}, "Every axis needs a name of its own, as .*, got 'zzz'"),
+        ({"axes": 3}, "axes are names"),
     ],
 )
 def test_refusals(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:

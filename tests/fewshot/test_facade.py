@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from few_shot_scenes import blobs, iou, tiny_model
@@ -10,6 +13,7 @@ import napari_iseg as iseg
 from napari_iseg.errors import InputError, ModelNotFoundError
 from napari_iseg.fewshot.base import FewShotModel
 from napari_iseg.fewshot.models import list_fewshot, load_fewshot
+from napari_iseg.prompts import Click
 
 
 @pytest.fixture(scope="module")
@@ -211,3 +215,41 @@ def test_two_stage_takes_the_click_models_mask_for_the_truth() -> None:
     own = fewshot.segment_support(key)
     assert own.trust == 1  # that is the shortcut: it is believed
     assert iou(own.mask == 1, labels == 1) > 0.8
+
+
+@pytest.mark.parametrize("given", [None, 3, iseg.Session, {"name": "x"}])
+def test_what_is_no_few_shot_model_is_refused(given: object, tmp_path: Path) -> None:
+    for use in (
+        iseg.FewShot,
+        lambda model: iseg.propagate(np.zeros((3, 9, 9)), None, tmp_path / "a.zarr", model),
+    ):
+        with pytest.raises(InputError, match="few-shot model or the name of one is needed"):
+            use(given)
+
+
+def test_an_unknown_option_of_images_is_refused_at_once() -> None:
+    with pytest.raises(InputError, match="Unknown option 'chanel_axis'; of an image there are rgb, "):
+        iseg.FewShot("copy-nearest", chanel_axis=0)
+
+
+@pytest.mark.parametrize("point", [(3, 4), 3, "abc", ("x", 4, True), (1, (3, 4)), (1, Click(3, 4))], ids=repr)
+def test_a_click_of_another_form_is_refused(point: Any) -> None:
+    with pytest.raises(InputError, match=r"is a Click, \(row, col, positive\) or"):
+        iseg.FewShot("copy-nearest").add_support(blobs()[0], clicks=[point])
+
+
+def test_a_click_as_a_session_gives_it_is_taken() -> None:
+    fewshot = iseg.FewShot("copy-nearest")
+    fewshot.add_support(blobs()[0], clicks=[Click(35, 34), (4, 10, 12, False)], label=3)
+    assert fewshot.supports[0].clicks == ((3, Click(35, 34)), (4, Click(10, 12, False)))
+
+
+@pytest.mark.parametrize("position", ["x", None, [1, 2], (1, "x"), float("nan")], ids=repr)
+def test_a_position_is_a_number_or_several(position: Any) -> None:
+    fewshot = iseg.FewShot("copy-nearest")
+    image, labels = blobs()
+    with pytest.raises(InputError, match="A position is a number"):
+        fewshot.add_support(image, mask=labels, position=position)
+    fewshot.add_support(image, mask=labels, position=(0, 2.5))
+    with pytest.raises(InputError, match="A position is a number"):
+        fewshot.segment(image, position=position)

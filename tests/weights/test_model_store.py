@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from napari_iseg.backends.cards import ModelCard, write_card
-from napari_iseg.errors import InputError, ModelNotFoundError
+from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError
 from napari_iseg.weights.store import Store, how_to_get, load_model, thin_model_of
 
 
@@ -33,7 +33,7 @@ def test_published_cards_ship_with_the_package(tmp_path):
         assert model.licence
         assert model.licence_url.startswith("https://")
         assert bool(model.files) != bool(model.manual_url)
-    assert Store(tmp_path).problems() == []
+    assert Store(tmp_path).problems() == {}
 
 
 @pytest.mark.parametrize("name", ["simpleclick-vit-xtiny", "is5net-dis-sam"])
@@ -81,7 +81,16 @@ def test_a_damaged_card_is_reported_and_hides_no_other(store):
     put(store.user_folder, card("renamed"), weights=True)
     (store.user_folder / "renamed").rename(store.user_folder / "elsewhere")
     assert [c.name for c in store.list_models()] == ["good"]
-    assert len(store.problems()) == 2
+    assert list(store.problems()) == ["bad", "elsewhere"]
+
+
+def test_asked_for_by_name_a_damaged_card_says_what_is_wrong_with_it(store):
+    put(store.user_folder, card("fine"), weights=True)
+    put(store.user_folder, card("bad"), weights=True)
+    (store.user_folder / "bad" / "card.toml").write_text("name = ")
+    for ask in (store.find, lambda name: load_model(name, store=store)):
+        with pytest.raises(CheckpointError, match=r"card .*bad.card\.toml cannot be read"):
+            ask("bad")
 
 
 def test_listing_and_finding_load_no_torch(tmp_path):
@@ -104,6 +113,12 @@ def test_a_click_model_brings_the_model_for_thin_structures_that_it_names(store)
     helper = model.helpers["thin-starter"]
     assert thin_model_of(model) is helper
     assert thin_model_of(model.with_inference(flip=True)) is helper
+
+
+@pytest.mark.parametrize("asked", [None, 3, ModelCard("x", "cfr-icl", "vit-b")], ids=repr)
+def test_what_is_neither_a_name_nor_a_path_is_refused(asked):
+    with pytest.raises(InputError, match="by its name or the path of its file, got a"):
+        load_model(asked)
 
 
 def test_a_setting_that_names_no_model_for_thin_structures_is_refused():

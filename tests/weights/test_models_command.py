@@ -8,9 +8,10 @@ import pytest
 
 from napari_iseg import backends
 from napari_iseg.cli import main, models
+from napari_iseg.errors import IsegError
 from napari_iseg.training.export import export
 from napari_iseg.training.recipe import Recipe
-from napari_iseg.weights.store import Store
+from napari_iseg.weights.store import Store, load_model
 
 TINY = {"trunk": "conv", "widths": [16, 16, 16, 32], "depths": [1, 1, 1, 1], "sweeps": 4}
 
@@ -74,6 +75,37 @@ def test_import_show_verify(run, save_published):
     assert code == 1
     damaged = [verdict for verdict in json.loads(out) if not verdict["ok"]]
     assert [verdict["name"] for verdict in damaged] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("inference", "sentence"),
+    [
+        ({"colour": 3}, "Unknown inference option 'colour'"),
+        ({"size": [0, 0]}, "size must be two whole numbers"),
+        ({"thin": "nope"}, "no model 'nope'"),
+    ],
+)
+def test_verify_finds_what_the_model_would_be_refused_for(run, tmp_path, inference, sentence):
+    recipe = Recipe("tiny", variant=TINY, inference=inference)
+    export(recipe, backends.build("cfr-icl", TINY).state_dict(), tmp_path / "tiny", {})
+    code, out, _ = run("verify", tmp_path / "tiny")
+    assert code == 1
+    assert sentence in out
+    with pytest.raises(IsegError, match=sentence):
+        load_model(tmp_path / "tiny", device="cpu")
+
+
+def test_verify_names_cards_that_cannot_be_read(run, tmp_path):
+    bad = tmp_path / "home" / "models" / "bad"
+    bad.mkdir(parents=True)
+    (bad / "card.toml").write_text("name = ")
+    code, out, _ = run("verify", "--all", "--json")
+    assert code == 1
+    assert [verdict["name"] for verdict in json.loads(out) if not verdict["ok"]] == ["bad"]
+    for command in ("show", "verify"):
+        code, _, err = run(command, "bad")
+        assert code == 2
+        assert "cannot be read" in err
 
 
 def test_the_folder_of_a_trained_model_is_shown_checked_and_imported(run, tmp_path):

@@ -24,6 +24,10 @@ class _Backends(Mapping[str, "Method"]):
         module, attribute = self._homes[name].split(":")
         return cast("Method", getattr(import_module(module), attribute)())
 
+    def home(self, name: str) -> str:
+        """Where the class of a method is, as "module:class"."""
+        return self._homes[name]
+
     def __contains__(self, name: object) -> bool:
         return name in self._homes  # the inherited test would import the backend
 
@@ -35,7 +39,7 @@ class _Backends(Mapping[str, "Method"]):
 
 
 # One line per method: name -> "module:class".
-BACKENDS: Final[Mapping[str, Method]] = _Backends(
+BACKENDS: Final = _Backends(
     {
         "cfr-icl": "napari_iseg.backends.cfr_icl:CfrIcl",
         "mst": "napari_iseg.backends.mst:Mst",
@@ -140,5 +144,5 @@ def differences(shapes: Shapes) -> tuple[str, list[str]]:
     keys : one phrase per differing key ("missing neck.down_16.0.bias", ...), fewest over all backends
     """
     # Ours alone are left out: no foreign file means to be one of them.
-    candidates = [BACKENDS[name].differences(shapes) for name in BACKENDS if role(name) != "thin"]
-    return min(candidates, key=lambda candidate: len(candidate[1]))
+    found = [BACKENDS[name].differences(shapes) for name in BACKENDS if role(name) != "thin"]
+    return min((near for near in found if near is not None), key=lambda near: len(near[1]))

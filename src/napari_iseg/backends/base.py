@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any, Protocol
 
 import torch
@@ -136,6 +138,51 @@ class Inference:
         return replace(self, **plain)
 
 
+def check_settings(settings: Inference) -> Inference:
+    """The same settings.
+
+    Raises
+    ------
+    InputError
+        For a value that cannot be; the sentence names the setting, its value and what it may be.
+    """
+    for f in fields(settings):
+        value = getattr(settings, f.name)
+        valid, words = _is_valid(f.name, value, f.default)
+        if not valid:
+            raise InputError(f"The inference setting {f.name} must be {words}, got {value!r}.")
+    return settings
+
+
+def _is_valid(name: str, value: Any, default: Any) -> tuple[bool, str]:
+    """Whether a setting can be ``value``, by the kind of its default, and what it may be in words."""
+    parts = value if isinstance(value, tuple) else ()
+    if name == "size":
+        positive = all(_is_whole(part) and part > 0 for part in parts)
+        return positive and len(parts) == 2, "two whole numbers of at least 1, (rows, cols)"
+    if name == "refine_clicks":
+        return value is None or _is_whole(value), "a whole number from 0 on, or None"
+    if isinstance(default, tuple):
+        return parts == value and all(_is_number(part) and part > 0 for part in parts), "numbers above 0"
+    if isinstance(default, str):
+        return isinstance(value, str), "text"
+    if isinstance(default, bool):
+        return isinstance(value, bool), "True or False"
+    if isinstance(default, int):
+        return _is_whole(value), "a whole number from 0 on"
+    if "threshold" in name:
+        return _is_number(value) and value <= 1, "a number from 0 to 1"
+    return _is_number(value), "a number from 0 on"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) < math.inf
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and _is_number(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Recognition:
     """What a checkpoint was recognised as: the backend's name and the variant that builds its network."""
@@ -153,7 +200,7 @@ class Method(Protocol):
     """
 
     name: str
-    title: str
+    title: str  # this and the next as plain texts in the class: lists read them without importing it
     good_at: str  # one line for the model list
     prompts: frozenset[str]  # what its networks take beside the image, of "click", "box", "mask"
     variants: Mapping[str, Variant]
@@ -167,8 +214,11 @@ class Method(Protocol):
         ``hints`` are sizes from the file's own configuration, for what shapes cannot tell (``num_heads``).
         """
 
-    def differences(self, shapes: Shapes) -> tuple[str, list[str]]:
-        """The nearest variant's label, and one phrase per key in which ``shapes`` differ from it."""
+    def differences(self, shapes: Shapes) -> tuple[str, list[str]] | None:
+        """The nearest variant's label, and one phrase per key in which ``shapes`` differ from it.
+
+        None for a method of which no checkpoints are about: no foreign file means to be one of its.
+        """
 
 
 class Backend(Method, Protocol):
@@ -187,10 +237,13 @@ def as_device(name: str) -> torch.device:
     """The torch device for "auto", "cpu", "cuda", "cuda:1" or "mps"; refuses one that is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    unknown = DeviceError(f"Unknown device {name!r}; use 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'.")
     try:
         device = torch.device(name)
-    except RuntimeError:
-        raise DeviceError(f"Unknown device {name!r}; use 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'.") from None
+    except (RuntimeError, TypeError):
+        raise unknown from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise unknown
     if device.type == "cuda" and (
         not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
     ):

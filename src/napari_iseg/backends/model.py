@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from napari_iseg import backends
-from napari_iseg.backends.base import ClickNet, Inference, as_device
+from napari_iseg.backends.base import ClickNet, Inference, as_device, check_settings
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.embeddings import EmbeddingCache, identity
 from napari_iseg.backends.host_memory import keep_freed_memory
@@ -41,7 +41,7 @@ class Model:
     DeviceError
         For a device or precision that this machine does not have.
     InputError
-        For an unknown inference setting on the card.
+        For an inference setting, on the card or given, that is unknown or cannot be.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Model:
         if inference is None:
             published = backends.get_click(card.backend).inference_for(card.variant)
             inference = published.with_options(**card.inference)
-        self.inference = inference
+        self.inference = check_settings(inference)
         try:
             self.net: ClickNet = net.eval().to(self.device).to(memory_format=torch.channels_last)
         except torch.cuda.OutOfMemoryError:
@@ -95,8 +95,9 @@ class Model:
 
     def with_inference(self, **options: Any) -> Model:
         """The same network run with other settings (fields of `Inference`); nothing is copied."""
+        inference = check_settings(self.inference.with_options(**options))
         other = object.__new__(Model)
-        other.__dict__ = {**self.__dict__, "inference": self.inference.with_options(**options)}
+        other.__dict__ = {**self.__dict__, "inference": inference}
         return other
 
     def run(self, call: Callable[..., _T], *inputs: Tensor | None, **options: Any) -> _T:

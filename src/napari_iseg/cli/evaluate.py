@@ -109,7 +109,13 @@ def evaluate(
         int,
         typer.Option(min=1, max=7, help="Few-shot: choices of annotated slices or tiles to average over."),
     ] = 1,
-    out: Annotated[Path | None, typer.Option(help="Folder for report.json, report.md and PNG plots.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for report.json, report.md and PNG plots; few-shot: fewshot.json, fewshot.md; with "
+            "--boxes boxes.json, with --dis dis.json and dis.md."
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report in --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
@@ -126,6 +132,8 @@ def evaluate(
     from napari_iseg.evaluation.report import check_folder
 
     _check_model(model)
+    if box_noise and not boxes:
+        raise InputError("--box-noise needs --boxes: it moves the corners of true boxes.")
     if out is not None:
         check_folder(out, overwrite=overwrite)
     if is_fewshot(model) if few_shot is None else few_shot:

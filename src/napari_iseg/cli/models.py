@@ -43,7 +43,7 @@ def list_(
     else:
         # A file or a pipe has no width: whole lines, to be searched.
         console.print(_table(cards, console.width if console.is_terminal else None))
-    for problem in store.problems():
+    for problem in store.problems().values():
         errors.print(problem)
 
 
@@ -156,7 +156,8 @@ def verify(
     every: Annotated[bool, typer.Option("--all", help="Check every model that is on this machine.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check weights: checksum, strict loading, no NaN. Exit code 1 when something is wrong."""
+    """Check models: card, checksum, strict loading, no NaN. Exit code 1 when something is wrong."""
+    from napari_iseg.weights.verify import Verdict
     from napari_iseg.weights.verify import verify as verify_card
 
     if every == (name is not None):
@@ -167,7 +168,9 @@ def verify(
     )
     if name is not None:
         store.weights_of(cards[0])
-    verdicts = [verify_card(card) for card in cards]
+    verdicts = [verify_card(card, store) for card in cards]
+    if every:
+        verdicts += [Verdict(folder, (problem,)) for folder, problem in store.problems().items()]
     if as_json:
         print_json(
             [{"name": v.name, "ok": v.ok, "sha256": v.sha256, "problems": list(v.problems)} for v in verdicts]

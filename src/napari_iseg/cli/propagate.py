@@ -13,7 +13,7 @@ import typer
 
 from napari_iseg.cli.bands import channel_options
 from napari_iseg.cli.common import console, print_json, progress, whole_numbers
-from napari_iseg.cli.objects import objects_of
+from napari_iseg.cli.objects import check_split, objects_of
 from napari_iseg.errors import IncompleteError, InputError, IsegError
 from napari_iseg.fewshot.models import DEFAULT_MODEL
 
@@ -61,7 +61,7 @@ def propagate(
         int | None, typer.Option(min=2, max=3, help="Also OUT_objects.zarr: objects in 2-D or 3-D.")
     ] = None,
     split: Annotated[
-        float | None, typer.Option(min=0, help="Split touching objects: necks this many pixels thinner.")
+        float | None, typer.Option(help="Split touching objects: necks this many pixels thinner.")
     ] = None,
     min_pixels: Annotated[int, typer.Option(min=1, help="Smallest object kept.")] = 1,
     workers: Annotated[str, typer.Option(help="Processes: a number, or cuda:0,cuda:1.")] = "1",
@@ -91,6 +91,7 @@ def propagate(
 
     if resume and overwrite:
         raise InputError("Give --resume or --overwrite, not both.")
+    check_split(objects, split)
     if partial_labels and complete is not None:
         raise InputError("Give --partial or --complete, not both: outside of the polygons all is unknown.")
     target = out.with_name(f"{out.name.removesuffix('.zarr')}_objects.zarr")

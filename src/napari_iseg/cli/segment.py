@@ -167,7 +167,7 @@ def _check_outputs(image: Path, output: Path, overlay: Path | None, overwrite: b
         if path is None:
             continue
         if path.suffix.lower() not in endings:
-            raise InputError(f"{path.name} must end in {', '.join(endings)}, which says how to write it.")
+            raise InputError(f"{path} must end in {', '.join(endings)}, which says how to write it.")
         if not path.parent.is_dir():
             raise SaveError(
                 f"The folder {path.parent} for {path.name} does not exist; create it or choose another one."

@@ -15,7 +15,8 @@ from napari_iseg.evaluation.scales import bounds_sentence, scale_rows
 from napari_iseg.weights.files import write_text
 
 _PROTOCOL = """Protocol: at most {clicks} simulated clicks per object from an empty mask; an object {stop}.
-NoC@t is the mean number of clicks to IoU t, {clicks} where it is never reached; failures count these.
+NoC@t is the mean number of clicks to IoU t, {clicks} where it is never reached. Failures are the objects that
+count {clicks}: as published, those that reach t with the last click are among them.
 IoU@k is the mean IoU after k clicks (a finished object keeps its IoU). Seconds per click are wall time over
 clicks, image reading included."""
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.adapter import ModelPredictor
+from napari_iseg.fewshot.arguments import as_click, as_position, check_model, check_wrap
 from napari_iseg.fewshot.base import (
     UNKNOWN,
     FewShotModel,
@@ -27,7 +28,7 @@ from napari_iseg.images import PlaneSource
 from napari_iseg.interactive.area import check_inside
 from napari_iseg.prompts import Click, Window
 
-PointLike = tuple[float, float, bool] | tuple[int, float, float, bool]
+PointLike = Click | tuple[float, float, bool] | tuple[int, float, float, bool]
 _CACHE = 512 * 2**20
 
 
@@ -77,6 +78,8 @@ class FewShot:
         cache_bytes: int = _CACHE,
         **wrap: Any,
     ) -> None:
+        check_model(model)
+        check_wrap(wrap)
         loaded = load_fewshot(model, device=device) if isinstance(model, str) else model
         self.cache = FeatureCache(cache_bytes)
         self.model: FewShotModel | None = None
@@ -117,7 +120,7 @@ class FewShot:
         ----------
         image : (H, W), (H, W, 3 or 4), or what `PlaneSource.wrap` takes with the options given
         mask : (H, W) label ids: 0 background, -1 unknown; boolean: True is ``label``
-        clicks : (row, col, positive) for ``label``, or (label, row, col, positive)
+        clicks : Click or (row, col, positive) for ``label``, or (label, row, col, positive)
         position : physical position along the stack; () where distance means nothing
         accepted : the mask is right everywhere
 
@@ -129,7 +132,8 @@ class FewShot:
         Raises
         ------
         InputError
-            Without mask and clicks, for a mask of another size, or for a click outside the image.
+            Without mask and clicks, for a mask of another size, for a click outside the image or of another
+            form, or for a position that is no number.
         """
         pixels = self._read(image)
         shape = pixels.shape[:2]
@@ -138,7 +142,7 @@ class FewShot:
                 "A support needs a mask or clicks; give mask=... or clicks=[(row, col, True), ...]."
             )
         made = tuple(_click(point, label, shape) for point in clicks or ())
-        place = position if isinstance(position, tuple) else (float(position),)
+        place = as_position(position)
         name = key if key is not None else self._free_key()
         self._version += 1  # also when a key comes back after its support was removed
         self._supports[name] = Support(
@@ -171,7 +175,7 @@ class FewShot:
         if not labels:
             check_supports(self.supports, (1,))
         check_supports(self.supports, labels)
-        place = position if isinstance(position, tuple) else (float(position),)
+        place = as_position(position)
         answer = self.predictor.predict_unit(self._read(image), place, self.supports, labels)
         return _segmentation(answer, labels)
 
@@ -214,12 +218,11 @@ def _segmentation(answer: Prediction, labels: tuple[int, ...]) -> Segmentation:
 
 
 def _click(point: PointLike, label: int, shape: tuple[int, ...]) -> tuple[int, Click]:
-    own, row, col, positive = point if len(point) == 4 else (label, *point)
-    if int(own) < 1:
+    own, click = as_click(point, label)
+    if own < 1:
         raise InputError(f"A click's label must be at least 1, got {own}.")
-    click = Click(float(row), float(col), bool(positive))
     check_inside(click, (shape[0], shape[1]))
-    return int(own), click
+    return own, click
 
 
 def _mask(mask: npt.ArrayLike | None, label: int, shape: tuple[int, int]) -> npt.NDArray[np.int32]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_iseg.errors import IncompleteError, InputError
 from napari_iseg.fewshot.areas import Areas
+from napari_iseg.fewshot.arguments import check_model, check_run
 from napari_iseg.fewshot.base import FewShotModel, UnitPredictor
 from napari_iseg.fewshot.control import Control
 from napari_iseg.fewshot.executors import Executor, Local
@@ -142,6 +143,8 @@ def propagate(
     IncompleteError
         When units failed repeatedly; all others are done, the message names them, resuming tries them again.
     """
+    check_model(model)
+    check_run(planes=planes, supports=supports, only=only, region=region, axes=axes)
     given = GivenLabels.of(labels)
     image = GivenImage(volume, rgb, channel_axis, bands)
     shape = tuple(given.array.shape) if given.array is not None else image.shape()
@@ -150,7 +153,7 @@ def propagate(
     space = Space.make(
         len(shape), **known | {key: value for key, value in stated.items() if value is not None}
     )
-    frame = Frame.of(shape, axis, axes=space.axes, spacing=space.scale)
+    frame = Frame.of(shape, axis, axes=space.axes, spacing=[abs(step) for step in space.scale])
     devices = _devices(workers, device)
     annotations = given.store.path if given.store is not None else None
     check_output(Path(out), existing, annotations)  # before the model is loaded: nobody waits for a refusal

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_iseg.errors import InputError
+
 Block = tuple[slice, ...]
 _MOST_PIXELS = 32 << 20  # of an object's box: a larger one is left whole
 
@@ -28,7 +30,14 @@ def split_touching(
     blocks : pieces of level 0 that may be read at once
     depth : pixels by which a maximum of the distance must rise above the pass to a higher one
     write : writes a block in all levels
+
+    Raises
+    ------
+    InputError
+        For a ``depth`` that is not above 0.
     """
+    if not depth > 0:
+        raise InputError(f"Objects are split by a depth above 0 pixels, got {depth:g}; give 1 or 2.")
     boxes = object_boxes(levels[0], blocks, count)
     for number in range(1, count + 1):
         box = boxes[number]
@@ -49,18 +58,15 @@ def parts_of(mask: npt.NDArray[np.bool_], depth: float) -> npt.NDArray[np.int64]
     from skimage.morphology import h_maxima
     from skimage.segmentation import watershed
 
-    padded = np.pad(
-        mask, 1
-    )  # the border of the box is no border of the object, but the border of its pixels is
-    inside = tuple(slice(1, -1) for _ in mask.shape)
-    kept = [axis for axis, size in enumerate(mask.shape) if size > 1]
-    flat = padded[tuple(slice(None) if axis in kept else 1 for axis in range(mask.ndim))]
+    if mask.size == 1:
+        return mask.astype(np.int64)
+    # The border of the box is no border of the object, but the border of its pixels is.
+    flat = np.pad(mask.squeeze(), 1)
     distance = ndimage.distance_transform_edt(flat)
     peaks, found = ndimage.label(h_maxima(distance, depth), np.ones((3,) * flat.ndim))
     parts = watershed(-distance, peaks, mask=flat) if found > 1 else flat.astype(np.int64)
-    whole = np.zeros(padded.shape, np.int64)
-    whole[tuple(slice(None) if axis in kept else 1 for axis in range(mask.ndim))] = parts
-    return whole[inside]
+    whole: npt.NDArray[np.int64] = parts[(slice(1, -1),) * flat.ndim].reshape(mask.shape)
+    return whole
 
 
 def object_boxes(ids: Any, blocks: Sequence[Block], count: int) -> list[Block | None]:

@@ -64,9 +64,9 @@ class Store:
                 cards[renamed] = replace(card, name=renamed)
         return list(cards.values())
 
-    def problems(self) -> list[str]:
-        """One sentence per card that cannot be read."""
-        return [*_read_all(self.shipped)[1], *_read_all(self.user_folder)[1]]
+    def problems(self) -> dict[str, str]:
+        """Of every card that cannot be used, the name of its folder and one sentence."""
+        return _read_all(self.shipped)[1] | _read_all(self.user_folder)[1]
 
     def find(self, name: str) -> ModelCard:
         """The card of a model.
@@ -75,10 +75,15 @@ class Store:
         ------
         ModelNotFoundError
             No such model; the sentence gives the nearest names.
+        CheckpointError
+            Its card cannot be used; the sentence says why.
         """
         cards = {card.name: card for card in self.list_models()}
         if name in cards:
             return cards[name]
+        problems = self.problems()
+        if name in problems:
+            raise CheckpointError(problems[name])
         near = get_close_matches(name.lower(), cards, n=3, cutoff=0.4)
         meant = f"did you mean {' or '.join(near)}?" if near else "none has a name like it."
         raise ModelNotFoundError(f"There is no model {name!r}; {meant} `napari-iseg models list` shows all.")
@@ -143,6 +148,8 @@ def load_model(
         click model names.
     CheckpointError
         A damaged or foreign file.
+    InputError
+        What is neither a name nor a path.
     DeviceError
         A device that is not there.
     """
@@ -160,6 +167,9 @@ def load_net(name_or_path: str | Path, store: Store | None = None) -> tuple[Mode
     """A model's card and its network alone, float32 on the CPU, for whatever role; errors as `load_model`."""
     from napari_iseg.weights.loading import net_from_card, net_from_file
 
+    if not isinstance(name_or_path, str | os.PathLike):
+        kind = type(name_or_path).__name__
+        raise InputError(f"A model is loaded by its name or the path of its file, got a {kind}.")
     store = store or Store()
     path = Path(name_or_path).expanduser()
     named = isinstance(name_or_path, str) and any(card.name == name_or_path for card in store.list_models())
@@ -226,18 +236,19 @@ def thin_model_of(model: Model, store: Store | None = None) -> ThinModel:
     return cast("ThinModel", model.helpers[name])
 
 
-def _read_all(folder: Path) -> tuple[list[ModelCard], list[str]]:
-    cards, problems = [], []
+def _read_all(folder: Path) -> tuple[list[ModelCard], dict[str, str]]:
+    """The cards in a folder of models, and by folder what is wrong with the others."""
+    cards, problems = [], {}
     for file in sorted(folder.glob(f"*/{CARD_FILE}")):
         try:
             card = read_card(file)
         except CheckpointError as error:
-            problems.append(str(error))
+            problems[file.parent.name] = str(error)
             continue
         if card.name == file.parent.name:
             cards.append(card)
         else:
-            problems.append(
+            problems[file.parent.name] = (
                 f"The model card {file} is named {card.name!r}; a card's name must be that of its folder."
             )
     return cards, problems

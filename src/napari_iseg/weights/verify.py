@@ -1,4 +1,4 @@
-"""Whether the weights on disk are still what their card says."""
+"""Whether the weights on disk are still what their card says, and the model can be used."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_iseg.backends import role
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.errors import CheckpointError, IsegError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_iseg.weights.store import Store
 
 _SHOWN = 3  # names of tensors in a sentence
 _AGAIN = "fetch or import the model again"
@@ -33,8 +35,14 @@ class Verdict:
         return not self.problems
 
 
-def verify(card: ModelCard) -> Verdict:
-    """Recompute the checksum of a model's weights, load them strictly, and look for numbers that are none."""
+def verify(card: ModelCard, store: Store | None = None) -> Verdict:
+    """Recompute the checksum of a model's weights, load the model strictly, look for numbers that are none.
+
+    Parameters
+    ----------
+    card : of the model
+    store : where another model that it needs is looked for; None: the usual one
+    """
     path = card.weights_path
     if path is None or not path.is_file():
         return Verdict(card.name, (f"the weights file {card.weights} is not there; {_AGAIN}",))
@@ -49,7 +57,7 @@ def verify(card: ModelCard) -> Verdict:
         problems.append(
             f"the sha256 is {found}, the card says {card.sha256}: the file was changed or damaged; {_AGAIN}"
         )
-    problems += _load_problems(card, path)
+    problems += _load_problems(card, path, store)
     return Verdict(card.name, tuple(problems), found)
 
 
@@ -76,12 +84,21 @@ def broken_names(state: Mapping[str, Tensor]) -> str:
     return ", ".join(map(repr, broken[:_SHOWN])) + rest
 
 
-def _load_problems(card: ModelCard, path: Path) -> list[str]:
-    from napari_iseg.weights.loading import net_from_card
+def _load_problems(card: ModelCard, path: Path, store: Store | None) -> list[str]:
+    from napari_iseg.backends.model import Model
+    from napari_iseg.weights.loading import net_from_card, ready
+    from napari_iseg.weights.store import thin_model_of
 
     try:
         net = net_from_card(card, path)
+        broken = broken_names(net.state_dict())
+        if broken:
+            return [f"NaN or infinity in {broken}; {_AGAIN}"]
+        if role(card.backend) == "training":
+            return []  # answers nothing by itself
+        model = ready(card, net, "cpu", "float32")
+        if isinstance(model, Model) and model.inference.thin:
+            thin_model_of(model, store)
     except IsegError as error:
         return [str(error)]
-    broken = broken_names(net.state_dict())
-    return [f"NaN or infinity in {broken}; {_AGAIN}"] if broken else []
+    return []
