@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_iseg.errors import InputError
+from napari_iseg.errors import InputError, SaveError
+from napari_iseg.fewshot import components
 from napari_iseg.fewshot.components import separate_objects
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
@@ -87,6 +89,22 @@ def test_touching_discs_are_split_wherever_blocks_end(tmp_path: Path, block_valu
     found = LabelStore.open(tmp_path / "parts.zarr").read()
     assert len({found[30, 12], found[30, 52]}) == 2
     assert np.array_equal(found > 0, scene > 0)
+
+
+def test_a_full_disk_leaves_nothing_and_keeps_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = stored(tmp_path / "classes.zarr", np.ones((8, 8), np.uint32), 8)
+    separate_objects(store, tmp_path / "objects.zarr", ndim=2)
+    before = sorted(tmp_path.rglob("*"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(components, "write_levels", full)
+    with pytest.raises(SaveError, match="free some space"):
+        separate_objects(store, tmp_path / "objects.zarr", ndim=2, overwrite=True)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from run_fakes import blobs as volume_of_blobs
 
 import napari_iseg as iseg
 from napari_iseg.disk_cache import DiskCache
+from napari_iseg.errors import InputError
 from napari_iseg.fewshot import record
 from napari_iseg.fewshot.adapter import ModelPredictor
 from napari_iseg.fewshot.base import Support
@@ -23,7 +24,7 @@ from napari_iseg.fewshot.propagate import propagate
 from napari_iseg.fewshot.support_store import SupportStore
 from napari_iseg.images import PlaneSource
 from napari_iseg.labels.store import LabelStore
-from napari_iseg.prompts import Window
+from napari_iseg.prompts import Click, Window
 
 
 @pytest.fixture(scope="module", params=["training-free", "ifsenet"])
@@ -179,6 +180,30 @@ def test_supports_in_memory_are_not_read_again(tmp_path: Path) -> None:
     other = SupportStore(tmp_path).read(refs[0], source)
     assert np.array_equal(other.image, again[2].image)
     assert (other.whole, other.position, other.labels) == (again[2].whole, (0.0,), again[2].labels)
+
+
+@pytest.mark.parametrize("size", [0, 0.5])
+def test_a_support_that_a_power_cut_left_half_written_is_written_again(tmp_path: Path, size: float) -> None:
+    volume, truth = volume_of_blobs()
+    source, frame, store = PlaneSource.wrap(volume), Frame.of(volume.shape), SupportStore(tmp_path)
+    given = (source, (0,), Window.of_shape(frame.plane_shape), (0.0,), truth[0].astype(np.int32))
+    ref = store.add(*given)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(size * len(whole))])
+    with pytest.raises(InputError, match="start the run again"):
+        SupportStore(tmp_path).read(ref, source)
+    assert SupportStore(tmp_path).add(*given) == ref
+    assert np.array_equal(SupportStore(tmp_path).read(ref, source).mask, given[-1])
+
+
+def test_clicks_in_numpy_numbers_are_the_same_clicks(tmp_path: Path) -> None:
+    volume, truth = volume_of_blobs()
+    source, frame, store = PlaneSource.wrap(volume), Frame.of(volume.shape), SupportStore(tmp_path)
+    given = (source, (0,), Window.of_shape(frame.plane_shape), (0.0,), truth[0].astype(np.int32))
+    plain = store.add(*given, [(1, Click(5, 6.5))])
+    ours = store.add(*given, [(np.int64(1), Click(np.int64(5), np.float64(6.5), np.bool_(True)))])  # type: ignore[arg-type]
+    assert ours == plain
 
 
 def test_a_journal_that_is_mostly_out_of_date_is_shortened(

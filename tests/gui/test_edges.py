@@ -6,6 +6,8 @@ import threading
 
 import numpy as np
 
+from napari_iseg.errors import SaveError
+
 IMAGE = np.zeros((128, 128), np.uint8)
 
 
@@ -60,6 +62,27 @@ def test_what_is_missing_is_said(bench, monkeypatch):
     bench.do("refine_edges")
     assert "lost the object" in said[0]
     np.testing.assert_array_equal(bench.editor.session.mask, mask)
+
+
+def test_a_full_disk_at_its_end_is_said_and_holds_nothing_up(bench, monkeypatch):
+    said = []
+    monkeypatch.setattr("napari_iseg.widgets.click_controller.report", lambda error: said.append(str(error)))
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    bench.click((60, 60))
+    session = bench.editor.session
+    mask = session.mask
+
+    def full(_result):
+        raise SaveError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "finish_edges", full)
+        bench.do("refine_edges")
+    assert said == ["The disk is full."]
+    assert bench.editor.activity == ""
+    bench.do("commit")
+    np.testing.assert_array_equal(session.labels.levels[0][:] > 0, mask)
 
 
 def test_without_a_refinement_model_the_dock_says_where_to_get_one(bench, monkeypatch):

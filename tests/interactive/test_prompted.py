@@ -210,6 +210,15 @@ def test_embeddings_are_found_by_content_in_other_sessions_and_on_disk(
     assert other.embeddings.disk.limit == 1
 
 
+def test_a_disk_that_cannot_be_written_ends_no_click(model: Counting, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    model.keep_embeddings(folder=tmp_path / "file" / "embeddings")
+    plane = predictor(model)
+    plane.step(plane.step(None, Click(10, 12)), Click(3, 3))
+    assert model.counts["encode"] == 1, "it is in memory"
+    assert model.embeddings.disk is None
+
+
 def test_a_session_s_box_is_recorded_undone_and_replayed(model: Counting, tmp_path: Path) -> None:
     with Session(IMAGE, model, journal=tmp_path / "s", rgb=True) as session:
         boxed = session.box((30, 40, 5, 6))  # corners in any order

@@ -8,19 +8,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_iseg.errors import InputError
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
 from napari_iseg.labels.regions import tiles_of
 from napari_iseg.prompts import Window
 
 _THICK = 64  # planes looked at in one piece, at most
 _SIDE = 1024
+_LARGEST = np.iinfo(np.int32).max
 
 Array = npt.NDArray[Any]
 
 
 def read_plane(labels: Any, frame: Frame, plane: Plane, window: Window) -> npt.NDArray[np.int32]:
-    """Label ids of a window of a plane, (rows, cols) int32; negative values (unknown) become -1."""
+    """Label ids of a window of a plane, (rows, cols) int32; negative values (unknown) become -1.
+
+    Raises
+    ------
+    InputError
+        For an id that int32 cannot hold.
+    """
     values = np.asarray(labels[frame.index(plane, window)])
+    if values.max() > _LARGEST:
+        raise InputError(
+            f"The labels hold the id {values.max()} ({frame.name(plane)}), and few-shot takes ids up to "
+            f"{_LARGEST}; give that object a smaller one."
+        )
     return np.maximum(values.astype(np.int64), -1).astype(np.int32)
 
 

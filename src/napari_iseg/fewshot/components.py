@@ -82,6 +82,8 @@ def separate_objects(
         raise SaveError(
             f"{path} could not be written ({error.strerror or error}); free some space."
         ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # it has the output's name by now, or there is no output
     return count
 
 
@@ -188,9 +190,17 @@ def _finish(temporary: Path, path: Path, count: int) -> None:
     made.reserve(count + 1)
     made.trust_traces()
     made.flush()
+    old = path.with_name(f".{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
     if path.exists():
-        shutil.rmtree(path)
-    temporary.rename(path)
+        path.rename(old)
+    try:
+        temporary.rename(path)
+    except BaseException:
+        if old.exists():
+            old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_levels(levels: list[Any], block: Block, values: npt.NDArray[np.uint32]) -> None:

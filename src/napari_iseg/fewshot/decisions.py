@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
-from napari_iseg.errors import InputError, SaveError
+from napari_iseg.errors import InputError
 from napari_iseg.fewshot.frame import Plane
+from napari_iseg.fewshot.small_files import write_json
 
 _FILE = "decisions.json"
 
@@ -66,17 +66,5 @@ class Decisions:
         SaveError
             When the disk is full or read-only; nothing has then changed.
         """
-        temporary = self._path.with_name(f".{_FILE}.{os.getpid()}.part")
-        try:
-            with temporary.open("w") as file:
-                json.dump({"accepted": sorted(accepted), "rejected": sorted(rejected)}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise SaveError(
-                f"{self._path} could not be written ({error.strerror or error}); free some space and repeat "
-                "the last action, which was not done."
-            ) from error
+        write_json(self._path, {"accepted": sorted(accepted), "rejected": sorted(rejected)})
         self.accepted, self.rejected = accepted, rejected

@@ -32,7 +32,7 @@ class Job:
     ----------
     name : of its draft; the unit's name, with "-up" or "-down" for a step of a chain
     stage : "final", or "up" / "down" for a step that carries a neighbour's answer on
-    window, position : what is looked at
+    window, position : what is looked at; sample : the part of it whose pixels are kept in mind
     supports : keys of the supports it is made from
     parents : jobs whose drafts are its prior (a step has one; a final has the ends of up to two chains)
     weights : of the parents of a final, summing to 1
@@ -52,6 +52,7 @@ class Job:
     fixed: str
     digest: str
     distance: float
+    sample: Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Result:
     presence : one per label; areas : pixels per label
     drifted : a chain was given up here
     seconds : of model time
+    pixels : key of the image in the job's sample; "" where no image was looked at
     """
 
     name: str
@@ -73,6 +75,7 @@ class Result:
     areas: tuple[int, ...]
     drifted: bool
     seconds: float
+    pixels: str = ""
 
     def to_record(self, digest: str) -> dict[str, Any]:
         """As a line of the journal."""
@@ -86,6 +89,7 @@ class Result:
             "areas": list(self.areas),
             "drifted": self.drifted,
             "seconds": round(self.seconds, 4),
+            "pixels": self.pixels,
         }
 
     @classmethod
@@ -99,6 +103,7 @@ class Result:
             tuple(body["areas"]),
             bool(body["drifted"]),
             float(body["seconds"]),
+            str(body.get("pixels", "")),
         )
 
 

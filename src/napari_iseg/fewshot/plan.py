@@ -16,6 +16,7 @@ from napari_iseg.fewshot.areas import Areas, meets
 from napari_iseg.fewshot.chains import chained
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
 from napari_iseg.fewshot.jobs import Job, Unit
+from napari_iseg.fewshot.pixels import sample_of
 from napari_iseg.fewshot.support_store import SupportRef
 from napari_iseg.prompts import Window
 
@@ -123,8 +124,10 @@ class Plan:
         name = unit.name if stage == "final" else f"{unit.name}-{stage}"
         position = self.frame.position(unit.plane)
         keys = tuple(ref.key for ref in used)
+        place, counts = (*unit.plane, unit.row, unit.col), (*self.frame.leading_shape, *self.grid.count)
+        sample = sample_of(window, place, counts)
         self.jobs[name] = Job(
-            name, unit, stage, window, position, keys, parents, weights, fixed, digest, distance
+            name, unit, stage, window, position, keys, parents, weights, fixed, digest, distance, sample
         )
 
     def _fixed(self, unit: Unit) -> str:

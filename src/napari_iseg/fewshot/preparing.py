@@ -19,6 +19,7 @@ from napari_iseg.fewshot.base import UnitPredictor
 from napari_iseg.fewshot.collect import Clicks, collect
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
 from napari_iseg.fewshot.output import Output, layout_record
+from napari_iseg.fewshot.pixels import same_pixels
 from napari_iseg.fewshot.plan import Plan, Rules
 from napari_iseg.fewshot.record import Record
 from napari_iseg.fewshot.sizes import byte_count, share
@@ -130,6 +131,8 @@ def prepare(request: Request) -> Prepared:
                 "more planes or another slicing axis, or say that the labels are partial."
             )
         output = Output(out, frame, grid, labels, request.space, probability=request.probability)
+        if not same_pixels(plan.jobs.values(), record, source):
+            record.forget()
     except BaseException:
         record.close()
         if not out.exists():  # nothing was begun: leave no trace
@@ -155,7 +158,7 @@ def prepare(request: Request) -> Prepared:
 
 
 def image_digest(source: PlaneSource) -> str:
-    """Of an image's shape and stretch; what its annotated slices hold is part of the supports' versions."""
+    """Of an image's shape and stretch; its pixels are compared where results are kept."""
     stretch = source.stretch()
     ends = [np.asarray(stretch.low).tolist(), np.asarray(stretch.high).tolist()]
     text = json.dumps([list(source.leading_shape), list(source.shape), ends])
@@ -180,7 +183,7 @@ def _labels(refs: Sequence[Any], wanted: Sequence[int] | None) -> tuple[int, ...
             f"No annotated slice or tile holds the label {missing[0]}; those that there are: "
             f"{', '.join(map(str, present))}."
         )
-    return tuple(sorted(set(wanted)))
+    return tuple(sorted({int(label) for label in wanted}))
 
 
 def check_output(out: Path, existing: str, annotations: Path | None) -> None:

@@ -96,6 +96,10 @@ class Record:
         """A job was given up."""
         self._append({"op": "failed", "name": name, "reason": reason})
 
+    def forget(self) -> None:
+        """All that is finished was made from another image: do it again."""
+        self._append({"op": "forget"})
+
     def close(self) -> None:
         """Close the journal."""
         self._journal.close()
@@ -128,6 +132,10 @@ class Record:
             self._apply(body)
 
     def _apply(self, body: Mapping[str, Any]) -> None:
+        if body["op"] == "forget":
+            for known in (self._results, self._blocks, self._failed):
+                known.clear()
+            return
         name = body["name"]
         if body["op"] == "job":
             self._results[name] = (body["digest"], Result.from_record(dict(body)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,7 +84,8 @@ class SupportStore:
         if window.shape != source.shape:
             key = f"{key}@{window.top},{window.left}"
         own = tuple(
-            (label, Click(c.row - window.top, c.col - window.left, c.positive)) for label, c in clicks
+            (int(label), Click(_plain(c.row - window.top), _plain(c.col - window.left), bool(c.positive)))
+            for label, c in clicks
         )
         version = _version(image, mask, own, accepted)
         support = Support(key, image, mask, own, position, accepted, version, "@" not in key)
@@ -97,21 +100,18 @@ class SupportStore:
         Raises
         ------
         InputError
-            When its file is gone.
+            When its file is gone or damaged.
         """
         held = self._held.get((ref.key, ref.version))
         if held is not None and held.position == ref.position:
             self._held.move_to_end((ref.key, ref.version))
             return held
-        try:
-            with np.load(self._path(ref.key, ref.version)) as stored:
-                mask = stored["mask"].astype(np.int32)
-                clicks, accepted = json.loads(str(stored["clicks"])), bool(stored["accepted"])
-        except (OSError, ValueError, KeyError) as error:
+        stored = _load(self._path(ref.key, ref.version))
+        if stored is None:
             raise InputError(
                 f"The support {ref.key} is missing in {self.folder}; start the run again from its labels."
-            ) from error
-        owned = tuple((int(label), Click(row, col, bool(on))) for label, row, col, on in clicks)
+            )
+        mask, owned, accepted = stored
         plane_sized = "@" not in ref.key
         if source is None:
             image = np.zeros((*mask.shape, 3), np.float32)
@@ -131,7 +131,7 @@ class SupportStore:
 
     def _write(self, support: Support, version: int) -> None:
         path = self._path(support.key, version)
-        if path.exists():
+        if _load(path) is not None:  # a power cut may have left a part of it
             return
         clicks = [(label, c.row, c.col, c.positive) for label, c in support.clicks]
         temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -141,6 +141,8 @@ class SupportStore:
                 np.savez_compressed(
                     file, mask=support.mask, clicks=json.dumps(clicks), accepted=support.accepted
                 )
+                file.flush()
+                os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -151,6 +153,22 @@ class SupportStore:
 
     def _path(self, key: str, version: int) -> Path:
         return self.folder / f"{key}-{version:016x}.npz"
+
+
+def _load(path: Path) -> tuple[Labels, tuple[tuple[int, Click], ...], bool] | None:
+    """Mask, clicks and whether it was accepted; None where there is no file, or a damaged one."""
+    try:
+        with np.load(path) as stored:
+            mask = stored["mask"].astype(np.int32)
+            clicks, accepted = json.loads(str(stored["clicks"])), bool(stored["accepted"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    return mask, tuple((int(label), Click(row, col, bool(on))) for label, row, col, on in clicks), accepted
+
+
+def _plain(value: Any) -> Any:
+    """A number without numpy's type, which JSON does not know."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _version(image: Any, mask: Labels, clicks: Sequence[tuple[int, Click]], accepted: bool) -> int:

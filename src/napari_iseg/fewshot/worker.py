@@ -15,11 +15,13 @@ import numpy.typing as npt
 from napari_iseg.disk_cache import DiskCache
 from napari_iseg.fewshot.base import Image, Prediction, Support, UnitPredictor
 from napari_iseg.fewshot.corrections import honest
+from napari_iseg.fewshot.feature_cache import content_key
 from napari_iseg.fewshot.guard import MIN_TRUST, areas, jumped
 from napari_iseg.fewshot.jobs import Item, Job, Result
 from napari_iseg.fewshot.scratch import Draft, Scratch
 from napari_iseg.fewshot.support_store import SupportRef, SupportStore
 from napari_iseg.images import PlaneSource
+from napari_iseg.labels.regions import part_of
 
 Probability = npt.NDArray[np.float32]
 
@@ -106,7 +108,7 @@ class Worker:
         if known:
             return self._keep(job, _merged(known), 0.0, drifted=len(known) < len(drafts))
         found, seconds = self._predict(job, image, None)
-        return self._keep(job, found, seconds, drifted=bool(drafts))
+        return self._keep(job, found, seconds, image, drifted=bool(drafts))
 
     def _step(self, job: Job, image: Image | None) -> Result:
         """One step of a chain: given up where the answer is not trusted or the object jumps in size."""
@@ -119,7 +121,7 @@ class Worker:
         given_up = found is None
         if found is None:
             found = Draft(None, 0.0, np.zeros(len(self._setup.labels), np.float32))
-        return self._keep(job, found, seconds, drifted=given_up)
+        return self._keep(job, found, seconds, image, drifted=given_up)
 
     def _predict(self, job: Job, image: Image | None, previous: Probability | None) -> tuple[Draft, float]:
         """The answer, and the seconds in the model."""
@@ -147,8 +149,8 @@ class Worker:
         answers = together(images, [job.position for job in jobs], supports, self._setup.labels)
         share = (perf_counter() - start) / len(jobs)
         return [
-            self._keep(job, _draft(self._honest(job, answer)), share)
-            for job, answer in zip(jobs, answers, strict=True)
+            self._keep(job, _draft(self._honest(job, answer)), share, image)
+            for job, answer, image in zip(jobs, answers, images, strict=True)
         ]
 
     def _fixed(self, job: Job) -> Draft:
@@ -160,7 +162,10 @@ class Worker:
         source = self.source if self._predictor.needs_image else None
         return self._supports.read(self._setup.supports[key], source)
 
-    def _keep(self, job: Job, draft: Draft, seconds: float, *, drifted: bool = False) -> Result:
+    def _keep(
+        self, job: Job, draft: Draft, seconds: float, image: Image | None = None, *, drifted: bool = False
+    ) -> Result:
+        """Leave the draft; ``image`` is what it was made from."""
         self._scratch.write(job.name, draft)
         values = draft.probability
         return Result(
@@ -171,6 +176,7 @@ class Worker:
             areas=areas(draft),
             drifted=drifted,
             seconds=seconds,
+            pixels="" if image is None else content_key(image[part_of(job.sample, job.window)]),
         )
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from napari_iseg.backends.embeddings import content_key
 from napari_iseg.backends.prompt_net import PromptNet
+from napari_iseg.errors import SaveError
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.zoom import WindowRule
 from napari_iseg.nn.square_frame import SquareFrame
@@ -100,7 +101,10 @@ class PromptedPass:
         found = model.embeddings.get(key)
         if found is None:
             found = model.run(net.encode, picture)
-            model.embeddings.put(key, found)
+            try:
+                model.embeddings.put(key, found)
+            except SaveError:  # it is in memory; a cache on disk must not end a click
+                model.embeddings.disk = None
         return found
 
     def _remember(self, where: tuple[Window, int, Window], key: str) -> None:

@@ -123,7 +123,12 @@ class Editor(EditorState):
 
     def _refined(self, result: Any) -> None:
         if not self._closed:
-            self._session.finish_edges(result)
+            self._predicting = False
+            try:
+                self._session.finish_edges(result)
+            except IsegError as error:
+                self._give_up(error)
+                return
             self._predict()  # the mask is known now, unless the session has moved on
             self._advance()
 

@@ -146,6 +146,9 @@ class Worker(QObject):
                 request.stop.set()
             except Exception as caught:  # the border of the thread: reported by the GUI thread
                 error = caught
+            except BaseException as caught:  # a library that wants to exit must not end the thread
+                error = RuntimeError(f"The work ended with {caught!r}.")
+                error.__cause__ = caught
             with self._condition:
                 self._running = None
                 if self._closed:
