@@ -10,6 +10,8 @@ import pytest
 from qtpy.QtWidgets import QFileDialog
 
 from napari_iseg.errors import ModelNotFoundError
+from napari_iseg.fewshot.frame import Frame
+from napari_iseg.images import PlaneSource
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.weights.store import Store, list_models
 
@@ -18,6 +20,7 @@ from .fewshot_bench import TRUTH, VOLUME, sparse
 
 if NO_WINDOW is None:
     from napari_iseg.widgets.fewshot_models import Loader, known_models
+    from napari_iseg.widgets.fewshot_outputs import output_path
     from napari_iseg.widgets.preferences import Preferences
     from napari_iseg.widgets.trust_strip import REJECTED, SUPPORT
 
@@ -105,6 +108,21 @@ def test_another_image_in_mid_run_gets_nothing_of_it(fewshot):
     assert not dock.next_button.isEnabled()
 
 
+def test_run_on_another_image_in_mid_run_comes_after_it(fewshot):
+    dock = fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
+    fewshot.fake.slow = 0.4
+    dock.run_button.click()
+    fewshot.qtbot.waitUntil(lambda: len(fewshot.fake.calls) > 1, timeout=60_000)
+    fewshot.fake.slow = 0.0
+    other = fewshot.viewer.add_image(VOLUME[::-1].copy(), name="other")
+    dock.image.setCurrentText("other")
+    dock.image.activated.emit(dock.image.currentIndex())
+    dock.run_button.click()
+    fewshot.settle()
+    assert dock.controller.report is not None
+    assert dock.controller.results.layer.name == f"{other.name} few-shot"
+
+
 def test_what_was_accepted_and_rejected_is_there_after_the_dock_was_closed(fewshot):
     some = sparse(TRUTH, 0).astype(np.uint8)
     fewshot.open(labels=some)
@@ -165,7 +183,7 @@ def test_a_click_on_a_slice_corrects_it_the_slice_in_view_first(fewshot):
     assert fewshot.dock.clicks.itemText(1) == "new layer…"
     fewshot.dock.clicks.activated.emit(1)
     points = fewshot.viewer.layers["stack corrections"]
-    assert (fewshot.dock.clicks.currentText(), points.mode) == ("stack corrections", "add")
+    assert (fewshot.dock.clicks.currentText(), points.mode) == ("stack corrections", "pan_zoom")
     fewshot.run()
     assert fewshot.viewer.layers.selection.active is points, "the user stays in their layer"
     fewshot.fake.calls.clear()
@@ -316,3 +334,20 @@ def test_the_cache_folder_of_the_preferences_is_looked_into(tmp_path, monkeypatc
     store = Store(tmp_path)
     with pytest.raises(ModelNotFoundError, match=re.escape(f"with NAPARI_ISEG_HOME={tmp_path} set")):
         store.weights_of(store.find("simpleclick-cocolvis-vit-b"))
+
+
+def test_images_that_differ_beside_their_middle_have_results_of_their_own(tmp_path):
+    one, other = np.zeros((2, 5, 200, 200), np.uint8)
+    one[:, :40], other[:, 160:] = 200, 200
+    frame = Frame.of(one.shape)
+    paths = [
+        output_path(tmp_path, "stack", PlaneSource.wrap(v, rgb=False), frame, 512) for v in (one, one, other)
+    ]
+    assert paths[0] == paths[1] != paths[2]
+
+
+def test_a_result_is_found_by_its_earlier_name(tmp_path):
+    source, frame = PlaneSource.wrap(VOLUME, rgb=False), Frame.of(VOLUME.shape)
+    earlier = tmp_path / "stack-1cf835ef762d.zarr"
+    earlier.mkdir()
+    assert output_path(tmp_path, "stack", source, frame, 512) == earlier

@@ -13,12 +13,13 @@ from napari_iseg.errors import InputError
 from napari_iseg.fewshot.annotated import occupied
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.fewshot.frame import Frame, Plane
+from napari_iseg.labels.store import HIGHEST as HIGHEST_LABEL
 from napari_iseg.prompts import Click, Window
-from napari_iseg.widgets.placement import Placement, PlaneAxes
+from napari_iseg.widgets.fewshot_clicks import BACKGROUND
+from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.scene import image_shape
 
 if TYPE_CHECKING:
-    import napari
     from napari.layers import Image, Labels, Points
 
 
@@ -75,32 +76,14 @@ def fitting(layers: Sequence[Any], image: Any) -> int:
     return 0
 
 
-def new_clicks(viewer: napari.Viewer, image: Image) -> Points:
-    """A layer for clicks on an image, ready to be clicked in: what is added is on an object of label 1."""
-    from napari.layers import Points
-
-    layer = Points(
-        ndim=image.ndim,
-        name=f"{image.name} corrections",
-        features={"label": np.zeros(0, int)},
-        symbol="disc",
-        face_color="lime",
-        size=4,  # pixels of the image
-        **Placement.of(image).whole(),
-    )
-    layer.feature_defaults = {"label": [1]}
-    viewer.add_layer(layer)
-    layer.mode = "add"
-    return layer
-
-
 @dataclass
 class Annotations:
     """The layers that are annotated in.
 
     Attributes
     ----------
-    labels : of the image's shape; clicks : points, of which an "x" is a background click
+    labels : of the image's shape
+    clicks : points, of which those that look like an "x" or a minus are on background
     """
 
     labels: Labels | None = None
@@ -125,7 +108,13 @@ class Annotations:
         return base
 
     def given_clicks(self, image: Image, frame: Frame) -> Clicks:
-        """(label, click) by plane, in pixels of the image; clicks beside it are left out."""
+        """(label, click) by plane, in pixels of the image; clicks beside it are left out.
+
+        Raises
+        ------
+        InputError
+            When the feature "label" of a click is no label.
+        """
         found: dict[Plane, list[tuple[int, Click]]] = {}
         if self.clicks is None:
             return {}
@@ -137,7 +126,21 @@ class Annotations:
             plane, (row, col) = axes.split(place)
             inside = all(0 <= i < n for i, n in zip(plane, frame.leading_shape, strict=True))
             if inside and whole.contains(row, col):
-                sign = str(self.clicks.symbol[number]) not in ("x", "cross", "hbar")
-                label = int(labels.iloc[number]) if labels is not None else 1
+                sign = str(self.clicks.symbol[number]) not in BACKGROUND
+                label = self._label(labels.iloc[number]) if labels is not None else 1
                 found.setdefault(plane, []).append((label, Click(row, col, sign)))
         return found
+
+    def _label(self, value: Any) -> int:
+        """A number of the table of features as a label."""
+        try:
+            label = int(value)
+            if label == float(value) and 1 <= label <= HIGHEST_LABEL:
+                return label
+        except (TypeError, ValueError, OverflowError):
+            pass
+        assert self.clicks is not None
+        raise InputError(
+            f"The layer {self.clicks.name!r} has a click whose label is {value}; give it a whole number from "
+            f"1 to {HIGHEST_LABEL} in its table of features."
+        )

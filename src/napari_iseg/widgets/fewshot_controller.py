@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_iseg.errors import InputError, IsegError
-from napari_iseg.fewshot.base import UnitPredictor
+from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.fewshot.control import Control, Progress, Written
 from napari_iseg.fewshot.frame import Plane
-from napari_iseg.fewshot.preparing import Prepared
+from napari_iseg.fewshot.kept_clicks import keep_clicks
+from napari_iseg.fewshot.preparing import Prepared, run_folder
 from napari_iseg.fewshot.propagate import RunReport
-from napari_iseg.labels.export import export_labels
-from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.fewshot_annotations import Annotations
+from napari_iseg.widgets.fewshot_clicks import ClicksWatch
+from napari_iseg.widgets.fewshot_models import LoadModel, Models
 from napari_iseg.widgets.fewshot_request import Opened, frame_of, plane_axes, plane_in_view, request_of
-from napari_iseg.widgets.fewshot_results import Results
-from napari_iseg.widgets.fewshot_run import Loaded, RunSignals, SupportRow, annotated_rows, execute
+from napari_iseg.widgets.fewshot_results import Results, earlier_clicks
+from napari_iseg.widgets.fewshot_run import RunSignals, SupportRow, annotated_rows, execute
+from napari_iseg.widgets.fewshot_saving import save
 from napari_iseg.widgets.fewshot_view import FewShotSettings, FewShotView, time_left
 from napari_iseg.widgets.reports import report, warn
 from napari_iseg.widgets.worker import Worker
@@ -27,8 +29,6 @@ from napari_iseg.widgets.worker import Worker
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels, Points
-
-LoadModel = Callable[[str, str], UnitPredictor]  # (name, device) -> predictor; slow, called in the worker
 
 
 class FewShotController:
@@ -43,20 +43,21 @@ class FewShotController:
 
     def __init__(self, viewer: napari.Viewer, view: FewShotView, load: LoadModel, folder: Path) -> None:
         self.viewer, self.view, self.folder = viewer, view, folder
-        self._load = load
+        self._models = Models(load)
         self.worker = Worker()
         self.signals = RunSignals()
         self.annotations = Annotations()
         self.results: Results | None = None
         self.image: Image | None = None
-        self.settings: FewShotSettings | None = None
+        self.settings: FewShotSettings | None = None  # of the run that is shown
         self.report: RunReport | None = None
         self._control: Control | None = None
         self.closed = False
-        self._loaded: Loaded | None = None
         self._subject: Image | None = None  # the image of the run that is under way
-        self._again = False  # these two wait until a cancelled run has ended
+        self._again = False  # these wait until a cancelled run has ended
         self._to_reject: list[Plane] = []
+        self._paused = False  # what follows a paused run waits as it did
+        self._clicks = ClicksWatch(self._clicked)
         self._opened: Opened | None = None
         self.signals.prepared.connect(self._prepared)
         self.signals.supports.connect(self._supported)
@@ -75,33 +76,29 @@ class FewShotController:
         """Work on another image."""
         if image is not self.image:
             self.cancel()
-            self._again, self._to_reject = False, []
             self.image, self.results, self.report = image, None, None
         self.tell()
 
-    def look_for_earlier(self, settings: FewShotSettings) -> None:
+    def look_for_earlier(self) -> None:
         """Say so when there is a result of the chosen image from an earlier time."""
+        settings = self.view.settings
         opened = self._try_open(settings) if self.folder.is_dir() else None
         if opened is None:
             return
-        self.worker.submit_task(
-            lambda _stop: opened.output(self.folder, settings.tile).exists(), self._told_of_earlier, report
-        )
+        path = lambda: opened.output(self.folder, settings.tile)  # noqa: E731 - reads pixels, in the worker
+        self.worker.submit_task(lambda _stop: earlier_clicks(path()), self._told_of_earlier, report)
 
     def choose_annotations(self, labels: Labels | None, clicks: Points | None) -> None:
         """The layers that are annotated in."""
-        if self.annotations.clicks is not None:
-            self.annotations.clicks.events.data.disconnect(self._clicked)
         self.annotations.labels, self.annotations.clicks = labels, clicks
-        if clicks is not None:
-            clicks.events.data.connect(self._clicked)
+        self._clicks.follow(clicks)
         self.tell()
 
-    def list_annotated(self, settings: FewShotSettings) -> None:
+    def list_annotated(self) -> None:
         """Show the painted slices of a stack before there is a run that lists them."""
         if self.results is not None or self.running:
             return
-        opened, painted = self._try_open(settings), None
+        opened, painted = self._try_open(self.view.settings), None
         if opened is not None and opened.frame.slicing is not None:
             try:
                 painted = self.annotations.array(opened.image, opened.frame)
@@ -114,15 +111,15 @@ class FewShotController:
             lambda stop: annotated_rows(opened.source, painted, opened.frame, stop), self._listed, report
         )
 
-    def run(self, settings: FewShotSettings) -> None:
+    def run(self) -> None:
         """Start, or start anew with what has changed."""
-        self.settings = settings
+        settings = self.settings = self.view.settings
         if self.image is None:
             warn("Open an image first, then annotate a few of its slices.")
             return
-        if self.running:
-            self._again = True
-            self.cancel()
+        if self._control is not None:
+            self._again, self._paused = True, self._control.paused or self._paused
+            self._control.cancel()
             return
         try:
             opened = self._open(self.image, settings)
@@ -132,12 +129,16 @@ class FewShotController:
             return
         self.worker.cancel_newest()
         control = self._control = Control()
-        self._subject = self.image
+        if self._paused:
+            control.pause()
+        self._subject, self._paused = self.image, False
         self._follow_plane()
-        self.view.set_running(True, False)
+        self.view.set_running(True, control.paused)
         self.view.set_status("Preparing: reading the annotated slices…")
         self.worker.submit_task(
-            lambda _stop: execute(lambda: self._model(settings), make_request, self.signals, control),
+            lambda _stop: execute(
+                lambda: self._models.get(settings.model, settings.device), make_request, self.signals, control
+            ),
             self._finished,
             self._failed,
         )
@@ -152,7 +153,8 @@ class FewShotController:
             self.view.set_running(True, self._control.paused)
 
     def cancel(self) -> None:
-        """Stop; what is finished stays."""
+        """Stop, also what waits for the end of a run; what is finished stays."""
+        self._again, self._to_reject, self._paused = False, [], False
         if self._control is not None:
             self._control.cancel()
 
@@ -177,13 +179,13 @@ class FewShotController:
     def _reject(self, results: Results, plane: Plane) -> None:
         if self.running:  # one at a time writes to the output
             self._to_reject.append(plane)
-            self._again = True
-            self.cancel()
+            self.run()
             return
         try:
             results.reject(plane)
         except IsegError as error:
             report(error)
+            return
         self.view.set_status(
             "Rejected: the slice is empty until an annotation changes it. Correct it by clicks, or go on."
         )
@@ -191,29 +193,19 @@ class FewShotController:
 
     def _decide(self, say: Callable[[Plane], None], plane: Plane) -> None:
         """Keep the user's word on a slice, and bring the rest up to date."""
-        assert self.settings is not None, "there is a result"
         try:
             say(plane)
         except IsegError as error:
             report(error)
             return
-        self.run(self.settings)
+        self.run()
 
     def save(self, path: Path) -> None:
         """Write the result to a file of another kind or place, in the background."""
         if self.report is None:
             return
-        out, like = self.report.out, self.image.source.path if self.image is not None else None
-        self.view.set_status(f"Saving {path.name}…")
-        self.worker.submit_task(
-            lambda _stop: export_labels(LabelStore.open(out), path, like=like, pieces=True),
-            lambda written: self.view.set_status(f"Saved {written}."),
-            self._not_saved,
-        )
-
-    def _not_saved(self, error: Exception) -> None:
-        self.view.set_status("Not saved.")
-        report(error)
+        like = self.image.source.path if self.image is not None else None
+        save(self.report.out, path, like, self.worker, self.view)
 
     def go_next(self) -> None:
         """Go to the slice whose annotation helps most."""
@@ -246,9 +238,7 @@ class FewShotController:
         self.worker.close()
         self.signals.silence()
         self.viewer.dims.events.point.disconnect(self._follow_plane)
-        if self.annotations.clicks is not None:
-            self.annotations.clicks.events.data.disconnect(self._clicked)
-            self.annotations.clicks = None
+        self._clicks.follow(None)
 
     def tell(self) -> None:
         """Bring the dock up to date."""
@@ -262,12 +252,6 @@ class FewShotController:
         self.view.set_possible(predicted, can_reject, can_go, can_save)
 
     # -- the run --
-
-    def _model(self, settings: FewShotSettings) -> Loaded:
-        name = f"{settings.model} on {settings.device}"
-        if self._loaded is None or self._loaded.name != name:
-            self._loaded = Loaded(name, self._load(settings.model, settings.device))
-        return self._loaded
 
     def _open(self, image: Image, settings: FewShotSettings) -> Opened:
         if self._opened is None or not self._opened.is_of(image, settings.axis):
@@ -285,7 +269,8 @@ class FewShotController:
 
     def _prepared(self, prepared: Prepared) -> None:
         if self.image is None or self.image is not self._subject or self.image not in self.viewer.layers:
-            self.cancel()
+            assert self._control is not None
+            self._control.cancel()  # and what waits for its end goes on
             return
         known = self.results
         shown = known is not None and known.layer in self.viewer.layers
@@ -294,6 +279,10 @@ class FewShotController:
                 self.viewer, self.image, prepared.plan.frame, prepared.plan.grid, prepared.output
             )
         self.results.use(prepared)
+        try:
+            keep_clicks(run_folder(prepared.output.path), self._given(self.results))
+        except IsegError as error:
+            report(error)
         count = len(prepared.plan.supports)
         self.view.set_status(
             f"From {count} annotated {self._pieces(count)}; what is in view comes first, then the nearest."
@@ -316,11 +305,12 @@ class FewShotController:
     def _finished(self, result: RunReport) -> None:
         self._control = None
         self.view.set_running(False, False)
+        if self._subject is self.image:
+            self.report = result
+        if self._do_what_waits():
+            return
         if self._subject is not self.image:
             self.tell()
-            return
-        self.report = result
-        if self._do_what_waits():
             return
         if result.failed:
             first = result.failed[0]
@@ -355,28 +345,39 @@ class FewShotController:
         if self.results is not None:
             for plane in planes:
                 self._reject(self.results, plane)
-        if again and self.settings is not None:
-            self.run(self.settings)
+        if again:
+            self.run()
         return again
 
     def _listed(self, rows: list[SupportRow]) -> None:
         if self.results is None and not self.running:
             self.view.show_supports(rows)
 
-    def _told_of_earlier(self, there: bool) -> None:
-        if there and self.results is None and not self.running:
+    def _told_of_earlier(self, clicks: Clicks | None) -> None:
+        if clicks is not None and self.results is None and not self.running:
+            self.view.offer_clicks(clicks)
             self.view.set_status(
                 "There is an earlier result of this image: Run shows it and goes on with it."
             )
 
     # -- the viewer --
 
-    def _clicked(self, event: Any) -> None:
+    def _clicked(self) -> None:
         """A click on a slice makes it a support; what there is of a result is brought up to date."""
-        action = str(getattr(event, "action", "")).rsplit(".", 1)[-1].lower()
-        changed = action in ("added", "removed", "changed")
-        if changed and self.results is not None and self.settings is not None:
-            self.run(self.settings)
+        try:
+            if self.results is not None:
+                for plane in self.results.decisions.accepted & set(self._given(self.results)):
+                    self.results.decisions.forget(plane)  # it was not right after all
+        except IsegError as error:
+            report(error)
+            return
+        if self.results is not None or self.running:
+            self.run()
+
+    def _given(self, results: Results) -> Clicks:
+        """The clicks on the planes of a result."""
+        assert self.image is not None
+        return self.annotations.given_clicks(self.image, results.frame)
 
     def _follow_plane(self, _event: Any = None) -> None:
         if self._control is not None:

@@ -11,27 +11,36 @@ from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QFormLayout,
     QLabel,
     QListWidget,
     QListWidgetItem,
     QProgressBar,
-    QScrollArea,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 from superqt import QLabeledRangeSlider
 
+from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.bare import bare_viewer
 from napari_iseg.widgets.dock import Dock
-from napari_iseg.widgets.dock_parts import SmallLabel
-from napari_iseg.widgets.fewshot_annotations import fitting, new_clicks
-from napari_iseg.widgets.fewshot_controller import FewShotController, LoadModel
-from napari_iseg.widgets.fewshot_models import Loader, known_models
-from napari_iseg.widgets.fewshot_parts import ShapesCombo, ask_where, button, combo, pixmap, row_of
+from napari_iseg.widgets.dock_parts import LabelBox, ScrolledColumn, SmallLabel
+from napari_iseg.widgets.fewshot_annotations import fitting
+from napari_iseg.widgets.fewshot_clicks import CLICKS, new_clicks
+from napari_iseg.widgets.fewshot_controller import FewShotController
+from napari_iseg.widgets.fewshot_models import Loader, LoadModel, known_models
+from napari_iseg.widgets.fewshot_parts import (
+    LayerCombo,
+    ShapesCombo,
+    ask_where,
+    button,
+    combo,
+    pixmap,
+    row_of,
+    tile_box,
+)
+from napari_iseg.widgets.fewshot_request import frame_of, plane_axes
 from napari_iseg.widgets.fewshot_results import RESULT
 from napari_iseg.widgets.fewshot_run import THUMBNAIL, SupportRow
 from napari_iseg.widgets.fewshot_view import FewShotSettings
@@ -73,7 +82,8 @@ class FewShotDock(Dock):
         super().__init__()
         self._viewer = bare_viewer(napari_viewer)
         self._preferences = preferences or Preferences.read()
-        self._layers: dict[str, list[Any]] = {"image": [], "labels": [], "clicks": []}
+        self._listening = True
+        self._no_labels = False  # chosen by the user
         self._watch = LabelsWatch(self._viewer, self._list_annotated)
         self._make_widgets(models if models is not None else known_models(self._preferences))
         self._lay_out()
@@ -81,9 +91,7 @@ class FewShotDock(Dock):
             self._viewer,
             self,
             load or Loader(self._preferences),
-            self._preferences.journal_folder.parent / "fewshot"
-            if self._preferences.autosave_folder is None
-            else self._preferences.autosave_folder / "fewshot",
+            self._preferences.fewshot_folder,
         )
         self.destroyed.connect(self.controller.close)
         self._connect()
@@ -145,6 +153,20 @@ class FewShotDock(Dock):
             item.setData(Qt.ItemDataRole.UserRole, row.ref.plane)
             self.supports.addItem(item)
 
+    def offer_clicks(self, clicks: Clicks) -> None:
+        """Bring back the clicks of an earlier result, unless some are chosen already."""
+        image, here = (
+            self.controller.image,
+            [x for x in self.clicks.layers if x is not None and CLICKS in x.metadata],
+        )
+        if image is None or not clicks or self.clicks.layer is not None:
+            return
+        if here:  # of a dock that was closed
+            self.clicks.choose(here[0])
+        else:
+            self._add_clicks(image, clicks)
+        self._annotations_chosen()
+
     def show_trust(self, values: npt.NDArray[np.float64], current: tuple[int, int]) -> None:
         """Show the trust of every slice or tile."""
         self.strip.set_values(values, current)
@@ -164,26 +186,29 @@ class FewShotDock(Dock):
 
     def shut_down(self) -> None:
         """Stop everything and disconnect from the viewer; calling it again does nothing."""
-        if self._layers:
-            self._layers = {}
+        if self._listening:
+            self._listening = False
             self._watch.follow(None)
-            events = self._viewer.layers.events
-            for event in (events.inserted, events.removed):
+            for event in self._layer_events():
                 event.disconnect(self._list_layers)
             self.controller.close()
 
     # -- building --
 
     def _make_widgets(self, models: dict[str, str]) -> None:
-        self.image = combo("The image layer: a stack, a time series, or a large scene.")
-        self.labels = combo(
+        self.image = LayerCombo("The image layer: a stack, a time series, or a large scene.", optional=False)
+        self.labels = LayerCombo(
             "Labels of a few slices: any labels layer of the image's shape, also the committed objects of "
             "the click dock. It is only read."
         )
-        self.clicks = combo(
-            "Points that correct or annotate: on an object, or, with the symbol x, on background. The "
-            "feature 'label' says of which label. Choose 'new layer…' for a layer to click in."
+        self.clicks = LayerCombo(
+            "Points that correct or annotate. Choose 'new layer…' for a layer to click in: left on an "
+            "object, right (or with the modifier) on background. Of other points, those of symbol x are "
+            "background; the feature 'label' says of which label.",
+            more="new layer…",
         )
+        self.click_label = LabelBox()
+        self.click_label.setToolTip("The label that the next click belongs to.")
         self.axis = combo("The axis that is sliced; the other two are the plane that was annotated in.")
         self.model = combo("What carries the annotation to the other slices.")
         for name, line in models.items():
@@ -192,12 +217,7 @@ class FewShotDock(Dock):
         self.device = combo("Where the model runs; auto takes a GPU when there is one.")
         self.device.addItems(["auto", "cpu", "mps" if sys.platform == "darwin" else "cuda"])
         self.device.setCurrentText(self._preferences.device)
-        self.tile = QSpinBox()
-        self.tile.setRange(64, 4096)
-        self.tile.setSingleStep(64)
-        self.tile.setValue(512)
-        self.tile.setSuffix(" px")
-        self.tile.setToolTip("Side of a window; a plane up to this size is done in one piece.")
+        self.tile = tile_box()
         self.region = ShapesCombo(
             "What is done: everything, what is in view, a range of slices, or the polygons of a Shapes "
             "layer. What the result holds elsewhere stays.",
@@ -223,10 +243,8 @@ class FewShotDock(Dock):
         )
         self.reject_button = button("Reject", "The slice in view is wrong: empty it, or take Accept back.")
         self.next_button = button("Next", "Go to the slice whose annotation helps most.")
-        self.save_button = button(
-            "Save as…",
-            "Write the result as OME-Zarr, TIFF or (scenes) polygons, lying where the image lies.",
-        )
+        lying = "Write OME-Zarr, TIFF or (scenes) polygons, lying where the image lies."
+        self.save_button = button("Save as…", lying)
         self.progress = QProgressBar()
         self.progress.setRange(0, 1)
         self.progress.setToolTip("How much of the run is done.")
@@ -239,10 +257,8 @@ class FewShotDock(Dock):
         self.strip = TrustStrip()
         self.status = SmallLabel()
         self.status.setToolTip("What to do next.")
-        for each in (self.pause_button, self.cancel_button, self.accept_button, self.reject_button):
-            each.setEnabled(False)
-        self.next_button.setEnabled(False)
-        self.save_button.setEnabled(False)
+        self.set_running(False, False)
+        self.set_possible(False, False, False, False)
 
     def _lay_out(self) -> None:
         form = QFormLayout()
@@ -250,7 +266,7 @@ class FewShotDock(Dock):
         rows = (
             ("Image", self.image),
             ("Labels", self.labels),
-            ("Clicks", self.clicks),
+            ("Clicks", row_of(self.clicks, self.click_label)),
             ("Slices along", self.axis),
             ("Model", self.model),
             ("Device", self.device),
@@ -274,26 +290,22 @@ class FewShotDock(Dock):
         column.addWidget(self.status)
         column.addWidget(QLabel("Annotated"))
         column.addWidget(self.supports, 1)
-        scroll = QScrollArea()
-        scroll.setWidget(inner)
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
+        outer.addWidget(ScrolledColumn(inner))
         self.setMinimumWidth(300)
 
     def _connect(self) -> None:
         controller = self.controller
         self.image.activated.connect(lambda _index: self._image_chosen())
-        self.labels.activated.connect(lambda _index: self._annotations_chosen())
+        self.labels.activated.connect(self._labels_chosen)
         self.clicks.activated.connect(self._clicks_chosen)
         self.axis.activated.connect(lambda _index: self._axis_chosen())
         self.axis.activated.connect(self._list_annotated)
         self.region.currentIndexChanged.connect(
             lambda index: self.range.setVisible(index == REGIONS.index("range"))
         )
-        self.run_button.clicked.connect(lambda: controller.run(self.settings))
+        self.run_button.clicked.connect(controller.run)
         self.pause_button.clicked.connect(controller.pause)
         self.cancel_button.clicked.connect(controller.cancel)
         self.accept_button.clicked.connect(controller.accept)
@@ -304,10 +316,14 @@ class FewShotDock(Dock):
         )
         self.strip.chosen.connect(controller.go_to_cell)
         self.supports.itemClicked.connect(lambda item: controller.go_to(item.data(Qt.ItemDataRole.UserRole)))
-        self._viewer.layers.events.inserted.connect(self._list_layers)
-        self._viewer.layers.events.removed.connect(self._list_layers)
+        for event in self._layer_events():
+            event.connect(self._list_layers)
 
     # -- lists --
+
+    def _layer_events(self) -> tuple[Any, ...]:
+        events = self._viewer.layers.events
+        return events.inserted, events.removed, events.renamed
 
     def _list_layers(self, _event: Any = None) -> None:
         """Keep the lists of layers; a new choice is made only when the chosen one is gone."""
@@ -315,48 +331,40 @@ class FewShotDock(Dock):
 
         if self.controller.closed:
             return
-        kinds, found = {"image": Image, "labels": Labels, "clicks": Points}, {RESULT, scene.OUTPUT}
-        for name, kind in kinds.items():
-            box: QComboBox = getattr(self, name)
-            old = self._layers[name]
-            chosen = old[box.currentIndex()] if 0 <= box.currentIndex() < len(old) else None
-            first = [] if name == "image" else [None]
-            # a result is no annotation: not before the user says so
-            layers = [x for x in self._viewer.layers if isinstance(x, kind) and not found & {*x.metadata}]
-            self._layers[name] = [*first, *layers[::-1]]
-            box.clear()
-            for layer in self._layers[name]:
-                box.addItem("none" if layer is None else layer.name)
-            if name == "clicks":
-                box.addItem("new layer…")
-            if chosen in self._layers[name] and (chosen is not None or name == "clicks"):
-                box.setCurrentIndex(self._layers[name].index(chosen))
-            elif name == "labels":
-                box.setCurrentIndex(fitting(self._layers["labels"], self._chosen("image")))
+        results = {RESULT, scene.OUTPUT}  # no annotations: not before the user says so
+        layers = [x for x in self._viewer.layers[::-1] if not results & {*x.metadata}]
+        self.image.offer([x for x in layers if isinstance(x, Image)])
+        self.clicks.offer([x for x in layers if isinstance(x, Points)])
+        kept = self.labels.offer([x for x in layers if isinstance(x, Labels)])
+        if not kept and not self._no_labels:
+            self.labels.setCurrentIndex(fitting(self.labels.layers, self.image.layer))
         shapes = [layer for layer in self._viewer.layers if isinstance(layer, Shapes)]
         for choice in (self.region, self.unlabelled):
             choice.offer(shapes)
         self._image_chosen()
         self._annotations_chosen()
 
-    def _clicks_chosen(self, index: int) -> None:
-        """Points to read, or a new layer of them."""
-        if index == len(self._layers["clicks"]):
-            image = self.controller.image
-            self.clicks.setCurrentIndex(0)
-            if image is None:
-                return
-            layer = new_clicks(self._viewer, image)
-            self.clicks.setCurrentIndex(self._layers["clicks"].index(layer))
+    def _labels_chosen(self, index: int) -> None:
+        self._no_labels = index == 0
         self._annotations_chosen()
 
-    def _chosen(self, name: str) -> Any:
-        index = getattr(self, name).currentIndex()
-        layers = self._layers[name]
-        return layers[index] if 0 <= index < len(layers) else None
+    def _clicks_chosen(self, index: int) -> None:
+        """Points to read, or a new layer of them."""
+        if index == len(self.clicks.layers):
+            self.clicks.setCurrentIndex(0)
+            if self.controller.image is None:
+                return
+            self._add_clicks(self.controller.image, {})
+        self._annotations_chosen()
+
+    def _add_clicks(self, image: Image, clicks: Clicks) -> None:
+        label = lambda: int(self.click_label.value())  # noqa: E731 - asked at each click
+        axes = plane_axes(frame_of(image, self.settings.axis))
+        modifier = self._preferences.background_modifier
+        self.clicks.choose(new_clicks(self._viewer, image, label, modifier, clicks, axes))
 
     def _image_chosen(self) -> None:
-        image: Image | None = self._chosen("image")
+        image: Image | None = self.image.layer
         changed = image is not self.controller.image
         self.controller.choose_image(image)
         if not changed:
@@ -373,7 +381,7 @@ class FewShotDock(Dock):
         if len(shape) > 2:
             self.axis.setCurrentIndex(len(shape) - 3)
         self._axis_chosen()
-        self.controller.look_for_earlier(self.settings)
+        self.controller.look_for_earlier()
 
     def _axis_chosen(self) -> None:
         image, axis = self.controller.image, self.axis.currentData()
@@ -382,10 +390,10 @@ class FewShotDock(Dock):
         self.range.setValue((0, max(1, last)))
 
     def _annotations_chosen(self) -> None:
-        labels = self._chosen("labels")
+        labels = self.labels.layer
         self._watch.follow(labels)
-        self.controller.choose_annotations(labels, self._chosen("clicks"))
+        self.controller.choose_annotations(labels, self.clicks.layer)
         self._list_annotated()
 
     def _list_annotated(self, _event: Any = None) -> None:
-        self.controller.list_annotated(self.settings)
+        self.controller.list_annotated()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from napari_iseg.fewshot.base import UnitPredictor
 from napari_iseg.weights.store import Store
+from napari_iseg.widgets.fewshot_run import Loaded
 from napari_iseg.widgets.preferences import Preferences
 from napari_iseg.widgets.smooth_loading import torch_at_hand
+
+LoadModel = Callable[[str, str], UnitPredictor]  # (name, device) -> predictor
 
 
 class Loader:
@@ -31,3 +36,23 @@ def known_models(preferences: Preferences) -> dict[str, str]:
     from napari_iseg.fewshot.models import list_fewshot
 
     return list_fewshot(Store(preferences.cache_folder))
+
+
+class Models:
+    """The model that was used last stays loaded.
+
+    Parameters
+    ----------
+    load : loads one by name and device; slow, so `get` is for the worker thread
+    """
+
+    def __init__(self, load: LoadModel) -> None:
+        self._load = load
+        self._last: Loaded | None = None
+
+    def get(self, model: str, device: str) -> Loaded:
+        """This one, loaded unless it was the last."""
+        name = f"{model} on {device}"
+        if self._last is None or self._last.name != name:
+            self._last = Loaded(name, self._load(model, device))
+        return self._last

@@ -10,7 +10,51 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QSpinBox, QWidget
+
+
+class LayerCombo(QComboBox):
+    """The layers of a kind, after "none" where one may be left out.
+
+    Parameters
+    ----------
+    tip : what is chosen
+    optional : whether it can be none
+    more : a last entry, which is no layer
+
+    Attributes
+    ----------
+    layers : as listed; None stands for "none"
+    """
+
+    def __init__(self, tip: str, *, optional: bool = True, more: str = "") -> None:
+        super().__init__()
+        self._optional, self._more = optional, more
+        self.layers: list[Any] = []
+        _narrow(self, tip)
+
+    @property
+    def layer(self) -> Any:
+        """The chosen layer, or None."""
+        return self.layers[self.currentIndex()] if 0 <= self.currentIndex() < len(self.layers) else None
+
+    def offer(self, layers: Sequence[Any]) -> bool:
+        """List these; whether the chosen layer is still there and stays chosen."""
+        chosen = self.layer
+        self.layers = [None, *layers] if self._optional else [*layers]
+        self.clear()
+        for layer in self.layers:
+            self.addItem("none" if layer is None else layer.name)
+        if self._more:
+            self.addItem(self._more)
+        if chosen is None or chosen not in self.layers:
+            return False
+        self.choose(chosen)
+        return True
+
+    def choose(self, layer: Any) -> None:
+        """Choose a listed layer, without the signal of a user's choice."""
+        self.setCurrentIndex(self.layers.index(layer))
 
 
 class ShapesCombo(QComboBox):
@@ -57,6 +101,17 @@ def combo(tip: str) -> QComboBox:
     combo = QComboBox()
     _narrow(combo, tip)
     return combo
+
+
+def tile_box() -> QSpinBox:
+    """The side of a window."""
+    box = QSpinBox()
+    box.setRange(64, 4096)
+    box.setSingleStep(64)
+    box.setValue(512)
+    box.setSuffix(" px")
+    box.setToolTip("Side of a window; a plane up to this size is done in one piece.")
+    return box
 
 
 def button(text: str, tip: str) -> QPushButton:

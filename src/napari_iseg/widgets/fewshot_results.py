@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.fewshot.control import Written
 from napari_iseg.fewshot.decisions import Decisions
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
+from napari_iseg.fewshot.kept_clicks import kept_clicks
 from napari_iseg.fewshot.output import Output
 from napari_iseg.fewshot.preparing import Prepared, run_folder
 from napari_iseg.fewshot.suggest import Suggestion, suggest
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
 RESULT = "napari-iseg few-shot result"  # in a layer's metadata: the path of the output it shows
+
+
+def earlier_clicks(path: Path) -> Clicks | None:
+    """The clicks of the result that lies at a path; None where there is no result."""
+    return kept_clicks(run_folder(path)) if path.exists() else None
 
 
 class Results:

@@ -1,4 +1,4 @@
-"""What the few-shot controller tells its dock; it never asks it anything."""
+"""What the few-shot controller tells its dock, and the settings, which are all that it asks it for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.widgets.fewshot_run import SupportRow
 
 
@@ -44,6 +45,10 @@ class FewShotSettings:
 class FewShotView(Protocol):
     """The dock as the controller sees it."""
 
+    @property
+    def settings(self) -> FewShotSettings:
+        """What is set now."""
+
     def set_status(self, text: str) -> None:
         """The line that says what to do next."""
 
@@ -55,6 +60,9 @@ class FewShotView(Protocol):
 
     def show_supports(self, rows: list[SupportRow]) -> None:
         """The list of supports."""
+
+    def offer_clicks(self, clicks: Clicks) -> None:
+        """Bring back the clicks of an earlier result, unless some are chosen already."""
 
     def show_trust(self, values: npt.NDArray[np.float64], current: tuple[int, int]) -> None:
         """The strip of slices or tiles."""

@@ -40,6 +40,12 @@ class Preferences:
         return Path(platformdirs.user_data_dir("napari-iseg", appauthor=False)) / "sessions"
 
     @property
+    def fewshot_folder(self) -> Path:
+        """Where few-shot results are written: in the chosen folder, else beside the sessions."""
+        inside = self.autosave_folder if self.autosave_folder is not None else self.journal_folder.parent
+        return inside / "fewshot"
+
+    @property
     def embedding_bytes(self) -> int:
         """Bytes of embeddings on disk; 0 where none are kept."""
         return int(self.embeddings_gb * 10**9) if self.keep_embeddings else 0
