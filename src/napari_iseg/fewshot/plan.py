@@ -166,7 +166,11 @@ class Plan:
         for name, job in self.jobs.items():
             rank[name] = max([job.distance, *(rank[parent] for parent in job.parents)])
         place = {name: number for number, name in enumerate(self.jobs)}
-        names = sorted(self.jobs, key=lambda name: (rank[name], place[name]))
+        names: Iterable[str] = sorted(self.jobs, key=lambda name: (rank[name], place[name]))
+        if self.rules.mode == "independent" and self.grid.count != (1, 1):
+            # block by block: one is written once all windows that reach into it are done
+            blocks = sorted(self.blocks, key=lambda unit: (rank[unit.name], place[unit.name]))
+            names = dict.fromkeys(job.name for unit in blocks for job in self.finals(unit))
         self.jobs = {name: self.jobs[name] for name in names}
 
 

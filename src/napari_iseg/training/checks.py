@@ -32,7 +32,7 @@ _LEAST: Final[Mapping[str, float]] = MappingProxyType(
         "validation.objects": 1,
         "validation.max_clicks": 1,
         "scenes.count": 0,
-        "scenes.size": 1,
+        "scenes.size": 96,  # smaller ones often hold no object
         "scenes.weight": 0,
         "data.weight": 0,
         "data.axis": 0,
@@ -40,10 +40,12 @@ _LEAST: Final[Mapping[str, float]] = MappingProxyType(
         "samples.crowds": 0,
     }
 )
+_LARGEST_SIDE: Final = 8192  # pixels of a sample
 _ABOVE_ZERO: Final = ("optim.rate", "optim.clip")  # at 0 nothing is learned
 _COUNTS: Final = frozenset(
     f"samples.{name}" for name in ("size", "late_size", "objects", "supports", "max_clicks")
 )
+_SIDES: Final = ("samples.size", "samples.late_size", "scenes.size")
 _SHARES: Final = frozenset(
     {
         "optim.average",
@@ -212,6 +214,10 @@ def _check_value(path: str, value: Any) -> None:
         _refuse(path, value, "a number above 0")
     if path in _BETWEEN and not (number and 0 < value < 1):
         _refuse(path, value, "a number between 0 and 1")
+    if path in _SIDES and number and value > _LARGEST_SIDE:
+        _refuse(path, value, f"at most {_LARGEST_SIDE} pixels")
+    if path.startswith("loss.terms.") and not (number and value >= 0):
+        _refuse(path, value, "a number of at least 0")
     if path in _COUNTS and not (number and isinstance(value, int) and value >= 1):
         _refuse(path, value, "a whole number of at least 1")
     if path in _LEAST and not (number and value >= _LEAST[path]):

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from napari_iseg import backends
-from napari_iseg.backends.base import Inference
+from napari_iseg.backends.base import Inference, check_settings
 from napari_iseg.backends.cards import ModelCard, read_card
 from napari_iseg.backends.edge_model import EdgeOptions
 from napari_iseg.errors import InputError, SaveError
@@ -26,6 +26,7 @@ from napari_iseg.training.recipe import Recipe
 from napari_iseg.training.same import claim
 from napari_iseg.training.start import check_starts
 from napari_iseg.training.task import Task, task_for
+from napari_iseg.weights.store import Store
 
 
 def train(
@@ -101,7 +102,9 @@ def _check_inference(recipe: Recipe) -> None:
     inference = known.with_options(**recipe.inference)
     check_inference(recipe.inference, known)
     if isinstance(inference, Inference):
-        window_rule(inference)
+        window_rule(check_settings(inference))
+        if inference.thin:
+            Store().find(inference.thin)
 
 
 def _recorder(out: Path, on_step: Callable[[Progress], object] | None) -> Callable[[Progress], None]:
