@@ -69,6 +69,13 @@ def test_spacing_decides_what_is_near(tmp_path: Path) -> None:
     assert LabelStore.open(tmp_path / "rest.zarr").space.scale == (5.0, 1.0, 1.0)
 
 
+def test_rows_that_run_south_are_as_far_apart_as_others(tmp_path: Path) -> None:
+    volume, truth = blobs()
+    scale = (2.0, -0.5, 0.5)
+    propagate(volume, sparse(truth, 0), tmp_path / "rest.zarr", GreyPredictor(), scale=scale)
+    assert LabelStore.open(tmp_path / "rest.zarr").space.scale == scale
+
+
 def test_time_series_of_volumes(tmp_path: Path) -> None:
     volume, truth = blobs()
     movie, truths = np.stack([volume, volume[::-1]]), np.stack([truth, truth[::-1]])

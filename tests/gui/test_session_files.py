@@ -107,7 +107,7 @@ def assert_as_before(bench: Any) -> None:
 def test_file_open_brings_everything_back(bench, made):
     bench.viewer.add_image(STACK[0], name="something else")
     dock = bench.open()
-    assert bench.viewer.open(str(made), plugin="napari-iseg") == []
+    assert bench.viewer.open(str(made / "session.toml"), plugin="napari-iseg") == []
     bench.qtbot.waitUntil(
         lambda: bench.editor is not None and bench.editor.session is not None, timeout=60_000
     )

@@ -91,6 +91,38 @@ def test_ome_zarr_with_channels_and_sizes(tmp_path, version):
     assert len(opened.image) == 2
 
 
+def test_ome_zarr_lies_where_the_whole_pyramid_is_put(tmp_path):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group.create_array("0", shape=(8, 9), dtype="u1", chunks=(8, 9))
+    fine = [{"type": "scale", "scale": [1, 2]}, {"type": "translation", "translation": [4, 0]}]
+    whole = [{"type": "scale", "scale": [0.5, 0.5]}, {"type": "translation", "translation": [10, 20]}]
+    group.attrs["multiscales"] = [
+        {
+            "version": "0.4",
+            "axes": [{"name": name, "type": "space"} for name in "yx"],
+            "datasets": [{"path": "0", "coordinateTransformations": fine}],
+            "coordinateTransformations": whole,
+        }
+    ]
+    opened = open_image(tmp_path / "a.zarr")
+    assert opened.scale == (0.5, 1.0)
+    assert opened.translate == (12, 20)
+
+
+def test_a_tiff_that_was_read_is_closed(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 9), np.uint8))
+    made: list[tifffile.TiffFile] = []
+    sound = tifffile.TiffFile
+
+    def kept(path):
+        made.append(sound(path))
+        return made[-1]
+
+    monkeypatch.setattr(tifffile, "TiffFile", kept)
+    open_image(tmp_path / "a.tif")
+    assert [file.filehandle.closed for file in made] == [True]
+
+
 def test_a_plain_zarr_array(tmp_path):
     zarr.save_array(tmp_path / "a.zarr", np.zeros((3, 20, 30), np.float32))
     opened = open_image(tmp_path / "a.zarr")

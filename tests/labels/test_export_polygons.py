@@ -63,6 +63,16 @@ def test_a_label_in_pieces_is_one_feature_unless_labels_are_classes(tmp_path):
     assert found == [5, 5, 6, 6]
 
 
+def test_labels_above_the_half_of_uint32_have_their_polygons(tmp_path):
+    labels = np.zeros((40, 40), np.uint32)
+    labels[2:4, 2:4], labels[2:4, 4:6], labels[20:24, 20:24] = 7, 2**24 + 7, 2**31 + 5
+    _, _, found, areas = features(
+        export_labels(store_of(labels), tmp_path / "o.gpkg", crs="EPSG:25832", transform=NORTH)
+    )
+    assert found == [7, 2**24 + 7, 2**31 + 5]
+    assert areas == [1.0, 1.0, 4.0]
+
+
 def test_degrees_still_give_square_metres(tmp_path):
     labels = np.zeros((30, 30), np.uint32)
     labels[10:20, 10:20] = 1

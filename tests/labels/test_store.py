@@ -88,6 +88,14 @@ def test_a_store_opened_from_disk_finds_its_objects(tmp_path):
     assert not zarr.open_array(tmp_path / "l.zarr" / "0")[:].any()
 
 
+def test_an_opened_store_erases_all_of_an_object_that_was_added_to(tmp_path):
+    LabelStore((64, 64), path=tmp_path / "l.zarr").write(3, (), Window(0, 0, 10, 10), SQUARE)
+    again = LabelStore.open(tmp_path / "l.zarr")
+    again.write(3, (), Window(30, 30, 40, 40), SQUARE)
+    assert again.erase(3) == 200
+    assert not again.read().any()
+
+
 def test_metadata_is_valid_ome_zarr(tmp_path):
     models = pytest.importorskip("ome_zarr_models.v05.image")
     store = LabelStore(

@@ -117,9 +117,8 @@ def _named(path: Path, image: Any, multiscale: Mapping[str, Any] | None) -> Open
     assert multiscale is not None
     channel = next((index for index, axis in enumerate(axes) if axis.get("type") == "channel"), None)
     keep = [index for index in range(len(axes)) if index != channel]
-    steps = {step["type"]: step for step in multiscale["datasets"][0].get("coordinateTransformations", [])}
-    scale = steps.get("scale", {}).get("scale")
-    shift = steps.get("translation", {}).get("translation")
+    with reading(path):
+        scale, shift = _place(multiscale)
     return Opened(
         path,
         image,
@@ -129,6 +128,21 @@ def _named(path: Path, image: Any, multiscale: Mapping[str, Any] | None) -> Open
         tuple(float(shift[index]) for index in keep) if shift else None,
         channel_axis=channel,
     )
+
+
+def _place(multiscale: Mapping[str, Any]) -> tuple[list[float] | None, list[float] | None]:
+    """Scale and translation of the finest level: its own, then those of the whole image; None: not stated."""
+    scale: list[float] | None = None
+    shift: list[float] | None = None
+    for stated in (multiscale["datasets"][0], multiscale):
+        for step in stated.get("coordinateTransformations", []):
+            values = [float(value) for value in step.get(step["type"], [])]
+            if step["type"] == "scale":
+                scale = [a * b for a, b in zip(scale or [1.0] * len(values), values, strict=True)]
+                shift = shift and [a * b for a, b in zip(shift, values, strict=True)]
+            elif step["type"] == "translation":
+                shift = [a + b for a, b in zip(shift or [0.0] * len(values), values, strict=True)]
+    return scale, shift
 
 
 def _axes(multiscale: Mapping[str, Any]) -> list[dict[str, Any]] | None:

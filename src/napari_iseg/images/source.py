@@ -31,6 +31,8 @@ class PlaneSource:
         Rows and columns of a plane at full resolution.
     leading_shape : tuple of int
         Sizes of the other axes; () for a 2-D image.
+    axes : tuple of int
+        Which axis of the image the leading axes, the rows and the columns are, its channels not counted.
     """
 
     def __init__(self, pyramid: Pyramid) -> None:
@@ -39,6 +41,9 @@ class PlaneSource:
         self._lock = Lock()
         self.shape: tuple[int, int] = pyramid.shape(0)
         self.leading_shape: tuple[int, ...] = pyramid.leading_shape
+        layout = pyramid.layout
+        used = (*layout.leading, layout.rows, layout.cols)
+        self.axes: tuple[int, ...] = tuple(sorted(used).index(axis) for axis in used)
 
     @classmethod
     def wrap(
@@ -76,7 +81,7 @@ class PlaneSource:
             If the image is empty, not numeric, complex, no pyramid, or the axes or bands do not exist.
         """
         if isinstance(image, PlaneSource):
-            if (rgb, plane_axes, channel_axis, bands) != (None, None, None, None):
+            if any(option is not None for option in (rgb, plane_axes, channel_axis, bands)):
                 raise InputError(
                     "A PlaneSource keeps its axes and bands; wrap the array anew to change them."
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,18 @@ def open_tiff(path: Path) -> Opened:
     """
     import tifffile
 
-    with reading(path, "a TIFF image"):
-        file = tifffile.TiffFile(path)
+    with reading(path, "a TIFF image"), ExitStack() as closing:
+        file = closing.enter_context(tifffile.TiffFile(path))
         series = file.series[0]
         lazy = len(series.levels) > 1 or series.nbytes > LAZY_BYTES
         image = _levels(series, path) if lazy else series.asarray()
+        sizes = _pixel_sizes(file)
+        if lazy:
+            closing.pop_all()
     axes = series.axes
     rgb, channel = _colours(axes, series.shape)
     keep = [index for index in range(len(axes)) if not (rgb and index == len(axes) - 1) and index != channel]
     letters = [axes[index] for index in keep]
-    sizes = _pixel_sizes(file)
     scale = tuple(sizes.get(letter, (1.0, None))[0] for letter in letters) if sizes else None
     units = tuple(sizes.get(letter, (1.0, None))[1] for letter in letters) if sizes else None
     return Opened(path, image, _names(letters), scale, units, rgb=rgb, channel_axis=channel)

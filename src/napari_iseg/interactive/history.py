@@ -59,6 +59,7 @@ class History:
 
     def __init__(self, plane: Plane, next_label: int) -> None:
         self.now = Snapshot(plane, next_label)
+        self.highest = next_label  # that next_label ever was, whatever was undone since
         self._done: list[Step] = []
         self._undone: list[Step] = []
 
@@ -83,6 +84,7 @@ class History:
     def do(self, step: Step) -> None:
         """Make a planned step; what was undone before is gone."""
         self._put(step, 1)
+        self.highest = max(self.highest, self.now.next_label)
         self._done.append(step)
         self._undone.clear()
 

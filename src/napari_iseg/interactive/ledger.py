@@ -12,7 +12,7 @@ from napari_iseg.interactive.history import History, Step
 from napari_iseg.interactive.objects import Event, Plane
 from napari_iseg.interactive.session_folder import SessionFolder, paint_step
 from napari_iseg.labels.metadata import Space
-from napari_iseg.labels.store import LabelStore
+from napari_iseg.labels.store import LabelStore, Trace
 from napari_iseg.prompts import Window
 
 _CHECKPOINT = 32  # changes of the labels between two syncs of the label files
@@ -42,6 +42,11 @@ class Ledger:
         self.labels = labels
         self.folder = folder
         self.steps = 0  # how many times something was done, undone or redone
+        self._before = _foreign(history, labels)
+        given = max(self._before, default=0) >= history.now.next_label
+        self._taken = (
+            labels.next_label() if given else 1
+        )  # numbers below it are others', or were given before
         self._painted = painted
         self._behind: deque[tuple[Step, bool]] = deque()  # recorded, but not yet in the label store
         self._unsynced = 0
@@ -87,7 +92,7 @@ class Ledger:
                 ) from error
             self._behind.popleft()
             for label in step.parts:
-                self.labels.remember(label, traces(self.history.now.objects.get(label, ())))
+                self._remember(label)
             for paint in (*step.gone, *step.come):
                 if paint.region.window is not None:
                     self._painted(paint.region.window, paint.plane)
@@ -95,6 +100,21 @@ class Ledger:
         if self.folder is not None and self._unsynced >= _CHECKPOINT:
             self.folder.checkpoint(self.labels)
             self._unsynced = 0
+
+    def _remember(self, label: int) -> None:
+        """Tell the store where an object lies: the session's pieces, and those that others have written."""
+        own, before = traces(self.history.now.objects.get(label, ())), self._before.get(label, ())
+        if not own and not any(self.labels.holds(label, trace) for trace in before):
+            before = ()  # the session's last piece went, and took what was there before with it
+        self.labels.remember(label, (*before, *own))
+
+    @property
+    def next_label(self) -> int:
+        """The next number of an object: the history's, unless others have given it in this store."""
+        following = self.labels.next_label()
+        if following > self.history.highest:
+            self._taken = max(self._taken, following)
+        return max(self.history.now.next_label, self._taken)
 
     def place(self, space: Space) -> None:
         """State anew where the labels lie, in their files too."""
@@ -108,3 +128,14 @@ class Ledger:
             self.catch_up()
             self.folder.checkpoint(self.labels)
             self.folder.journal.close()
+
+
+def _foreign(history: History, labels: LabelStore) -> dict[int, tuple[Trace, ...]]:
+    """Where the store holds objects that the session has not written, or not as far as it is known."""
+    found = {}
+    for label in labels.labels:
+        own = set(traces(history.now.objects.get(label, ())))
+        others = tuple(trace for trace in labels.traces_of(label) if trace not in own)
+        if others:
+            found[label] = others
+    return found

@@ -325,7 +325,7 @@ class Session(SessionState):
         Raises
         ------
         InputError
-            For another number of entries, or a scale that is not positive.
+            For another number of entries, or a scale of 0.
         SaveError
             When the session's folder cannot be written.
         """

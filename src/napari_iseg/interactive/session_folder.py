@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ _WITHOUT = {
     "search_stability": True,
     "search_rethink": False,
 }
+# What opening or reading a label store that is none, or no longer whole, may raise.
+_DAMAGE = (InputError, OSError, ValueError, RuntimeError, KeyError, zarr.errors.BaseZarrError)
 JOURNAL, INFO, LABELS, APPLIED = "journal.jsonl", "session.toml", "labels.zarr", "applied.json"
 
 
@@ -107,42 +110,64 @@ class SessionFolder:
         return replayed
 
     def restore_labels(self, replayed: Replayed) -> LabelStore:
-        """The label store, brought to what the journal says; made anew if missing, damaged or ahead."""
-        where, applied = self.labels_path, self._applied()
-        is_ours = where == self.path / LABELS
-        store: LabelStore | None = None
-        if where.exists() and applied <= self.journal.last:
-            try:
-                store = LabelStore.open(where)
-                _paint(store, [entry for entry in replayed.painted if entry[0] > applied])
-            except SaveError:
-                raise
-            except (
-                InputError,
-                OSError,
-                ValueError,
-                RuntimeError,
-                KeyError,
-                zarr.errors.BaseZarrError,
-            ) as error:
-                if not is_ours:
-                    raise InputError(
-                        f"The labels of this session at {where} are damaged ({error})."
-                    ) from error
-                store = None
-        if store is None:
-            if not is_ours:
-                raise InputError(
-                    f"The labels of this session are not at {where} any more; put them back there."
-                )
-            store = self._rebuilt(replayed)
+        """The label store, brought to what the journal says; our own is made anew where it cannot be."""
+        given = self.info["labels"].get("path")
+        store = self._elsewhere(replayed) if given else self._opened(replayed)
         for label, parts in replayed.history.now.objects.items():
             store.remember(label, traces(parts))
         store.reserve(replayed.history.now.next_label)
-        if is_ours:
+        if not self.info["labels"].get("path"):
             store.trust_traces()
         self.checkpoint(store)
         return store
+
+    def _opened(self, replayed: Replayed) -> LabelStore:
+        """The labels in this folder; nobody else writes there."""
+        applied = self._applied()
+        if self.labels_path.exists() and applied <= self.journal.last:
+            try:
+                store = LabelStore.open(self.labels_path)
+                _paint(store, [entry for entry in replayed.painted if entry[0] > applied])
+                return store
+            except SaveError:
+                raise
+            except _DAMAGE:
+                pass  # all that was in them is in the journal
+        return self._rebuilt(replayed)
+
+    def _elsewhere(self, replayed: Replayed) -> LabelStore:
+        """The labels in another place, which may be anybody's: a folder from elsewhere can name any.
+
+        Nothing is painted there on opening unless the labels say that this session writes in them. Labels of
+        before there were such notes serve as they are if they hold what was recorded. Otherwise they are left
+        alone, and this folder gets labels of its own.
+        """
+        where, own = self.labels_path, self.info.get("id")
+        if not where.exists():
+            raise InputError(f"The labels of this session are not at {where} any more; put them back there.")
+        try:
+            store = LabelStore.open(where)
+            if list(store.shape) != list(self.info["labels"]["shape"]):
+                raise InputError(f"their shape is {store.shape}")
+            if own in store.sessions:
+                _paint(store, [entry for entry in replayed.painted if entry[0] > self._applied()])
+                return store
+            fits = own is None and _holds(store, replayed)
+        except SaveError:
+            raise
+        except _DAMAGE as error:
+            raise InputError(f"The labels of this session at {where} are damaged ({error}).") from error
+        if fits:
+            self._note({**self.info, "id": uuid.uuid4().hex})
+            store.sign(self.info["id"])
+            return store
+        stored = {key: value for key, value in self.info["labels"].items() if key != "path"}
+        self._note({**self.info, "labels": stored})
+        self.journal.note = (
+            f"{self.journal.note} The labels at {where} are not known to be this session's and were left as "
+            f"they are; its objects are in {self.path / LABELS} from now on."
+        ).strip()
+        return self._rebuilt(replayed)
 
     def _rebuilt(self, replayed: Replayed) -> LabelStore:
         """All committed objects painted into a new store, which then takes the old one's place."""
@@ -158,7 +183,9 @@ class SessionFolder:
 
     def restate(self, space: Space) -> None:
         """Note where labels that are made again will lie."""
-        info = {**self.info, "labels": {**self.info["labels"], **space.to_record()}}
+        self._note({**self.info, "labels": {**self.info["labels"], **space.to_record()}})
+
+    def _note(self, info: dict[str, Any]) -> None:
         write_text(self.path / INFO, tomli_w.dumps(info))
         self.info = info
 
@@ -213,3 +240,16 @@ def paint_step(store: LabelStore, step: Step, *, forward: bool) -> None:
 def _paint(store: LabelStore, painted: list[tuple[int, Step, bool]]) -> None:
     for _, step, forward in painted:
         paint_step(store, step, forward=forward)
+
+
+def _holds(store: LabelStore, replayed: Replayed) -> bool:
+    """Whether labels hold all objects as recorded; what is not there now (undone, deleted) tells nothing."""
+    objects = replayed.history.now.objects
+    if replayed.painted and not objects:
+        return False
+    return all(
+        bool((store.read(part.plane, window)[mask] == label).all())
+        for label, parts in objects.items()
+        for part in parts
+        for window, mask in part.region.masks()
+    )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_iseg.errors import InputError
 from napari_iseg.interactive.history import History
 from napari_iseg.interactive.session_folder import LABELS, SessionFolder
-from napari_iseg.labels.metadata import Space
+from napari_iseg.labels.metadata import Space, default_axes
 from napari_iseg.labels.store import LabelStore
 
 if TYPE_CHECKING:
@@ -52,13 +55,17 @@ def new_setup(
             "Labels in memory cannot be reopened; give a LabelStore with a path to record a session."
         )
     plane = (0,) * len(source.leading_shape)
+    space = labels.space if labels is not None else Space.make(len(shape), _default_axes(source))
     first = labels.next_label() if labels is not None else 1
     made = None
     if folder is not None:
-        made = SessionFolder.create(folder, _info(image, labels, shape, folder, image_record, options))
+        made = SessionFolder.create(folder, _info(image, labels, shape, space, folder, image_record, options))
+        if labels is not None and "path" in made.info["labels"]:
+            labels.sign(made.info["id"])
         made.journal.append({"start": {"plane": list(plane), "next_label": first}})
     if labels is None:
-        labels = LabelStore(shape, path=made.path / LABELS if made is not None else None)
+        labels = LabelStore(shape, path=made.path / LABELS if made is not None else None, axes=space.axes)
+    labels.image_axes = source.axes
     return Setup(source, labels, History(plane, first), made)
 
 
@@ -76,6 +83,8 @@ def old_setup(folder: Path, image: Any, options: dict[str, Any]) -> Setup:
             )
         replayed = found.replay()
         labels = found.restore_labels(replayed)
+        labels.image_axes = source.axes
+        labels.space = replace(labels.space, axes=_recorded_axes(found.info["labels"], source))
         refused.pop_all()
     return Setup(
         source, labels, replayed.history, found, replayed.threshold, replayed.model, replayed.inference
@@ -87,6 +96,25 @@ def wrap(image: Any, options: dict[str, Any]) -> PlaneSource:
     from napari_iseg.images import PlaneSource
 
     return PlaneSource.wrap(image, **options)
+
+
+def _default_axes(source: PlaneSource) -> tuple[str, ...]:
+    """The usual names of an image's axes, in the order of its labels."""
+    usual = default_axes(len(source.axes))
+    return tuple(usual[axis] for axis in source.axes)
+
+
+def _recorded_axes(stored: Mapping[str, Any], source: PlaneSource) -> tuple[str, ...]:
+    """The names in session.toml: OME-Zarr does not hold them all.
+
+    Sessions on other planes than the image's last two axes had the usual names in the wrong order.
+    """
+    names = tuple(str(name) for name in stored.get("axes", ()))
+    return (
+        names
+        if len(names) == len(source.axes) and names != default_axes(len(names))
+        else _default_axes(source)
+    )
 
 
 def plain(inference: Any) -> dict[str, Any]:
@@ -108,12 +136,12 @@ def _info(
     image: Any,
     labels: LabelStore | None,
     shape: tuple[int, ...],
+    space: Space,
     folder: Path,
     image_record: Mapping[str, Any],
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """What session.toml says: how to recognise the image, and how to make the labels again."""
-    space = labels.space if labels is not None else Space.make(len(shape))
     stored = {"shape": list(shape), **space.to_record()}
     if (
         labels is not None
@@ -126,8 +154,11 @@ def _info(
     for name in ("shape", "dtype"):
         if hasattr(image, name):
             described[name] = _toml(getattr(image, name)) if name == "shape" else str(image.dtype)
-    return {"format": 1, "image": described, "labels": stored}
+    return {"format": 1, "id": uuid.uuid4().hex, "image": described, "labels": stored}
 
 
 def _toml(value: Any) -> Any:
-    return [int(v) for v in value] if isinstance(value, (tuple, list)) else value
+    """An option of ``PlaneSource.wrap`` as TOML knows it: the numbers may be numpy's, several a range."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    return int(value) if np.ndim(value) == 0 else [int(v) for v in value]

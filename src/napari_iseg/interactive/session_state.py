@@ -100,7 +100,7 @@ class SessionState:
         The next one, or the lowest free one once the highest there can be was given.
         """
         now = self._ledger.history.now
-        label = self._draft.label or now.next_label
+        label = self._draft.label or self._ledger.next_label
         if label <= HIGHEST:
             return label
         taken = {*now.objects, *self.labels.labels}

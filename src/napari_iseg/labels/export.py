@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from napari_iseg.errors import InputError, IsegError, SaveError
+from napari_iseg.labels.arrange import arranged, image_order, in_image_order
 from napari_iseg.labels.export_polygons import write_geopackage
 from napari_iseg.labels.export_tiff import write_geotiff, write_tiff
 from napari_iseg.labels.georeference import GeoReference, geo_reference
 from napari_iseg.labels.layout import clear_away, open_pyramid
-from napari_iseg.labels.reading import occupied_tiles
 from napari_iseg.labels.store import LabelStore
 
 _LARGEST_PNG = 2**26  # pixels; a picture format has no tiles
@@ -34,7 +34,7 @@ def export_labels(
     transform: Any = None,
     pieces: bool = False,
 ) -> Path:
-    """Write all labels to a file; the suffix says which kind.
+    """Write all labels to a file, with the axes of the image; the suffix says which kind.
 
     * ``.tif``, ``.tiff``: ImageJ TIFF (uint16, scale and unit for Fiji) where it fits, else tiled OME-TIFF; a
       tiled GeoTIFF when there is a CRS or transform
@@ -84,7 +84,9 @@ def export_labels(
     geo = geo_reference(Path(like) if like is not None else None, crs, transform) if on_map else None
     if kind == ".zarr":
         _replace_group(labels, target)
-    elif kind == ".gpkg" or geo is not None:
+        return target
+    labels = in_image_order(labels)
+    if kind == ".gpkg" or geo is not None:
         write = _map_writer(labels, target, geo, pieces)
         _replace(target, write)
     else:
@@ -137,11 +139,10 @@ def _replace_group(labels: LabelStore, target: Path) -> None:
     old = target.with_name(f".{target.name}.{os.getpid()}.old")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        copy = LabelStore(labels.shape, path=temporary, name=_stem(target), **labels.space.to_record())
-        for plane, tile in occupied_tiles(labels):
-            copy.put(plane, tile, labels.read(plane, tile))
-        copy.reserve(labels.next_label())
-        copy.flush()
+        # Not all readers know what to do with an axis that runs backwards: the copy has none.
+        order = image_order(labels)
+        backwards = [labels.space.scale[axis] < 0 for axis in order]
+        arranged(labels, order, backwards, path=temporary, name=_stem(target)).flush()
         if target.exists():
             target.rename(old)
         temporary.rename(target)

@@ -55,7 +55,7 @@ def write_geopackage(labels: LabelStore, path: Path, geo: GeoReference, name: st
         pyogrio.raw.write(
             path,
             geometry=np.array([shapely.to_wkb(shape) for shape in shapes], object),
-            field_data=[np.array([label for label, _ in found], np.int32), _areas(shapes, geo.crs)],
+            field_data=[np.array([label for label, _ in found], np.int64), _areas(shapes, geo.crs)],
             fields=["label", "area_m2"],
             layer=name,
             driver="GPKG",
@@ -74,10 +74,11 @@ def _outlines(labels: LabelStore) -> dict[int, list[Any]]:
 
     found: dict[int, list[Any]] = {}
     for plane, window in occupied_tiles(labels):
-        block = labels.read(plane, window).astype(np.int32)
+        names, flat = np.unique(labels.read(plane, window), return_inverse=True)  # rasterio knows no uint32
+        block = flat.reshape(window.shape).astype(np.int32)
         place = Affine.translation(window.left, window.top)
-        for geometry, label in shapes(block, mask=block > 0, connectivity=4, transform=place):
-            found.setdefault(int(label), []).append(shapely.geometry.shape(geometry))
+        for geometry, index in shapes(block, mask=names[block] > 0, connectivity=4, transform=place):
+            found.setdefault(int(names[int(index)]), []).append(shapely.geometry.shape(geometry))
     return found
 
 

@@ -12,12 +12,13 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_iseg.errors import InputError
+from napari_iseg.labels.arrange import arranged
 from napari_iseg.labels.georeference import GeoReference, import_rasterio
-from napari_iseg.labels.metadata import ome_axes
 from napari_iseg.labels.reading import occupied_tiles
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
 
+_ORDER = "TCZYX"  # of the axes where their names say nothing
 _TILE = 512
 _IMAGEJ_PLANE = 2**24  # pixels: larger planes are not held in memory but written in tiles
 _IMAGEJ_FILE = 2**31  # bytes that a classic TIFF safely holds
@@ -64,6 +65,7 @@ def write_geotiff(labels: LabelStore, path: Path, geo: GeoReference) -> None:
 
 def write_tiff(labels: LabelStore, path: Path, *, ome: bool) -> None:
     """ImageJ TIFF where it can hold the labels and ``ome`` is not asked for; OME-TIFF otherwise."""
+    labels = _rows_and_columns_last(labels)
     highest = labels.next_label() - 1
     *lead, rows, cols = labels.shape
     count = int(np.prod(lead, dtype=np.int64))
@@ -74,20 +76,33 @@ def write_tiff(labels: LabelStore, path: Path, *, ome: bool) -> None:
         _write_ome(labels, path, np.dtype(np.uint16 if highest <= 65535 else np.uint32))
 
 
+def _rows_and_columns_last(labels: LabelStore) -> LabelStore:
+    """A stack whose axes' names say that rows and columns come elsewhere, as a TIFF has them."""
+    letters = _stated(labels)
+    if len(letters) < 3 or letters[-2:] == ["Y", "X"]:
+        return labels
+    return arranged(labels, sorted(range(len(letters)), key=lambda axis: _ORDER.index(letters[axis])))
+
+
+def _stated(labels: LabelStore) -> list[str]:
+    """The TIFF axis letters of a store whose axes have names that a TIFF knows; none otherwise."""
+    letters = [name[:1].upper() for name in labels.space.axes]
+    return letters if {"Y", "X"} <= set(letters) <= set(_ORDER) and len(set(letters)) == len(letters) else []
+
+
 def _letters(labels: LabelStore) -> list[str]:
-    """One TIFF axis letter per axis of the store, all different."""
-    names = {"time": "T", "channel": "C"}
-    letters = [names.get(axis["type"], axis["name"][:1].upper()) for axis in ome_axes(labels.space)]
-    order = "TCZYX"[-len(letters) :] if len(letters) != 4 else "TZYX"
-    valid = len(set(letters)) == len(letters) and set(letters) <= set("TZCYX") and letters[-2:] == ["Y", "X"]
-    return letters if valid else list(order)
+    """One TIFF axis letter per axis of the store, all different, rows and columns last."""
+    letters = _stated(labels)
+    if letters[-2:] == ["Y", "X"]:
+        return letters
+    return list("TZYX" if len(labels.shape) == 4 else _ORDER[-len(labels.shape) :])
 
 
 def _write_imagej(labels: LabelStore, path: Path) -> None:
     letters, space = _letters(labels), labels.space
     lead = [axis for axis in "TZC" if axis in letters[:-2]]
     sizes = [labels.shape[letters.index(axis)] for axis in lead]
-    scale = dict(zip(letters, space.scale, strict=True))
+    scale = dict(zip(letters, map(abs, space.scale), strict=True))  # a TIFF knows no directions
     units = dict(zip(letters, space.units, strict=True))
     metadata: dict[str, Any] = {"axes": "".join([*lead, "Y", "X"])}
     if units["X"] is not None:
@@ -119,7 +134,7 @@ def _write_ome(labels: LabelStore, path: Path, dtype: np.dtype[Any]) -> None:
     for letter, scale, unit in zip(letters, space.scale, space.units, strict=True):
         key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
         if letter != "C" and unit is not None:
-            metadata |= {key: scale, f"{key}Unit": _OME_UNITS.get(unit, unit)}
+            metadata |= {key: abs(scale), f"{key}Unit": _OME_UNITS.get(unit, unit)}
     size = np.prod(labels.shape, dtype=np.int64) * dtype.itemsize
     with tifffile.TiffWriter(path, ome=True, bigtiff=bool(size >= _IMAGEJ_FILE)) as tiff:
         tiff.write(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,39 @@ def sync(file: Path) -> None:
             os.close(handle)
 
 
-def open_pyramid(path: Path) -> tuple[Any, list[Any], Space, int]:
-    """Group, levels, space and next label of an existing label store; InputError when it is not one."""
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What a label store knows beside its pixels: the next label, and the ids of sessions that write here."""
+
+    next_label: int
+    sessions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any]) -> Notes:
+        """Those in a group's attributes."""
+        known = attributes.get(NOTES, {})
+        return cls(int(known.get("next_label", 1)), tuple(map(str, known.get("sessions", ()))))
+
+    def to_record(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"next_label": self.next_label, "sessions": list(self.sessions)}
+
+
+def merge_notes(path: Path, group: Any, notes: Notes) -> Notes:
+    """Write notes into a group, with those that another program has written since it was opened."""
+    try:
+        written = Notes.of(dict(zarr.open_group(path, mode="r").attrs))
+    except (LookupError, TypeError, ValueError, AttributeError, zarr.errors.BaseZarrError):
+        written = notes  # damaged: made whole now
+    merged = Notes(
+        max(notes.next_label, written.next_label), tuple(dict.fromkeys(written.sessions + notes.sessions))
+    )
+    group.attrs[NOTES] = merged.to_record()
+    return merged
+
+
+def open_pyramid(path: Path) -> tuple[Any, list[Any], Space, Notes]:
+    """Group, levels, space and notes of an existing label store; InputError when it is not one."""
     try:
         group: Any = zarr.open_group(path, mode="r+")
         attributes: dict[str, Any] = dict(group.attrs)
@@ -103,12 +135,12 @@ def open_pyramid(path: Path) -> tuple[Any, list[Any], Space, int]:
         levels = [group[name] for name in names]
         shapes = [tuple(level.shape[-2:]) for level in levels]
         fits = levels[0].dtype == np.uint32 and shapes == level_shapes(*shapes[0])
-        following = int(attributes.get(NOTES, {}).get("next_label", 1))
+        notes = Notes.of(attributes)
     except (OSError, LookupError, TypeError, ValueError, AttributeError, zarr.errors.BaseZarrError) as error:
         raise InputError(f"{path} is not an OME-Zarr 0.5 group of labels ({error}).") from error
     if not fits:
         raise InputError(f"{path} is not a label store: its arrays must be uint32 and halve per level.")
-    return group, levels, space, following
+    return group, levels, space, notes
 
 
 def existing_chunks(path: Path, level: Any) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -37,8 +37,12 @@ class Space:
 
     Attributes
     ----------
-    axes : names; scale : units per pixel; translate : position of the centre of the first pixel, in units;
-    units : OME names ("micrometer", "second"), None where there is no unit. All have one entry per axis.
+    axes : names
+    scale : units per pixel, negative where coordinates fall (the rows of a map)
+    translate : position of the centre of the first pixel, in units
+    units : OME names ("micrometer", "second"), None where there is no unit
+
+    All have one entry per axis.
     """
 
     axes: tuple[str, ...]
@@ -62,8 +66,10 @@ class Space:
                 raise InputError(
                     f"{name} has {len(values)} entries but the labels have {ndim} axes; give one per axis."
                 )
-        if scale is not None and any(float(value) <= 0 for value in scale):
-            raise InputError(f"scale must be positive, got {tuple(scale)}.")
+        if scale is not None and any(float(value) == 0 for value in scale):
+            raise InputError(
+                f"scale must be positive, or negative for an axis that runs backwards; got {tuple(scale)}."
+            )
         return cls(
             tuple(str(name) for name in axes) if axes is not None else default_axes(ndim),
             tuple(float(value) for value in scale) if scale is not None else (1.0,) * ndim,

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.labels.layout import (
-    NOTES,
+    Notes,
     create,
     existing_chunks,
+    merge_notes,
     open_pyramid,
     restate,
     sync,
@@ -46,6 +47,9 @@ class LabelStore:
 
     Nothing here ever holds more than a tile of 1024 x 1024 pixels, whatever the size of the array or the
     object.
+
+    ``image_axes`` says which axis of the image each axis is, for labels of planes other than the image's last
+    two axes: what leaves for other programs has the image's order. A session sets it.
 
     Parameters
     ----------
@@ -101,10 +105,11 @@ class LabelStore:
     def open(cls, path: str | Path) -> LabelStore:
         """The store in an existing OME-Zarr group of labels; raises InputError when it is not one."""
         where = Path(path)
-        group, levels, space, following = open_pyramid(where)
+        group, levels, space, notes = open_pyramid(where)
         store = cls.__new__(cls)
         store._setup(where, space, (group, levels))
-        store._next = following
+        store._next = notes.next_label
+        store.sessions = notes.sessions
         store._searched = False
         return store
 
@@ -112,8 +117,10 @@ class LabelStore:
         self.path = path
         self.space = space
         self._group, self._levels = made
+        self.image_axes: tuple[int, ...] = tuple(range(len(self.shape)))
         self._traces: dict[int, tuple[Trace, ...]] = {}
         self._next = 1
+        self.sessions: tuple[str, ...] = ()  # whose records may change these labels when they are opened
         self._searched = True  # False: opened from disk, and nobody has told where its objects are
         self._unsynced: set[tuple[int, Plane, Window]] = set()
 
@@ -140,9 +147,12 @@ class LabelStore:
 
     def traces_of(self, label: int) -> tuple[Trace, ...]:
         """Where an object lies; empty for an unknown one."""
-        if label not in self._traces:
-            self._search()
+        self._search()
         return self._traces.get(label, ())
+
+    def holds(self, label: int, trace: Trace) -> bool:
+        """Whether an object still has pixels where it was written."""
+        return any((self.read(trace.plane, tile) == label).any() for tile in tiles_of(trace.window))
 
     def prompts_of(self, label: int) -> tuple[Prompts, ...]:
         """The prompts of an object, one entry per plane it was committed in."""
@@ -244,7 +254,7 @@ class LabelStore:
         Raises
         ------
         InputError
-            For metadata of another length, or a scale that is not positive.
+            For metadata of another length, or a scale of 0.
         SaveError
             When the folder cannot be written; then nothing has changed.
         """
@@ -252,6 +262,12 @@ class LabelStore:
         if self.path is not None and space != self.space:
             self._saving(self.path, lambda: restate(self._group, space))
         self.space = space
+
+    def sign(self, session: str) -> None:
+        """Note on the disk that a session, told by its id, writes here."""
+        if session not in self.sessions:
+            self.sessions = (*self.sessions, session)
+            self.flush()
 
     def trust_traces(self) -> None:
         """The caller has told every object by ``remember``: no search will be made."""
@@ -265,7 +281,8 @@ class LabelStore:
 
     def _flush(self) -> None:
         assert self.path is not None
-        self._group.attrs[NOTES] = {"next_label": self._next}
+        notes = merge_notes(self.path, self._group, Notes(self._next, self.sessions))
+        self._next, self.sessions = notes.next_label, notes.sessions
         for level, plane, window in self._unsynced:
             sync_chunks(self.path, level, self._levels[level], plane, window)
         sync(self.path / "zarr.json")

@@ -11,7 +11,7 @@ from napari_iseg.widgets import scene
 from napari_iseg.widgets.model_loader import ModelKey
 from napari_iseg.widgets.options import Options
 from napari_iseg.widgets.origin import Origin
-from napari_iseg.widgets.sessions import SessionPlan
+from napari_iseg.widgets.sessions import SessionPlan, face
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -158,6 +158,7 @@ class SessionFiles:
 
         axes = (plan.axes.rows, plan.axes.cols)
         session = Opened.open(folder, plan.data, rgb=plan.rgb, plane_axes=axes)
+        face(session, plan.space["scale"])
         name, inference = session.recorded_model
         if not name:
             return Reopened(session, None, None, session.note)

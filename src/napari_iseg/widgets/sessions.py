@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_iseg.errors import InputError, SaveError
+from napari_iseg.labels.metadata import default_axes
 from napari_iseg.widgets.origin import Origin
 from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.reports import warn
@@ -25,10 +28,18 @@ def whereabouts(image: Image, axes: PlaneAxes) -> dict[str, Any]:
     """Keywords of `Session.place`, in the order leading axes, rows, cols."""
     order = [*axes.leading, axes.rows, axes.cols]
     return {
-        "scale": [abs(float(image.scale[axis])) for axis in order],
+        "scale": [float(image.scale[axis]) for axis in order],
         "translate": [float(image.translate[axis]) for axis in order],
         "units": [str(image.units[axis]) for axis in order],
     }
+
+
+def face(session: Session, scale: Sequence[float]) -> None:
+    """Let a reopened session's labels run in the directions of its image, which it did not always record."""
+    space = session.labels.space
+    turned = tuple(math.copysign(step, now) for step, now in zip(space.scale, scale, strict=True))
+    if turned != space.scale:
+        session.place(scale=turned, translate=space.translate, units=space.units)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +74,14 @@ class SessionPlan:
         """The plan for an image layer."""
         order = [*axes.leading, axes.rows, axes.cols]
         shape = image_shape(image)
-        space = {"shape": [shape[axis] for axis in order], **whereabouts(image, axes)}
-        if not any(
-            str(label).startswith("-") for label in image.axis_labels
-        ):  # napari's names for unnamed axes
-            space["axes"] = [str(image.axis_labels[axis]) for axis in order]
+        names = [str(label) for label in image.axis_labels]
+        if any(name.startswith("-") for name in names):  # napari's names for unnamed axes
+            names = list(default_axes(len(names)))
+        space = {
+            "shape": [shape[axis] for axis in order],
+            "axes": [names[axis] for axis in order],
+            **whereabouts(image, axes),
+        }
         data = list(image.data) if image.multiscale else image.data
         return cls(image.name, data, bool(image.rgb), axes, space, autosave, Origin.of_layer(image), left)
 
@@ -84,9 +98,11 @@ class SessionPlan:
 
         if self.left is not None:
             try:
-                return Session.open(
+                session = Session.open(
                     self.left, self.data, model, rgb=self.rgb, plane_axes=(self.axes.rows, self.axes.cols)
                 )
+                face(session, self.space["scale"])
+                return session
             except InputError as error:  # moved away or damaged
                 warn(
                     "The session of the labels beside the image cannot be gone on with, so a new one is "

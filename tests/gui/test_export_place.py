@@ -1,0 +1,71 @@
+"""What the dock exports lies where the objects are seen, on other planes and on maps too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_iseg.labels.store import LabelStore
+from napari_iseg.widgets.sessions import face
+
+
+def exported(bench, path, monkeypatch):
+    monkeypatch.setattr(bench.dock, "ask_for_file", lambda _suggestion, then: then(path))
+    bench.do("save")
+    assert path.exists(), bench.dock.status.text()
+    return path
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_objects_of_other_planes_are_saved_as_the_image_lies(bench, tmp_path, monkeypatch, named):
+    names = {"axis_labels": ("z", "y", "x")} if named else {}
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 70, 80), np.uint8)
+    bench.viewer.add_image(pixels, scale=(3, 1, 1), units="um", **names)
+    bench.open()
+    bench.viewer.dims.order = (1, 0, 2)
+    bench.viewer.dims.set_point(1, 33)
+    bench.click((20, 33, 50))
+    bench.do("commit")
+    seen = np.asarray(bench.editor.layers.committed.data)
+    assert set(np.argwhere(seen)[:, 1]) == {33}
+    with tifffile.TiffFile(exported(bench, tmp_path / "l.tif", monkeypatch)) as tiff:
+        assert tiff.series[0].axes == "ZYX"
+        assert tiff.imagej_metadata["spacing"] == 3
+        np.testing.assert_array_equal(tiff.asarray(), seen)
+    store = LabelStore.open(exported(bench, tmp_path / "l.zarr", monkeypatch))
+    np.testing.assert_array_equal(store.levels[0][:], seen)
+    assert (store.space.axes, store.space.scale) == (("z", "y", "x"), (3, 1, 1))
+
+
+def test_an_image_that_runs_backwards_has_its_objects_in_ome_zarr_where_they_are_seen(
+    bench, tmp_path, monkeypatch
+):
+    pixels = np.random.default_rng(0).integers(0, 255, (120, 100), np.uint8)
+    image = bench.viewer.add_image(pixels, scale=(-10, 10), translate=(5000, 300), axis_labels=("y", "x"))
+    bench.open()
+    bench.click((70, 30))
+    bench.do("commit")
+    store = LabelStore.open(exported(bench, tmp_path / "l.zarr", monkeypatch))
+    layer = bench.viewer.add_labels(
+        store.levels[0][:].astype(int), scale=store.space.scale, translate=store.space.translate
+    )
+    committed = bench.editor.layers.committed
+    places = [
+        np.asarray(each.data_to_world(np.argwhere(np.asarray(each.data)).mean(0)))
+        for each in (layer, committed)
+    ]
+    np.testing.assert_allclose(*places)
+    np.testing.assert_allclose(places[0], image.data_to_world((70, 30)), atol=15)
+
+
+def test_a_session_of_before_directions_were_recorded_takes_that_of_its_image(bench):
+    pixels = np.random.default_rng(0).integers(0, 255, (120, 100), np.uint8)
+    image = bench.viewer.add_image(pixels, scale=(-10, 10), translate=(5000, 300))
+    bench.open()
+    bench.click((70, 30))
+    session = bench.editor.session
+    session.place(scale=(10, 10), translate=(5000, 300))
+    face(session, image.scale)
+    assert session.labels.space.scale == (-10, 10)
+    assert session.labels.space.translate == (5000, 300)
