@@ -262,6 +262,28 @@ def test_the_result_is_saved_where_the_image_lies(fewshot, tmp_path):
     assert "Saved" in dock.status.text()
 
 
+def test_scale_and_units_given_late_count(fewshot, tmp_path):
+    dock = fewshot.open(labels=sparse(TRUTH, 2).astype(np.uint8))
+    fewshot.run()
+    fewshot.image.scale, fewshot.image.translate = (5, -0.5, 0.5), (1, 20, 3)
+    fewshot.image.units = ("um", "um", "um")
+    layer = dock.controller.results.layer
+    for corner in ((0, 0, 0), (4, 9, 9)):
+        np.testing.assert_allclose(layer.data_to_world(corner), fewshot.image.data_to_world(corner))
+    for again in (False, True):  # without a run since, and with one
+        dock.controller.save(tmp_path / f"{again}.zarr")
+        fewshot.settle()
+        saved = LabelStore.open(tmp_path / f"{again}.zarr")
+        np.testing.assert_array_equal(saved.levels[0][...], TRUTH[:, ::-1])  # steps of files are positive
+        assert (saved.space.scale, saved.space.translate) == ((5, 0.5, 0.5), (1, 20 - 0.5 * 23, 3))
+        assert saved.space.units == ("micrometer",) * 3
+        fewshot.run()
+    fewshot.image.rotate = 30
+    dock.controller.save(tmp_path / "turned.zarr")
+    fewshot.settle()
+    assert "rotation or affine is not in it" in dock.status.text()
+
+
 def test_regions(fewshot):
     dock = fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
     dock.region.setCurrentIndex(2)

@@ -45,6 +45,7 @@ class Output:
         chunks = _chunks(frame, grid)
         if path.exists():
             self.store = LabelStore.open(path)
+            self.store.place(scale=space.scale, translate=space.translate, units=space.units)
         else:
             self.store = LabelStore(
                 frame.shape, path=path, chunks=chunks, name=path.name.split(".")[0], **space.to_record()

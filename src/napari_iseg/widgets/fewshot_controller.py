@@ -202,10 +202,8 @@ class FewShotController:
 
     def save(self, path: Path) -> None:
         """Write the result to a file of another kind or place, in the background."""
-        if self.report is None:
-            return
-        like = self.image.source.path if self.image is not None else None
-        save(self.report.out, path, like, self.worker, self.view)
+        if self.report is not None and self.results is not None and self.image is not None:
+            save(self.report.out, path, self.image, self.results.frame, self.worker, self.view)
 
     def go_next(self) -> None:
         """Go to the slice whose annotation helps most."""

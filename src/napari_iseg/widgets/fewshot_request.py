@@ -105,7 +105,7 @@ def request_of(
         complete = areas_of(settings.complete_in, image, frame)
     painted = annotations.array(image, frame)
     clicks = annotations.given_clicks(image, frame)
-    space = _space(image, frame)
+    space = space_of(image, frame)
     make_folder(folder)
 
     def make(predictor: UnitPredictor) -> Request:
@@ -184,12 +184,13 @@ def _where(
     return None, None
 
 
-def _space(image: Image, frame: Frame) -> Space:
+def space_of(image: Image, frame: Frame) -> Space:
+    """Where labels of an image lie."""
     unnamed = any(str(name).startswith("-") for name in image.axis_labels)
     return Space.make(
         len(frame.shape),
         None if unnamed else image.axis_labels,
-        frame.spacing,
+        [float(step) for step in image.scale],
         [float(shift) for shift in image.translate],
         [str(unit) for unit in image.units],
     )

@@ -17,7 +17,7 @@ from napari_iseg.fewshot.output import Output
 from napari_iseg.fewshot.preparing import Prepared, run_folder
 from napari_iseg.fewshot.suggest import Suggestion, suggest
 from napari_iseg.prompts import Window
-from napari_iseg.widgets.placement import Placement
+from napari_iseg.widgets.placement import Placement, put
 from napari_iseg.widgets.trust_strip import REJECTED, SUPPORT
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Results:
         self.next: Suggestion | None = None
         self._prepared: Prepared | None = None
         self.layer = self._add_layer()
+        for name in ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels"):
+            getattr(image.events, name).connect(self._follow)
 
     def use(self, prepared: Prepared) -> None:
         """Take over what an earlier run has found and is still valid."""
@@ -150,6 +152,11 @@ class Results:
         place = self.frame.place
         return (*base[:place], col, *base[place + 1 :]), None
 
+    def _follow(self, _event: object = None) -> None:
+        """The layer lies where its image lies, also where that is said late."""
+        if self.layer in self._viewer.layers:
+            put(self.layer, Placement.of(self._image).whole())
+
     def _set(self, plane: Plane, row: int, col: int, value: float) -> None:
         cells = self._trust.setdefault(plane, np.full(self.grid.count, np.nan))
         cells[row, col] = value
@@ -160,6 +167,7 @@ class Results:
         path = str(self.output.path)
         for there in self._viewer.layers:  # left by a dock that was closed
             if there.metadata.get(RESULT) == path:
+                put(there, Placement.of(self._image).whole())
                 there.refresh()
                 return there
         levels = self.output.store.levels

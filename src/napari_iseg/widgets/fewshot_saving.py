@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from napari_iseg.fewshot.frame import Frame
 from napari_iseg.labels.export import export_labels
 from napari_iseg.labels.store import LabelStore
+from napari_iseg.widgets.fewshot_request import space_of
 from napari_iseg.widgets.fewshot_view import FewShotView
 from napari_iseg.widgets.reports import report
 from napari_iseg.widgets.worker import Worker
 
+if TYPE_CHECKING:
+    from napari.layers import Image
 
-def save(out: Path, path: Path, like: str | None, worker: Worker, view: FewShotView) -> None:
+
+def save(out: Path, path: Path, image: Image, frame: Frame, worker: Worker, view: FewShotView) -> None:
     """Write a result in the background, and say so.
 
     Parameters
     ----------
     out : the result
     path : of the file; its ending says of which kind
-    like : file of the image, for what only GeoTIFFs know
+    image, frame : whose result it is; its scale and units may have been given after the run
     """
+    space, like = space_of(image, frame), image.source.path
+    turned = not np.allclose(image.affine.affine_matrix, np.eye(image.ndim + 1))
+    turned = turned or not np.allclose(image.rotate, np.eye(image.ndim)) or bool(np.any(image.shear))
+    left_out = (
+        " The image's rotation or affine is not in it, only scale and position." if turned else ""
+    )
+
+    def written() -> Path:
+        store = LabelStore.open(out)
+        store.place(scale=space.scale, translate=space.translate, units=space.units)
+        return export_labels(store, path, like=like, pieces=True)
 
     def failed(error: Exception) -> None:
         view.set_status("Not saved.")
@@ -27,7 +46,7 @@ def save(out: Path, path: Path, like: str | None, worker: Worker, view: FewShotV
 
     view.set_status(f"Saving {path.name}…")
     worker.submit_task(
-        lambda _stop: export_labels(LabelStore.open(out), path, like=like, pieces=True),
-        lambda written: view.set_status(f"Saved {written}."),
+        lambda _stop: written(),
+        lambda saved: view.set_status(f"Saved {saved}.{left_out}"),
         failed,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from napari_iseg.prompts import Window
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,23 @@ class PlaneAxes:
     def expand(self, patch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A (rows, cols) patch with axes of length 1 for the others, in the image's order."""
         return np.expand_dims(patch, self.leading)
+
+
+def put(layer: Layer, placed: Mapping[str, Any]) -> None:
+    """Give a layer a transform, units and names of axes, touching only what differs: every change redraws."""
+    for name in ("scale", "translate", "rotate", "shear"):
+        if not np.array_equal(getattr(layer, name), placed[name]):
+            setattr(layer, name, placed[name])
+    if not np.array_equal(layer.affine.affine_matrix, placed["affine"]):
+        layer.affine = placed["affine"]
+    name_axes(layer, placed)
+
+
+def name_axes(layer: Layer, placed: Mapping[str, Any]) -> None:
+    """Give a layer units and names of axes."""
+    for name in ("units", "axis_labels"):
+        if tuple(getattr(layer, name)) != placed[name]:
+            setattr(layer, name, placed[name])
 
 
 @dataclass(frozen=True)
