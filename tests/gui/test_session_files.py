@@ -16,6 +16,7 @@ from napari.utils.notifications import notification_manager
 from napari_iseg.backends.base import Inference
 from napari_iseg.backends.model import Model
 from napari_iseg.errors import ModelNotFoundError
+from napari_iseg.interactive.session import Session
 from napari_iseg.widgets import getting_ready
 from napari_iseg.widgets.preferences import Preferences
 
@@ -102,6 +103,28 @@ def assert_as_before(bench: Any) -> None:
     assert np.asarray(bench.editor.layers.current.data).any()
     assert np.asarray(bench.editor.layers.committed.data)[1, 40, 40] == 1
     assert bench.viewer.dims.point[0] == 2
+
+
+def test_a_session_that_another_program_went_on_with_is_opened_again(bench, made):
+    dock = bench.open()
+    dock.controller.files.open(made)
+    bench.qtbot.waitUntil(lambda: bench.editor is not None and bench.editor.session is not None)
+    bench.settle()
+    other = Session.open(made, STACK)
+    other.plane = (0,)
+    other.set_mask(np.eye(*STACK.shape[1:], dtype=bool))
+    other.commit()
+    other.close()
+    bench.click((2, 90, 90))
+    assert "changed by another program" in said()[-1]
+    dock.controller.files.open(made)
+    bench.rest()
+    assert len(bench.editor.session.objects) == 3
+    before = len(said())
+    bench.click((2, 90, 90))
+    assert len(said()) == before
+    dock.controller.files.open(made)
+    assert "open already" in dock.status.text()
 
 
 def test_file_open_brings_everything_back(bench, made):

@@ -48,6 +48,19 @@ def test_imagej_stack_has_its_sizes(tmp_path):
     assert opened.units == ("um", "um", "um")
 
 
+def test_time_has_its_steps(tmp_path):
+    movie = np.zeros((4, 2, 20, 30), np.uint16)
+    imagej = {"axes": "TZYX", "spacing": 2.5, "unit": "um", "finterval": 30.0}
+    tifffile.imwrite(tmp_path / "j.tif", movie, imagej=True, resolution=(4, 2), metadata=imagej)
+    ome = {"axes": "TZYX", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5, "PhysicalSizeZ": 2.5}
+    ome |= {"TimeIncrement": 30.0, "TimeIncrementUnit": "s"}
+    tifffile.imwrite(tmp_path / "o.ome.tif", movie, ome=True, metadata=ome)
+    for name in ("j.tif", "o.ome.tif"):
+        opened = open_image(tmp_path / name)
+        assert opened.scale == (30, 2.5, 0.5, 0.25)
+        assert opened.units[0] == "s"
+
+
 @pytest.mark.parametrize(("axes", "shape", "channel"), [("CYX", (5, 20, 30), 0), ("ZCYX", (4, 2, 20, 30), 1)])
 def test_channels_are_no_planes(tmp_path, axes, shape, channel):
     tifffile.imwrite(tmp_path / "c.ome.tif", np.zeros(shape, np.uint16), ome=True, metadata={"axes": axes})

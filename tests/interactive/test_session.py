@@ -681,13 +681,20 @@ def test_arguments_of_another_kind_are_refused_in_words():
         *(partial(session.remove_click, index) for index in (0.5, "a", None)),
         lambda: setattr(session, "threshold", "a"),
         lambda: session.set_mask([[1]]),
+        lambda: session.set_mask(session.probability),
+        *(partial(session.click, (5, 5), view=view) for view in ((0, 0, 9), (0, 0, 9, 9.5), 7)),
+        lambda: fake_session(axes="zyx"),
         lambda: fake_session(labels=np.zeros(IMAGE.shape, np.uint32)),
     )
-    words = ("whole number", "between 0 and 1", "plane's shape", "into a LabelStore, got ndarray")
+    words = (
+        *("whole number", "between 0 and 1", "plane's shape", "into a LabelStore, got ndarray"),
+        *("of a probability give", "four whole numbers", "no option 'axes'"),
+    )
     for call in calls:
         with pytest.raises(InputError, match="|".join(words)):
             call()
     assert list(session.objects) == [1]
+    assert session.click((5, 5), view=(0, 0, 60, 60)).any()
     session.set_mask(np.eye(*IMAGE.shape, dtype=bool).tolist())  # of numbers, though no array
     assert session.mask.sum() == min(IMAGE.shape)
 

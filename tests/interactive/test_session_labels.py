@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from session_fakes import FakeModel, FakePredictor
 
+from napari_iseg.errors import InputError
 from napari_iseg.interactive.session import Session
 from napari_iseg.interactive.session_folder import APPLIED, INFO, read_info
 from napari_iseg.labels.export import export_labels
@@ -154,3 +155,11 @@ def test_options_of_numpy_and_ranges_are_recorded(tmp_path):
         "bands": [0, 1, 2],
     }
     Session.open(tmp_path / "a", image).close()
+
+
+def test_a_session_of_a_newer_format_is_refused(tmp_path):
+    fake_session(journal=tmp_path / "s").close()
+    file = tmp_path / "s" / INFO
+    file.write_text(file.read_text().replace("format = 1", "format = 2"))
+    with pytest.raises(InputError, match="is of format 2, and this napari-iseg reads 1"):
+        read_info(tmp_path / "s")

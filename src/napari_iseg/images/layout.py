@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -189,7 +190,10 @@ def _bands(count: int, bands: Sequence[int] | None) -> tuple[int, ...]:
     """Chosen bands, checked; by default the first three (so alpha and further channels are left out)."""
     if bands is None:
         return tuple(range(min(3, count)))
-    chosen = tuple(int(band) for band in bands)
+    try:
+        chosen = tuple(operator.index(band) for band in bands)
+    except TypeError:
+        raise InputError(f"Bands are whole numbers, counted from 0; got {bands!r}.") from None
     if not 1 <= len(chosen) <= 3 or any(not 0 <= band < count for band in chosen):
         raise InputError(
             f"Choose one to three bands from 0 to {count - 1} (the first is 0), got {list(bands)}."
@@ -198,12 +202,16 @@ def _bands(count: int, bands: Sequence[int] | None) -> tuple[int, ...]:
 
 
 def _axes(axes: tuple[int, int], ndim: int) -> tuple[int, int]:
-    if len(axes) != 2:
+    if not hasattr(axes, "__len__") or len(axes) != 2:
         raise InputError(f"plane_axes needs two axes (rows, columns), got {axes}.")
     return _axis(axes[0], ndim, "plane_axes"), _axis(axes[1], ndim, "plane_axes")
 
 
 def _axis(axis: int, ndim: int, name: str) -> int:
+    try:
+        axis = operator.index(axis)
+    except TypeError:
+        raise InputError(f"{name} must be given by number, counted from 0; got {axis!r}.") from None
     if not -ndim <= axis < ndim:
         raise InputError(f"{name} {axis} does not exist in an image of {ndim} axes.")
     return axis % ndim

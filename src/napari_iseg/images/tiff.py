@@ -86,11 +86,13 @@ def _ome_sizes(text: str) -> dict[str, tuple[float, str | None]]:
         size = pixels.get(f"PhysicalSize{letter}")
         if size:
             sizes[letter] = (float(size), str(pixels.get(f"PhysicalSize{letter}Unit", "µm")))
+    if pixels.get("TimeIncrement"):
+        sizes["T"] = (float(pixels["TimeIncrement"]), str(pixels.get("TimeIncrementUnit", "s")))
     return sizes
 
 
 def _imagej_sizes(file: Any) -> dict[str, tuple[float, str | None]]:
-    """Pixel sizes as ImageJ writes them: resolution tags, spacing and unit."""
+    """Pixel sizes as ImageJ writes them: resolution tags, spacing, frame interval and units."""
     metadata, tags = file.imagej_metadata, file.pages[0].tags
     unit = str(metadata.get("unit", "")).replace("\\u00B5", "µ") or None
     sizes: dict[str, tuple[float, str | None]] = {}
@@ -100,4 +102,6 @@ def _imagej_sizes(file: Any) -> dict[str, tuple[float, str | None]]:
             sizes[letter] = (below / above, unit)
     if unit and metadata.get("spacing"):
         sizes["Z"] = (float(metadata["spacing"]), unit)
+    if metadata.get("finterval"):
+        sizes["T"] = (float(metadata["finterval"]), str(metadata.get("tunit", "s")))
     return sizes

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_iseg.errors import InputError
 from napari_iseg.interactive.area import check_box, check_inside
-from napari_iseg.prompts import Box, Click
+from napari_iseg.prompts import Box, Click, Window
 
 if TYPE_CHECKING:
     from napari_iseg.images import PlaneSource
@@ -40,6 +40,18 @@ def checked_index(index: int) -> int:
         return operator.index(index)
     except TypeError:
         raise InputError(f"A click is named by a whole number, counted from 0; got {index!r}.") from None
+
+
+def checked_window(view: Window | Sequence[int] | None) -> Window | None:
+    """What the user sees, a window or (top, left, bottom, right); InputError for anything else."""
+    if view is None or isinstance(view, Window):
+        return view
+    try:
+        return Window(*(operator.index(edge) for edge in view))
+    except TypeError:
+        raise InputError(
+            f"The view must be a Window or four whole numbers (top, left, bottom, right), got {view!r}."
+        ) from None
 
 
 def locate(point: Sequence[float], plane: Plane, source: PlaneSource) -> tuple[Plane, float, float]:

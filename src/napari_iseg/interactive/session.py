@@ -15,7 +15,7 @@ from napari_iseg.interactive.edge_job import EdgeJob, EdgeResult, as_refiner
 from napari_iseg.interactive.edges import Refiner
 from napari_iseg.interactive.engine import MakePredictor, default_predictor
 from napari_iseg.interactive.objects import Event
-from napari_iseg.interactive.points import checked_index, locate, locate_box
+from napari_iseg.interactive.points import checked_index, checked_window, locate, locate_box
 from napari_iseg.interactive.predictor import check_takes_boxes
 from napari_iseg.interactive.session_setup import new_setup, old_setup
 from napari_iseg.interactive.session_state import SessionState
@@ -124,7 +124,7 @@ class Session(SessionState):
     # Prompts
 
     def click(
-        self, point: Sequence[float], positive: bool = True, view: Window | None = None
+        self, point: Sequence[float], positive: bool = True, view: Window | Sequence[int] | None = None
     ) -> NDArray[np.bool_]:
         """Click and return the new mask, (Y, X) bool.
 
@@ -134,7 +134,7 @@ class Session(SessionState):
             Pixels of level 0; pixel centres are at integers.
         positive : bool
             On the object, or on what is not the object.
-        view : Window, optional
+        view : Window or (top, left, bottom, right), optional
             What the user sees: on large images the model looks at that.
 
         Raises
@@ -148,12 +148,17 @@ class Session(SessionState):
         self.append_click(point, positive, view)
         return self.mask
 
-    def append_click(self, point: Sequence[float], positive: bool = True, view: Window | None = None) -> None:
+    def append_click(
+        self, point: Sequence[float], positive: bool = True, view: Window | Sequence[int] | None = None
+    ) -> None:
         """Record a click; the mask follows by ``job``, ``Job.run`` (any thread) and ``finish``."""
         plane, row, col = locate(point, self.plane, self.source)
-        self._do(Event("click", plane, self.plane, click=Click(row, col, bool(positive)), view=view))
+        click, seen = Click(row, col, bool(positive)), checked_window(view)
+        self._do(Event("click", plane, self.plane, click=click, view=seen))
 
-    def box(self, box: Box | Sequence[float], view: Window | None = None) -> NDArray[np.bool_]:
+    def box(
+        self, box: Box | Sequence[float], view: Window | Sequence[int] | None = None
+    ) -> NDArray[np.bool_]:
         """Give the object's box, (y0, x0, y1, x1) or (plane..., y0, x0, y1, x1), and return the new mask.
 
         Corners may come in any order, and a box may reach over the image's border. A second box replaces the
@@ -170,10 +175,10 @@ class Session(SessionState):
         self.append_box(box, view)
         return self.mask
 
-    def append_box(self, box: Box | Sequence[float], view: Window | None = None) -> None:
+    def append_box(self, box: Box | Sequence[float], view: Window | Sequence[int] | None = None) -> None:
         """Record a box; the mask follows by ``job``, ``Job.run`` (any thread) and ``finish``."""
         plane, value = locate_box(box, self.plane, self.source)
-        self._do(Event("box", plane, self.plane, box=value, view=view))
+        self._do(Event("box", plane, self.plane, box=value, view=checked_window(view)))
 
     def remove_box(self) -> None:
         """Take the object's box away; its clicks are answered without."""
@@ -204,9 +209,14 @@ class Session(SessionState):
     def set_mask(self, mask: NDArray[np.bool_]) -> None:
         """Take a painted mask, (Y, X) bool, as the open object of this plane; the next prompt drops it.
 
-        Raises InputError for another shape or an empty mask.
+        Whole numbers will do, 0 outside. Raises InputError for another shape, numbers of another kind, which
+        may be probabilities, or an empty mask.
         """
         mask = mask if hasattr(mask, "shape") else np.asarray(mask)  # a lazy one stays lazy
+        if np.dtype(mask.dtype).kind not in "bui":
+            raise InputError(
+                f"The mask must be bool, got {mask.dtype}; of a probability give `probability > 0.5`."
+            )
         if mask.shape != self.source.shape:
             raise InputError(f"The mask must have the plane's shape {self.source.shape}, got {mask.shape}.")
         whole = Window.of_shape(self.source.shape)

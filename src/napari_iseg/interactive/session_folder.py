@@ -38,6 +38,7 @@ _WITHOUT = {
 }
 # What opening or reading a label store that is none, or no longer whole, may raise.
 _DAMAGE = (InputError, OSError, ValueError, RuntimeError, KeyError, zarr.errors.BaseZarrError)
+FORMAT = 1  # of session.toml and the journal
 JOURNAL, INFO, LABELS, APPLIED = "journal.jsonl", "session.toml", "labels.zarr", "applied.json"
 
 
@@ -204,11 +205,17 @@ class SessionFolder:
 def read_info(path: Path) -> dict[str, Any]:
     """What session.toml in a session folder says: ``image`` (path, shape, dtype, options) and ``labels``."""
     try:
-        return tomllib.loads((path / INFO).read_text(encoding="utf-8"))
+        info = tomllib.loads((path / INFO).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} is not a session folder: its {INFO} cannot be read.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path / INFO} is damaged ({error}).") from error
+    if info.get("format", FORMAT) != FORMAT:
+        raise InputError(
+            f"The session in {path} is of format {info['format']}, and this napari-iseg reads {FORMAT}; open "
+            "it with a newer one."
+        )
+    return info
 
 
 def _replay(replayed: Replayed, record: Record) -> None:

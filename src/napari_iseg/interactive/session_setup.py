@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_iseg.errors import InputError
 from napari_iseg.interactive.history import History
-from napari_iseg.interactive.session_folder import LABELS, SessionFolder
+from napari_iseg.interactive.session_folder import FORMAT, LABELS, SessionFolder
 from napari_iseg.labels.metadata import Space, default_axes
 from napari_iseg.labels.store import LabelStore
 
@@ -95,6 +95,12 @@ def wrap(image: Any, options: dict[str, Any]) -> PlaneSource:
     """The image as planes."""
     from napari_iseg.images import PlaneSource
 
+    unknown = sorted(set(options) - {"rgb", "plane_axes", "channel_axis", "bands"})
+    if unknown:
+        raise InputError(
+            f"A session has no option {unknown[0]!r}; of its image there are rgb, plane_axes, channel_axis "
+            "and bands."
+        )
     return PlaneSource.wrap(image, **options)
 
 
@@ -154,7 +160,7 @@ def _info(
     for name in ("shape", "dtype"):
         if hasattr(image, name):
             described[name] = _toml(getattr(image, name)) if name == "shape" else str(image.dtype)
-    return {"format": 1, "id": uuid.uuid4().hex, "image": described, "labels": stored}
+    return {"format": FORMAT, "id": uuid.uuid4().hex, "image": described, "labels": stored}
 
 
 def _toml(value: Any) -> Any:

@@ -57,6 +57,11 @@ class SessionState:
     # What is there
 
     @property
+    def outdated(self) -> bool:
+        """Whether another program has gone on with this session's folder; only opening it again helps."""
+        return self._ledger.folder is not None and self._ledger.folder.journal.outdated
+
+    @property
     def folder(self) -> Path | None:
         """The folder of the session; None when nothing is recorded."""
         return self._ledger.folder.path if self._ledger.folder is not None else None

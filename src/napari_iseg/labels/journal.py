@@ -66,6 +66,11 @@ class Journal:
         """The number of the last record; 0 when there is none."""
         return self._last
 
+    @property
+    def outdated(self) -> bool:
+        """Whether another program has written to the file since it was opened."""
+        return self._file >= 0 and os.fstat(self._file).st_size != self._size
+
     def append(self, body: Mapping[str, Any]) -> int:
         """Write one record and sync it; returns its number.
 
@@ -77,7 +82,7 @@ class Journal:
         """
         if self._file < 0:
             raise SaveError(f"{self.path} is closed; open the session again to go on.")
-        if os.fstat(self._file).st_size != self._size:
+        if self.outdated:
             raise SaveError(
                 f"{self.path} was changed by another program; close it there and open the session again."
             )

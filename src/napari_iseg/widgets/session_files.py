@@ -102,7 +102,7 @@ class SessionFiles:
 
         controller = self._controller
         for editor in controller.editors:
-            if editor.session is not None and _is_at(editor.session, folder):
+            if editor.session is not None and _is_at(editor.session, folder) and not editor.session.outdated:
                 controller.choose_image(editor.layers.image)
                 controller.view.show_images()
                 controller.say("That session is open already.")
