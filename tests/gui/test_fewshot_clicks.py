@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import numpy as np
 import pytest
 from napari.utils._test_utils import read_only_mouse_event
 from napari.utils.interactions import mouse_press_callbacks, mouse_release_callbacks
+
+from napari_iseg.fewshot.preparing import run_folder
 
 from .fewshot_bench import TRUTH, VOLUME, sparse
 
@@ -95,6 +98,17 @@ def test_a_click_on_an_accepted_slice_takes_accept_back(fewshot, clicks):
     fewshot.settle()
     assert not fewshot.dock.controller.results.is_accepted((4,))
     assert fewshot.dock.supports.item(1).text().startswith("4 · clicked")
+
+
+def test_a_click_on_a_labelled_slice_is_said_to_change_nothing(fewshot, clicks, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr("napari_iseg.widgets.fewshot_clicks.warn", said.append)
+    press(clicks, PLACE)
+    fewshot.run()
+    assert said == []
+    press(clicks, (0, 3, 3))
+    fewshot.settle()
+    assert said[-1].startswith("Clicks on 0 change nothing")
 
 
 def test_a_click_counts_by_the_settings_that_are_shown(fewshot, clicks):
@@ -194,7 +208,25 @@ def test_clicks_are_there_again_after_a_restart(fewshot, clicks):
     np.testing.assert_array_equal(fewshot.result, made)
 
 
-def test_a_renamed_image_has_its_new_name_in_the_list(fewshot, clicks):
+def test_a_renamed_image_keeps_its_result_and_has_its_new_name_in_the_list(fewshot, clicks):
+    fewshot.run()
+    fewshot.show(4)
+    fewshot.dock.accept_button.click()
+    fewshot.settle()
+    results = fewshot.dock.controller.results
     fewshot.image.name = "other"
     assert fewshot.dock.image.currentText() == "other"
     assert fewshot.dock.clicks.currentText() == "stack corrections"
+    fewshot.run()
+    assert fewshot.dock.controller.results is results
+    assert results.is_accepted((4,))
+
+
+def test_a_result_without_its_record_is_made_anew(fewshot, clicks):
+    fewshot.run()
+    made = fewshot.result.copy()
+    shutil.rmtree(run_folder(fewshot.dock.controller.results.output.path))
+    fewshot.fake.calls.clear()
+    fewshot.run()
+    assert len(fewshot.fake.calls) == 4
+    np.testing.assert_array_equal(fewshot.result, made)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,8 @@ def _replace(target: Path, write: Callable[[Path], None]) -> None:
     except OSError as error:
         raise _not_written(target, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # of a read-only disk
+            temporary.unlink(missing_ok=True)
 
 
 def _replace_group(labels: LabelStore, target: Path) -> None:

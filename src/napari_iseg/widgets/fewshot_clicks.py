@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_iseg.fewshot.collect import Clicks
+from napari_iseg.fewshot.support_store import SupportRef
 from napari_iseg.widgets.mouse import click_callback
 from napari_iseg.widgets.placement import Placement, PlaneAxes
+from napari_iseg.widgets.reports import warn
 from napari_iseg.widgets.scene import image_shape
 
 if TYPE_CHECKING:
@@ -69,6 +71,18 @@ def new_clicks(
     layer.mode = "pan_zoom"
     layer.cursor = "crosshair"
     return layer
+
+
+def warn_of_ignored(supports: Sequence[SupportRef], clicks: Clicks) -> None:
+    """Say which clicks change nothing, because every pixel of their slice was labelled."""
+    labelled = {ref.plane for ref in supports if ref.whole and ref.origin == "labelled"}
+    ignored = sorted(plane for plane in clicks if plane in labelled)
+    if ignored:
+        where = ", ".join("-".join(map(str, plane)) for plane in ignored[:5])
+        warn(
+            f"Clicks on {where} change nothing, every pixel is labelled there: correct the labels instead, "
+            "or choose Unlabelled: are unknown."
+        )
 
 
 class ClicksWatch:

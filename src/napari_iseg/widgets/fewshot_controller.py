@@ -16,7 +16,7 @@ from napari_iseg.fewshot.propagate import RunReport
 from napari_iseg.prompts import Window
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.fewshot_annotations import Annotations
-from napari_iseg.widgets.fewshot_clicks import ClicksWatch
+from napari_iseg.widgets.fewshot_clicks import ClicksWatch, warn_of_ignored
 from napari_iseg.widgets.fewshot_models import LoadModel, Models
 from napari_iseg.widgets.fewshot_request import Opened, frame_of, plane_axes, plane_in_view, request_of
 from napari_iseg.widgets.fewshot_results import Results, earlier_clicks
@@ -290,6 +290,8 @@ class FewShotController:
     def _supported(self, rows: list[SupportRow]) -> None:
         if self._subject is self.image:
             self.view.show_supports(rows)
+            clicks = self._given(self.results) if self.results is not None else {}
+            warn_of_ignored([row.ref for row in rows], clicks)
 
     def _progress(self, progress: Progress) -> None:
         left = "" if progress.seconds_left is None else time_left(progress.seconds_left)

@@ -24,7 +24,7 @@ def output_path(folder: Path, name: str, source: PlaneSource, frame: Frame, tile
     Parameters
     ----------
     folder : of all results
-    name : of the image layer; makes the file's name readable
+    name : of the image layer; makes the file's name readable, and another name finds the result too
     source : the image; a sample of its pixels is read, so call this outside the GUI thread
     """
     count = int(np.prod(source.leading_shape, dtype=np.int64))
@@ -36,7 +36,8 @@ def output_path(folder: Path, name: str, source: PlaneSource, frame: Frame, tile
         for number, window in places:
             plane = tuple(int(i) for i in np.unravel_index(number, source.leading_shape))
             digest.update(source.read(window, plane).tobytes())
-        return folder / f"{stem}-{digest.hexdigest()}.zarr"
+        known = sorted(folder.glob(f"*-{digest.hexdigest()}.zarr"))
+        return known[0] if known else folder / f"{stem}-{digest.hexdigest()}.zarr"
 
     path = named(sample_places(source.shape, count, _BANDS))
     if path.exists():

@@ -110,6 +110,7 @@ def request_of(
 
     def make(predictor: UnitPredictor) -> Request:
         out = opened.output(folder, settings.tile)
+        lost = out.exists() and not run_folder(out).exists()  # nobody can go on with it
         accepted = Decisions(run_folder(out)).accepted if out.exists() else set()
         result = LabelStore.open(out).levels[0] if accepted else None
         labels = Overlay(painted, frame, result, accepted)
@@ -133,7 +134,7 @@ def request_of(
             accepted=accepted,
             complete=complete,
             sequential=settings.sequential,
-            existing="resume",
+            existing="overwrite" if lost else "resume",
         )
 
     return make

@@ -31,9 +31,7 @@ def save(out: Path, path: Path, image: Image, frame: Frame, worker: Worker, view
     space, like = space_of(image, frame), image.source.path
     turned = not np.allclose(image.affine.affine_matrix, np.eye(image.ndim + 1))
     turned = turned or not np.allclose(image.rotate, np.eye(image.ndim)) or bool(np.any(image.shear))
-    left_out = (
-        " The image's rotation or affine is not in it, only scale and position." if turned else ""
-    )
+    left_out = " The image's rotation or affine is not in it, only scale and position." if turned else ""
 
     def written() -> Path:
         store = LabelStore.open(out)
