@@ -159,7 +159,7 @@ def test_a_sitting_a_flat_battery_and_the_labels_for_a_colleague(sit, tmp_path):
     evening.leave()
 
     morning = sit()
-    assert morning.viewer.open(str(disk), plugin="napari-iseg") == []
+    assert morning.viewer.open(str(disk / "session.toml"), plugin="napari-iseg") == []
     morning.qtbot.waitUntil(
         lambda: morning.editor is not None and morning.session is not None, timeout=60_000
     )

@@ -21,6 +21,7 @@ from napari_iseg.backends.prompt_net import PromptNet
 from napari_iseg.prompts import Box
 
 from .fakes import CARD, FakeLoader, LocalCard
+from .test_click import press_and_release
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (128, 128), dtype=np.uint8)
 
@@ -178,6 +179,43 @@ def test_boxes_without_area_or_outside_are_a_sentence_and_no_box(boxes: Any) -> 
     assert boxes.editor.session is None or not boxes.editor.session.can_undo
 
 
+@pytest.mark.parametrize("end", [(40.0, 60.0), (40.9, 99.5)])
+def test_a_click_where_a_box_was_to_be_drawn_leaves_all_as_it_was_and_drawing_goes_on(
+    boxes: Any, end: Any
+) -> None:
+    boxes.viewer.add_image(IMAGE)
+    dock = boxes.open()
+    boxes.do("box")
+    drag(boxes, (19.5, 29.5), (59.5, 99.5))
+    boxes.do("box")
+    if end == (40.0, 60.0):
+        press_and_release(boxes.editor.layers.boxes.layer, end)
+        boxes.qtbot.wait(30)
+    else:
+        drag(boxes, (40.0, 60.0), end)
+    assert "no area" in dock.status.text()
+    assert boxes.editor.session.current_box == Box(20, 30, 60, 100)
+    assert boxes.editor.layers.boxes.layer.nshapes == 1
+    assert boxes.editor.layers.drawing
+    drag(boxes, (9.5, 29.5), (59.5, 99.5))
+    assert boxes.editor.session.current_box == Box(10, 30, 60, 100)
+
+
+def test_escape_ends_drawing_before_it_removes_clicks(boxes: Any) -> None:
+    boxes.viewer.add_image(IMAGE)
+    dock = boxes.open()
+    boxes.click((60, 60))
+    boxes.do("box")
+    assert "press Esc" in dock.status.text()
+    boxes.do("reset")
+    assert len(boxes.editor.session.clicks) == 1
+    assert not boxes.editor.layers.drawing
+    assert boxes.viewer.layers.selection.active is boxes.editor.layers.points
+    assert "Drag a box" not in dock.status.text()
+    boxes.do("reset")
+    assert boxes.editor.session.clicks == ()
+
+
 def test_a_box_on_a_plane_of_a_scaled_stack_belongs_to_that_plane(boxes: Any) -> None:
     image = boxes.viewer.add_image(np.stack([IMAGE] * 3), scale=(4, 0.5, 2), translate=(1, 2, 3))
     boxes.open()
@@ -198,7 +236,15 @@ def test_only_models_that_take_boxes_offer_them(boxes: Any) -> None:
     drag(boxes, (19.5, 29.5), (59.5, 99.5))
     dock.use_model("disks")
     boxes.settle()
-    assert "does not take boxes" in dock.status.text()
+    assert "does not take boxes: remove the box (Esc" in dock.status.text()
+    boxes.click((40, 40))  # is not answered
+    assert "remove the box (Esc" in dock.status.text()
+    boxes.do("undo")
+    dock.use_model("fill")
+    boxes.settle()
+    assert "Answered in" in dock.status.text()
+    dock.use_model("disks")
+    boxes.settle()
     assert not dock.actions.buttons["box"].isVisibleTo(dock)
     assert boxes.editor.layers.boxes.layer is not None  # so that the box can be deleted
     boxes.do("reset")

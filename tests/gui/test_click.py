@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.settings import get_settings
 from napari.utils._test_utils import read_only_mouse_event
 from napari.utils.interactions import mouse_press_callbacks, mouse_release_callbacks
+from napari.utils.key_bindings import KeymapHandler
 
 from napari_iseg.labels.store import HIGHEST
 
@@ -107,6 +109,16 @@ def test_undo_redo_and_reset_follow_exactly(bench):
     assert len(bench.editor.layers.points.data) == 0
     bench.do("undo")
     np.testing.assert_array_equal(bench.editor.layers.current.data, two)
+
+
+def test_the_current_object_takes_no_brush_which_a_commit_would_not_know_of(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    for name in ("", "undo", "redo"):
+        bench.do(name) if name else bench.click((60, 60))
+        layer = bench.editor.layers.current
+        layer.mode = "paint"
+        assert (layer.editable, str(layer.mode)) == (False, "pan_zoom"), name
 
 
 def test_commit_reopen_and_delete(bench):
@@ -362,3 +374,37 @@ def test_keys_are_bound_on_our_layers_only(bench):
     assert len(bench.editor.session.clicks) == 1
     assert not image.keymap
     assert not bench.viewer.keymap
+
+
+def test_a_tool_that_was_left_by_z_does_not_come_back_at_the_next_undo(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    points = bench.editor.layers.points
+    keys = KeymapHandler()
+    keys.keymap_providers = [points]
+    points.mode = "select"
+    keys.press_key("Z")
+    keys.release_key("Z")
+    assert str(points.mode) == "pan_zoom"
+    bench.qtbot.wait(int(1000 * get_settings().application.hold_button_delay) + 50)
+    bench.click((60, 60))
+    keys.press_key("Ctrl+Z")
+    keys.release_key("Ctrl+Z")
+    bench.settle()
+    assert bench.editor.session.clicks == ()
+    assert str(points.mode) == "pan_zoom"
+
+
+def test_pasting_clicks_is_refused_as_napari_would_tell_nobody(bench):
+    bench.viewer.add_image(IMAGE)
+    dock = bench.open()
+    bench.click((60, 60))
+    points = bench.editor.layers.points
+    keys = KeymapHandler()
+    keys.keymap_providers = [points]
+    points.mode = "select"
+    points.selected_data = {0}
+    keys.press_key("Ctrl+C")
+    keys.press_key("Ctrl+V")
+    assert len(points.data) == 1
+    assert "cannot be pasted" in dock.status.text()

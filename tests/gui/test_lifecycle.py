@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from napari.settings import get_settings
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
@@ -495,12 +496,23 @@ def test_an_unexpected_error_is_reported_with_its_traceback(bench):
     assert bench.editor.session.patch is not None
 
 
-def test_too_little_memory_is_said_in_words(bench):
+def test_too_little_memory_is_said_in_words(bench, monkeypatch):
     bench.viewer.add_image(IMAGE)
-    bench.open()
+    dock = bench.open()
     bench.loader.net.error = MemoryError()
     bench.click((60, 60))
     assert "not enough memory" in notification_manager.records[-1].message
+    assert "not enough memory" in dock.status.text()
+    bench.loader.net.error = None
+    bench.click((60, 60))
+
+    def probability(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(bench.loader.refiner, "probability", probability)
+    bench.do("refine_edges")
+    assert "The memory of the GPU is too small" in dock.status.text()
+    assert "CUDA out of memory" not in notification_manager.records[-1].message
 
 
 def test_nothing_to_click_on_is_said_in_words(bench):

@@ -45,6 +45,15 @@ def test_name_categories_and_menus():
     ]
 
 
+def test_the_reader_is_asked_about_sessions_only_and_not_about_every_folder(tmp_path, npe2pm):
+    npe2pm.register(MANIFEST)
+    for name in ("big.ome.zarr", "tiles", "s.iseg"):
+        (tmp_path / name).mkdir()
+        assert not [*npe2pm.iter_compatible_readers([str(tmp_path / name)])]
+    (reader,) = npe2pm.iter_compatible_readers([str(tmp_path / "s.iseg" / "session.toml")])
+    assert reader.command == "napari-iseg.open_session"
+
+
 def test_settings_have_the_defaults_of_the_code(plugin_settings, npe2pm):
     from napari_iseg.widgets.preferences import Preferences
 

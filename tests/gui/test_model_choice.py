@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 
-from napari_iseg.errors import CheckpointError
+from napari_iseg.errors import CheckpointError, DeviceError
+from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
 
 from .fakes import FakeLoader
 from .test_session_files import TwoModels
@@ -105,3 +108,22 @@ def test_a_session_left_with_another_threshold_follows_the_one_chosen_since(benc
     dock.controller.choose_image(bench.viewer.layers["cells"])
     bench.settle()
     assert dock.options.threshold.value() == bench.editor.session.threshold == 0.6
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "memory of the GPU"),
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+    ],
+)
+def test_a_model_too_large_for_the_memory_is_one_that_cannot_be_loaded(tmp_path, monkeypatch, error, words):
+    def load(*_: Any, **__: Any) -> None:
+        raise error
+
+    loader = ModelLoader(tmp_path)
+    for name, by in (("load_click_model", loader.load), ("load_edge_model", loader.load_edges)):
+        monkeypatch.setattr(f"napari_iseg.weights.store.{name}", load)
+        with pytest.raises(DeviceError, match=words):
+            by(ModelKey("wide"))

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_iseg.widgets import scene
+from napari_iseg.widgets.placement import PlaneAxes
+
 RANDOM = np.random.default_rng(1)
 
 
@@ -185,17 +188,85 @@ def test_committed_labels_are_shown_anew_after_each_commit(bench):
     assert [int(np.asarray(committed.data[0][at, at])) for at in (300, 1500)] == [1, 2]
 
 
-def test_what_the_viewer_shows_goes_with_the_click(bench):
-    from napari_iseg.widgets.scene import visible_window
+CHUNKED = {
+    "zarr": lambda level: zarr.array(level, chunks=(1024, 1024)),
+    "dask": lambda level: da.from_array(level, chunks=512),
+    "numpy": np.asarray,
+}
+PLACED_SCENES = {
+    "flipped": {"scale": (-0.5, 2.0), "translate": (10.0, -3000.0)},
+    "turned": {"rotate": 30, "scale": (1.0, 1.5)},
+    "affine": {"affine": SHEAR_AND_TURN},
+}
 
-    viewer = bench.viewer
-    image = viewer.add_image([pixels(4000, 4000), pixels(2000, 2000), pixels(1000, 1000)], multiscale=True)
+
+def seen(viewer, image) -> list[int]:
+    """First and last row and column + 1 of what napari has put on its canvas, by its own reckoning."""
+    canvas = viewer.window._qt_viewer.canvas
+    view = canvas.grid_views[0] if viewer.canvas.grid.enabled else canvas.view
+    width, height = view.rect.size
+    corners = [(0, 0), (width, 0), (0, height), (width, height)]
+    found = np.asarray([image.world_to_data(canvas._map_canvas2world(corner, view)) for corner in corners])
+    size = (image.data[0] if image.multiscale else image.data).shape[-2:]
+    low, high = np.floor(found.min(0) + 0.5)[-2:], np.ceil(found.max(0) + 0.5)[-2:]
+    return [int(edge) for edge in (*np.clip(low, 0, size), *np.clip(high, 0, size))]
+
+
+def look(viewer, qtbot, image, point, zoom) -> None:
+    """Have the canvas drawn there."""
+    viewer.scene.camera.center = np.asarray(image.data_to_world(point))[list(viewer.dims.displayed)]
+    viewer.scene.camera.zoom = zoom
+    qtbot.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"), [*((kind, "plain") for kind in CHUNKED), *(("zarr", place) for place in PLACED_SCENES)]
+)
+def test_what_is_seen_is_neither_chunks_nor_what_was_seen_before(make_napari_viewer, qtbot, kind, place):
+    viewer, full = make_napari_viewer(show=True), np.broadcast_to(np.uint8(7), (4000, 6000))
+    levels = [CHUNKED[kind](full[:: 2**level, :: 2**level]) for level in range(4)]
+    image = viewer.add_image(
+        levels, multiscale=True, contrast_limits=(0, 255), **PLACED_SCENES.get(place, {})
+    )
+    for zoom in (0.1, 1, 8, 4.3):
+        look(viewer, qtbot, image, (1803.3, 3305.8), zoom)
+        window = scene.visible_window(image, PlaneAxes(2, 0, 1), viewer)
+        assert [window.top, window.left, window.bottom, window.right] == pytest.approx(
+            seen(viewer, image), abs=1
+        )
+
+
+def test_what_is_seen_of_a_plane_whose_axes_are_turned_in_a_canvas_of_another_size(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    image = viewer.add_image(pixels(3, 400, 600), scale=(4, 1, 2))
+    viewer.dims.order = (0, 2, 1)
+    viewer.window.resize(1100, 500)
+    look(viewer, qtbot, image, (1, 203.3, 305.8), 4)
+    for tiles in (False, True):
+        viewer.add_image(pixels(400, 600))
+        viewer.canvas.grid.enabled = tiles
+        look(viewer, qtbot, image, (1, 203.3, 305.8), 4)
+        window = scene.visible_window(image, PlaneAxes(3, 1, 2), viewer)
+        assert [window.top, window.left, window.bottom, window.right] == pytest.approx(
+            seen(viewer, image), abs=1
+        )
+    assert (
+        scene.visible_window(image, PlaneAxes(3, 0, 2), viewer) is None
+    )  # those planes lie across the screen
+    viewer.dims.ndisplay = 3
+    assert scene.visible_window(image, PlaneAxes(3, 1, 2), viewer) is None
+
+
+def test_what_is_seen_of_a_chunked_scene_goes_with_the_click(bench):
+    levels = [zarr.array(pixels(4096 // by, 4096 // by), chunks=(1024, 1024)) for by in (1, 2, 4)]
+    image = bench.viewer.add_image(levels, multiscale=True, contrast_limits=(0, 255))
     bench.open()
-    image.corner_pixels = np.array([[0, 0], [999, 999]])
-    image._data_level = 2
-    window = visible_window(image, bench.editor.layers.axes)
-    assert (window.top, window.left) == (0, 0)
-    assert 3990 <= window.bottom <= 4000
+    bench.viewer.scene.camera.center, bench.viewer.scene.camera.zoom = (2000, 1500), 2
+    height, width = bench.viewer.canvas.size
+    bench.click((2000, 1500))
+    area = bench.editor.session.patch.window
+    assert (area.height, area.width) == pytest.approx((height / 2, width / 2), abs=2)
+    assert scene.visible_window(image, bench.editor.layers.axes, bench.viewer) == area
 
 
 def test_moving_the_image_moves_what_belongs_to_it(bench):

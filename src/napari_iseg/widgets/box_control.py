@@ -28,8 +28,27 @@ class BoxControl:
         if controller.editor is None or not controller.choice.takes_boxes:
             controller.say("This model takes no boxes; click on the object, or choose one that takes them.")
             return
-        controller.say("Drag a box around the object, from one corner to the opposite one.")
+        controller.say("Drag a box around the object, from one corner to the opposite one, or press Esc.")
         controller.editor.layers.draw_box()
+
+    def stop_drawing(self) -> bool:
+        """Have clicks again where the next drag would draw a box; whether it would have."""
+        editor = self._controller.editor
+        if editor is None or not editor.layers.drawing:
+            return False
+        editor.layers.end_drawing()
+        return True
+
+    @property
+    def hint(self) -> str:
+        """What to do about a box that the model in use cannot answer; empty where there is none."""
+        controller, editor = self._controller, self._controller.editor
+        if editor is None or editor.box is None or controller.choice.takes_boxes:
+            return ""
+        return (
+            "This model does not take boxes: remove the box (Esc, its clicks go too) and click on the "
+            "object, or choose a model that takes them."
+        )
 
     def take(self, placed: Placed | None) -> None:
         """A box was drawn or edited in its layer, or deleted."""
@@ -37,7 +56,7 @@ class BoxControl:
         if editor is None:
             return
         controller.say("")
-        view = scene.visible_window(editor.layers.image, editor.layers.axes)
+        view = scene.visible_window(editor.layers.image, editor.layers.axes, controller.viewer)
         if placed is not None:
             editor.give_box(*placed, view)
         elif editor.box is not None:

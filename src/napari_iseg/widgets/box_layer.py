@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_iseg.errors import InputError
 from napari_iseg.prompts import Box
+from napari_iseg.widgets.mouse import CLICK_DISTANCE
 from napari_iseg.widgets.placement import Placement, PlaneAxes
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class BoxLayer:
         """The layer is gone."""
         self.layer = self._shown = None
 
+    @property
+    def drawing(self) -> bool:
+        """Whether the tool that draws rectangles is chosen."""
+        return self.layer is not None and str(self.layer.mode) == "add_rectangle"
+
     def draw(self) -> None:
         """Let the next drag draw a rectangle."""
         assert self.layer is not None
@@ -77,7 +83,7 @@ class BoxLayer:
         Raises
         ------
         InputError
-            For a shape without height or width.
+            For a shape without height or width, or what a click without a drag has drawn.
         """
         if self.layer is None or not self.layer.nshapes:
             return None
@@ -85,9 +91,18 @@ class BoxLayer:
         plane, _ = self._axes.split(corners[0])
         # Pixel centres are at integers in napari; a box counts from the edges of pixels.
         rows, cols = corners[:, self._axes.rows] + 0.5, corners[:, self._axes.cols] + 0.5
-        if min(np.ptp(rows), np.ptp(cols)) < 0.5:
+        box = Box(float(rows.min()), float(cols.min()), float(rows.max()), float(cols.max()))
+        if min(np.ptp(rows), np.ptp(cols)) < 1 or (self.drawing and self._on_screen(box) < CLICK_DISTANCE):
             raise InputError("This box has no area; drag from one corner of the object to the opposite one.")
-        return plane, Box(float(rows.min()), float(cols.min()), float(rows.max()), float(cols.max()))
+        return plane, box
+
+    def _on_screen(self, box: Box) -> float:
+        """The shorter side of a box in pixels of the canvas."""
+        assert self.layer is not None
+        corners = self._corners((0,) * len(self._axes.leading), box)
+        first, right, _, below = (np.asarray(self.layer.data_to_world(corner), float) for corner in corners)
+        sides = np.linalg.norm(right - first), np.linalg.norm(below - first)
+        return float(min(sides) / self.layer.scale_factor)
 
     def _corners(self, plane: Sequence[int], box: Box) -> list[np.ndarray]:
         rows, cols = (box.row0 - 0.5, box.row1 - 0.5), (box.col0 - 0.5, box.col1 - 0.5)

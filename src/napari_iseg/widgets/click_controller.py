@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 
-from napari_iseg.errors import InputError, IsegError
+from napari_iseg.errors import DeviceError, InputError, IsegError
 from napari_iseg.prompts import Click
 from napari_iseg.widgets import guidance, scene
 from napari_iseg.widgets.box_control import BoxControl
@@ -22,7 +22,7 @@ from napari_iseg.widgets.getting_ready import GettingReady
 from napari_iseg.widgets.hands import Hands
 from napari_iseg.widgets.image_watch import ImageWatch
 from napari_iseg.widgets.model_choice import ModelChoice
-from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
+from napari_iseg.widgets.model_loader import ModelKey, ModelLoader, short_of_memory
 from napari_iseg.widgets.options import Options
 from napari_iseg.widgets.reports import report, warn
 from napari_iseg.widgets.session_files import SessionFiles
@@ -198,7 +198,7 @@ class ClickController:
             self.say("That was outside the image; click on it.")
             return
         plane, row, col = where
-        view = scene.visible_window(editor.layers.image, editor.layers.axes)
+        view = scene.visible_window(editor.layers.image, editor.layers.axes, self.viewer)
         editor.click(plane, Click(row, col, self.positive == plain), view)
 
     # -- keeping up with the viewer --
@@ -298,6 +298,7 @@ class ClickController:
     # -- the rest --
 
     def _renew_model(self, text: str) -> None:
+        self._news = ""  # was said of the model before
         for editor in self._editors:
             editor.use_model(self.choice.load, text)
         self._update()
@@ -314,8 +315,10 @@ class ClickController:
 
     def fail(self, error: Exception) -> None:
         """Tell the user what went wrong; a model that cannot be loaded is replaced by the one before."""
-        report(error)
-        self._news = str(error) if isinstance(error, IsegError) else f"That failed: {error}"
+        sentence = short_of_memory(error)
+        told = DeviceError(sentence) if sentence else error
+        report(told)
+        self._news = str(told) if isinstance(told, IsegError) else f"That failed: {told}"
         usable = self.choice.fall_back(error)
         if usable is not None:
             self.view.set_model(usable.name, usable.device)
@@ -352,6 +355,8 @@ class ClickController:
                 self.view.set_options(self.choice.options)
             self.view.set_label(session.object_id)
         self.view.set_possible(guidance.possible(editor))
-        self.view.set_status(
-            self._hint() if editor is None else self._news or guidance.next_step(editor, self.commands.armed)
-        )
+        if editor is None:
+            self.view.set_status(self._hint())
+        else:
+            news = self.boxes.hint or self._news
+            self.view.set_status(news or guidance.next_step(editor, self.commands.armed))

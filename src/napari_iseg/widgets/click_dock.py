@@ -23,6 +23,7 @@ from superqt import QCollapsible
 
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.actions import help_table
+from napari_iseg.widgets.asking import OME_ZARR, TIFF, ask_where
 from napari_iseg.widgets.bare import bare_viewer
 from napari_iseg.widgets.click_controller import ClickController
 from napari_iseg.widgets.dock import Dock
@@ -131,10 +132,7 @@ class ClickDock(Dock):
 
     def ask_for_file(self, suggestion: str, then: Callable[[Path], None]) -> None:
         """Ask where to save; the window stays usable."""
-        dialog = QFileDialog(self, "Save labels", suggestion, "TIFF (*.tif *.tiff);;OME-Zarr (*.zarr)")
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix("tif")
-        self._ask(dialog, then)
+        ask_where(self, "Save labels", suggestion, [TIFF, OME_ZARR], then)
 
     def show_images(self) -> None:
         """Bring the list of images up to date."""

@@ -32,7 +32,7 @@ class Commands:
         """Carry out an action; pick and delete act on what is clicked next."""
         controller = self._controller
         armed, self.armed = self.armed, ""
-        if armed and name == "reset":  # Esc calls that off first
+        if name == "reset" and (armed or controller.boxes.stop_drawing()):  # Esc calls that off first
             controller.say("")
         elif name == "toggle_sign":
             controller.choose_sign(not controller.positive)

@@ -23,6 +23,7 @@ from superqt import QLabeledRangeSlider
 
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.widgets import scene
+from napari_iseg.widgets.asking import GEOPACKAGE, OME_ZARR, TIFF, ask_where
 from napari_iseg.widgets.bare import bare_viewer
 from napari_iseg.widgets.dock import Dock
 from napari_iseg.widgets.dock_parts import LabelBox, ScrolledColumn, SmallLabel
@@ -30,16 +31,7 @@ from napari_iseg.widgets.fewshot_annotations import fitting
 from napari_iseg.widgets.fewshot_clicks import CLICKS, new_clicks
 from napari_iseg.widgets.fewshot_controller import FewShotController
 from napari_iseg.widgets.fewshot_models import Loader, LoadModel, known_models
-from napari_iseg.widgets.fewshot_parts import (
-    LayerCombo,
-    ShapesCombo,
-    ask_where,
-    button,
-    combo,
-    pixmap,
-    row_of,
-    tile_box,
-)
+from napari_iseg.widgets.fewshot_parts import LayerCombo, ShapesCombo, button, combo, pixmap, row_of, tile_box
 from napari_iseg.widgets.fewshot_request import frame_of, plane_axes
 from napari_iseg.widgets.fewshot_results import RESULT
 from napari_iseg.widgets.fewshot_run import THUMBNAIL, SupportRow
@@ -312,7 +304,7 @@ class FewShotDock(Dock):
         self.reject_button.clicked.connect(controller.reject)
         self.next_button.clicked.connect(controller.go_next)
         self.save_button.clicked.connect(
-            lambda: ask_where(self, self.image.currentText(), not self.axis.isEnabled(), controller.save)
+            lambda: ask_where(self, "Save the result", *self._suggestion(), controller.save)
         )
         self.strip.chosen.connect(controller.go_to_cell)
         self.supports.itemClicked.connect(lambda item: controller.go_to(item.data(Qt.ItemDataRole.UserRole)))
@@ -343,6 +335,10 @@ class FewShotDock(Dock):
             choice.offer(shapes)
         self._image_chosen()
         self._annotations_chosen()
+
+    def _suggestion(self) -> tuple[str, list[str]]:
+        kinds = [OME_ZARR, TIFF] if self.axis.isEnabled() else [OME_ZARR, TIFF, GEOPACKAGE]
+        return f"{self.image.currentText()}_few-shot", kinds
 
     def _labels_chosen(self, index: int) -> None:
         self._no_labels = index == 0

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QSpinBox, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSpinBox, QWidget
 
 
 class LayerCombo(QComboBox):
@@ -121,18 +120,6 @@ def button(text: str, tip: str) -> QPushButton:
     button.setMinimumWidth(60)
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return button
-
-
-def ask_where(parent: QWidget, name: str, scene: bool, save: Callable[[Path], None]) -> None:
-    """Ask where to save the result of the image ``name``, and save it there; the window stays usable."""
-    kinds = "OME-Zarr (*.zarr);;TIFF (*.tif *.tiff)" + (";;GeoPackage (*.gpkg)" if scene else "")
-    dialog = QFileDialog(parent, "Save the result", f"{name}_few-shot", kinds)
-    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-    dialog.setDefaultSuffix("zarr")
-    dialog.filterSelected.connect(lambda kind: dialog.setDefaultSuffix(kind.split("*.")[1].rstrip(") ")))
-    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-    dialog.fileSelected.connect(lambda chosen: save(Path(chosen)))
-    dialog.open()
 
 
 def row_of(*widgets: QWidget) -> QHBoxLayout:

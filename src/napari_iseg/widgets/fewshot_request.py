@@ -178,7 +178,7 @@ def _where(
         plane = scene.shown_plane(viewer, image, plane_axes(frame))
         if plane is None:
             raise InputError("No slice of the image is in view; move the sliders to one.")
-        return [plane], scene.visible_window(image, plane_axes(frame))
+        return [plane], scene.visible_window(image, plane_axes(frame), viewer)
     if settings.region == "range" and frame.slicing is not None:
         wanted = range(settings.first, settings.last + 1)
         return [plane for plane in frame.planes() if plane[frame.place] in wanted], None

@@ -19,7 +19,8 @@ from napari_iseg.widgets.mouse import click_callback
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-KEYS = tuple(entry.key for entry in ACTIONS if entry.key)
+PASTE = "Control-V"  # napari would show what is pasted and tell nobody
+KEYS = (*(entry.key for entry in ACTIONS if entry.key), PASTE)
 
 
 class Hands:
@@ -90,9 +91,12 @@ class Hands:
                 continue
             for entry in ACTIONS:
                 if entry.key:
-                    run = lambda _layer, name=entry.name: self._on_key(name)  # noqa: E731 - napari takes functions
-                    layer.bind_key(entry.key, run, overwrite=True)
+                    layer.bind_key(entry.key, _pressed(partial(self._on_key, entry.name)), overwrite=True)
+            layer.bind_key(PASTE, _pressed(self._refuse_paste), overwrite=True)
             self._bound.append(layer)
+
+    def _refuse_paste(self) -> None:
+        self._on_hint("Clicks and boxes cannot be pasted; click on the object.")
 
     def quiet(self) -> AbstractContextManager[Any]:
         """A context in which changes of the clicks and of the box are our own and not reported."""
@@ -123,12 +127,12 @@ class Hands:
     def _take_box(self, editor: Editor | None) -> None:
         if editor is None or editor is not self._editor or editor.layers.boxes.layer is None:
             return
-        editor.layers.end_drawing()
         try:
             placed = editor.layers.boxes.read()
         except InputError as error:
-            self._on_hint(str(error))
+            self._on_hint(str(error))  # drawing goes on
         else:
+            editor.layers.end_drawing()
             self._on_box(placed)
         with self.quiet():
             editor.layers.boxes.show(editor.box, anew=True)  # one box, whatever was drawn
@@ -162,3 +166,17 @@ class Hands:
         editor.show()
         if action == "changed":
             points.selected_data = selected  # so that Delete works after a drag
+
+
+def _pressed(act: Callable[[], None]) -> Callable[[Layer], Callable[[], None]]:
+    """What napari calls when a key is pressed on a layer.
+
+    It answers with what to do on the key's release. Without that, napari would do what an earlier press of
+    the same letter has left: after Z, a tool of napari would come back at Ctrl+Z.
+    """
+
+    def press(_layer: Layer) -> Callable[[], None]:
+        act()
+        return lambda: None
+
+    return press

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from napari_iseg.prompts import Click, Window
 from napari_iseg.widgets.box_layer import BoxLayer
-from napari_iseg.widgets.placement import Placement, PlaneAxes
+from napari_iseg.widgets.placement import Placement, PlaneAxes, name_axes, put
 from napari_iseg.widgets.scene import OUTPUT
 
 if TYPE_CHECKING:
@@ -116,6 +116,11 @@ class ClickLayers:
             self._remove(self.boxes.layer)
             self.boxes.forget()
 
+    @property
+    def drawing(self) -> bool:
+        """Whether the next drag draws a box."""
+        return self.boxes.drawing and self.viewer.layers.selection.active is self.boxes.layer
+
     def draw_box(self) -> None:
         """Let the next drag draw a box."""
         if self.boxes.layer is not None and self.boxes.layer in self.viewer.layers:
@@ -124,7 +129,7 @@ class ClickLayers:
 
     def end_drawing(self) -> None:
         """Go back to clicks once a box is drawn; one that is being edited stays at hand."""
-        if self.boxes.layer is not None and str(self.boxes.layer.mode) == "add_rectangle":
+        if self.boxes.layer is not None and self.boxes.drawing:
             self.boxes.layer.mode = "pan_zoom"
             if self.points is not None and self.points in self.viewer.layers:
                 self.viewer.layers.selection.active = self.points
@@ -229,7 +234,7 @@ class ClickLayers:
     def clear_current(self) -> None:
         """Show no current object; its layer stays, so that the list does not flicker."""
         if self.current is not None and self.current in self.viewer.layers and self.current.data.any():
-            self.current.data = np.zeros((1,) * self.axes.ndim, np.uint8)
+            _fill(self.current, np.zeros((1,) * self.axes.ndim, np.uint8))
 
     def hide_probability(self) -> None:
         """Put the probability out of sight; removing a layer holds the window for a third of a second."""
@@ -302,10 +307,10 @@ class ClickLayers:
         placed = Placement.of(self.image).whole()
         for layer in (self.points, self.boxes.layer, self.committed):
             if layer is not None and layer in self.viewer.layers:
-                _place(layer, placed)
+                put(layer, placed)
         for layer in (self.current, self.probability):  # cover a part, which `show_patch` places
             if layer is not None:
-                _name_axes(layer, placed)
+                name_axes(layer, placed)
 
     def remove(self) -> None:
         """Take away clicks, box, current object and probability; committed labels stay, the user's result."""
@@ -354,23 +359,12 @@ def object_colors() -> DirectLabelColormap:
     return DirectLabelColormap(color_dict={None: "transparent", 0: "transparent", 1: OBJECT_COLOR})
 
 
-def _place(layer: Layer, placed: dict[str, Any]) -> None:
-    """Give a layer a transform, touching only what differs: every change redraws."""
-    for name in ("scale", "translate", "rotate", "shear"):
-        if not np.array_equal(getattr(layer, name), placed[name]):
-            setattr(layer, name, placed[name])
-    if not np.array_equal(layer.affine.affine_matrix, placed["affine"]):
-        layer.affine = placed["affine"]
-    _name_axes(layer, placed)
-
-
-def _name_axes(layer: Layer, placed: dict[str, Any]) -> None:
-    """Give a layer units and names of axes."""
-    for name in ("units", "axis_labels"):
-        if tuple(getattr(layer, name)) != placed[name]:
-            setattr(layer, name, placed[name])
-
-
 def _replace(layer: Any, data: npt.NDArray[Any], placed: dict[str, Any]) -> None:
+    _fill(layer, data)
+    put(layer, placed)
+
+
+def _fill(layer: Any, data: npt.NDArray[Any]) -> None:
+    """Give a layer data. It takes no brush strokes, which the session would not know of."""
     layer.data = data
-    _place(layer, placed)
+    layer.editable = False  # new data make it editable

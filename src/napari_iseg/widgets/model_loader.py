@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_iseg.backends import role
+from napari_iseg.errors import DeviceError
 from napari_iseg.widgets.smooth_loading import torch_at_hand
 
 if TYPE_CHECKING:
@@ -67,7 +70,7 @@ class ModelLoader:
         """A refinement model, as `load`."""
         if self._last_edges is not None and self._last_edges[0] == key:
             return self._last_edges[1]
-        with torch_at_hand():
+        with torch_at_hand(), _memory_in_words():
             from napari_iseg.weights.store import load_edge_model
 
             model = load_edge_model(key.name, device=key.device, precision=key.precision, store=self._store())
@@ -80,11 +83,11 @@ class ModelLoader:
         Raises
         ------
         IsegError
-            The model is not here, damaged, or the device is not there.
+            The model is not here, damaged, or too large, or the device is not there.
         """
         if self._last is not None and self._last[0] == key:
             return self._last[1]
-        with torch_at_hand():
+        with torch_at_hand(), _memory_in_words():
             from napari_iseg.weights.store import load_click_model
 
             model = load_click_model(
@@ -104,3 +107,26 @@ class ModelLoader:
         from napari_iseg.weights.store import Store
 
         return Store(self._folder)
+
+
+def short_of_memory(error: Exception) -> str:
+    """What to do where Python or torch ran out of memory; empty for other errors."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for this
+        return (
+            "The memory of the GPU is too small for this; close what else uses it, or choose the device cpu."
+        )
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+        return "There is not enough memory for this; close other images or programs, or take a smaller model."
+    return ""
+
+
+@contextmanager
+def _memory_in_words() -> Iterator[None]:
+    """A `DeviceError`, after which the dock goes back to what works, where the memory is too small."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        sentence = short_of_memory(error)
+        if sentence:
+            raise DeviceError(sentence) from error
+        raise

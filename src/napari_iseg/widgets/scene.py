@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_iseg.errors import InputError
 from napari_iseg.prompts import Window
@@ -97,8 +98,7 @@ def look_at(
     shown = [axis - (viewer.dims.ndim - image.ndim) for axis in viewer.dims.displayed]
     scenery.camera.center = tuple(((first + last) / 2)[shown])
     sides = np.abs(last - first)[shown]
-    canvas = viewer.canvas.size if hasattr(viewer, "canvas") else (600, 600)
-    scenery.camera.zoom = float(0.8 * np.min(np.asarray(canvas, float) / np.maximum(sides, 1e-9)))
+    scenery.camera.zoom = float(0.8 * np.min(view_size(viewer) / np.maximum(sides, 1e-9)))
 
 
 def image_shape(image: Image) -> tuple[int, ...]:
@@ -128,15 +128,44 @@ def shown_plane(viewer: napari.Viewer, image: Image, axes: PlaneAxes) -> tuple[i
     return plane if inside else None
 
 
-def visible_window(image: Image, axes: PlaneAxes) -> Window | None:
-    """The part of the plane that the canvas shows, in level-0 pixels; None before it was drawn."""
-    corners = np.asarray(image.corner_pixels, float)[:, [axes.rows, axes.cols]]
-    if image.multiscale:  # there the corners are in pixels of the level that is drawn
-        corners = corners * np.asarray(image.downsample_factors)[image.data_level][[axes.rows, axes.cols]]
-    shape = image_shape(image)
-    size = (shape[axes.rows], shape[axes.cols])
-    top, left = (int(value) for value in np.clip(np.floor(corners[0]), 0, size))
-    bottom, right = (int(value) for value in np.clip(np.ceil(corners[1]) + 1, 0, size))
+def view_size(viewer: napari.Viewer) -> npt.NDArray[np.float64]:
+    """Height and width of what shows an image, in pixels of the screen: the canvas, or a tile of its grid."""
+    if not hasattr(viewer, "canvas"):  # napari before 0.9
+        whole, tiles = viewer._canvas_size, viewer.grid.actual_shape(len(viewer.layers))
+        return np.asarray(whole, float) / tiles
+    size, grid = np.asarray(viewer.canvas.size, float), viewer.canvas.grid
+    tiles = np.asarray(grid.actual_shape(viewer.layers), float)  # one where there is no grid
+    gap = grid.spacing if grid.spacing >= 1 else grid.spacing * float(np.mean(size / tiles))
+    return np.asarray((size - (tiles - 1) * int(gap)) / tiles)
+
+
+def visible_window(image: Image, axes: PlaneAxes, viewer: napari.Viewer) -> Window | None:
+    """The pixels (of level 0) of the plane that the canvas shows, those cut by its border included.
+
+    napari's ``corner_pixels`` would not do: they tell what was read, which is whole chunks, and more where
+    the picture was zoomed out before.
+
+    Parameters
+    ----------
+    image, axes : the plane; where the image is turned, the rectangle around what is seen
+    viewer : that shows it
+
+    Returns
+    -------
+    Window or None
+        None where next to nothing of the image is seen, as in 3D display or along other axes.
+    """
+    if viewer.dims.ndisplay != 2 or image not in viewer.layers:
+        return None
+    camera = (viewer.scene if hasattr(viewer, "scene") else viewer).camera  # napari before 0.9
+    corners = np.tile(np.asarray(viewer.dims.point, float), (4, 1))
+    reach = np.asarray([(-1, -1), (-1, 1), (1, -1), (1, 1)]) * view_size(viewer) / (2 * camera.zoom)
+    corners[:, list(viewer.dims.displayed)] = np.asarray(camera.center, float)[-2:] + reach
+    seen = np.asarray([image.world_to_data(corner) for corner in corners], float)[:, [axes.rows, axes.cols]]
+    seen += 0.5  # pixel centres are at integers in napari, a window counts from the edges of pixels
+    size = np.asarray(image_shape(image))[[axes.rows, axes.cols]]
+    top, left = (int(edge) for edge in np.clip(np.floor(seen.min(0)), 0, size))
+    bottom, right = (int(edge) for edge in np.clip(np.ceil(seen.max(0)), 0, size))
     if bottom - top < 2 or right - left < 2:
         return None
     return Window(top, left, bottom, right)

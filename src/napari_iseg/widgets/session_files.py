@@ -59,7 +59,7 @@ class SessionFiles:
                 lambda saved: self._controller.say(f"Saved {saved}."),
             )
 
-        self._controller.view.ask_for_file(f"{image.name}_labels.tif", save)
+        self._controller.view.ask_for_file(f"{image.name}_labels", save)
 
     def ask_and_open(self) -> None:
         """Ask for a session's folder, and open it."""

@@ -1,4 +1,7 @@
-"""File > Open on a session's folder (or its session.toml): the dock opens with everything in it."""
+"""File > Open on a session's session.toml: the dock opens with everything in it.
+
+Not on its folder: npe2 asks a reader of folders about every one, OME-Zarr too, and napari then asks the user.
+"""
 
 from __future__ import annotations
 
