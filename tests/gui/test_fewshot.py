@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QScrollArea
 
 from napari_iseg.errors import ModelNotFoundError
 from napari_iseg.fewshot.frame import Frame
@@ -282,6 +282,15 @@ def test_scale_and_units_given_late_count(fewshot, tmp_path):
     dock.controller.save(tmp_path / "turned.zarr")
     fewshot.settle()
     assert "rotation or affine is not in it" in dock.status.text()
+
+
+def test_nothing_is_cut_off_at_the_side(fewshot):
+    dock = fewshot.open()
+    fewshot.viewer.window._qt_window.show()
+    fewshot.qtbot.waitExposed(fewshot.viewer.window._qt_window)
+    fewshot.qtbot.wait(100)
+    column = dock.findChild(QScrollArea)
+    assert column.widget().width() <= column.viewport().width()
 
 
 def test_regions(fewshot):

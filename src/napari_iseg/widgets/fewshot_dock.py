@@ -201,6 +201,7 @@ class FewShotDock(Dock):
         )
         self.click_label = LabelBox()
         self.click_label.setToolTip("The label that the next click belongs to.")
+        self.click_label.setMinimumWidth(72)  # it would take the room of the highest label
         self.axis = combo("The axis that is sliced; the other two are the plane that was annotated in.")
         self.model = combo("What carries the annotation to the other slices.")
         for name, line in models.items():
@@ -285,7 +286,6 @@ class FewShotDock(Dock):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(ScrolledColumn(inner))
-        self.setMinimumWidth(300)
 
     def _connect(self) -> None:
         controller = self.controller
