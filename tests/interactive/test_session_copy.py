@@ -83,6 +83,9 @@ def test_refusals(session, tmp_path, monkeypatch):
     (tmp_path / "taken").mkdir()
     with pytest.raises(InputError, match="exists already"):
         copy_session(session.folder, tmp_path / "taken")
+    with pytest.raises(InputError, match="inside the session itself"):
+        copy_session(session.folder, session.folder / "more" / "copy")
+    assert not (session.folder / "more").exists()
     with pytest.raises(InputError, match="not a session folder"):
         copy_session(tmp_path / "taken", tmp_path / "new")
     elsewhere = LabelStore(IMAGE.shape, path=tmp_path / "labels.zarr")

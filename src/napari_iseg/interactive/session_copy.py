@@ -24,7 +24,7 @@ def copy_session(folder: Path, target: Path) -> Path:
     Raises
     ------
     InputError
-        ``folder`` is no session, ``target`` is there already, or the labels lie outside of ``folder``.
+        ``folder`` is no session, ``target`` is there already or inside of it, or the labels lie outside.
     SaveError
         ``target`` cannot be written.
     """
@@ -33,6 +33,8 @@ def copy_session(folder: Path, target: Path) -> Path:
         raise InputError(f"The labels of this session lie at {stored}; copy them and {folder} by hand.")
     if target.exists():
         raise InputError(f"{target} exists already; choose a new name for the session.")
+    if folder.resolve() in target.resolve().parents:
+        raise InputError(f"{target} lies inside the session itself; choose a folder outside of {folder}.")
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         partial.mkdir(parents=True)
