@@ -52,7 +52,7 @@ def test_bands_are_chosen(run: Callable[..., Any], grey: GreyPredictor, tmp_path
     assert np.array_equal(LabelStore.open(files[2]).levels[0][...], truth)
     ended = run("propagate", *files, "--bands", "6", "--overwrite")
     assert ended.code == 2
-    assert "outside the 5 channels" in ended.err
+    assert "has 5 band(s); give one to three, counted from 1" in ended.err
 
 
 def test_three_files_make_all(run: Callable[..., Any], grey: GreyPredictor, files: tuple[Path, ...]) -> None:

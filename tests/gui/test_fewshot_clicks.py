@@ -10,6 +10,7 @@ import pytest
 from napari.utils._test_utils import read_only_mouse_event
 from napari.utils.interactions import mouse_press_callbacks, mouse_release_callbacks
 
+from napari_iseg.fewshot.kept_clicks import kept_clicks
 from napari_iseg.fewshot.preparing import run_folder
 
 from .fewshot_bench import TRUTH, VOLUME, sparse
@@ -38,7 +39,7 @@ def press(layer: Any, place: Any, **kinds: Any) -> None:
 def given(fewshot: Any) -> list[tuple[int, int, bool]]:
     """(plane, label, sign) of what a run would be given."""
     controller = fewshot.dock.controller
-    frame = controller._try_open(fewshot.dock.settings).frame
+    frame = controller._images.open(fewshot.image, fewshot.dock.settings.axis).frame
     found = controller.annotations.given_clicks(fewshot.image, frame)
     return [(plane[0], label, click.positive) for plane, pairs in found.items() for label, click in pairs]
 
@@ -230,3 +231,100 @@ def test_a_result_without_its_record_is_made_anew(fewshot, clicks):
     fewshot.run()
     assert len(fewshot.fake.calls) == 4
     np.testing.assert_array_equal(fewshot.result, made)
+
+
+def test_accept_stays_when_another_slice_is_clicked(fewshot, clicks):
+    fewshot.run()
+    press(clicks, PLACE)
+    fewshot.settle()
+    fewshot.show(3)
+    fewshot.dock.accept_button.click()
+    fewshot.settle()
+    press(clicks, (2, 3, 3))
+    fewshot.settle()
+    assert fewshot.dock.controller.results.is_accepted((3,))
+
+
+def test_one_click_is_one_run(fewshot, clicks, monkeypatch):
+    fewshot.run()
+    runs: list[int] = []
+    run = fewshot.dock.controller.run
+    monkeypatch.setattr(fewshot.dock.controller, "run", lambda: (runs.append(1), run()))
+    press(clicks, PLACE)
+    fewshot.settle()
+    assert len(runs) == 1
+    clicks.selected_data = {0}
+    clicks.remove_selected()
+    fewshot.settle()
+    assert len(runs) == 2
+
+
+def test_clicks_follow_their_image(fewshot, clicks):
+    press(clicks, PLACE)
+    before = fewshot.dock.controller._given()
+    fewshot.image.scale, fewshot.image.translate = (3, 2, 2), (5, -8, 1)
+    assert fewshot.dock.controller._given() == before
+    np.testing.assert_allclose(clicks.data_to_world(PLACE), fewshot.image.data_to_world(PLACE))
+
+
+def test_kept_clicks_outlive_a_run_before_they_are_back(fewshot, clicks):
+    labels = fewshot.viewer.layers["some"].data
+    press(clicks, PLACE)
+    fewshot.run()
+    made = fewshot.result.copy()
+    fewshot.viewer.window.remove_dock_widget(fewshot.dock.parent())
+    fewshot.viewer.layers.clear()
+    dock = fewshot.open(labels=labels, scale=(3, 1, 1))
+    dock.run_button.click()  # at once
+    fewshot.settle()
+    assert given(fewshot) == [(4, 1, True)]
+    assert dock.supports.item(1).text().startswith("4 · clicked")
+    np.testing.assert_array_equal(fewshot.result, made)
+    dock.clicks.setCurrentIndex(0)  # taken back by the user
+    dock.clicks.activated.emit(0)
+    fewshot.run()
+    assert kept_clicks(run_folder(dock.controller.results.output.path)) == {}
+
+
+def test_clicks_of_one_image_are_not_used_on_another(fewshot, clicks):
+    press(clicks, PLACE)
+    dock = fewshot.dock
+    fewshot.viewer.add_image(VOLUME[:, ::-1], name="other", scale=(3, 1, 1))
+    for name, chosen in (("other", "none"), ("stack", "stack corrections")):
+        dock.image.setCurrentText(name)
+        dock.image.activated.emit(dock.image.currentIndex())
+        assert dock.clicks.currentText() == chosen
+        assert len(dock.controller._given()) == (name == "stack")
+
+
+def test_a_rejection_is_kept_when_the_rest_is_cancelled(fewshot):
+    begin(fewshot)
+    dock, controller = fewshot.dock, fewshot.dock.controller
+    fewshot.qtbot.waitUntil(lambda: len(fewshot.fake.calls) > 2, timeout=30_000)
+    fewshot.show(1)
+    fewshot.qtbot.waitUntil(lambda: controller.results.is_predicted((1,)), timeout=30_000)
+    dock.reject_button.click()
+    dock.cancel_button.click()
+    fewshot.settle()
+    assert controller.results.decisions.rejected == {(1,)}
+    assert not fewshot.result[1].any()
+
+
+def test_go_on_counts_while_a_paused_run_is_begun_anew(fewshot):
+    begin(fewshot)
+    dock = fewshot.dock
+    dock.pause_button.click()
+    dock.run_button.click()
+    assert dock.pause_button.text() == "Go on"
+    dock.pause_button.click()
+    assert dock.pause_button.text() == "Pause"
+    fewshot.fake.slow = 0
+    fewshot.settle()
+    assert np.isfinite(fewshot.cells).all()
+
+
+def test_the_label_counts_for_naparis_own_tool_too(fewshot, clicks):
+    fewshot.dock.click_label.setValue(7)
+    clicks.mode = "add"
+    clicks.add((4, 5, 5))
+    assert given(fewshot) == [(4, 7, True)]

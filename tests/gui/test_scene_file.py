@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_iseg.cli.bands import channel_options
+from napari_iseg.cli.bands import typed_channels
 from napari_iseg.cli.propagate import open_plane_source
 from napari_iseg.images.files import open_image
 from napari_iseg.prompts import Window
@@ -65,11 +65,37 @@ def test_a_session_finds_its_scene_and_bands_again(bench, scene):
 def test_few_shot_sees_a_scene_as_the_command_line_does(bench, scene):
     layer = add_scene(bench.viewer, scene, (3, 2, 1))
     shown = Opened.of(layer, None).source
-    typed = open_plane_source(scene, channel_options(open_image(scene), "4,3,2"), None)
+    typed = open_plane_source(scene, typed_channels(open_image(scene), "4,3,2"), None)
     window = Window(10, 20, 90, 70)
     np.testing.assert_array_equal(shown.read(window), typed.read(window))  # not in 256 steps
+    (shown,) = bench.viewer.layers[0].data if layer.multiscale else (layer.data,)
+    layer.data = shown + 0  # other pixels than the file's
+    assert values_of(layer) is None
+    layer.data = shown
+    assert values_of(layer) is not None
     scene.unlink()
     assert values_of(layer) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "bands"), [(("Blue", "Green", "Red", "Undefined"), [2, 1, 0]), ((), [0, 1, 2])]
+)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_four_bands_side_by_side_are_seen_alike_everywhere(bench, tmp_path, names, bands, dtype):
+    path, items = tmp_path / "four.tif", ""
+    for index, name in enumerate(names):
+        items += f'<Item name="COLORINTERP" sample="{index}" role="colorinterp">{name}</Item>'
+    tags = [(42112, 2, 0, f"<GDALMetadata>{items}</GDALMetadata>", False)] if names else []
+    pixels = np.random.default_rng(1).integers(0, 200, (120, 100, 4)).astype(dtype)
+    tifffile.imwrite(path, pixels, photometric="rgb", planarconfig="contig", extratags=tags, metadata=None)
+    layer, window = add_scene(bench.viewer, path), Window(10, 20, 90, 70)
+    typed = open_plane_source(path, typed_channels(open_image(path)), None).read(window)
+    np.testing.assert_array_equal(Opened.of(layer, None).source.read(window), typed)
+    picture = np.asarray(layer.data)[10:90, 20:70]
+    np.testing.assert_allclose(picture / 255, typed, atol=0.51 / 255)
+    for shown, band in enumerate(bands):
+        there = pixels[10:90, 20:70, band].ravel().astype(float)
+        assert np.corrcoef(picture[..., shown].ravel(), there)[0, 1] > 0.99
 
 
 def test_the_menu_s_form_opens_or_says_why_not(bench, scene, monkeypatch):

@@ -1,4 +1,4 @@
-"""Which channels of an image the models see."""
+"""Which channels of an image the models see, as typed."""
 
 from __future__ import annotations
 
@@ -11,34 +11,11 @@ if TYPE_CHECKING:
     from napari_iseg.images.files import Opened
 
 
-def channel_options(opened: Opened, bands: str | None = None) -> dict[str, Any]:
-    """Colour, channel axis and bands of an image, as sessions and runs take them.
+def typed_channels(opened: Opened, bands: str | None = None) -> dict[str, Any]:
+    """`napari_iseg.images.scene.channel_options` of bands as they are typed: "3,2,1", counted from 1."""
+    from napari_iseg.images.scene import channel_options
 
-    Parameters
-    ----------
-    bands : "3,2,1", counted from 1; None: those that the file calls red, green and blue, or its first ones
-
-    Raises
-    ------
-    InputError
-        For more than three bands, or bands that the image does not have.
-    """
-    from napari_iseg.images.scene import named_colours
-
-    if not opened.rgb and opened.channel_axis is None:
-        if bands is not None:
-            raise InputError(f"{opened.path} has one channel only; leave --bands out.")
-        return {"rgb": False}
-    first = opened.image[0] if isinstance(opened.image, list) else opened.image
-    axis = first.ndim - 1 if opened.rgb else opened.channel_axis
-    if bands is None:
-        colours = None if opened.rgb else named_colours(opened.path)
-        if colours is None:
-            return {"rgb": opened.rgb or None, "channel_axis": opened.channel_axis}
-        return {"channel_axis": axis, "bands": list(colours)}
-    chosen, count = whole_numbers(bands, "--bands", "3,2,1"), first.shape[axis]
-    if len(chosen) > 3:
-        raise InputError(f"--bands {bands} names {len(chosen)} channels; give one to three, counted from 1.")
-    if not all(1 <= band <= count for band in chosen):
-        raise InputError(f"--bands {bands} is outside the {count} channels of {opened.path}, counted from 1.")
-    return {"channel_axis": axis, "bands": [band - 1 for band in chosen]}
+    if bands is not None and not opened.rgb and opened.channel_axis is None:
+        raise InputError(f"{opened.path} has one channel only; leave --bands out.")
+    numbers = None if bands is None else whole_numbers(bands, "--bands", "3,2,1")
+    return channel_options(opened, None if numbers is None else [number - 1 for number in numbers])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_iseg.cli.bands import channel_options
+from napari_iseg.cli.bands import typed_channels
 from napari_iseg.cli.common import console, print_json, progress, whole_numbers
 from napari_iseg.cli.objects import check_split, objects_of
 from napari_iseg.errors import IncompleteError, InputError, IsegError
@@ -100,7 +100,7 @@ def propagate(
             raise InputError(f"{path} exists already; give --resume or --overwrite, or choose another name.")
     opened = open_image(volume)
     wanted, done = (Areas.read(path, volume) if path is not None else None for path in (region, complete))
-    known, channels = _labels(labels, opened), channel_options(opened, bands)
+    known, channels = _labels(labels, opened), typed_channels(opened, bands)
     with _about(volume), progress(f"segmenting {volume.name}", 100) as advance:
         try:
             report = run(
@@ -163,7 +163,7 @@ def open_plane_source(
 
     Parameters
     ----------
-    channels : see `napari_iseg.cli.bands.channel_options`
+    channels : see `napari_iseg.images.scene.channel_options`
     plane_axes : axes of rows and columns, counted without the channel axis; None: the last two
     """
     from napari_iseg.fewshot.frame import Frame

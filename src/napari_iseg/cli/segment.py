@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_iseg.cli.bands import channel_options
+from napari_iseg.cli.bands import typed_channels
 from napari_iseg.cli.common import console, print_json, progress, whole_numbers
 from napari_iseg.cli.prompting import read_objects, run_prompts
 from napari_iseg.errors import InputError, SaveError
@@ -146,7 +146,7 @@ def open_session(opened: Opened, bands: str | None = None) -> Session:
         axes=opened.axes,
         units=opened.units,
     )
-    return Session(opened.image, labels=store, **channel_options(opened, bands))
+    return Session(opened.image, labels=store, **typed_channels(opened, bands))
 
 
 def write_results(session: Session, opened: Opened, output: Path, overlay: Path | None) -> None:

@@ -51,8 +51,8 @@ def open_scene(path: Path, bands: Sequence[int] | None = None) -> Scene:
 
     Parameters
     ----------
-    bands : one or three channels, counted from 0; None: those that the file calls red, green and blue, or
-        else the first three. Other types than uint8 are stretched from the 0.1th to the 99.9th percentile.
+    bands : one to three channels, counted from 0; None: see `channel_options`. Other types than uint8 are
+        stretched from the 0.1th to the 99.9th percentile.
 
     Raises
     ------
@@ -62,30 +62,48 @@ def open_scene(path: Path, bands: Sequence[int] | None = None) -> Scene:
     opened = open_image(path)
     if len(opened.shape) != 2:
         raise InputError(f"{path.name} is a stack of planes, not a scene; open it with File > Open instead.")
-    axis = len(_first(opened).shape) - 1 if opened.rgb else opened.channel_axis
-    count = 1 if axis is None else int(_first(opened).shape[axis])
-    chosen = tuple(bands) if bands is not None else named_colours(path) or (0, 1, 2)[: 3 if count >= 3 else 1]
-    if len(chosen) not in (1, 3) or not all(0 <= band < count for band in chosen):
-        raise InputError(
-            f"{path.name} has {count} band(s), counted from 1; give one or three of them, as in 3,2,1."
-        )
+    options = channel_options(opened, bands)
     rows, cols = opened.shape
     if rows * cols > _WITHOUT_LEVELS and not isinstance(opened.image, list):
         raise InputError(
             f"{path.name} is large and has no overviews, so every look at the whole would read all of it; "
             f"run `gdaladdo -r average {path.name} 2 4 8 16 32 64` once."
         )
-    source = (
-        PlaneSource.wrap(opened.image, rgb=False)
-        if axis is None
-        else PlaneSource.wrap(opened.image, channel_axis=axis, bands=chosen)
-    )
+    source = PlaneSource.wrap(opened.image, **options)
+    chosen = options.get("bands", (0, 1, 2) if opened.rgb else (0,))
     scale, translate, unit = _place(path)
-    return Scene(_levels(source), source, chosen, scale, translate, unit, scale[0] < 0)
+    return Scene(_levels(source), source, tuple(chosen), scale, translate, unit, scale[0] < 0)
 
 
-def _first(opened: Opened) -> Any:
-    return opened.image[0] if isinstance(opened.image, list) else opened.image
+def channel_options(opened: Opened, bands: Sequence[int] | None = None) -> dict[str, Any]:
+    """Which channels of an image are looked at, as keywords of ``PlaneSource.wrap``: the same everywhere.
+
+    Parameters
+    ----------
+    bands : one to three, counted from 0; None: those that the file calls red, green and blue, the colours of
+        a colour picture, or else the first three
+
+    Raises
+    ------
+    InputError
+        For bands that the image does not have.
+    """
+    if not opened.rgb and opened.channel_axis is None:
+        if bands is not None and tuple(bands) != (0,):
+            raise InputError(f"{opened.path.name} has one channel only; leave the bands out.")
+        return {"rgb": False}
+    first = opened.image[0] if isinstance(opened.image, list) else opened.image
+    axis = first.ndim - 1 if opened.rgb else opened.channel_axis
+    count = int(first.shape[axis])
+    chosen = tuple(bands) if bands is not None else named_colours(opened.path)
+    if chosen is None and opened.rgb and (count == 3 or first.dtype == np.uint8):  # with alpha
+        return {"rgb": True}
+    chosen = chosen or (0, 1, 2)[:count]
+    if not 1 <= len(chosen) <= 3 or not all(0 <= band < count for band in chosen):
+        raise InputError(
+            f"{opened.path.name} has {count} band(s); give one to three, counted from 1, as in 3,2,1."
+        )
+    return {"channel_axis": axis, "bands": list(chosen)}
 
 
 def _levels(source: PlaneSource) -> list[Any]:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_iseg.errors import InputError
 from napari_iseg.fewshot.collect import Clicks
+from napari_iseg.fewshot.frame import Plane
 from napari_iseg.fewshot.support_store import SupportRef
 from napari_iseg.widgets.mouse import click_callback
-from napari_iseg.widgets.placement import Placement, PlaneAxes
-from napari_iseg.widgets.reports import warn
+from napari_iseg.widgets.placement import PLACING, Placement, PlaneAxes, put
+from napari_iseg.widgets.reports import report, warn
 from napari_iseg.widgets.scene import image_shape
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image, Points
+    from napari.layers import Image, Layer, Points
 
 BACKGROUND = ("x", "cross", "hbar")  # symbols of clicks on background
-CLICKS = "napari-iseg few-shot clicks"  # in the metadata of a layer that was made here
+CLICKS = "napari-iseg few-shot clicks"  # in the metadata of a layer made here: the id of its image
 _LOOKS = {True: ("disc", "lime"), False: ("hbar", "red")}  # as in the click dock
 _EVENTS = ("data", "symbol", "features")
 
@@ -49,11 +52,11 @@ def new_clicks(
         features={"label": np.asarray([number for _, number, _ in known], int)},
         symbol=[_LOOKS[sign][0] for _, _, sign in known] or "disc",
         face_color=[_LOOKS[sign][1] for _, _, sign in known] or "lime",
-        metadata={CLICKS: True},
+        metadata={CLICKS: image.unique_id},
         size=4,  # pixels of the image
         **Placement.of(image).whole(),
     )
-    layer.feature_defaults = {"label": [1]}
+    layer.feature_defaults = {"label": [label()]}
 
     def click(position: Sequence[float], on_object: bool) -> None:
         place = layer.world_to_data(position)
@@ -85,17 +88,47 @@ def warn_of_ignored(supports: Sequence[SupportRef], clicks: Clicks) -> None:
         )
 
 
+def are_of(layer: Layer | None, image: Image | None) -> bool:
+    """Whether a layer of clicks was made for an image."""
+    return layer is not None and image is not None and layer.metadata.get(CLICKS) == image.unique_id
+
+
+class ClicksFollow:
+    """Keeps the layers of clicks that were made for an image where the image lies."""
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self._viewer = viewer
+        self._image: Image | None = None
+
+    def follow(self, image: Image | None) -> None:
+        """Keep to this image; None: to none."""
+        for name in PLACING:
+            if self._image is not None:
+                getattr(self._image.events, name).disconnect(self._moved)
+            if image is not None:
+                getattr(image.events, name).connect(self._moved)
+        self._image = image
+
+    def _moved(self, _event: Any) -> None:
+        if self._image is not None:
+            for layer in self._viewer.layers:
+                if are_of(layer, self._image):
+                    put(layer, Placement.of(self._image).whole())
+
+
 class ClicksWatch:
     """Tells when clicks were added, moved, removed, or given another sign or label.
 
     Parameters
     ----------
-    on_change : called after each such change
+    read : the clicks as they are; may raise InputError
+    on_change : called after such a change with the planes that have other clicks than before
     """
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
-        self._on_change = on_change
+    def __init__(self, read: Callable[[], Clicks], on_change: Callable[[set[Plane]], None]) -> None:
+        self._read, self._on_change = read, on_change
         self._layer: Points | None = None
+        self._known: dict[Plane, tuple[Any, ...]] = {}
 
     def follow(self, layer: Points | None) -> None:
         """Listen to this layer instead; None: to none."""
@@ -106,9 +139,22 @@ class ClicksWatch:
                 getattr(self._layer.events, name).disconnect(self._changed)
             if layer is not None:
                 getattr(layer.events, name).connect(self._changed)
-        self._layer = layer
+        self._layer, self._known = layer, {}
+        with suppress(InputError):  # said when it matters
+            self._known = self._now()
+
+    def _now(self) -> dict[Plane, tuple[Any, ...]]:
+        return {plane: tuple(pairs) for plane, pairs in self._read().items()}
 
     def _changed(self, event: Any) -> None:
         action = str(getattr(event, "action", "changed")).rsplit(".", 1)[-1].lower()
-        if action in ("added", "removed", "changed"):  # not "adding": before it is there
-            self._on_change()
+        if action not in ("added", "removed", "changed"):  # "adding": before it is there
+            return
+        try:
+            before, self._known = self._known, self._now()
+        except InputError as error:
+            report(error)
+            return
+        other = {p for p in {*before, *self._known} if before.get(p) != self._known.get(p)}
+        if other:  # napari tells of one click more than once
+            self._on_change(other)

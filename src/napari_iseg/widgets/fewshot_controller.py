@@ -10,16 +10,15 @@ from napari_iseg.errors import InputError, IsegError
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.fewshot.control import Control, Progress, Written
 from napari_iseg.fewshot.frame import Plane
-from napari_iseg.fewshot.kept_clicks import keep_clicks
-from napari_iseg.fewshot.preparing import Prepared, run_folder
+from napari_iseg.fewshot.preparing import Prepared
 from napari_iseg.fewshot.propagate import RunReport
 from napari_iseg.prompts import Window
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.fewshot_annotations import Annotations
-from napari_iseg.widgets.fewshot_clicks import ClicksWatch, warn_of_ignored
+from napari_iseg.widgets.fewshot_clicks import ClicksFollow, ClicksWatch, warn_of_ignored
 from napari_iseg.widgets.fewshot_models import LoadModel, Models
-from napari_iseg.widgets.fewshot_request import Opened, frame_of, plane_axes, plane_in_view, request_of
-from napari_iseg.widgets.fewshot_results import Results, earlier_clicks
+from napari_iseg.widgets.fewshot_request import Openings, frame_of, plane_axes, plane_in_view, request_of
+from napari_iseg.widgets.fewshot_results import Results, earlier_clicks, settle_clicks
 from napari_iseg.widgets.fewshot_run import RunSignals, SupportRow, annotated_rows, execute
 from napari_iseg.widgets.fewshot_saving import save
 from napari_iseg.widgets.fewshot_view import FewShotSettings, FewShotView, time_left
@@ -57,8 +56,9 @@ class FewShotController:
         self._again = False  # these wait until a cancelled run has ended
         self._to_reject: list[Plane] = []
         self._paused = False  # what follows a paused run waits as it did
-        self._clicks = ClicksWatch(self._clicked)
-        self._opened: Opened | None = None
+        self._places = ClicksFollow(viewer)
+        self._clicks = ClicksWatch(self._given, self._clicked)
+        self._images = Openings()
         self.signals.prepared.connect(self._prepared)
         self.signals.supports.connect(self._supported)
         self.signals.progress.connect(self._progress)
@@ -76,13 +76,15 @@ class FewShotController:
         """Work on another image."""
         if image is not self.image:
             self.cancel()
+            self._to_reject = []
+            self._places.follow(image)
             self.image, self.results, self.report = image, None, None
         self.tell()
 
     def look_for_earlier(self) -> None:
         """Say so when there is a result of the chosen image from an earlier time."""
         settings = self.view.settings
-        opened = self._try_open(settings) if self.folder.is_dir() else None
+        opened = self._images.attempt(self.image, settings.axis) if self.folder.is_dir() else None
         if opened is None:
             return
         path = lambda: opened.output(self.folder, settings.tile)  # noqa: E731 - reads pixels, in the worker
@@ -98,7 +100,7 @@ class FewShotController:
         """Show the painted slices of a stack before there is a run that lists them."""
         if self.results is not None or self.running:
             return
-        opened, painted = self._try_open(self.view.settings), None
+        opened, painted = self._images.attempt(self.image, self.view.settings.axis), None
         if opened is not None and opened.frame.slicing is not None:
             try:
                 painted = self.annotations.array(opened.image, opened.frame)
@@ -122,7 +124,7 @@ class FewShotController:
             self._control.cancel()
             return
         try:
-            opened = self._open(self.image, settings)
+            opened = self._images.open(self.image, settings.axis)
             make_request = request_of(self.viewer, opened, settings, self.annotations, self.folder)
         except IsegError as error:
             report(error)
@@ -146,15 +148,17 @@ class FewShotController:
     def pause(self) -> None:
         """Pause, or go on."""
         if self._control is not None:
-            if self._control.paused:
+            if self._again:  # this run ends; what follows it waits or not
+                self._paused = not self._paused
+            elif self._control.paused:
                 self._control.resume()
             else:
                 self._control.pause()
-            self.view.set_running(True, self._control.paused)
+            self.view.set_running(True, self._control.paused or self._paused)
 
     def cancel(self) -> None:
-        """Stop, also what waits for the end of a run; what is finished stays."""
-        self._again, self._to_reject, self._paused = False, [], False
+        """Stop, also a run that waits for the end of this one; what is finished or rejected stays so."""
+        self._again, self._paused = False, False
         if self._control is not None:
             self._control.cancel()
 
@@ -237,6 +241,7 @@ class FewShotController:
         self.signals.silence()
         self.viewer.dims.events.point.disconnect(self._follow_plane)
         self._clicks.follow(None)
+        self._places.follow(None)
 
     def tell(self) -> None:
         """Bring the dock up to date."""
@@ -250,18 +255,6 @@ class FewShotController:
         self.view.set_possible(predicted, can_reject, can_go, can_save)
 
     # -- the run --
-
-    def _open(self, image: Image, settings: FewShotSettings) -> Opened:
-        if self._opened is None or not self._opened.is_of(image, settings.axis):
-            self._opened = Opened.of(image, settings.axis)
-        return self._opened
-
-    def _try_open(self, settings: FewShotSettings) -> Opened | None:
-        """The chosen image if it can be worked on; what is wrong with it is said at Run."""
-        try:
-            return self._open(self.image, settings) if self.image is not None else None
-        except InputError:
-            return None
 
     # -- what a run tells --
 
@@ -278,9 +271,14 @@ class FewShotController:
             )
         self.results.use(prepared)
         try:
-            keep_clicks(run_folder(prepared.output.path), self._given(self.results))
+            shown_anew = known is not self.results and self.annotations.clicks is None
+            kept = settle_clicks(prepared.output.path, self._given(), shown_anew)
         except IsegError as error:
             report(error)
+            kept = {}
+        if kept:
+            self.view.offer_clicks(kept)
+            self.run()
         count = len(prepared.plan.supports)
         self.view.set_status(
             f"From {count} annotated {self._pieces(count)}; what is in view comes first, then the nearest."
@@ -290,8 +288,7 @@ class FewShotController:
     def _supported(self, rows: list[SupportRow]) -> None:
         if self._subject is self.image:
             self.view.show_supports(rows)
-            clicks = self._given(self.results) if self.results is not None else {}
-            warn_of_ignored([row.ref for row in rows], clicks)
+            warn_of_ignored([row.ref for row in rows], self._given())
 
     def _progress(self, progress: Progress) -> None:
         left = "" if progress.seconds_left is None else time_left(progress.seconds_left)
@@ -362,11 +359,11 @@ class FewShotController:
 
     # -- the viewer --
 
-    def _clicked(self) -> None:
+    def _clicked(self, planes: set[Plane]) -> None:
         """A click on a slice makes it a support; what there is of a result is brought up to date."""
         try:
             if self.results is not None:
-                for plane in self.results.decisions.accepted & set(self._given(self.results)):
+                for plane in self.results.decisions.accepted & planes:
                     self.results.decisions.forget(plane)  # it was not right after all
         except IsegError as error:
             report(error)
@@ -374,10 +371,11 @@ class FewShotController:
         if self.results is not None or self.running:
             self.run()
 
-    def _given(self, results: Results) -> Clicks:
-        """The clicks on the planes of a result."""
-        assert self.image is not None
-        return self.annotations.given_clicks(self.image, results.frame)
+    def _given(self) -> Clicks:
+        """The clicks on the planes of the image."""
+        if self.image is None:
+            return {}
+        return self.annotations.given_clicks(self.image, frame_of(self.image, self.view.settings.axis))
 
     def _follow_plane(self, _event: Any = None) -> None:
         if self._control is not None:

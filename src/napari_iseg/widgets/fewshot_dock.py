@@ -23,18 +23,19 @@ from superqt import QLabeledRangeSlider
 
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.widgets import scene
-from napari_iseg.widgets.asking import GEOPACKAGE, OME_ZARR, TIFF, ask_where
+from napari_iseg.widgets.asking import ask_where
 from napari_iseg.widgets.bare import bare_viewer
 from napari_iseg.widgets.dock import Dock
 from napari_iseg.widgets.dock_parts import LabelBox, ScrolledColumn, SmallLabel
 from napari_iseg.widgets.fewshot_annotations import fitting
-from napari_iseg.widgets.fewshot_clicks import CLICKS, new_clicks
+from napari_iseg.widgets.fewshot_clicks import CLICKS, are_of, new_clicks
 from napari_iseg.widgets.fewshot_controller import FewShotController
 from napari_iseg.widgets.fewshot_models import Loader, LoadModel, known_models
 from napari_iseg.widgets.fewshot_parts import LayerCombo, ShapesCombo, button, combo, pixmap, row_of, tile_box
 from napari_iseg.widgets.fewshot_request import frame_of, plane_axes
 from napari_iseg.widgets.fewshot_results import RESULT
 from napari_iseg.widgets.fewshot_run import THUMBNAIL, SupportRow
+from napari_iseg.widgets.fewshot_saving import suggestion
 from napari_iseg.widgets.fewshot_view import FewShotSettings
 from napari_iseg.widgets.fewshot_watch import LabelsWatch
 from napari_iseg.widgets.preferences import Preferences
@@ -136,26 +137,16 @@ class FewShotDock(Dock):
         """Show the annotated slices and tiles."""
         self.supports.clear()
         for row in rows:
-            reliability = "" if row.reliability is None else f", reliability {row.reliability:.2f}"
-            names = ", ".join(map(str, row.ref.labels))
-            named = f"labels {names}" if len(row.ref.labels) > 1 else f"label {names}" if names else "empty"
-            where = row.ref.key.replace("scene@", "tile ").replace("@", ", tile ")
-            text = f"{where} · {row.ref.origin}{reliability}\n{named}"
-            item = QListWidgetItem(QIcon(pixmap(row.picture)), text)
+            item = QListWidgetItem(QIcon(pixmap(row.picture)), row.words)
             item.setData(Qt.ItemDataRole.UserRole, row.ref.plane)
             self.supports.addItem(item)
 
     def offer_clicks(self, clicks: Clicks) -> None:
         """Bring back the clicks of an earlier result, unless some are chosen already."""
-        image, here = (
-            self.controller.image,
-            [x for x in self.clicks.layers if x is not None and CLICKS in x.metadata],
-        )
+        image = self.controller.image
         if image is None or not clicks or self.clicks.layer is not None:
             return
-        if here:  # of a dock that was closed
-            self.clicks.choose(here[0])
-        else:
+        if not self._choose_own_clicks(image):  # those of a dock that was closed may be there
             self._add_clicks(image, clicks)
         self._annotations_chosen()
 
@@ -294,9 +285,11 @@ class FewShotDock(Dock):
         self.clicks.activated.connect(self._clicks_chosen)
         self.axis.activated.connect(lambda _index: self._axis_chosen())
         self.axis.activated.connect(self._list_annotated)
-        self.region.currentIndexChanged.connect(
-            lambda index: self.range.setVisible(index == REGIONS.index("range"))
-        )
+        for changed in (self.axis.activated, self.tile.valueChanged):
+            changed.connect(lambda _value: controller.look_for_earlier())
+        self.click_label.chosen.connect(self._label_chosen)
+        ranged = REGIONS.index("range")
+        self.region.currentIndexChanged.connect(lambda index: self.range.setVisible(index == ranged))
         self.run_button.clicked.connect(controller.run)
         self.pause_button.clicked.connect(controller.pause)
         self.cancel_button.clicked.connect(controller.cancel)
@@ -304,7 +297,7 @@ class FewShotDock(Dock):
         self.reject_button.clicked.connect(controller.reject)
         self.next_button.clicked.connect(controller.go_next)
         self.save_button.clicked.connect(
-            lambda: ask_where(self, "Save the result", *self._suggestion(), controller.save)
+            lambda: ask_where(self, "Save the result", *suggestion(self.image.layer), controller.save)
         )
         self.strip.chosen.connect(controller.go_to_cell)
         self.supports.itemClicked.connect(lambda item: controller.go_to(item.data(Qt.ItemDataRole.UserRole)))
@@ -336,10 +329,6 @@ class FewShotDock(Dock):
         self._image_chosen()
         self._annotations_chosen()
 
-    def _suggestion(self) -> tuple[str, list[str]]:
-        kinds = [OME_ZARR, TIFF] if self.axis.isEnabled() else [OME_ZARR, TIFF, GEOPACKAGE]
-        return f"{self.image.currentText()}_few-shot", kinds
-
     def _labels_chosen(self, index: int) -> None:
         self._no_labels = index == 0
         self._annotations_chosen()
@@ -352,6 +341,19 @@ class FewShotDock(Dock):
                 return
             self._add_clicks(self.controller.image, {})
         self._annotations_chosen()
+
+    def _choose_own_clicks(self, image: Image) -> bool:
+        """Leave clicks that were made for another image; whether there are some for this one."""
+        own = next((layer for layer in self.clicks.layers if are_of(layer, image)), None)
+        if own is not None:
+            self.clicks.choose(own)
+        elif self.clicks.layer is not None and CLICKS in self.clicks.layer.metadata:
+            self.clicks.choose(None)
+        return own is not None
+
+    def _label_chosen(self, label: int) -> None:
+        if are_of(self.clicks.layer, self.controller.image):  # also for what napari's own tool adds
+            self.clicks.layer.feature_defaults = {"label": [label]}
 
     def _add_clicks(self, image: Image, clicks: Clicks) -> None:
         label = lambda: int(self.click_label.value())  # noqa: E731 - asked at each click
@@ -377,6 +379,9 @@ class FewShotDock(Dock):
         if len(shape) > 2:
             self.axis.setCurrentIndex(len(shape) - 3)
         self._axis_chosen()
+        if self.clicks.layer is None or not are_of(self.clicks.layer, image):
+            self._choose_own_clicks(image)
+        self._annotations_chosen()
         self.controller.look_for_earlier()
 
     def _axis_chosen(self) -> None:

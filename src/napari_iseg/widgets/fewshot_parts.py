@@ -109,6 +109,7 @@ def tile_box() -> QSpinBox:
     box.setSingleStep(64)
     box.setValue(512)
     box.setSuffix(" px")
+    box.setKeyboardTracking(False)  # counts once it is typed
     box.setToolTip("Side of a window; a plane up to this size is done in one piece.")
     return box
 

@@ -68,6 +68,26 @@ class Opened:
         return self.outputs[key]
 
 
+class Openings:
+    """Opens layers; the last one stays open."""
+
+    def __init__(self) -> None:
+        self._last: Opened | None = None
+
+    def open(self, image: Image, axis: int | None) -> Opened:
+        """This layer; InputError where it cannot be worked on."""
+        if self._last is None or not self._last.is_of(image, axis):
+            self._last = Opened.of(image, axis)
+        return self._last
+
+    def attempt(self, image: Image | None, axis: int | None) -> Opened | None:
+        """This layer if there is one that can be worked on; what is wrong with it is said at Run."""
+        try:
+            return self.open(image, axis) if image is not None else None
+        except InputError:
+            return None
+
+
 def frame_of(image: Image, axis: int | None) -> Frame:
     """The planes of a layer."""
     shape = scene.image_shape(image)

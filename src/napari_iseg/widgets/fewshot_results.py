@@ -12,12 +12,12 @@ from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.fewshot.control import Written
 from napari_iseg.fewshot.decisions import Decisions
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
-from napari_iseg.fewshot.kept_clicks import kept_clicks
+from napari_iseg.fewshot.kept_clicks import keep_clicks, kept_clicks
 from napari_iseg.fewshot.output import Output
 from napari_iseg.fewshot.preparing import Prepared, run_folder
 from napari_iseg.fewshot.suggest import Suggestion, suggest
 from napari_iseg.prompts import Window
-from napari_iseg.widgets.placement import Placement, put
+from napari_iseg.widgets.placement import PLACING, Placement, put
 from napari_iseg.widgets.trust_strip import REJECTED, SUPPORT
 
 if TYPE_CHECKING:
@@ -30,6 +30,19 @@ RESULT = "napari-iseg few-shot result"  # in a layer's metadata: the path of the
 def earlier_clicks(path: Path) -> Clicks | None:
     """The clicks of the result that lies at a path; None where there is no result."""
     return kept_clicks(run_folder(path)) if path.exists() else None
+
+
+def settle_clicks(path: Path, given: Clicks, shown_anew: bool) -> Clicks:
+    """Keep the clicks that a result is made with, unless it is shown anew without any and has its own.
+
+    Returns
+    -------
+    its own then, which are to be brought back; else none
+    """
+    kept = kept_clicks(run_folder(path)) if shown_anew else {}
+    if not kept:
+        keep_clicks(run_folder(path), given)
+    return kept
 
 
 class Results:
@@ -55,7 +68,7 @@ class Results:
         self.next: Suggestion | None = None
         self._prepared: Prepared | None = None
         self.layer = self._add_layer()
-        for name in ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels"):
+        for name in PLACING:
             getattr(image.events, name).connect(self._follow)
 
     def use(self, prepared: Prepared) -> None:

@@ -44,6 +44,15 @@ class SupportRow:
     reliability: float | None
     picture: npt.NDArray[np.uint8]
 
+    @property
+    def words(self) -> str:
+        """Where it lies, how it was annotated, how far it is to be relied on, and its labels."""
+        reliability = "" if self.reliability is None else f", reliability {self.reliability:.2f}"
+        names = ", ".join(map(str, self.ref.labels))
+        named = f"labels {names}" if len(self.ref.labels) > 1 else f"label {names}" if names else "empty"
+        where = self.ref.key.replace("scene@", "tile ").replace("@", ", tile ")
+        return f"{where} · {self.ref.origin}{reliability}\n{named}"
+
 
 @dataclass(eq=False)
 class Loaded:

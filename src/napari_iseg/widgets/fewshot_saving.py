@@ -10,13 +10,21 @@ import numpy as np
 from napari_iseg.fewshot.frame import Frame
 from napari_iseg.labels.export import export_labels
 from napari_iseg.labels.store import LabelStore
+from napari_iseg.widgets.asking import GEOPACKAGE, OME_ZARR, TIFF
 from napari_iseg.widgets.fewshot_request import space_of
 from napari_iseg.widgets.fewshot_view import FewShotView
 from napari_iseg.widgets.reports import report
+from napari_iseg.widgets.scene import image_shape
 from napari_iseg.widgets.worker import Worker
 
 if TYPE_CHECKING:
     from napari.layers import Image
+
+
+def suggestion(image: Image) -> tuple[str, list[str]]:
+    """Name and kinds of file for the result of an image: a scene has polygons too."""
+    flat = len(image_shape(image)) == 2
+    return f"{image.name}_few-shot", [OME_ZARR, TIFF, GEOPACKAGE] if flat else [OME_ZARR, TIFF]
 
 
 def save(out: Path, path: Path, image: Image, frame: Frame, worker: Worker, view: FewShotView) -> None:

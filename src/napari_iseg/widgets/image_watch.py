@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 
+from napari_iseg.widgets.placement import PLACING
+
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
@@ -69,6 +71,4 @@ class ImageWatch:
     def _placement(self) -> tuple[Any, ...]:
         if self._chosen is None:
             return ()
-        events = self._chosen.events
-        moved = events.scale, events.translate, events.rotate, events.shear, events.affine
-        return *moved, events.units, events.axis_labels
+        return tuple(getattr(self._chosen.events, name) for name in PLACING)

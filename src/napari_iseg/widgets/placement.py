@@ -56,6 +56,9 @@ class PlaneAxes:
         return np.expand_dims(patch, self.leading)
 
 
+PLACING = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")  # events of a layer
+
+
 def put(layer: Layer, placed: Mapping[str, Any]) -> None:
     """Give a layer a transform, units and names of axes, touching only what differs: every change redraws."""
     for name in ("scale", "translate", "rotate", "shear"):

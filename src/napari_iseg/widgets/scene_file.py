@@ -53,6 +53,7 @@ def add_scene(viewer: napari.Viewer, path: Path, bands: tuple[int, ...] | None =
             translate=scene.translate,
             units=None if scene.unit is None else (scene.unit, scene.unit),
             axis_labels=("y", "x"),
+            metadata={READER: scene.levels[0].name},
         )
     return layer
 
@@ -62,7 +63,8 @@ def values_of(layer: "Image") -> "PlaneSource | None":
     from napari_iseg.images.scene import open_scene
 
     reader, path = layer.source.reader_plugin or "", layer.source.path
-    if not reader.startswith(READER) or path is None:
+    first = layer.data[0] if layer.multiscale else layer.data
+    if layer.metadata.get(READER) != getattr(first, "name", "") or path is None:  # or other pixels since
         return None
     try:
         return open_scene(Path(path), read_bands(reader.removeprefix(READER))).source
