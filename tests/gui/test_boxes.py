@@ -216,6 +216,20 @@ def test_escape_ends_drawing_before_it_removes_clicks(boxes: Any) -> None:
     assert boxes.editor.session.clicks == ()
 
 
+def test_a_long_box_that_is_thin_on_the_screen_is_a_box(boxes: Any) -> None:
+    boxes.viewer.add_image(IMAGE)
+    boxes.open()
+    boxes.do("box")
+    boxes.editor.layers.boxes.layer.scale_factor = 5.0  # zoomed out: 20 pixels are 4 on the screen
+    drag(boxes, (19.5, 9.5), (39.5, 109.5))
+    box = boxes.editor.session.current_box
+    assert (box.row0, box.col0, box.col1) == (
+        20,
+        10,
+        110,
+    )  # so thin a one napari draws with a height of its own
+
+
 def test_a_box_on_a_plane_of_a_scaled_stack_belongs_to_that_plane(boxes: Any) -> None:
     image = boxes.viewer.add_image(np.stack([IMAGE] * 3), scale=(4, 0.5, 2), translate=(1, 2, 3))
     boxes.open()
@@ -254,6 +268,24 @@ def test_only_models_that_take_boxes_offer_them(boxes: Any) -> None:
     dock.use_model("fill")
     boxes.settle()
     assert boxes.editor.layers.boxes.layer in boxes.viewer.layers
+
+
+def test_what_the_user_asked_for_is_said_also_while_a_box_has_no_answer(boxes: Any) -> None:
+    boxes.viewer.add_image(IMAGE)
+    dock = boxes.open()
+    boxes.click((60, 60))
+    boxes.do("commit")
+    boxes.do("box")
+    drag(boxes, (19.5, 29.5), (59.5, 99.5))
+    dock.use_model("disks")
+    boxes.settle()
+    assert "remove the box (Esc" in dock.status.text()
+    boxes.do("pick")
+    assert "Click on the object to reopen" in dock.status.text()
+    boxes.do("reset")
+    assert "remove the box (Esc" in dock.status.text()
+    dock.controller.say("Saved here.")
+    assert dock.status.text() == "Saved here."
 
 
 def test_embeddings_are_kept_on_disk_where_the_user_wants_it(tmp_path: Any, monkeypatch: Any) -> None:

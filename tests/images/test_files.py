@@ -61,6 +61,18 @@ def test_time_has_its_steps(tmp_path):
         assert opened.units[0] == "s"
 
 
+@pytest.mark.parametrize("size", [float("nan"), -1.0, float("inf")])
+def test_sizes_that_make_no_sense_are_not_stated(tmp_path, size):
+    movie = np.zeros((4, 2, 20, 30), np.uint16)
+    imagej = {"axes": "TZYX", "spacing": size, "unit": "um", "finterval": size}
+    tifffile.imwrite(tmp_path / "j.tif", movie, imagej=True, resolution=(4, 2), metadata=imagej)
+    ome = {"axes": "TZYX", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5, "PhysicalSizeZ": size}
+    tifffile.imwrite(tmp_path / "o.ome.tif", movie, ome=True, metadata=ome | {"TimeIncrement": size})
+    for name in ("j.tif", "o.ome.tif"):
+        opened = open_image(tmp_path / name)
+        assert (opened.scale, opened.units[:2]) == ((1, 1, 0.5, 0.25), (None, None))
+
+
 @pytest.mark.parametrize(("axes", "shape", "channel"), [("CYX", (5, 20, 30), 0), ("ZCYX", (4, 2, 20, 30), 1)])
 def test_channels_are_no_planes(tmp_path, axes, shape, channel):
     tifffile.imwrite(tmp_path / "c.ome.tif", np.zeros(shape, np.uint16), ome=True, metadata={"axes": axes})
@@ -120,6 +132,28 @@ def test_ome_zarr_lies_where_the_whole_pyramid_is_put(tmp_path):
     opened = open_image(tmp_path / "a.zarr")
     assert opened.scale == (0.5, 1.0)
     assert opened.translate == (12, 20)
+
+
+@pytest.mark.parametrize(
+    ("own", "whole", "scale"),
+    [
+        ([{"type": "affine", "affine": [[1, 0, 0], [0, 1, 0]]}], None, None),
+        ([{"type": "scale", "path": "s"}], None, None),
+        ([{"type": "scale", "scale": [2, 3]}], [{"type": "scale", "path": "s"}], (2, 3)),
+        ([{"type": "scale", "scale": [2, 3]}], [{"type": "scale", "scale": [1, 1, 1]}], (2, 3)),
+        ([{"type": "identity"}, {"scale": [2, 3]}], [{"type": "translation", "translation": None}], None),
+        (None, None, None),
+    ],
+)
+def test_an_ome_zarr_opens_whatever_else_it_says_of_its_place(tmp_path, own, whole, scale):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group.create_array("0", shape=(8, 9), dtype="u1", chunks=(8, 9))
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    datasets = [{"path": "0", "coordinateTransformations": own}]
+    stated = {"version": "0.4", "axes": axes, "datasets": datasets, "coordinateTransformations": whole}
+    group.attrs["multiscales"] = [stated]
+    opened = open_image(tmp_path / "a.zarr")
+    assert (opened.shape, opened.scale, opened.translate) == ((8, 9), scale, None)
 
 
 def test_a_tiff_that_was_read_is_closed(tmp_path, monkeypatch):

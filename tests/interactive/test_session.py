@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import zarr
 from session_fakes import FakeModel, FakePredictor
 
@@ -697,6 +698,19 @@ def test_arguments_of_another_kind_are_refused_in_words():
     assert session.click((5, 5), view=(0, 0, 60, 60)).any()
     session.set_mask(np.eye(*IMAGE.shape, dtype=bool).tolist())  # of numbers, though no array
     assert session.mask.sum() == min(IMAGE.shape)
+
+
+@pytest.mark.parametrize("library", [torch.from_numpy, zarr.array, np.ndarray.tolist])
+def test_masks_of_other_libraries_are_taken(library):
+    session = fake_session()
+    painted = np.eye(*IMAGE.shape, dtype=bool)
+    session.set_mask(library(painted))
+    np.testing.assert_array_equal(session.mask, painted)
+
+
+def test_a_probability_of_torch_is_no_mask():
+    with pytest.raises(InputError, match="must be bool, got float32; of a probability give"):
+        fake_session().set_mask(torch.ones(IMAGE.shape))
 
 
 def test_a_models_name_is_not_a_model():

@@ -79,6 +79,12 @@ def test_numbers_given_in_the_same_store_meanwhile_are_not_given_again():
     assert [commit_at(first, 10, 10), commit_at(second, 30, 30), commit_at(first, 50, 50)] == [1, 2, 3]
 
 
+def without_id(folder) -> None:
+    """As sessions were recorded before there were marks."""
+    info = folder / INFO
+    info.write_text("\n".join(line for line in info.read_text().splitlines() if line[:3] != "id "))
+
+
 def foreign_folder(tmp_path, mine: LabelStore):
     """A session that committed and deleted an object under my label, made to point at my labels."""
     session = fake_session(journal=tmp_path / "foreign")
@@ -97,9 +103,8 @@ def test_a_folder_from_elsewhere_changes_no_labels_it_did_not_write(tmp_path, wi
     mine.write(1, (), Window(0, 0, 60, 70), np.ones(IMAGE.shape, bool))
     mine.flush()
     folder = foreign_folder(tmp_path, mine)
-    if not with_id:  # as sessions were recorded before there were marks
-        info = folder / INFO
-        info.write_text("\n".join(line for line in info.read_text().splitlines() if line[:3] != "id "))
+    if not with_id:
+        without_id(folder)
     with reopened(folder) as session:
         assert f"The labels at {mine.path} are not known to be this session's" in session.note
         assert session.labels.path == folder / "labels.zarr"
@@ -126,14 +131,95 @@ def test_a_session_of_before_there_were_marks_goes_on_in_its_labels_elsewhere(tm
     mask = session.click((20, 20))
     session.commit()
     session.close()
-    info = tmp_path / "s" / INFO
-    info.write_text("\n".join(line for line in info.read_text().splitlines() if line[:3] != "id "))
+    without_id(tmp_path / "s")
     store = LabelStore.open(tmp_path / "l.zarr")
     store._group.attrs["napari-iseg"] = {"next_label": 2}
     with reopened(tmp_path / "s") as again:
         assert (again.labels.path, again.note) == (tmp_path / "l.zarr", "")
         np.testing.assert_array_equal(again.labels.read() == 1, mask)
     assert read_info(tmp_path / "s")["id"] in LabelStore.open(tmp_path / "l.zarr").sessions
+
+
+@pytest.mark.parametrize("act", ["undo", "delete"])
+def test_a_session_of_before_whose_objects_are_all_gone_goes_on_in_its_labels(tmp_path, act):
+    store = LabelStore(IMAGE.shape, path=tmp_path / "l.zarr")
+    store.write(1, (), Window(0, 0, 5, 5), np.ones((5, 5), bool))
+    session = fake_session(store, tmp_path / "s")
+    assert commit_at(session, 20, 20) == 2
+    session.undo() if act == "undo" else session.delete(2)
+    session.close()
+    without_id(tmp_path / "s")
+    with reopened(tmp_path / "s") as again:
+        assert (again.labels.path, again.note) == (tmp_path / "l.zarr", "")
+        again.redo() if act == "undo" else again.undo()
+        assert again.labels.labels == (1, 2)
+
+
+def test_objects_that_another_session_overwrote_are_a_session_of_befores_still(tmp_path):
+    first = fake_session(LabelStore(IMAGE.shape, path=tmp_path / "l.zarr"), tmp_path / "a")
+    commit_at(first, 20, 20)
+    commit_at(first, 45, 45)
+    first.close()
+    second = fake_session(LabelStore.open(tmp_path / "l.zarr"), tmp_path / "b")
+    second.click((25, 20))
+    second.commit(overwrite=True)
+    second.close()
+    without_id(tmp_path / "a")
+    before = second.labels.read()
+    with reopened(tmp_path / "a") as again:
+        assert (again.labels.path, again.note) == (tmp_path / "l.zarr", "")
+        np.testing.assert_array_equal(again.labels.read(), before)
+
+
+def emptied(session: Session) -> None:
+    """Object 1 is overwritten by 2, which is deleted: one object without a pixel."""
+    session.click((20, 20))
+    session.commit(overwrite=True)
+    session.delete(2)
+
+
+@pytest.mark.parametrize("value", [0, 1, 7])
+@pytest.mark.parametrize(
+    "act",
+    [Session.undo, lambda s: s.delete(1), emptied, lambda s: commit_at(s, 45, 45)],
+    ids=["undone", "deleted", "emptied", "two"],
+)
+def test_labels_that_an_old_folder_from_elsewhere_names_are_not_changed(tmp_path, act, value):
+    """Empty ones, ones with an object of the same number everywhere, ones with others."""
+    mine = LabelStore(IMAGE.shape, path=tmp_path / "mine.zarr")
+    if value:
+        mine.write(value, (), Window(0, 0, 60, 70), np.ones(IMAGE.shape, bool))
+    mine.flush()
+    session = fake_session(journal=tmp_path / "foreign")
+    commit_at(session, 20, 20)
+    act(session)
+    session.close()
+    info = tmp_path / "foreign" / INFO
+    info.write_text(info.read_text().replace("[labels]\n", f"[labels]\npath = '{mine.path}'\n"))
+    without_id(tmp_path / "foreign")
+    with reopened(tmp_path / "foreign") as session:
+        assert "are not known to be this session's" in session.note
+        while session.undo():
+            pass
+        while session.redo():
+            pass
+    assert (LabelStore.open(mine.path).read() == value).all()
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_the_names_of_axes_are_those_recorded_except_where_old_sessions_had_the_wrong_ones(tmp_path, old):
+    image = np.zeros((16, 18, 3), np.uint8)  # (y, x, z)
+    options = {"plane_axes": (0, 1), "rgb": False}
+    labels = LabelStore((3, 16, 18), path=tmp_path / "l.zarr", axes=("z", "y", "x"))
+    with Session(image, labels=labels, journal=tmp_path / "s", **options) as session:
+        session.set_mask(np.ones((16, 18), bool))
+        session.commit()
+    if old:
+        without_id(tmp_path / "s")
+    for _ in range(2):  # an old one gets its id at the first
+        with Session.open(tmp_path / "s", image) as session:
+            assert session.labels.path == tmp_path / "l.zarr"
+            assert session.labels.space.axes == (("x", "z", "y") if old else ("z", "y", "x"))
 
 
 def test_a_store_keeps_the_marks_of_all_its_sessions(tmp_path):

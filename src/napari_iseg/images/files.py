@@ -118,7 +118,7 @@ def _named(path: Path, image: Any, multiscale: Mapping[str, Any] | None) -> Open
     channel = next((index for index, axis in enumerate(axes) if axis.get("type") == "channel"), None)
     keep = [index for index in range(len(axes)) if index != channel]
     with reading(path):
-        scale, shift = _place(multiscale)
+        scale, shift = _place(multiscale, len(axes))
     return Opened(
         path,
         image,
@@ -130,18 +130,25 @@ def _named(path: Path, image: Any, multiscale: Mapping[str, Any] | None) -> Open
     )
 
 
-def _place(multiscale: Mapping[str, Any]) -> tuple[list[float] | None, list[float] | None]:
-    """Scale and translation of the finest level: its own, then those of the whole image; None: not stated."""
+def _place(multiscale: Mapping[str, Any], ndim: int) -> tuple[list[float] | None, list[float] | None]:
+    """Scale and translation of the finest level: its own, then those of the whole image; None: not stated.
+
+    Steps of other kinds, and those without a number per axis (they may name a file), count as not stated.
+    """
     scale: list[float] | None = None
     shift: list[float] | None = None
     for stated in (multiscale["datasets"][0], multiscale):
-        for step in stated.get("coordinateTransformations", []):
-            values = [float(value) for value in step.get(step["type"], [])]
-            if step["type"] == "scale":
-                scale = [a * b for a, b in zip(scale or [1.0] * len(values), values, strict=True)]
+        for step in stated.get("coordinateTransformations") or ():
+            kind = step.get("type")
+            given = step.get(kind) if kind in ("scale", "translation") else None
+            if not isinstance(given, list) or len(given) != ndim:
+                continue
+            values = [float(value) for value in given]
+            if kind == "scale":
+                scale = [a * b for a, b in zip(scale or [1.0] * ndim, values, strict=True)]
                 shift = shift and [a * b for a, b in zip(shift, values, strict=True)]
-            elif step["type"] == "translation":
-                shift = [a + b for a, b in zip(shift or [0.0] * len(values), values, strict=True)]
+            else:
+                shift = [a + b for a, b in zip(shift or [0.0] * ndim, values, strict=True)]
     return scale, shift
 
 

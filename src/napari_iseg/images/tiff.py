@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,12 @@ def _ome_sizes(text: str) -> dict[str, tuple[float, str | None]]:
     pixels = (images[0] if isinstance(images, list) else images).get("Pixels", {})
     sizes: dict[str, tuple[float, str | None]] = {}
     for letter in "ZYX":
-        size = pixels.get(f"PhysicalSize{letter}")
+        size = _size(pixels.get(f"PhysicalSize{letter}"))
         if size:
-            sizes[letter] = (float(size), str(pixels.get(f"PhysicalSize{letter}Unit", "µm")))
-    if pixels.get("TimeIncrement"):
-        sizes["T"] = (float(pixels["TimeIncrement"]), str(pixels.get("TimeIncrementUnit", "s")))
+            sizes[letter] = (size, str(pixels.get(f"PhysicalSize{letter}Unit", "µm")))
+    interval = _size(pixels.get("TimeIncrement"))
+    if interval:
+        sizes["T"] = (interval, str(pixels.get("TimeIncrementUnit", "s")))
     return sizes
 
 
@@ -100,8 +102,18 @@ def _imagej_sizes(file: Any) -> dict[str, tuple[float, str | None]]:
         above, below = tags[name].value if name in tags else (0, 0)
         if unit and above and below:
             sizes[letter] = (below / above, unit)
-    if unit and metadata.get("spacing"):
-        sizes["Z"] = (float(metadata["spacing"]), unit)
-    if metadata.get("finterval"):
-        sizes["T"] = (float(metadata["finterval"]), str(metadata.get("tunit", "s")))
+    spacing, interval = _size(metadata.get("spacing")), _size(metadata.get("finterval"))
+    if unit and spacing:
+        sizes["Z"] = (spacing, unit)
+    if interval:
+        sizes["T"] = (interval, str(metadata.get("tunit", "s")))
     return sizes
+
+
+def _size(value: Any) -> float | None:
+    """A size that makes sense, or None: programs write 0, -1 or nan where they do not know it."""
+    try:
+        size = float(value)
+    except (TypeError, ValueError):
+        return None
+    return size if math.isfinite(size) and size > 0 else None

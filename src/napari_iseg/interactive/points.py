@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,16 @@ def checked_window(view: Window | Sequence[int] | None) -> Window | None:
         raise InputError(
             f"The view must be a Window or four whole numbers (top, left, bottom, right), got {view!r}."
         ) from None
+
+
+def checked_mask(values: Any) -> NDArray[np.bool_]:
+    """A part of a mask, of any library and read only now, as bool; InputError for probabilities."""
+    part = np.asarray(values)
+    if part.dtype.kind not in "bui":
+        raise InputError(
+            f"The mask must be bool, got {part.dtype}; of a probability give `probability > 0.5`."
+        )
+    return part.astype(np.bool_)
 
 
 def locate(point: Sequence[float], plane: Plane, source: PlaneSource) -> tuple[Plane, float, float]:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _KEPT_AREAS = 3  # area images kept: the present one and those that undo returns to
 
 
+class NoBoxesError(InputError):
+    """A box given to a model that takes none."""
+
+
 class Predictor:
     """Predicts one plane of an image with one model.
 
@@ -163,9 +167,9 @@ def one_pass_of(model: Model) -> OnePass:
 
 
 def check_takes_boxes(model: Model) -> None:
-    """Raise InputError unless the model takes boxes."""
+    """Raise NoBoxesError unless the model takes boxes."""
     if "box" not in model.card.prompts:
-        raise InputError(
+        raise NoBoxesError(
             f"The model {model.card.name!r} does not take boxes; click on the object instead, or choose a "
             "model that takes them (sam-starter does)."
         )

@@ -15,7 +15,7 @@ from napari_iseg.interactive.edge_job import EdgeJob, EdgeResult, as_refiner
 from napari_iseg.interactive.edges import Refiner
 from napari_iseg.interactive.engine import MakePredictor, default_predictor
 from napari_iseg.interactive.objects import Event
-from napari_iseg.interactive.points import checked_index, checked_window, locate, locate_box
+from napari_iseg.interactive.points import checked_index, checked_mask, checked_window, locate, locate_box
 from napari_iseg.interactive.predictor import check_takes_boxes
 from napari_iseg.interactive.session_setup import new_setup, old_setup
 from napari_iseg.interactive.session_state import SessionState
@@ -213,14 +213,10 @@ class Session(SessionState):
         may be probabilities, or an empty mask.
         """
         mask = mask if hasattr(mask, "shape") else np.asarray(mask)  # a lazy one stays lazy
-        if np.dtype(mask.dtype).kind not in "bui":
-            raise InputError(
-                f"The mask must be bool, got {mask.dtype}; of a probability give `probability > 0.5`."
-            )
         if mask.shape != self.source.shape:
             raise InputError(f"The mask must have the plane's shape {self.source.shape}, got {mask.shape}.")
         whole = Window.of_shape(self.source.shape)
-        region = Region.pack((tile, np.asarray(mask[tile.slices], np.bool_)) for tile in tiles_of(whole))
+        region = Region.pack((tile, checked_mask(mask[tile.slices])) for tile in tiles_of(whole))
         if not region.tiles:
             raise InputError("The mask is empty; paint the object first.")
         self._do(Event("mask", self.plane, self.plane, region=region))

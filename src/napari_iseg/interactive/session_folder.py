@@ -23,6 +23,7 @@ from napari_iseg.errors import InputError, SaveError
 from napari_iseg.interactive.committing import apply_paints, traces
 from napari_iseg.interactive.history import History, Step
 from napari_iseg.interactive.objects import Event
+from napari_iseg.interactive.old_labels import wrote
 from napari_iseg.labels.journal import Journal, Record
 from napari_iseg.labels.metadata import Space
 from napari_iseg.labels.store import LabelStore
@@ -140,8 +141,8 @@ class SessionFolder:
         """The labels in another place, which may be anybody's: a folder from elsewhere can name any.
 
         Nothing is painted there on opening unless the labels say that this session writes in them. Labels of
-        before there were such notes serve as they are if they hold what was recorded. Otherwise they are left
-        alone, and this folder gets labels of its own.
+        before there were such notes serve as they are if they bear out what was recorded. Otherwise they are
+        left alone, and this folder gets labels of its own.
         """
         where, own = self.labels_path, self.info.get("id")
         if not where.exists():
@@ -153,7 +154,9 @@ class SessionFolder:
             if own in store.sessions:
                 _paint(store, [entry for entry in replayed.painted if entry[0] > self._applied()])
                 return store
-            fits = own is None and _holds(store, replayed)
+            # Asked of another one: what a search finds must not be there before our objects are told.
+            steps = [step for _, step, _ in replayed.painted]
+            fits = own is None and wrote(LabelStore.open(where), replayed.history, steps)
         except SaveError:
             raise
         except _DAMAGE as error:
@@ -247,16 +250,3 @@ def paint_step(store: LabelStore, step: Step, *, forward: bool) -> None:
 def _paint(store: LabelStore, painted: list[tuple[int, Step, bool]]) -> None:
     for _, step, forward in painted:
         paint_step(store, step, forward=forward)
-
-
-def _holds(store: LabelStore, replayed: Replayed) -> bool:
-    """Whether labels hold all objects as recorded; what is not there now (undone, deleted) tells nothing."""
-    objects = replayed.history.now.objects
-    if replayed.painted and not objects:
-        return False
-    return all(
-        bool((store.read(part.plane, window)[mask] == label).all())
-        for label, parts in objects.items()
-        for part in parts
-        for window, mask in part.region.masks()
-    )

@@ -81,10 +81,12 @@ def old_setup(folder: Path, image: Any, options: dict[str, Any]) -> Setup:
                 f"The image has the shape {tuple(shape)} (planes, rows, cols) but the session in {folder} "
                 f"belongs to one of {tuple(found.info['labels']['shape'])}; open it with that image."
             )
+        axes = _recorded_axes(found.info, source)
+        found.info["labels"]["axes"] = list(axes)  # what is written or made again has the right ones
         replayed = found.replay()
         labels = found.restore_labels(replayed)
         labels.image_axes = source.axes
-        labels.space = replace(labels.space, axes=_recorded_axes(found.info["labels"], source))
+        labels.space = replace(labels.space, axes=axes)
         refused.pop_all()
     return Setup(
         source, labels, replayed.history, found, replayed.threshold, replayed.model, replayed.inference
@@ -110,17 +112,15 @@ def _default_axes(source: PlaneSource) -> tuple[str, ...]:
     return tuple(usual[axis] for axis in source.axes)
 
 
-def _recorded_axes(stored: Mapping[str, Any], source: PlaneSource) -> tuple[str, ...]:
+def _recorded_axes(info: Mapping[str, Any], source: PlaneSource) -> tuple[str, ...]:
     """The names in session.toml: OME-Zarr does not hold them all.
 
-    Sessions on other planes than the image's last two axes had the usual names in the wrong order.
+    Before sessions had an id, those on other planes than the image's last two axes had the usual names in the
+    wrong order.
     """
-    names = tuple(str(name) for name in stored.get("axes", ()))
-    return (
-        names
-        if len(names) == len(source.axes) and names != default_axes(len(names))
-        else _default_axes(source)
-    )
+    names = tuple(str(name) for name in info["labels"].get("axes", ()))
+    mistaken = "id" not in info and names == default_axes(len(names))
+    return _default_axes(source) if mistaken or len(names) != len(source.axes) else names
 
 
 def plain(inference: Any) -> dict[str, Any]:

@@ -97,12 +97,12 @@ class BoxLayer:
         return plane, box
 
     def _on_screen(self, box: Box) -> float:
-        """The shorter side of a box in pixels of the canvas."""
+        """The longer side of a box in pixels of the canvas."""
         assert self.layer is not None
         corners = self._corners((0,) * len(self._axes.leading), box)
         first, right, _, below = (np.asarray(self.layer.data_to_world(corner), float) for corner in corners)
         sides = np.linalg.norm(right - first), np.linalg.norm(below - first)
-        return float(min(sides) / self.layer.scale_factor)
+        return float(max(sides) / self.layer.scale_factor)
 
     def _corners(self, plane: Sequence[int], box: Box) -> list[np.ndarray]:
         rows, cols = (box.row0 - 0.5, box.row1 - 0.5), (box.col0 - 0.5, box.col1 - 0.5)

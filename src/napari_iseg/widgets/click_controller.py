@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer
 
 from napari_iseg.errors import DeviceError, InputError, IsegError
+from napari_iseg.interactive.predictor import NoBoxesError
 from napari_iseg.prompts import Click
 from napari_iseg.widgets import guidance, scene
 from napari_iseg.widgets.box_control import BoxControl
@@ -318,7 +319,10 @@ class ClickController:
         sentence = short_of_memory(error)
         told = DeviceError(sentence) if sentence else error
         report(told)
-        self._news = str(told) if isinstance(told, IsegError) else f"That failed: {told}"
+        if isinstance(error, NoBoxesError) and self.boxes.hint:
+            self._news = ""  # the hint knows that a box is drawn
+        else:
+            self._news = str(told) if isinstance(told, IsegError) else f"That failed: {told}"
         usable = self.choice.fall_back(error)
         if usable is not None:
             self.view.set_model(usable.name, usable.device)
@@ -358,5 +362,5 @@ class ClickController:
         if editor is None:
             self.view.set_status(self._hint())
         else:
-            news = self.boxes.hint or self._news
-            self.view.set_status(news or guidance.next_step(editor, self.commands.armed))
+            hint = "" if self.commands.armed else self.boxes.hint
+            self.view.set_status(self._news or hint or guidance.next_step(editor, self.commands.armed))
