@@ -47,6 +47,7 @@ def test_an_image_that_runs_backwards_has_its_objects_in_ome_zarr_where_they_are
     bench.click((70, 30))
     bench.do("commit")
     store = LabelStore.open(exported(bench, tmp_path / "l.zarr", monkeypatch))
+    assert store.space.scale == (-10, 10)
     layer = bench.viewer.add_labels(
         store.levels[0][:].astype(int), scale=store.space.scale, translate=store.space.translate
     )

@@ -66,11 +66,12 @@ def test_a_label_in_pieces_is_one_feature_unless_labels_are_classes(tmp_path):
 def test_labels_above_the_half_of_uint32_have_their_polygons(tmp_path):
     labels = np.zeros((40, 40), np.uint32)
     labels[2:4, 2:4], labels[2:4, 4:6], labels[20:24, 20:24] = 7, 2**24 + 7, 2**31 + 5
+    labels[20:24, 24:26] = 2**32 - 1
     _, _, found, areas = features(
         export_labels(store_of(labels), tmp_path / "o.gpkg", crs="EPSG:25832", transform=NORTH)
     )
-    assert found == [7, 2**24 + 7, 2**31 + 5]
-    assert areas == [1.0, 1.0, 4.0]
+    assert found == [7, 2**24 + 7, 2**31 + 5, 2**32 - 1]
+    assert areas == [1.0, 1.0, 4.0, 2.0]
 
 
 def test_degrees_still_give_square_metres(tmp_path):

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_iseg.errors import InputError, IsegError, SaveError
-from napari_iseg.labels.arrange import arranged, image_order, in_image_order
+from napari_iseg.errors import InputError, SaveError
+from napari_iseg.labels.arrange import arranged, image_order, in_order
 from napari_iseg.labels.export_polygons import write_geopackage
-from napari_iseg.labels.export_tiff import write_geotiff, write_tiff
+from napari_iseg.labels.export_tiff import tiff_order, write_geotiff, write_tiff
 from napari_iseg.labels.georeference import GeoReference, geo_reference
 from napari_iseg.labels.layout import clear_away, open_pyramid
 from napari_iseg.labels.store import LabelStore
 
+_Write = Callable[[LabelStore, Path], None]
 _LARGEST_PNG = 2**26  # pixels; a picture format has no tiles
 
 
@@ -86,18 +87,17 @@ def export_labels(
     if kind == ".zarr":
         _replace_group(labels, target)
         return target
-    labels = in_image_order(labels)
     if kind == ".gpkg" or geo is not None:
-        write = _map_writer(labels, target, geo, pieces)
-        _replace(target, write)
+        _replace(target, labels, image_order(labels), _map_writer(labels, target, geo, pieces))
     else:
-        _replace(target, lambda temporary: _WRITERS[kind](labels, temporary))
+        if kind == ".png":
+            _check_png(labels)
+        order = image_order(labels) if kind == ".png" else tiff_order(labels)
+        _replace(target, labels, order, _WRITERS[kind])
     return target
 
 
-def _map_writer(
-    labels: LabelStore, target: Path, geo: GeoReference | None, pieces: bool
-) -> Callable[[Path], None]:
+def _map_writer(labels: LabelStore, target: Path, geo: GeoReference | None, pieces: bool) -> _Write:
     """What writes a GeoTIFF or GeoPackage, once it is sure that it can."""
     if len(labels.shape) > 2:
         raise InputError("A map of labels holds one plane; save the stack as .zarr or leave the CRS out.")
@@ -106,21 +106,20 @@ def _map_writer(
             "A GeoPackage needs map coordinates and the image has none; save as .tif or .zarr instead."
         )
     if target.suffix.lower() == ".gpkg":
-        return lambda temporary: write_geopackage(labels, temporary, geo, target.stem, pieces=pieces)
-    return lambda temporary: write_geotiff(labels, temporary, geo)
+        return lambda ordered, path: write_geopackage(ordered, path, geo, target.stem, pieces=pieces)
+    return lambda ordered, path: write_geotiff(ordered, path, geo)
 
 
-def _replace(target: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` make a temporary file beside ``target``, then put it in place."""
+def _replace(target: Path, labels: LabelStore, order: Sequence[int], write: _Write) -> None:
+    """Let ``write`` make a temporary file of the labels beside ``target``, then put it in place."""
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
+        with in_order(labels, order, temporary) as ordered:
+            write(ordered, temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
-    except IsegError:
-        raise
     except OSError as error:
         raise _not_written(target, error) from error
     finally:
@@ -141,10 +140,10 @@ def _replace_group(labels: LabelStore, target: Path) -> None:
     old = target.with_name(f".{target.name}.{os.getpid()}.old")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        # Not all readers know what to do with an axis that runs backwards: the copy has none.
+        # An axis that runs backwards keeps its pixels and its negative scale, as in a session's own store:
+        # turned round, they would not lie on the pixels of the image any more.
         order = image_order(labels)
-        backwards = [labels.space.scale[axis] < 0 for axis in order]
-        arranged(labels, order, backwards, path=temporary, name=_stem(target)).flush()
+        arranged(labels, order, path=temporary, name=_stem(target), traced=False).flush()
         if target.exists():
             target.rename(old)
         temporary.rename(target)
@@ -169,19 +168,22 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".zarr").removesuffix(".ome")
 
 
-def _write_png(labels: LabelStore, path: Path) -> None:
+def _check_png(labels: LabelStore) -> None:
     rows, cols = labels.shape[-2:]
     if len(labels.shape) > 2 or rows * cols > _LARGEST_PNG or labels.next_label() - 1 > 65535:
         raise InputError(
             f"A PNG holds one plane of at most {_LARGEST_PNG} pixels and 65535 objects; save these labels "
             "as .tif or .zarr."
         )
+
+
+def _write_png(labels: LabelStore, path: Path) -> None:
     from PIL import Image
 
     Image.fromarray(labels.read().astype(np.uint16)).save(path, format="PNG")
 
 
-_WRITERS: Mapping[str, Callable[[LabelStore, Path], None]] = {
+_WRITERS: Mapping[str, _Write] = {
     ".ome.tif": lambda labels, path: write_tiff(labels, path, ome=True),
     ".ome.tiff": lambda labels, path: write_tiff(labels, path, ome=True),
     ".tif": lambda labels, path: write_tiff(labels, path, ome=False),

@@ -74,11 +74,11 @@ def _outlines(labels: LabelStore) -> dict[int, list[Any]]:
 
     found: dict[int, list[Any]] = {}
     for plane, window in occupied_tiles(labels):
-        names, flat = np.unique(labels.read(plane, window), return_inverse=True)  # rasterio knows no uint32
-        block = flat.reshape(window.shape).astype(np.int32)
+        block = labels.read(plane, window).view(np.int32)  # rasterio knows no uint32
         place = Affine.translation(window.left, window.top)
-        for geometry, index in shapes(block, mask=names[block] > 0, connectivity=4, transform=place):
-            found.setdefault(int(names[int(index)]), []).append(shapely.geometry.shape(geometry))
+        for geometry, value in shapes(block, mask=block != 0, connectivity=4, transform=place):
+            label = int(value) & 0xFFFFFFFF
+            found.setdefault(label, []).append(shapely.geometry.shape(geometry))
     return found
 
 

@@ -12,7 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_iseg.errors import InputError
-from napari_iseg.labels.arrange import arranged
+from napari_iseg.labels.arrange import image_order
 from napari_iseg.labels.georeference import GeoReference, import_rasterio
 from napari_iseg.labels.reading import occupied_tiles
 from napari_iseg.labels.store import LabelStore
@@ -63,9 +63,19 @@ def write_geotiff(labels: LabelStore, path: Path, geo: GeoReference) -> None:
             target.write(labels.read(plane, window), 1, window=span)
 
 
+def tiff_order(labels: LabelStore) -> list[int]:
+    """The image's order of axes; a TIFF's, rows and columns last, where their names say it is another."""
+    order, letters = image_order(labels), _stated(labels)
+    if len(letters) < 3 or [letters[axis] for axis in order[-2:]] == ["Y", "X"]:
+        return order
+    return sorted(order, key=lambda axis: _ORDER.index(letters[axis]))
+
+
 def write_tiff(labels: LabelStore, path: Path, *, ome: bool) -> None:
-    """ImageJ TIFF where it can hold the labels and ``ome`` is not asked for; OME-TIFF otherwise."""
-    labels = _rows_and_columns_last(labels)
+    """ImageJ TIFF where it can hold the labels and ``ome`` is not asked for; OME-TIFF otherwise.
+
+    The labels have their axes as in ``tiff_order``.
+    """
     highest = labels.next_label() - 1
     *lead, rows, cols = labels.shape
     count = int(np.prod(lead, dtype=np.int64))
@@ -74,14 +84,6 @@ def write_tiff(labels: LabelStore, path: Path, *, ome: bool) -> None:
         _write_imagej(labels, path)
     else:
         _write_ome(labels, path, np.dtype(np.uint16 if highest <= 65535 else np.uint32))
-
-
-def _rows_and_columns_last(labels: LabelStore) -> LabelStore:
-    """A stack whose axes' names say that rows and columns come elsewhere, as a TIFF has them."""
-    letters = _stated(labels)
-    if len(letters) < 3 or letters[-2:] == ["Y", "X"]:
-        return labels
-    return arranged(labels, sorted(range(len(letters)), key=lambda axis: _ORDER.index(letters[axis])))
 
 
 def _stated(labels: LabelStore) -> list[str]:
