@@ -28,4 +28,4 @@ def test_what_cannot_be_written_or_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is damaged; delete it"):
         kept_clicks(tmp_path)
     with pytest.raises(SaveError, match="could not be written"):
-        keep_clicks(tmp_path / "gone", CLICKS)
+        keep_clicks(file, CLICKS)  # no folder

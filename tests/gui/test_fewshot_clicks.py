@@ -245,6 +245,20 @@ def test_accept_stays_when_another_slice_is_clicked(fewshot, clicks):
     assert fewshot.dock.controller.results.is_accepted((3,))
 
 
+def test_accept_stays_when_another_axis_is_sliced(fewshot, clicks):
+    controller = fewshot.dock.controller
+    for axis in (1, 0):  # clicked while the image was to be sliced otherwise
+        fewshot.dock.axis.setCurrentIndex(axis)
+        fewshot.dock.axis.activated.emit(axis)
+        if axis == 1:
+            press(clicks, PLACE)
+    fewshot.run()
+    controller.results.decisions.accept((4,))
+    press(clicks, (2, 9, 8))
+    fewshot.settle()
+    assert controller.results.is_accepted((4,))
+
+
 def test_one_click_is_one_run(fewshot, clicks, monkeypatch):
     fewshot.run()
     runs: list[int] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.frame import Plane
-from napari_iseg.fewshot.small_files import write_json
+from napari_iseg.weights.files import write_text
 
 _FILE = "decisions.json"
 
@@ -66,5 +66,5 @@ class Decisions:
         SaveError
             When the disk is full or read-only; nothing has then changed.
         """
-        write_json(self._path, {"accepted": sorted(accepted), "rejected": sorted(rejected)})
+        write_text(self._path, json.dumps({"accepted": sorted(accepted), "rejected": sorted(rejected)}))
         self.accepted, self.rejected = accepted, rejected

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.collect import Clicks
-from napari_iseg.fewshot.small_files import write_json
 from napari_iseg.prompts import Click
+from napari_iseg.weights.files import write_text
 
 _FILE = "clicks.json"
 
@@ -21,10 +21,8 @@ def keep_clicks(folder: Path, clicks: Clicks) -> None:
     SaveError
         When that cannot be done; what was kept before is then still there.
     """
-    write_json(
-        folder / _FILE,
-        [[plane, label, c.row, c.col, c.positive] for plane, pairs in clicks.items() for label, c in pairs],
-    )
+    rows = [[plane, label, c.row, c.col, c.positive] for plane, pairs in clicks.items() for label, c in pairs]
+    write_text(folder / _FILE, json.dumps(rows))
 
 
 def kept_clicks(folder: Path) -> Clicks:

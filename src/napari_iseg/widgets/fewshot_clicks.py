@@ -131,14 +131,13 @@ class ClicksWatch:
         self._known: dict[Plane, tuple[Any, ...]] = {}
 
     def follow(self, layer: Points | None) -> None:
-        """Listen to this layer instead; None: to none."""
-        if layer is self._layer:
-            return
-        for name in _EVENTS:
-            if self._layer is not None:
-                getattr(self._layer.events, name).disconnect(self._changed)
-            if layer is not None:
-                getattr(layer.events, name).connect(self._changed)
+        """Listen to this layer instead; None: to none. What it holds now is no change, on whatever planes."""
+        if layer is not self._layer:
+            for name in _EVENTS:
+                if self._layer is not None:
+                    getattr(self._layer.events, name).disconnect(self._changed)
+                if layer is not None:
+                    getattr(layer.events, name).connect(self._changed)
         self._layer, self._known = layer, {}
         with suppress(InputError):  # said when it matters
             self._known = self._now()

@@ -284,7 +284,7 @@ class FewShotDock(Dock):
         self.labels.activated.connect(self._labels_chosen)
         self.clicks.activated.connect(self._clicks_chosen)
         self.axis.activated.connect(lambda _index: self._axis_chosen())
-        self.axis.activated.connect(self._list_annotated)
+        self.axis.activated.connect(lambda _index: self._annotations_chosen())
         for changed in (self.axis.activated, self.tile.valueChanged):
             changed.connect(lambda _value: controller.look_for_earlier())
         self.click_label.chosen.connect(self._label_chosen)
