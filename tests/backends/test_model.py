@@ -150,3 +150,12 @@ if torch.cuda.is_available():  # not a skip: where there is no GPU there is noth
             Model(card(), net, device="cuda", precision="float32").logits(*given), want, atol=1e-2
         )
         assert Model(card(), net, device="cuda").precision in ("bfloat16", "float32")
+
+
+def test_a_gpu_without_room_is_said_with_the_fix():
+    class Full(Spy):
+        def forward(self, image, prev_mask, clicks):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(DeviceError, match=r"too small for spy; close what else uses it, or use device='cpu'"):
+        Model(card(), Full(), device="cpu").logits(*inputs())

@@ -20,7 +20,7 @@ from napari_iseg.backends.adaptiveclick_variants import (
     sizes_from_shapes,
 )
 from napari_iseg.backends.base import ClickNet, Inference, Recognition, Shapes, Variant
-from napari_iseg.backends.published import named_variant, shape_differences
+from napari_iseg.backends.published import named_variant, nearest
 from napari_iseg.errors import InputError
 
 
@@ -56,10 +56,7 @@ class AdaptiveClick:
         """The nearest variant's label and what differs from it, see `napari_iseg.backends.differences`."""
         read = sizes_from_shapes(shapes, {})
         candidates = [read] if read is not None else [read_sizes(v) for v in VARIANTS.values()]
-        found = [
-            (label(sizes), shape_differences(shapes, published_shapes(sizes), UNUSED)) for sizes in candidates
-        ]
-        return min(found, key=lambda pair: len(pair[1]))
+        return nearest(shapes, ((label(sizes), published_shapes(sizes)) for sizes in candidates), UNUSED)
 
     def inference_for(self, variant: str | Variant) -> Inference:
         """Published evaluation settings, windows resized to the variant's trained size."""

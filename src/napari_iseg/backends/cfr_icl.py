@@ -25,6 +25,7 @@ from napari_iseg.backends.published import (
     check_input,
     check_state,
     named_variant,
+    nearest,
     shape_differences,
     tensors_of,
 )
@@ -121,8 +122,7 @@ class CfrIcl:
         """The nearest variant's label and what differs from it, see `napari_iseg.backends.differences`."""
         read = sizes_from_shapes(shapes, {})
         candidates = [read] if read is not None else [read_sizes(v) for v in VARIANTS.values()]
-        found = [(_label(sizes), _differences(shapes, sizes)) for sizes in candidates]
-        return min(found, key=lambda pair: len(pair[1]))
+        return nearest(shapes, ((_label(sizes), published_shapes(sizes)) for sizes in candidates), UNUSED)
 
     def inference_for(self, variant: str | Variant) -> Inference:
         """Published evaluation settings, windows resized to the variant's trained size."""

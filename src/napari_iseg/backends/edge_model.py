@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
@@ -17,8 +16,8 @@ from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.edge_contrast import believed, stroke
 from napari_iseg.backends.edge_input import PREPARATIONS, Prepared, mask_levels, read_answer
 from napari_iseg.backends.is5net import EdgeNet
-from napari_iseg.backends.precision import PRECISIONS, chosen_precision
-from napari_iseg.errors import DeviceError, InputError
+from napari_iseg.backends.precision import chosen_precision, computing, too_large
+from napari_iseg.errors import InputError
 from napari_iseg.nn.is5net import fold_norms
 from napari_iseg.prompts import Box
 
@@ -113,7 +112,7 @@ class EdgeModel:
         try:
             self.net: EdgeNet = net.to(self.device).to(memory_format=torch.channels_last)
         except torch.cuda.OutOfMemoryError:
-            raise self._too_large() from None
+            raise too_large(self.device, self.card.name) from None
 
     @property
     def identity(self) -> str:
@@ -173,21 +172,6 @@ class EdgeModel:
         return torch.from_numpy(ndi.gaussian_filter(answer.float().numpy(), deviation, axes=(2, 3)))
 
     def _answer(self, given: Prepared) -> Tensor:
-        image = given.image.to(self.device, memory_format=torch.channels_last)
-        try:
-            with torch.inference_mode(), self._autocast():
-                answer = self.net.answer(image, given.mask.to(self.device), given.box.to(self.device))
-                return answer.cpu()
-        except torch.cuda.OutOfMemoryError:
-            raise self._too_large() from None
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=PRECISIONS[self.precision])
-
-    def _too_large(self) -> DeviceError:
-        return DeviceError(
-            f"The memory of {self.device} was too small for {self.card.name}; close what else uses it, or "
-            "use device='cpu'."
-        )
+        with computing(self.device, self.precision, self.card.name):
+            image = given.image.to(self.device, memory_format=torch.channels_last)
+            return self.net.answer(image, given.mask.to(self.device), given.box.to(self.device)).cpu()

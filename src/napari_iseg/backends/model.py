@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,9 +14,8 @@ from napari_iseg.backends.base import ClickNet, Inference, as_device, check_sett
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.embeddings import EmbeddingCache, identity
 from napari_iseg.backends.host_memory import keep_freed_memory
-from napari_iseg.backends.precision import PRECISIONS, chosen_precision
+from napari_iseg.backends.precision import chosen_precision, computing, too_large
 from napari_iseg.disk_cache import LIMIT, DiskCache
-from napari_iseg.errors import DeviceError
 
 _REMEMBERED_SIZES = 32
 
@@ -65,9 +63,7 @@ class Model:
         try:
             self.net: ClickNet = net.eval().to(self.device).to(memory_format=torch.channels_last)
         except torch.cuda.OutOfMemoryError:
-            raise DeviceError(
-                f"The model {card.name} does not fit into the memory of {self.device}; use device='cpu'."
-            ) from None
+            raise too_large(self.device, card.name) from None
         self.embeddings = EmbeddingCache()  # of networks that encode a picture apart from its prompts
         self.helpers: dict[str, Any] = {}  # other models that answer beside this one, by name, once loaded
         self._prepared: set[tuple[int, int]] = set()
@@ -103,7 +99,7 @@ class Model:
     def run(self, call: Callable[..., _T], *inputs: Tensor | None, **options: Any) -> _T:
         """A method of the network on this model's device and in its precision; the answer stays there."""
         moved = [None if x is None else x.to(self.device, torch.float32) for x in inputs]
-        with self._inference():
+        with computing(self.device, self.precision, self.card.name):
             return call(*moved, **options)
 
     def keep_embeddings(
@@ -123,7 +119,7 @@ class Model:
         self.embeddings.owner = "" if folder is None else f"{identity(self.net, self.precision)}-"
 
     def _run(self, call: Callable[..., _T], image: Tensor, prev_mask: Tensor, clicks: Tensor) -> _T:
-        with self._inference():
+        with computing(self.device, self.precision, self.card.name):
             size = (int(image.shape[-2]), int(image.shape[-1]))
             if size not in self._prepared:
                 if len(self._prepared) >= _REMEMBERED_SIZES:
@@ -134,20 +130,3 @@ class Model:
             # Clicks stay exact: a pixel may lie right on a disk's radius (Apple's GPUs lack float64).
             exact = torch.float32 if self.device.type == "mps" else torch.float64
             return call(image, prev_mask.to(self.device, torch.float32), clicks.to(self.device, exact))
-
-    @contextmanager
-    def _inference(self) -> Iterator[None]:
-        """No gradients, the model's precision, and a sentence where the GPU's memory is too small."""
-        with torch.inference_mode(), self._autocast():
-            try:
-                yield
-            except torch.cuda.OutOfMemoryError:
-                raise DeviceError(
-                    f"The memory of {self.device} was too small for this prediction; close what else "
-                    "uses it, or use device='cpu'."
-                ) from None
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=PRECISIONS[self.precision])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
@@ -35,6 +37,30 @@ def chosen_precision(name: str, device: torch.device) -> str:
             f"The GPU {device} does not compute in bfloat16; use precision='float16' or 'auto'."
         )
     return name
+
+
+@contextmanager
+def computing(device: torch.device, precision: str, what: str) -> Iterator[None]:
+    """Without gradients, in a precision of `chosen_precision`.
+
+    Raises
+    ------
+    DeviceError
+        When the memory of a GPU is too small for ``what``.
+    """
+    autocast = torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "float32")
+    with torch.inference_mode(), autocast:
+        try:
+            yield
+        except torch.cuda.OutOfMemoryError:
+            raise too_large(device, what) from None
+
+
+def too_large(device: torch.device, what: str) -> DeviceError:
+    """The sentence for a GPU whose memory is too small."""
+    return DeviceError(
+        f"The memory of {device} was too small for {what}; close what else uses it, or use device='cpu'."
+    )
 
 
 def _is_fast(device: torch.device) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -103,6 +103,14 @@ def shape_differences(shapes: Shapes, expected: Shapes, unused: re.Pattern[str] 
     if unused is not None:
         unexpected = [key for key in unexpected if not unused.fullmatch(key)]
     return wrong + [f"unexpected {key[:80]}" for key in unexpected]
+
+
+def nearest(
+    shapes: Shapes, candidates: Iterable[tuple[str, Shapes]], unused: re.Pattern[str]
+) -> tuple[str, list[str]]:
+    """Of networks given as (label, shapes) the label of the one that differs least, and what differs."""
+    found = [(label, shape_differences(shapes, expected, unused)) for label, expected in candidates]
+    return min(found, key=lambda pair: len(pair[1]))
 
 
 def shapes_of(net: nn.Module) -> dict[str, tuple[int, ...]]:

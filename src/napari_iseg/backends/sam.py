@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from napari_iseg.backends.base import Inference, Recognition, Shapes, Variant
-from napari_iseg.backends.published import named_variant, shape_differences
+from napari_iseg.backends.published import named_variant, nearest, shape_differences
 from napari_iseg.backends.sam_conv import SamConvNet
 from napari_iseg.backends.sam_net import SamNet
 from napari_iseg.backends.sam_variants import (
@@ -53,8 +53,7 @@ class Sam:
         candidates = (
             [read] if read is not None else [read_sizes(v) for v in VARIANTS.values() if not is_conv(v)]
         )
-        found = [(_label(s), shape_differences(shapes, published_shapes(s), UNUSED)) for s in candidates]
-        return min(found, key=lambda pair: len(pair[1]))
+        return nearest(shapes, ((_label(sizes), published_shapes(sizes)) for sizes in candidates), UNUSED)
 
     def inference_for(self, variant: str | Variant) -> Inference:
         """Published settings: the whole picture in the network's square."""

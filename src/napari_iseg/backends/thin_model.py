@@ -13,9 +13,9 @@ from torch import Tensor
 
 from napari_iseg.backends.base import as_device
 from napari_iseg.backends.cards import ModelCard
-from napari_iseg.backends.precision import PRECISIONS, chosen_precision
+from napari_iseg.backends.precision import chosen_precision, computing
 from napari_iseg.backends.thin import PixelNet
-from napari_iseg.errors import DeviceError, InputError
+from napari_iseg.errors import InputError
 from napari_iseg.nn.pixel_rule import Fitted, fits, spread
 from napari_iseg.prompts import Click, click_array
 
@@ -78,17 +78,8 @@ class ThinModel:
         DeviceError
             When the memory of a GPU is too small.
         """
-        autocast = torch.autocast(
-            self.device.type, PRECISIONS[self.precision], enabled=self.precision != "float32"
-        )
-        try:
-            with torch.inference_mode(), autocast:
-                joined = self._joined(image)
-        except torch.cuda.OutOfMemoryError:
-            raise DeviceError(
-                f"The memory of {self.device} was too small for {self.card.name}; close what else uses it, "
-                "or use device='cpu'."
-            ) from None
+        with computing(self.device, self.precision, self.card.name):
+            joined = self._joined(image)
         shape = int(image.shape[-2]), int(image.shape[-1])
         with torch.inference_mode():
             return Seen(joined, self._rows(joined, spread(shape, _ANYWHERE)), shape)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_iseg.backends.base import ClickNet
+from napari_iseg.nn.click_net import ClickNet
 from napari_iseg.nn.exact import exact
 from napari_iseg.nn.geodesic import FAR, GeodesicDistance, appearance, euclidean
 

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_iseg.backends.base import ClickNet
 from napari_iseg.errors import CheckpointError
+from napari_iseg.nn.click_net import ClickNet
 from napari_iseg.nn.click_unet import ClickUNet
 from napari_iseg.nn.ifsenet_embedding import Encoded, LabelEmbedding, embed_label
 from napari_iseg.nn.ifsenet_encoder import ConvEncoder, Levels, ResNetEncoder
@@ -65,8 +65,7 @@ class IfseNet(ClickNet):
         self.sizes = sizes
         self.encoder = self._encoder()
         self.divisor = 32
-        first, second, third, deep = self.encoder.channels
-        self.deep_channels = deep
+        first, second, third, _ = self.encoder.channels
         self.middle = ConvNorm(second + third, sizes.channels, 1)
         self.support = SupportPath(
             sizes.channels,

@@ -36,7 +36,6 @@ class Encoder(Protocol):
 
     channels: tuple[int, int, int, int]
     first_channels: int  # of the first convolution's result, for ``extra``
-    first_stride: int
     stride: int  # of f4
 
     def __call__(self, image: Tensor, extra: Tensor | None = None) -> Levels:
@@ -48,8 +47,6 @@ class ResNetEncoder(nn.Module):
 
     Batch norms keep their statistics: episodes are far too few pictures for new ones.
     """
-
-    first_stride = 2
 
     def __init__(self, name: str, stride: int) -> None:
         super().__init__()
@@ -118,7 +115,6 @@ class ConvEncoder(nn.Module):
     depths : blocks at 1/4, 1/8 and 1/16 (attention), after the starter's unused first entry
     """
 
-    first_stride = 2
     stride = 16
 
     def __init__(

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 BCE_WEIGHT: Final = 20.0
 IOU_WEIGHT: Final = 0.5
 ORTHOGONALITY_WEIGHT: Final = 1e-8
-FEATURE_MODES: Final = ("mse", "mae", "smooth-l1", "kl")
 
 
 def map_losses(logits: Sequence[Tensor], target: Tensor) -> tuple[Tensor, Tensor]:

@@ -109,7 +109,7 @@ def draw_episode(
 
     Raises
     ------
-    RuntimeError
+    InputError
         When forty draws in a row held no label; the training labels are then unfit.
     """
     for attempt in range(40):
