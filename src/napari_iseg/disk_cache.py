@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
+import struct
 import tempfile
 import time
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +25,35 @@ LIMIT = 2 * 2**30  # bytes
 _ENDING = ".cached.npz"  # tells our files from others in a folder that a user chose
 _STALE = 3600.0  # seconds after which a temporary file belongs to a process that was killed
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_NAMES = "_names"  # the array with the names of the others
+# What zipfile, the decompressors that a flipped bit may choose, and numpy say of damaged files.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    SyntaxError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+)
 
 Arrays = dict[str, npt.NDArray[Any]]
+
+
+def read_npz(path: Path, names: Collection[str]) -> Arrays | None:
+    """All arrays of a file; None where it is missing, damaged, or lacks one of ``names``."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+    except _DAMAGE:
+        return None
+    return found if found.keys() >= set(names) else None
 
 
 @dataclass(frozen=True)
@@ -50,11 +80,10 @@ class DiskCache:
     def get(self, key: str) -> Arrays | None:
         """The arrays kept under a key, of the dtypes they had; None when they are not there or damaged."""
         path = self._path(key)
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        found = read_npz(path, (_NAMES,))
+        if found is None or found.keys() != {_NAMES, *found[_NAMES].tolist()}:
             return None
+        del found[_NAMES]
         with suppress(OSError):  # removed meanwhile, or a folder that may only be read
             os.utime(path)
         return found
@@ -81,7 +110,7 @@ class DiskCache:
             handle, name = tempfile.mkstemp(dir=self.folder, prefix=".", suffix=_ENDING)
             temporary = Path(name)
             with os.fdopen(handle, "wb") as stream:
-                np.savez(stream, **arrays)  # type: ignore[arg-type]  # its own option has a name too
+                np.savez(stream, **arrays, **{_NAMES: np.array(list(arrays))})  # type: ignore[arg-type]  # its own option has a name too
             temporary.replace(path)
         except OSError as error:
             raise SaveError(

@@ -11,6 +11,10 @@ class InputError(IsegError, ValueError):
     """An image, click, box or option that cannot be used as given."""
 
 
+class DamageError(InputError):
+    """A file, or a part of one, that cannot be read; what else there is may be whole."""
+
+
 class CheckpointError(IsegError, ValueError):
     """A weights file that is damaged, foreign, or of another architecture than asked for."""
 

@@ -131,6 +131,10 @@ def test_a_failed_unit_is_exit_code_3_and_named(
     ("arguments", "sentence"),
     [
         (("--planes", "a:b"), "--planes 'a:b' is not understood"),
+        (("--planes", "²:3"), "--planes '²:3' is not understood"),
+        (("--only", "inf"), "--only 'inf' needs whole numbers"),
+        (("--workers", "²"), "--workers '²' is not understood"),
+        (("--workers", "-1"), "--workers '-1' is not understood"),
         (("--planes", "9"), "plane 9 does not exist"),
         (("--resume", "--overwrite"), "not both"),
         (("--axis", "w"), "no axis 'w'"),
@@ -160,3 +164,47 @@ def test_labels_of_another_shape(
     ended = run("propagate", *files)
     assert ended.code == 2
     assert "needs labels of (5, 24, 24)" in ended.err
+
+
+def on_map(
+    path: Path, pixels: np.ndarray, east: float = 500_000, crs: str = "EPSG:25832", **options: Any
+) -> Path:
+    import rasterio
+
+    place = rasterio.transform.from_origin(east, 6_000_000, 0.5, 0.5)
+    rows, cols = pixels.shape
+    options |= {
+        "height": rows,
+        "width": cols,
+        "count": 1,
+        "dtype": pixels.dtype,
+        "crs": crs,
+        "transform": place,
+    }
+    with rasterio.open(path, "w", driver="GTiff", **options) as target:
+        target.write(pixels[None])
+    return path
+
+
+def test_labels_of_a_scene_lie_on_it_and_have_nothing_where_they_have_no_data(
+    run: Callable[..., Any], grey: GreyPredictor, tmp_path: Path
+) -> None:
+    pytest.importorskip("rasterio")
+    scene = np.zeros((120, 160), np.uint8)
+    scene[20:50, 20:60] = scene[70:100, 90:140] = 200
+    labels = np.full(scene.shape, 255, np.uint8)
+    labels[:60, :80] = scene[:60, :80] > 0
+    image, out = on_map(tmp_path / "scene.tif", scene), tmp_path / "out.zarr"
+    given = on_map(tmp_path / "labels.tif", labels, nodata=255)
+    ended = run("propagate", image, given, out, "--partial", "--tile", "64", "--halo", "8")
+    assert ended.code == 0, ended.err
+    assert set(np.unique(LabelStore.open(out).levels[0][...])) == {0, 1}
+    moved = on_map(tmp_path / "moved.tif", labels, east=500_100)
+    ended = run("propagate", image, moved, out, "--overwrite")
+    assert ended.code == 2
+    assert "lies 200.0 pixels beside the image" in ended.err
+    zone = on_map(tmp_path / "zone.tif", labels, crs="EPSG:25833")
+    ended = run("propagate", image, zone, out, "--overwrite")
+    assert ended.code == 2
+    assert "has the CRS EPSG:25833 but the image EPSG:25832" in ended.err
+    assert LabelStore.open(out).labels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -137,6 +138,8 @@ def test_pixel_size_goes_from_image_to_mask(run, squares, tmp_path):
         (["--click", "30,40", "-o", "mask.jpg"], ".tif"),
         (["--click", "30,40", "--overlay", "look.tif"], ".png"),
         (["--click", "30,40", "--plane", "2"], "squares.tif is a single plane, no stack; leave --plane out."),
+        (["--click", "30,40", "--plane", "inf"], "--plane 'inf' needs whole numbers"),
+        (["--click", "30,40", "--plane", "nan"], "--plane 'nan' needs whole numbers"),
         (["--click", "30,40", "--bands", "1"], "one channel"),
         (["--click", "30,40", "-o", "mask.png", "--overlay", "./mask.png"], "both labels and overlay"),
         (["--click", "30,40", "--embeddings-limit", "abc"], "--embeddings-limit 'abc'"),
@@ -180,6 +183,35 @@ def test_an_unwritable_place_is_refused_before_any_work(run, squares_file, monke
     ended = run("segment", squares_file, "--click", "30,40", "-o", squares_file.with_name("out.tif"))
     assert ended.code == 2
     assert "cannot be written to" in ended.err
+
+
+GEO_KEYS = [(34735, 3, 8, (1, 1, 0, 1, 1024, 0, 1, 1), False)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "name", "there", "words"),
+    [
+        ((96, 128), "out.tif", None, "napari-iseg[geo]"),
+        ((3, 96, 128), "out.png", None, "one plane"),
+        ((96, 128), "out.zarr", "notes.txt", "holds no labels"),
+    ],
+)
+def test_what_could_not_be_exported_is_refused_before_any_work(
+    run, tmp_path, monkeypatch, shape, name, there, words
+):
+    image, out = tmp_path / "scene.tif", tmp_path / name
+    tifffile.imwrite(image, np.zeros(shape, np.uint8), photometric="minisblack", extratags=GEO_KEYS)
+    if there is not None:
+        out.mkdir()
+        (out / there).touch()
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    monkeypatch.setattr(
+        "napari_iseg.weights.store.load_model", lambda *_, **__: pytest.fail("work was begun")
+    )
+    plane = ["--plane", "0"] * (len(shape) - 2)
+    ended = run("segment", image, "--click", "30,40", *plane, "-o", out, "--overwrite")
+    assert ended.code == 2
+    assert words in ended.err
 
 
 def test_an_unknown_model_names_the_nearest(run, squares_file, tmp_path, monkeypatch):

@@ -60,7 +60,10 @@ def test_every_object_is_asked_by_its_box(data: Path) -> None:
     assert report.mean_iou == pytest.approx((1 + 0.525) / 2)
     assert (report.share(0.5), report.share(0.75)) == (1.0, 0.5)
     assert report.to_dict()["share"] == {"0.50": 1.0, "0.75": 0.5, "0.90": 0.5}
-    assert "| fill | 2 | 0.762 | 100 % | 50 % | 50 % |" in box_table([report])
+    assert "| fill (threshold = 0.49, flip = true, size = 40 x 40) | 2 | " in box_table(
+        [report]
+    )  # unlike its card
+    assert " | 2 | 0.762 | 100 % | 50 % | 50 % |" in box_table([report])
 
 
 def test_noise_moves_boxes_the_same_way_each_time(data: Path) -> None:

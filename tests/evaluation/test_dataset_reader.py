@@ -66,6 +66,28 @@ def test_eight_bit_labels_are_classes_unless_told_otherwise(tmp_path):
     assert (ignoring[0].truth(1) == -1).all()
 
 
+@pytest.mark.parametrize("ignore", [None, 1, 128])
+def test_binary_labels_are_one_object_whatever_their_value_or_colour(tmp_path, ignore):
+    labels = np.zeros((20, 20, 3), np.uint8)
+    labels[:8, :, 0], labels[8:12, :, 2], labels[12:14] = 38, 75, ignore or 0
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+        Image.fromarray(labels).save(tmp_path / part / "x.png")
+    item = open_dataset(tmp_path, kind="binary", ignore=ignore)[0]
+    (label,) = item.ids(1)
+    truth = item.truth(label)
+    assert (truth[:12] == 1).all()
+    assert (truth[12:14] == (0 if ignore is None else -1)).all()
+    assert (truth[14:] == 0).all()
+    assert ((item.targets() > 0) == (truth == 1)).all()
+
+
+@pytest.mark.parametrize(("option", "named"), [({"kind": "foo"}, "got 'foo'"), ({"min_area": -1}, "got -1")])
+def test_options_that_cannot_be_are_refused(folder, option, named):
+    with pytest.raises(InputError, match=named):
+        open_dataset(folder, **option)
+
+
 def test_palette_labels_are_indices_not_colours(tmp_path):
     labels = np.zeros((20, 20), np.uint8)
     labels[:, 10:] = 1

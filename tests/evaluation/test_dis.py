@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_iseg.backends.base import Inference
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.model import Model
 from napari_iseg.cli import main
@@ -154,10 +153,9 @@ def test_the_command_line_measures_clicks_and_refinement(data, tmp_path, monkeyp
             return (12 - (rows**2 + cols**2).sqrt())[:, None].float()
 
     model = Model(
-        ModelCard("blob", "cfr-icl", "vit-b"),
+        ModelCard("blob", "cfr-icl", "vit-b", inference={"size": [64, 64], "flip": False}),
         BlobNet(),
         device="cpu",
-        inference=Inference(size=(64, 64), flip=False),
     )
     models = {"blob": model, "bright-edges": BrightRefiner()}
     monkeypatch.setattr("napari_iseg.weights.store.load_model", lambda name, **_: models[name])

@@ -3,13 +3,15 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
-from napari_iseg.backends.base import ClickNet, Inference
-from napari_iseg.backends.cards import ModelCard
+from napari_iseg.backends.base import ClickNet
+from napari_iseg.backends.cards import ModelCard, write_card
 from napari_iseg.backends.model import Model
 from napari_iseg.cli import main
 from napari_iseg.evaluation.boxes import BoxReport
+from napari_iseg.evaluation.datasets import open_dataset
 
 
 class WholeNet(ClickNet):
@@ -35,7 +37,7 @@ def loaded(monkeypatch):
 
     def load(name, *, device="auto", **_options):
         model = Model(
-            ModelCard(name, "cfr-icl", "vit-b"), WholeNet(), device="cpu", inference=Inference(size=(32, 32))
+            ModelCard(name, "cfr-icl", "vit-b", inference={"size": [32, 32]}), WholeNet(), device="cpu"
         )
         models.append(model)
         return model
@@ -102,6 +104,8 @@ def test_by_scale_prints_bins_with_their_bounds(data, loaded, capsys):
         (["--refine-clicks", "two"], "a number or 'all'"),
         (["--target-iou", "0.3"], "target-iou"),
         (["--box-noise", "0.1"], "--box-noise needs --boxes"),
+        (["--split-share", "0.1"], "need --split validation"),
+        (["--seed", "-1"], "--seed"),
     ],
 )
 def test_bad_options_leave_with_two_and_one_sentence(data, loaded, capsys, options, sentence):
@@ -111,6 +115,27 @@ def test_bad_options_leave_with_two_and_one_sentence(data, loaded, capsys, optio
     message = capsys.readouterr().err.strip()
     assert sentence in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "ignored"),
+    [
+        ("whole", ["--draws", "5", "--supports", "4", "--fine", "x"], "--fine, --supports, --draws"),
+        ("whole", ["--boxes", "--max-clicks", "3", "--by-scale"], "--max-clicks, --by-scale"),
+        ("whole", ["--dis", "--baseline", "x", "--input-size", "64"], "--baseline, --input-size"),
+        ("whole", ["--dis", "--boxes", "--dis-clicks", "1", "--refine", "2"], "--refine, --dis-clicks"),
+        (
+            "copy-nearest",
+            ["--boxes", "--max-objects", "1", "--min-area", "9", "--refine", "3", "--by-scale"],
+            "--max-objects, --refine, --boxes, --min-area, --by-scale",
+        ),
+    ],
+)
+def test_options_of_another_protocol_are_refused(data, loaded, capsys, model, options, ignored):
+    with pytest.raises(SystemExit) as stopped:
+        main(["evaluate", model, str(data), *options])
+    assert stopped.value.code == 2
+    assert f"makes no use of {ignored}; leave out" in capsys.readouterr().err
 
 
 def test_refinement_options_reach_the_model(data, loaded, capsys, monkeypatch):
@@ -140,8 +165,9 @@ def test_refinement_options_reach_the_model(data, loaded, capsys, monkeypatch):
 
 def refused(capsys, *arguments):
     """(standard output, the one sentence) of an evaluation that ends with code 2."""
+    limit = [] if "--boxes" in arguments else ["--max-clicks", "1"]
     with pytest.raises(SystemExit) as stopped:
-        main(["evaluate", *map(str, arguments), "--max-clicks", "1"])
+        main(["evaluate", *map(str, arguments), *limit])
     assert stopped.value.code == 2
     out, err = capsys.readouterr()
     assert "\n" not in err.strip()
@@ -227,3 +253,103 @@ def test_the_folder_of_a_training_run_names_its_model(data, loaded, capsys, tmp_
     (tmp_path / "run" / "mine" / "card.toml").write_text("")
     _, err = refused(capsys, tmp_path / "run", data)
     assert f"give {tmp_path / 'run' / 'mine'} instead" in err
+
+
+def test_the_report_says_what_was_run(data, loaded, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--max-clicks", "1", "--min-area", "9", "--seed", "5", "--max-objects", "1", "--out", str(out)]
+    main(["evaluate", "whole", str(data), *options, "--refine", "1", "--refine-clicks", "all"])
+    report = json.loads((out / "report.json").read_text())[0]
+    assert report["method"] == "whole (refine_steps = 1, refine_clicks = all)"
+    protocol = report["protocol"]
+    told = {name: protocol[name] for name in ("min_area", "seed", "max_objects", "split", "threshold")}
+    assert told == {"min_area": 9, "seed": 5, "max_objects": 1, "split": "all", "threshold": 0.49}
+    assert (protocol["inference"]["refine_steps"], protocol["inference"]["size"]) == (1, [32, 32])
+    assert {"version", "weights_sha256", "precision"} <= set(protocol)
+    text = (out / "report.md").read_text()
+    assert "min_area 9" in text
+    assert "refine_steps 1" in text
+
+
+def test_masks_of_published_sets_are_read_by_options(data, loaded, tmp_path, capsys):
+    labels = np.zeros((40, 40), np.uint8)
+    labels[1:39, 1:20], labels[1:39, 20:39], labels[0] = 100, 255, 128
+    Image.fromarray(np.stack([labels] * 3, -1)).save(data / "labels" / "x.png")
+    published = ["--one-object", "--ignore", "128", "--min-area", "1", "--input-size", "64"]
+    main(["evaluate", "whole", str(data), "--max-clicks", "1", *published, "--json"])
+    report = json.loads(capsys.readouterr().out)["reports"][0]
+    assert report["object_count"] == 1
+    assert report["iou"]["1"] == pytest.approx(38**2 / (39 * 40))  # the row of 128 counts neither way
+    assert report["protocol"]["inference"]["size"] == [64, 64]
+
+
+NAMES = ("oak", "elm", "ash", "fir", "yew", "box", "bay", "fig")
+
+
+@pytest.fixture
+def trees(data):
+    """Eight images; the model whose card says that its training left out two of them."""
+    for part in ("images", "labels"):
+        for name in NAMES:
+            shutil.copy(data / part / "x.png", data / part / f"{name}.png")
+        (data / part / "x.png").unlink()
+    held_out = {"share": 0.1, "seed": 7, "sets": [{"set": "set", "axis": 0, "images": ["elm", "bay"]}]}
+    card = ModelCard("mine", "cfr-icl", "vit-b", training={"held_out": held_out})
+    write_card(card, data.parent / "mine")
+    return data, data.parent / "mine"
+
+
+def validated(capsys, out, *arguments):
+    """The images that were played, and what was said of them."""
+    options = ["--split", "validation", "--max-clicks", "1", "--out", str(out), "--overwrite"]
+    main(["evaluate", *map(str, arguments), *options])
+    report = json.loads((out / "report.json").read_text())[0]
+    return {one["image"] for one in report["objects"]}, report["protocol"]["split"], capsys.readouterr().err
+
+
+def test_validation_is_what_training_left_out(trees, loaded, capsys, tmp_path):
+    data, model = trees
+    for seed in ("0", "3"):
+        images, part, said = validated(capsys, tmp_path / "out", model, data, "--seed", seed)
+        assert images == {"elm", "bay"}
+        assert part == f"validation, the images that the training of {model} left out"
+        assert f"set: 2 of 8 images: {part}." in said
+    _, err = refused(capsys, model, data, "--split", "validation", "--split-share", "0.5")
+    assert "leave --split-share and --split-seed out" in err
+
+
+def test_validation_for_other_models_is_chosen_by_share_and_seed_alone(trees, loaded, capsys, tmp_path):
+    data, _ = trees
+    usual, part, said = validated(capsys, tmp_path / "out", "whole", data, "--seed", "3")
+    assert usual == {item.name for item in open_dataset(data).split()[1]}
+    assert part == "validation, share 0.2, seed 0"
+    assert "what the training of whole left out of it is not known" in said
+    other, *_ = validated(
+        capsys, tmp_path / "out", "whole", data, "--split-share", "0.4", "--split-seed", "9"
+    )
+    assert other == {item.name for item in open_dataset(data).split(0.4, 9)[1]}
+
+
+def test_a_volume_is_validated_along_the_axis_of_its_training(loaded, capsys, tmp_path):
+    labels = np.zeros((20, 30, 30), np.uint16)
+    labels[2:18, 2:28, 2:28] = 1
+    tifffile.imwrite(tmp_path / "em_image.tif", labels.astype(np.uint8) * 90, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "em_labels.tif", labels, photometric="minisblack")
+    images = ["em_0010", "em_0011"]
+    held_out = {"share": 0.1, "seed": 0, "sets": [{"set": "em", "axis": 2, "images": images}]}
+    write_card(ModelCard("mine", "cfr-icl", "vit-b", training={"held_out": held_out}), tmp_path / "mine")
+    arguments = tmp_path / "mine", tmp_path / "em_image.tif"
+    played, *_ = validated(capsys, tmp_path / "out", *arguments)
+    assert played == set(images)
+    areas = {one["area"] for one in json.loads((tmp_path / "out" / "report.json").read_text())[0]["objects"]}
+    assert areas == {16 * 26}  # a slice along the last axis
+    _, err = refused(capsys, *arguments, "--split", "validation", "--axis", "0")
+    assert "trained on slices of em along axis 2" in err
+
+
+def test_a_training_that_left_nothing_out_cannot_be_validated(trees, loaded, capsys):
+    data, model = trees
+    held_out = {"share": 0.0, "seed": 0, "sets": [{"set": "set", "axis": 0, "images": []}]}
+    write_card(ModelCard("mine", "cfr-icl", "vit-b", training={"held_out": held_out}), model)
+    _, err = refused(capsys, model, data, "--split", "validation")
+    assert "left no image of set out" in err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -245,15 +246,15 @@ def voc(tmp_path: Path) -> Path:
     base = tmp_path / "VOCdevkit" / "VOC2012"
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (base / folder).mkdir(parents=True)
-    names = [f"2007_00000{i}" for i in range(4)]
+    names = [f"2007_00000{i}" for i in range(5)]
     for i, name in enumerate(names):
         labels = np.zeros((80, 100), np.uint8)
         labels[10:60, 10:60] = 3
         labels[10:60, 62:98] = 9 if i % 2 else 255
         Image.fromarray(np.full((80, 100, 3), 40 * i, np.uint8)).save(base / "JPEGImages" / f"{name}.jpg")
         Image.fromarray(labels).save(base / "SegmentationClass" / f"{name}.png")
-    for part in ("train", "val"):
-        (base / "ImageSets" / "Segmentation" / f"{part}.txt").write_text("\n".join(names) + "\n")
+    for part, listed in (("train", names), ("val", names[:3])):
+        (base / "ImageSets" / "Segmentation" / f"{part}.txt").write_text("\n".join(listed) + "\n")
     return tmp_path
 
 
@@ -261,12 +262,26 @@ def test_a_fold_shows_its_own_classes_only(voc: Path) -> None:
     assert [c for fold in FOLDS.values() for c in fold] == list(range(1, 21))
     held = pascal5i(voc, 0)[1].labels()
     assert set(np.unique(held)) == {0, 3}
-    trained = pascal5i(voc, 0, part="train")[1].labels()
-    assert set(np.unique(trained)) == {0, 9}
+    trained = pascal5i(voc, 0, part="train")
+    assert [item.name for item in trained] == ["2007_000003", "2007_000004"]  # no validation image
+    assert set(np.unique(trained[0].labels())) == {0, 9}
     cases = pascal_cases(pascal5i(voc, 0), 3, 1, side=50)
     assert {c.category for c in cases} == {"bird"}
     assert cases[0].query.image.shape == (40, 50, 3)
     assert cases[0].query.name != cases[0].supports[0].name
+
+
+def test_training_takes_sbds_masks_where_they_are(voc: Path) -> None:
+    base = voc / "VOCdevkit" / "VOC2012"
+    shutil.copytree(base / "SegmentationClass", base / "SegmentationClassAug")
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(base / "SegmentationClassAug" / "2008_9.png")
+    names = [item.name for item in pascal5i(voc, 0, part="train")]
+    assert names == ["2007_000003", "2007_000004", "2008_9"]
+    lists = base / "ImageSets" / "Segmentation"
+    (lists / "trainaug.txt").write_text(
+        "/JPEGImages/2008_9.jpg /SegmentationClassAug/2008_9.png\n2007_000000\n"
+    )
+    assert [item.name for item in pascal5i(voc, 0, part="train")] == ["2008_9"]
 
 
 def test_what_is_not_pascal_is_refused(tmp_path: Path, voc: Path) -> None:
@@ -284,11 +299,11 @@ def test_sbd_instances_are_objects(tmp_path: Path) -> None:
     for folder in ("img", "inst"):
         (tmp_path / "dataset" / folder).mkdir(parents=True)
     labels = np.zeros((40, 50), np.uint8)
-    labels[5:25, 5:25], labels[26:38, 26:48] = 1, 2
+    labels[5:25, 5:25], labels[26:38, 26:48], labels[0, :3] = 1, 2, 3
     Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "dataset" / "img" / "a.jpg")
     savemat(tmp_path / "dataset" / "inst" / "a.mat", {"GTinst": {"Segmentation": labels}})
     (tmp_path / "dataset" / "val.txt").write_text("a\n")
-    assert list(sbd(tmp_path).objects()) == [(0, 1), (0, 2)]
+    assert list(sbd(tmp_path).objects()) == [(0, 1), (0, 2), (0, 3)]  # however small
 
 
 def test_volumes_keep_their_ids_when_asked(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_iseg.backends.base import ClickNet, Inference
+from napari_iseg.backends.base import ClickNet
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.model import Model
 from napari_iseg.evaluation.baselines import BACKGROUND, OBJECT, RandomWalker
@@ -34,7 +34,7 @@ class BrightNet(ClickNet):
 @pytest.fixture
 def model():
     return Model(
-        ModelCard("bright", "cfr-icl", "vit-b"), BrightNet(), device="cpu", inference=Inference(size=(64, 64))
+        ModelCard("bright", "cfr-icl", "vit-b", inference={"size": [64, 64]}), BrightNet(), device="cpu"
     )
 
 

@@ -125,6 +125,28 @@ def test_bad_options_are_refused():
         evaluate(Disks(5), squares([]))
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"max_objects": -30}, "max_objects must be a whole number of at least 1, or None for all, got -30"),
+        ({"max_objects_per_image": -2}, "max_objects_per_image must be .* got -2"),
+        ({"max_objects": 1.5}, "max_objects must be .* got 1.5"),
+        ({"max_clicks": 2.5}, "max_clicks must be a whole number of at least 1, got 2.5"),
+        ({"max_clicks": "3"}, "max_clicks must be .* got '3'"),
+        ({"max_clicks": True}, "max_clicks must be .* got True"),
+        ({"max_clicks": None}, "max_clicks must be .* got None"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"target_iou": "all"}, "target IoU from 0.8 to 1, got 'all'"),
+        ({"model": 5}, "needs a model, its name or path, .* got a int"),
+        ({"dataset": None}, "opened by its path, got a NoneType"),
+        ({"dataset": ["a", "b"]}, "opened by its path, got a list"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options, named):
+    with pytest.raises(InputError, match=named):
+        evaluate(**{"model": Disks(5), "dataset": squares([10]), **options})
+
+
 def test_report_files_hold_what_was_measured(tmp_path):
     reports = [evaluate(Disks(r), squares([11, 30]), max_clicks=5) for r in (6, 9)]
     files = write_report(reports, tmp_path / "out")
@@ -145,7 +167,7 @@ def test_report_files_hold_what_was_measured(tmp_path):
 def test_report_without_matplotlib_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr("napari_iseg.evaluation.plots.find_spec", lambda name: None)
     report = report_of([0.9])
-    with pytest.raises(InputError, match=r"napari-iseg\[train\]"):
+    with pytest.raises(InputError, match=r"run: pip install 'napari-iseg\[train\]'\.$"):
         write_report([report], tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert len(write_report([report], tmp_path / "out", plots=False)) == 2

@@ -11,7 +11,7 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_iseg.errors import InputError
+from napari_iseg.errors import DamageError, InputError
 from napari_iseg.images import tiff
 from napari_iseg.images.files import open_image
 from napari_iseg.images.source import PlaneSource
@@ -270,3 +270,14 @@ def test_an_array_without_a_file_is_the_image():
 
     with pytest.raises(InputError, match=r"^The image could not be read as an image \(gone\)"):
         PlaneSource.wrap(Broken()).read(Window(0, 0, 20, 20))
+
+
+def test_a_disk_that_does_not_answer_is_no_damaged_file():
+    class Drive:
+        shape, dtype, ndim = (20, 20), np.dtype(np.uint8), 2
+
+        def __getitem__(self, _index):
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(DamageError, match=r"could not be read \(Input/output error\); see that its disk or"):
+        PlaneSource.wrap(Drive()).read(Window(0, 0, 20, 20))

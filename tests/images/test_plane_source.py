@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dask.array as da
 import numpy as np
 import pytest
+import torch
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import sparse
 
 from napari_iseg.errors import InputError
 from napari_iseg.images import PlaneSource
@@ -154,6 +158,21 @@ def test_nan_and_infinities_are_the_low_end():
     assert pixels[9, 9] == 1
 
 
+@pytest.mark.parametrize("dtype", ["u1", "?", ">i4", "u8", "f4"])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_masked_values_are_the_low_end_and_do_not_count_for_the_stretch(dtype: str, lazy: bool):
+    image = (np.arange(120).reshape(10, 12) % 2 * 200).astype(dtype)
+    mask = np.zeros(image.shape, bool)
+    mask[:4] = True
+    hidden = image.copy()
+    hidden[mask] = True if dtype == "?" else np.finfo(dtype).max if dtype == "f4" else np.iinfo(dtype).max
+    masked = np.ma.masked_array(hidden, mask)
+    source = PlaneSource.wrap(da.from_array(masked, chunks=(5, 5)) if lazy else masked)
+    pixels = source.read(whole(source))
+    assert not pixels[:4].any()
+    np.testing.assert_array_equal(pixels[4:], PlaneSource.wrap(image).read(whole(source))[4:])
+
+
 @pytest.mark.parametrize("value", [0.0, 7.5, -1e30, np.nan, np.inf])
 def test_constant_images_are_0(value: float):
     pixels = PlaneSource.wrap(np.full((4, 4), value)).read(Window(0, 0, 4, 4))
@@ -287,7 +306,6 @@ def test_averaging_in_blocks_gives_the_same_bits(scale: int, levels: int, reques
 @pytest.mark.parametrize("chunks", [(16, 16), (32, 48), (90, 80), (7, 80), (90, 5)])
 @pytest.mark.parametrize("scale", [1, 3, 8, 50])
 def test_every_chunk_is_decoded_once(chunks: tuple[int, int], scale: int):
-    zarr = pytest.importorskip("zarr")
     decoded = []
 
     class Counted(zarr.storage.WrapperStore):
@@ -309,7 +327,6 @@ def test_every_chunk_is_decoded_once(chunks: tuple[int, int], scale: int):
 
 @pytest.mark.usefixtures("small_blocks")
 def test_dask_chunks_of_any_sizes_are_computed_once():
-    da = pytest.importorskip("dask.array")
     image, computed = rng().integers(0, 256, (90, 80), np.uint8), []
 
     def part(block, block_info=None):
@@ -324,15 +341,12 @@ def test_dask_chunks_of_any_sizes_are_computed_once():
 
 
 def test_dask_chunks_of_unknown_size_are_refused():
-    da = pytest.importorskip("dask.array")
     image = da.from_array(rng().random((8, 8)), (4, 8))
     with pytest.raises(InputError, match=r"compute_chunk_sizes\(\)"):
         PlaneSource.wrap(image[image[:, 0] > -1])
 
 
 def test_zarr_dask_and_xarray_like_read_as_numpy(tmp_path):
-    da = pytest.importorskip("dask.array")
-    zarr = pytest.importorskip("zarr")
     image = rng().integers(0, 60_000, (4, 70, 60), np.uint16)
     stored = zarr.create_array(str(tmp_path / "a.zarr"), data=image, chunks=(1, 32, 32))
     window = Window(10, 5, 50, 60)
@@ -384,11 +398,46 @@ def test_a_source_is_returned_as_it_is():
         PlaneSource.wrap(source, bands=(0,))
 
 
+def test_tables_read_as_numpy():
+    table = pytest.importorskip("pandas").DataFrame(np.arange(12.0).reshape(3, 4))
+    source = PlaneSource.wrap(table)
+    np.testing.assert_array_equal(
+        source.read(whole(source)), PlaneSource.wrap(table.to_numpy()).read(whole(source))
+    )
+
+
+@pytest.mark.parametrize(
+    ("compute", "words"),
+    [
+        (lambda _: 1 / 0, r"^The image could not be computed \(ZeroDivisionError: .*\); mend what computes"),
+        (lambda block: block[:5], r"^The image gave \(5, 8\) values where its shape \(8, 8\) .* \(8, 8\)"),
+    ],
+)
+def test_blocks_that_cannot_be_computed_are_told(compute, words: str):
+    image = da.map_blocks(compute, da.zeros((8, 8)), dtype="f8", chunks=(8, 8), meta=np.zeros((0, 0)))
+    source = PlaneSource.wrap(image)
+    with pytest.raises(InputError, match=words):
+        source.read(whole(source))
+
+
+def test_a_zarr_group_is_called_so_with_what_it_holds():
+    group = zarr.create_group(store={})
+    for name in ("0", "1"):
+        group.create_array(name, shape=(4, 4), dtype="u1")
+    with pytest.raises(
+        InputError, match=r"is a zarr group, which holds '0', '1'; give an array of it, as group"
+    ):
+        PlaneSource.wrap(group)
+    assert PlaneSource.wrap([group["0"]]).shape == (4, 4)
+
+
 REFUSED = {
     "complex": (np.zeros((3, 3), complex), {}, "magnitude"),
     "object": (np.full((3, 3), None), {}, "no numbers"),
     "text": (np.full((3, 3), "a"), {}, "no numbers"),
     "times": (np.zeros((3, 3), "datetime64[s]"), {}, "no numbers"),
+    "sparse": (sparse.csr_array(np.eye(3)), {}, r"sparse matrix; .* image.toarray\(\)"),
+    "with gradients": (torch.zeros(3, 3, requires_grad=True), {}, r"detach\(\)"),
     "path": ("image.tif", {}, "open the file first"),
     "ragged": ([[1, 2], [3]], {}, "no array of numbers"),
     "nothing": ([], {}, "empty"),

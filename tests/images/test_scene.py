@@ -112,6 +112,20 @@ def test_levels_go_down_to_one_block_and_average(tmp_path: Path, monkeypatch: py
     assert np.abs(fine.reshape(75, 4, 65, 4, 3).mean((1, 3)) - coarse).max() <= 1.5
 
 
+@pytest.mark.parametrize(
+    ("tag", "byte", "bit"), [(322, 4, 1), (323, 8, 64), (33550, 4, 2), (33922, 4, 1), (42112, 8, 1)]
+)
+def test_damaged_tags_are_one_sentence(tmp_path: Path, tag: int, byte: int, bit: int) -> None:
+    path = written(tmp_path / "s.tif")
+    with tifffile.TiffFile(path) as file:
+        entry = file.pages.first.tags[tag].offset
+    content = bytearray(path.read_bytes())
+    content[entry + byte] ^= bit  # byte 4: how many values, byte 8: the value, or where it lies
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"s\.tif could not be read as a TIFF image \(.+\); replace it"):
+        open_scene(path)
+
+
 def test_what_cannot_be_shown_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "s.tif")
     with pytest.raises(InputError, match=r"has 4 band\(s\)"):
@@ -128,3 +142,14 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "_WITHOUT_LEVELS", 1000)
     with pytest.raises(InputError, match="gdaladdo"):
         open_scene(path)
+
+
+def test_a_tie_point_may_be_a_centre_and_a_unit_a_foot(tmp_path: Path) -> None:
+    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 2, 3076, 0, 1, 9003)
+    path = tmp_path / "point.tif"
+    tifffile.imwrite(
+        path, np.zeros((40, 40), np.uint8), extratags=[*geo_tags()[:2], (34735, 3, len(keys), keys, False)]
+    )
+    scene = open_scene(path)
+    assert scene.translate == (NORTH, WEST)
+    assert scene.unit == "foot"

@@ -13,7 +13,7 @@ from zarr.storage import LocalStore
 
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.labels import export_tiff
-from napari_iseg.labels.export import export_labels
+from napari_iseg.labels.export import check_export, export_labels
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
 
@@ -127,6 +127,32 @@ def test_geotiff_takes_crs_and_transform_of_the_image(tmp_path):
         export_labels(store, scene, like=scene)
 
 
+def test_a_part_of_an_image_does_not_take_its_place(tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    place = rasterio.transform.from_origin(500_000, 6_000_000, 0.5, 0.5)
+    whole = export_labels(filled((60, 50))[0], tmp_path / "w.tif", crs="EPSG:25832", transform=place)
+    part, _ = filled((30, 50))
+    with pytest.raises(InputError, match=r"The labels have 30 x 50 pixels .* has 60 x 50; give the place"):
+        export_labels(part, tmp_path / "part.tif", like=whole)
+    assert not (tmp_path / "part.tif").exists()
+    assert export_labels(part, tmp_path / "part.tif", like=whole, transform=place).exists()
+
+
+@pytest.mark.parametrize(("byte", "bit"), [(4, 1), (5, 4)])
+def test_a_damaged_image_gives_no_place(tmp_path, byte, bit):
+    pytest.importorskip("rasterio")
+    scene, place = tmp_path / "scene.tif", [(34735, 3, 8, (1, 1, 0, 1, 1024, 0, 1, 1), False)]
+    tifffile.imwrite(scene, np.zeros((60, 50), np.uint8), extratags=place, metadata=None)
+    with tifffile.TiffFile(scene) as file:
+        width = file.pages.first.tags["ImageWidth"].offset
+    content = bytearray(scene.read_bytes())
+    content[width + byte] ^= bit  # how many widths it has
+    scene.write_bytes(content)
+    with pytest.raises(InputError, match=r"scene\.tif could not be read as a TIFF image"):
+        export_labels(LabelStore((60, 50)), tmp_path / "labels.tif", like=scene)
+    assert list(tmp_path.iterdir()) == [scene]
+
+
 @pytest.mark.parametrize("transform", ["abc", (1, 2, 3)])
 def test_a_transform_that_is_none_is_refused(tmp_path, transform):
     pytest.importorskip("rasterio")
@@ -146,6 +172,11 @@ def test_without_rasterio_map_coordinates_are_refused_not_lost(tmp_path, monkeyp
 def test_unknown_suffix_lists_the_valid_ones(tmp_path):
     with pytest.raises(InputError, match=r"\.ome\.tif, .*\.zarr"):
         export_labels(LabelStore((5, 5)), tmp_path / "labels.jpg")
+
+
+def test_a_name_too_long_for_its_temporary_one_is_refused_before_the_work(tmp_path):
+    with pytest.raises(InputError, match="too long; use at most 200 bytes"):
+        check_export(LabelStore((8, 8)), tmp_path / ("x" * 240 + ".tif"))
 
 
 def test_a_group_that_is_not_labels_is_never_replaced(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_iseg.errors import InputError
+from napari_iseg.errors import InputError, SaveError
 from napari_iseg.labels.export import export_labels
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
@@ -83,6 +83,17 @@ def test_degrees_still_give_square_metres(tmp_path):
     assert features(path)[3] == [pytest.approx(11.12 * 7.46, rel=0.01)]
 
 
+def test_web_mercator_gives_square_metres_of_the_ground_and_feet_are_metres(tmp_path):
+    labels = np.zeros((120, 120), np.uint32)
+    labels[10:110, 10:110] = 1
+    place = rasterio.transform.from_origin(1_280_000, 6_130_000, 1, 1)
+    path = export_labels(store_of(labels), tmp_path / "web.gpkg", crs="EPSG:3857", transform=place)
+    assert features(path)[3] == pytest.approx([4457], abs=1)
+    place = rasterio.transform.from_origin(980_000, 200_000, 1, 1)
+    path = export_labels(store_of(labels), tmp_path / "feet.gpkg", crs="EPSG:2263", transform=place)
+    assert features(path)[3] == pytest.approx([10_000 * 0.3048006**2], rel=1e-6)
+
+
 def test_no_objects_make_an_empty_layer(tmp_path):
     path = export_labels(LabelStore((20, 20)), tmp_path / "e.gpkg", crs="EPSG:25832", transform=NORTH)
     assert features(path)[2] == []
@@ -93,4 +104,15 @@ def test_without_map_coordinates_a_sentence_and_no_file(tmp_path):
         export_labels(LabelStore((20, 20)), tmp_path / "e.gpkg")
     with pytest.raises(InputError, match="one plane"):
         export_labels(LabelStore((2, 20, 20)), tmp_path / "e.gpkg", crs="EPSG:25832", transform=NORTH)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [pyogrio.errors.DataSourceError, pyogrio.errors.FeatureError])
+def test_a_full_disk_is_said_in_a_sentence_and_leaves_nothing(tmp_path, monkeypatch, error):
+    def full(*_, **__):
+        raise error("database or disk is full")
+
+    monkeypatch.setattr(pyogrio.raw, "write", full)
+    with pytest.raises(SaveError, match=r"^\S+o.gpkg could not be written \(database or disk is full\)"):
+        export_labels(store_of(np.eye(4, dtype=np.uint32)), tmp_path / "o.gpkg", transform=NORTH)
     assert list(tmp_path.iterdir()) == []

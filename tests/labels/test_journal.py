@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
+from filelock import FileLock
 
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.labels.journal import Journal
@@ -96,6 +98,42 @@ def test_a_second_writer_is_noticed(tmp_path):
         first.append({"value": 2})
     first.close()
     second.close()
+
+
+def test_what_is_no_file_is_a_save_error(tmp_path):
+    with pytest.raises(SaveError, match="directory"):
+        Journal(tmp_path)
+
+
+@pytest.mark.parametrize("act", ["replaced", "removed", "folder removed"])
+def test_a_journal_that_is_replaced_or_removed_takes_no_more_records(tmp_path, act):
+    path = tmp_path / "s" / "j.jsonl"
+    path.parent.mkdir()
+    journal = Journal(path, shared=True)
+    journal.append({"value": 1})
+    if act == "replaced":
+        shutil.copy(path, tmp_path / "copy")
+        (tmp_path / "copy").replace(path)
+    elif act == "removed":
+        path.unlink()
+    else:
+        shutil.rmtree(path.parent)
+    assert journal.outdated
+    with pytest.raises(SaveError, match="changed by another" if act == "replaced" else "moved or removed"):
+        journal.append({"value": 2})
+    assert path.parent.exists() == (act != "folder removed")
+    journal.close()
+
+
+def test_processes_wait_for_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_iseg.labels.journal._PATIENCE", 0.1)
+    journal = Journal(tmp_path / "j.jsonl", shared=True)
+    with FileLock(tmp_path / ".j.jsonl.lock"):  # as another one does while it appends
+        for work in (lambda: journal.append({"value": 1}), lambda: Journal(journal.path, shared=True)):
+            with pytest.raises(SaveError, match="in use by another program; close it there"):
+                work()
+    assert journal.append({"value": 1}) == 1
+    journal.close()
 
 
 def test_the_record_is_synced_before_append_returns(tmp_path, monkeypatch):

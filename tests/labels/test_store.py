@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_iseg.errors import InputError, SaveError
+from napari_iseg.labels.export import export_labels
 from napari_iseg.labels.regions import Region, tiles_of
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Click, Prompts, Window
@@ -86,6 +87,58 @@ def test_a_store_opened_from_disk_finds_its_objects(tmp_path):
     assert again.next_label() == 4
     assert again.erase(3) == 100
     assert not zarr.open_array(tmp_path / "l.zarr" / "0")[:].any()
+
+
+V2_KEYS = {"name": "v2", "separator": "."}
+NESTED_KEYS = {"name": "v2", "separator": "/"}
+
+
+@pytest.mark.parametrize(
+    ("level", "options"),
+    [
+        ("s0", {}),
+        ("0", {"shards": (2, 128, 128)}),
+        ("0", {"chunk_key_encoding": V2_KEYS}),
+        ("scale/full", {"chunk_key_encoding": NESTED_KEYS}),
+        ("0", {"fill_value": 9}),
+    ],
+)
+def test_a_store_of_another_program_shows_all_its_objects(tmp_path, monkeypatch, level, options):
+    path = tmp_path / "foreign.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    array = group.create_array(
+        level, shape=(3, 200, 200), dtype="uint32", chunks=(2, 64, 64), **{"fill_value": 0, **options}
+    )
+    array[0, 10:20, 10:20] = 7
+    array[2, 150:160, 190:200] = 9
+    LabelStore((3, 200, 200), path=tmp_path / "own.zarr")
+    stated = dict(zarr.open_group(tmp_path / "own.zarr").attrs)["ome"]
+    stated["multiscales"][0]["datasets"][0]["path"] = level
+    group.attrs["ome"] = stated
+
+    store = LabelStore.open(path)
+    assert store.labels == (7, 9)
+    assert store.next_label() == 10
+    exported = LabelStore.open(export_labels(store, tmp_path / "copy.zarr"))
+    np.testing.assert_array_equal(exported.levels[0][:], array[:])
+
+    synced = []
+    monkeypatch.setattr("napari_iseg.labels.layout.sync", lambda file: synced.append(file.is_file()))
+    store.write(10, (1,), Window(60, 60, 70, 70), SQUARE, overwrite=True)
+    store.flush()
+    assert synced
+    assert all(synced)
+    store.place(scale=(2, 1, 1))
+    assert LabelStore.open(path).labels == (7, 9, 10)
+
+
+def test_a_chunk_that_cannot_be_read_is_never_taken_for_an_empty_one(tmp_path):
+    LabelStore((64, 64), path=tmp_path / "l.zarr").write(3, (), Window(0, 0, 10, 10), SQUARE)
+    (tmp_path / "l.zarr" / "0" / "c" / "0" / "0").write_bytes(b"damaged")
+    store = LabelStore.open(tmp_path / "l.zarr")
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="decompression"):
+            store.next_label()
 
 
 def test_an_opened_store_erases_all_of_an_object_that_was_added_to(tmp_path):

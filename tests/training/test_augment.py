@@ -16,7 +16,7 @@ def sample(height, width):
     return image, labels
 
 
-@pytest.mark.parametrize("recipe", ["cocolvis", "sbd"])
+@pytest.mark.parametrize("recipe", ["cocolvis", "sbd", "mst"])
 @pytest.mark.parametrize("shape", [(40, 70), (120, 90)])
 def test_image_and_labels_move_together(recipe, shape):
     augment = published_augmentation(recipe, 64)
@@ -57,8 +57,28 @@ def test_small_images_are_padded_with_zeros():
     assert (image != image[0, 0]).any(-1).sum() <= 14 * 14
 
 
+def test_msts_bounds_are_wider():
+    """Scale 0.5 to 1.5, brightness of 0.3, contrast of -0.2 to 0.5, 20 grey levels a channel."""
+    pale = np.full((40, 40, 3), 100, np.uint8)
+    spans = {}
+    for recipe in ("cocolvis", "mst"):
+        augment = published_augmentation(recipe, 80)
+        made = [augment(pale, np.ones((40, 40), np.int32), np.random.default_rng(s)) for s in range(200)]
+        sides = [np.sqrt(labels.sum()) for _, labels in made]
+        inside = [image[labels > 0][0].astype(int) for image, labels in made]
+        spread = max(np.ptp(colour) for colour in inside)
+        spans[recipe] = min(sides), max(sides), min(map(np.mean, inside)), max(map(np.mean, inside)), spread
+    least, most, dark, bright, spread = spans["mst"]
+    assert 20 <= least < 22
+    assert 58 < most <= 60
+    assert spans["cocolvis"][0] >= 30
+    assert dark < spans["cocolvis"][2] < spans["cocolvis"][3] < bright
+    assert 20 < spread <= 40
+    assert spans["cocolvis"][4] <= 20
+
+
 def test_unknown_recipe_is_refused():
-    with pytest.raises(InputError, match="'cocolvis' or 'sbd'"):
+    with pytest.raises(InputError, match="'cocolvis' or 'sbd' or 'mst'"):
         published_augmentation("coco")
 
 

@@ -105,6 +105,18 @@ def test_tiles_of_a_large_object_keep_about_its_scale():
     assert max(stroke_width(m["truth"][0].numpy() > 0) for m in whole if m is not None) < 2
 
 
+def test_whole_pictures_are_flipped_and_nothing_else():
+    labels = np.zeros((60, 90), np.int32)
+    labels[:20, :30] = 1
+    shown = np.repeat((labels * 200).astype(np.uint8)[..., None], 3, 2)
+    options = EdgeSampleOptions(size=32, whole=1.0, enrich=False, vary=0.0, drop_mask=0.0, drop_box=0.0)
+    made = [draw_sample(picture(shown, labels), options, np.random.default_rng(s)) for s in range(30)]
+    corners = {(int(m["truth"][0, 0, 0]), int(m["truth"][0, 0, -1]), int(m["truth"][0, -1, 0])) for m in made}
+    assert corners == {(1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0)}  # the last: both flips
+    assert {int(m["truth"].sum()) for m in made} <= {100, 110, 121}  # a third of either side
+    assert all(((m["image"][0] > 0.4) != (m["truth"][0] > 0)).float().mean() < 0.05 for m in made)
+
+
 def test_enrichment_takes_parts_and_the_whole():
     mask = np.zeros((100, 100), bool)
     mask[5:25, 5:25] = mask[60:90, 60:90] = True

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from napari_iseg.errors import SaveError
+from napari_iseg.errors import InputError, SaveError
 from napari_iseg.training.export import plot_curves
 from napari_iseg.training.log import Log, Progress, read_log
 from napari_iseg.training.recipe import Recipe
@@ -84,6 +84,16 @@ def test_curves_that_cannot_be_written_leave_the_old_ones(log: Path, monkeypatch
         plot_curves(log, curves)
     assert curves.read_bytes() == before
     assert sorted(path.name for path in log.parent.iterdir()) == ["curves.png", "log.csv"]
+
+
+@pytest.mark.parametrize("row", [b",1\n", b"x,1\n", b"3\xff,1\n", b"3,0.5,1e-3,1,7\n"])
+def test_a_log_with_a_damaged_row_is_named_and_kept(log: Path, row: bytes) -> None:
+    with log.open("ab") as file:
+        file.write(row)
+    before = log.read_bytes()
+    with pytest.raises(InputError, match=r"log\.csv holds a row that is no training step; mend it"):
+        Log(log, 2)
+    assert log.read_bytes() == before
 
 
 @pytest.mark.parametrize("tail", [b"\0" * 40, b"2,0.5,0.0", b"3,0.5\0\0\0\0"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +84,20 @@ def test_pictures_that_neither_train_nor_validate_are_told(tmp_path: Path) -> No
     assert told[1] == told[0]
     open_sets(replace(RECIPE, validation=replace(RECIPE.validation, share=0.0)), tmp_path, told.append)
     assert len(told) == 2
+
+
+def test_the_card_tells_what_was_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbered(tmp_path, 8)
+    recipe = replace(RECIPE, validation=replace(RECIPE.validation, share=0.3, seed=4))
+    train(recipe, tmp_path / "run", tmp_path)
+    left = [item.name for item in open_sets(recipe, tmp_path)[0][2]]
+    told = read_card(tmp_path / "run" / "tiny").training["held_out"]
+    assert told == {"share": 0.3, "seed": 4, "sets": [{"set": "made", "axis": 0, "images": left}]}
+    model, out = str(tmp_path / "run" / "tiny"), tmp_path / "report"
+    options = ["--split", "validation", "--max-clicks", "1", "--device", "cpu", "--out", str(out)]
+    main(["evaluate", model, str(tmp_path / "made"), *options])
+    objects = json.loads((out / "report.json").read_text())[0]["objects"]
+    assert sorted({one["image"] for one in objects}) == left
 
 
 @pytest.mark.parametrize("backend", TASKS)

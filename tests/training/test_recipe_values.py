@@ -72,7 +72,10 @@ def test_values_that_cannot_be(tmp_path: Path, entries: str, said: str) -> None:
         ("weight = -1", r"weight in \[\[data\]\] must be a number of at least 0, got -1"),
         ("weight = 0", r"weights of all sets in the recipe are 0"),
         ("step = 0", r"step in \[\[data\]\] must be a number of at least 1, got 0"),
-        ('kind = "objects"', r"kind in \[\[data\]\] must be '' or 'instances' or 'semantic', got 'objects'"),
+        (
+            'kind = "objects"',
+            r"kind in \[\[data\]\] must be '' or 'instances' or 'semantic' or 'binary', got 'objects'",
+        ),
         ("kind = 3", r"kind in \[\[data\]\] must be text, got 3"),
     ],
 )

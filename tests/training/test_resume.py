@@ -194,6 +194,20 @@ def test_the_licence_is_ours_only_where_every_set_has_one(tmp_path: Path, data: 
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+def test_a_bit_that_flipped_is_refused_and_not_trained_on_or_exported(
+    tmp_path: Path, data: Path, name: str
+) -> None:
+    train(RECIPE, tmp_path, data)
+    saved = torch.load(tmp_path / name, weights_only=True)
+    weights = max(saved["net"].values(), key=torch.numel)
+    body = bytearray((tmp_path / name).read_bytes())
+    body[body.index(bytes(weights.untyped_storage())) + 2] ^= 0x20
+    (tmp_path / name).write_bytes(body)
+    with pytest.raises(CheckpointError, match=rf"{name} cannot be read \(the checksum of .*delete it"):
+        train(RECIPE, tmp_path, data)
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
 def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path, data: Path, name: str) -> None:
     train(RECIPE, tmp_path, data)
     whole = (tmp_path / name).read_bytes()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -314,6 +317,51 @@ def test_a_full_disk_leaves_nothing_behind(save_published, store, monkeypatch):
     with pytest.raises(SaveError, match="No space left"):
         import_file(path, store)
     assert list(store.user_folder.iterdir()) == []
+
+
+def test_a_refused_overwrite_leaves_the_model_of_before(save_published, store, monkeypatch):
+    path = save_published()
+    card = import_file(path, store, ImportOptions(name="mine"))
+    folder = store.user_folder / "mine"
+    (folder / "notes.txt").write_text("of the user's")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+
+    def full(*_):
+        raise SaveError("The model card could not be written: No space left on device.")
+
+    with monkeypatch.context() as now:
+        now.setattr("napari_iseg.weights.importer.write_card", full)
+        with pytest.raises(SaveError, match="card could not be written"):
+            import_file(path, store, ImportOptions(name="mine", half=True, overwrite=True))
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    assert verify(card).ok
+    with monkeypatch.context() as now:
+        now.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(SaveError, match=f"^{re.escape(str(folder / card.weights))} could not be written"):
+            import_file(path, store, ImportOptions(name="mine", half=True, overwrite=True))
+    assert [entry.name for entry in store.user_folder.iterdir()] == ["mine"]
+    again = import_file(path, store, ImportOptions(name="mine", half=True, overwrite=True))
+    assert verify(again).ok
+    assert (folder / "notes.txt").read_text() == "of the user's"
+
+
+def test_an_overwrite_that_was_killed_in_mid_swap_gives_the_model_of_before_back(save_published, store):
+    card = import_file(save_published(), store, ImportOptions(name="mine"))
+    killed = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from napari_iseg.files import replacing_folder\n"
+        "real = Path.rename\n"
+        "Path.rename = lambda self, to: (real(self, to), os._exit(9))\n"
+        "with replacing_folder(Path(sys.argv[1])) as fresh:\n"
+        "    (fresh / 'card.toml').write_text('')\n"
+    )
+    run = subprocess.run([sys.executable, "-c", killed, str(card.folder)], check=False)
+    assert run.returncode == 9
+    assert not card.folder.exists()
+    assert store.find("mine") == card
+    assert [entry.name for entry in store.user_folder.iterdir()] == ["mine"]
+    assert store.problems() == {}
 
 
 def test_the_streamed_writer_agrees_with_the_library(tmp_path):

@@ -91,6 +91,6 @@ def numbers(text: str, option: str, example: str, count: int | None = None) -> t
 def whole_numbers(text: str, option: str, example: str) -> tuple[int, ...]:
     """Like :func:`numbers`, but integers."""
     values = numbers(text, option, example)
-    if any(value != int(value) for value in values):
+    if not all(value.is_integer() for value in values):  # nor are "inf" and "nan"
         raise InputError(f"{option} {text!r} needs whole numbers; write it as {option} {example}.")
     return tuple(int(value) for value in values)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -14,7 +16,8 @@ from napari_iseg import backends
 from napari_iseg.cli.common import errors, numbers, print_json
 from napari_iseg.cli.evaluate_fewshot import evaluate_fewshot, is_fewshot
 from napari_iseg.cli.fine import evaluate_fine
-from napari_iseg.cli.set_by_set import open_sets, set_by_set
+from napari_iseg.cli.protocols import refuse_others
+from napari_iseg.cli.set_by_set import Asked, card_of, open_sets, set_by_set
 from napari_iseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="Name of a model, or the path of a checkpoint.")],
     datasets: Annotated[
         list[Path],
@@ -59,6 +63,10 @@ def evaluate(
     refine_clicks: Annotated[
         str | None, typer.Option(help="Refine the first so many clicks (published code: 1), or 'all'.")
     ] = None,
+    input_size: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Show the network N x N pixels (published for DAVIS: 672)."),
+    ] = None,
     boxes: Annotated[
         bool, typer.Option("--boxes", help="Give every object its true box instead of clicks: mean IoU.")
     ] = False,
@@ -66,11 +74,34 @@ def evaluate(
         float, typer.Option(min=0.0, max=1.0, help="With --boxes: move corners by this share of the sides.")
     ] = 0.0,
     split: Annotated[
-        str, typer.Option(help="'all', or 'validation' for the part that training leaves out.")
+        str,
+        typer.Option(
+            help="'all', or 'validation': the images that the training of the model left out, where its card "
+            "knows them, else a part by --split-share and --split-seed."
+        ),
     ] = "all",
-    min_area: Annotated[int, typer.Option(min=1, help="Leave out objects of fewer pixels.")] = 50,
-    axis: Annotated[int, typer.Option(min=0, max=2, help="Axis along which volumes are sliced.")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of the split and of the choice of objects.")] = 0,
+    split_share: Annotated[
+        float | None, typer.Option(help="Share of that part, as in the model's recipe; by default 0.2.")
+    ] = None,
+    split_seed: Annotated[
+        int | None, typer.Option(min=0, help="Its seed in [validation] of the recipe; by default 0.")
+    ] = None,
+    min_area: Annotated[
+        int, typer.Option(min=1, help="Leave out objects of fewer pixels; published: 1.")
+    ] = 50,
+    ignore: Annotated[
+        int | None, typer.Option(metavar="VALUE", help="Label of pixels that do not count (GrabCut: 128).")
+    ] = None,
+    one_object: Annotated[
+        bool, typer.Option("--one-object", help="Labels: all that is not 0 is one object (DAVIS).")
+    ] = False,
+    axis: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=2, help="Axis along which volumes are sliced; by default as in training, else 0."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of objects.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[
         str, typer.Option(help="float32, as published; or auto, bfloat16 or float16, which may be faster.")
@@ -131,24 +162,25 @@ def evaluate(
     from napari_iseg.evaluation.plots import require_matplotlib
     from napari_iseg.evaluation.report import check_folder
 
-    _check_model(model)
+    card = card_of(model)
     if box_noise and not boxes:
         raise InputError("--box-noise needs --boxes: it moves the corners of true boxes.")
     if out is not None:
         check_folder(out, overwrite=overwrite)
+    asked = Asked(split, split_share, split_seed, axis, min_area, ignore, one_object)
     if is_fewshot(model) if few_shot is None else few_shot:
+        refuse_others(context, "few-shot")
         if out is not None:
             require_matplotlib()
         evaluate_fewshot(
             model,
-            datasets,
+            partial(open_sets, datasets, replace(asked, whole=True), model, card),
+            card,
             baselines=baseline or [],
             clicks=max_clicks,
             cases=cases,
             supports=supports,
             draws=draws,
-            split=split,
-            axis=axis,
             seed=seed,
             device=device,
             precision=precision,
@@ -160,18 +192,21 @@ def evaluate(
     from napari_iseg.evaluation.scales import SCALE_BOUNDS, checked_bounds
     from napari_iseg.weights.store import as_click_model, load_model
 
-    asked = numbers(scale_bounds, "--scale-bounds", "0.05,0.1,0.3") if scale_bounds else SCALE_BOUNDS
-    bounds = checked_bounds(asked)
-    data = open_sets(datasets, split, seed=seed, axis=axis, min_area=min_area)
+    given = numbers(scale_bounds, "--scale-bounds", "0.05,0.1,0.3") if scale_bounds else SCALE_BOUNDS
+    bounds = checked_bounds(given)
+    data = open_sets(datasets, asked, model, card)
     loaded = load_model(model, device=device, precision=precision)
-    if dis or refine_edges is not None or backends.role(loaded.card.backend) == "edges":
+    edges = backends.role(loaded.card.backend) == "edges"
+    if dis or refine_edges is not None or edges:
+        refuse_others(context, "edges" if edges else "dis-boxes" if boxes else "dis")
         chosen: dict[str, Any] = {"max_objects": max_objects, "seed": seed, "out": out, "as_json": as_json}
         chosen |= {"fine": fine or (), "device": device, "precision": precision}
         evaluate_fine(loaded, refine_edges, data, clicks=dis_clicks, boxes=boxes, **chosen)
         return
+    refuse_others(context, "boxes" if boxes else "clicks")
     methods = [_baseline(name) for name in baseline or ()]
     loaded = as_click_model(loaded)
-    options = _inference(refine, adaptive, refine_clicks)
+    options = _inference(refine, adaptive, refine_clicks, input_size)
     methods.insert(0, ModelMethod(loaded.with_inference(**options) if options else loaded))
     if boxes:
         _evaluate_boxes(methods, data, out, as_json, noise=box_noise, max_objects=max_objects, seed=seed)
@@ -270,19 +305,6 @@ def _evaluate_boxes(
             reports.append(evaluate_boxes(model, dataset, **options))
 
 
-def _check_model(model: str) -> None:
-    """Say where the model of a training run lies to who gives the folder of the run."""
-    from napari_iseg.backends.cards import CARD_FILE
-    from napari_iseg.weights.store import list_models
-
-    if any(card.name == model for card in list_models()):
-        return  # a name counts before a folder
-    folder = Path(model)
-    inside = sorted(card.parent for card in folder.glob(f"*/{CARD_FILE}"))
-    if inside and not (folder / CARD_FILE).is_file():
-        raise InputError(f"{model} is a folder with models in it, no model; give {inside[0]} instead.")
-
-
 def _baseline(name: str) -> ClickMethod:
     from napari_iseg.evaluation.baselines import BETA, RandomWalker
 
@@ -298,7 +320,9 @@ def _baseline(name: str) -> ClickMethod:
     return RandomWalker(weight)
 
 
-def _inference(refine: int | None, adaptive: bool, refine_clicks: str | None) -> dict[str, Any]:
+def _inference(
+    refine: int | None, adaptive: bool, refine_clicks: str | None, input_size: int | None
+) -> dict[str, Any]:
     """Inference options that were asked for; the model's own hold for the rest."""
     options: dict[str, Any] = {}
     if refine is not None:
@@ -309,4 +333,6 @@ def _inference(refine: int | None, adaptive: bool, refine_clicks: str | None) ->
         if refine_clicks != "all" and not refine_clicks.isdecimal():
             raise InputError(f"--refine-clicks takes a number or 'all', got {refine_clicks!r}.")
         options["refine_clicks"] = None if refine_clicks == "all" else int(refine_clicks)
+    if input_size is not None:
+        options["size"] = (input_size, input_size)
     return options

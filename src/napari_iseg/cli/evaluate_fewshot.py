@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from napari_iseg.cli.common import errors, print_json
-from napari_iseg.cli.set_by_set import open_sets, set_by_set
+from napari_iseg.cli.set_by_set import set_by_set
 from napari_iseg.errors import InputError
 
 if TYPE_CHECKING:
+    from napari_iseg.backends.cards import ModelCard
     from napari_iseg.evaluation.datasets import Dataset
     from napari_iseg.evaluation.fewshot_cases import Case
     from napari_iseg.evaluation.fewshot_stacks import Stack
@@ -55,15 +56,14 @@ def is_fewshot(name: str) -> bool:
 
 def evaluate_fewshot(
     model: str,
-    datasets: list[Path],
+    open_data: Callable[[], list[Dataset]],
+    card: ModelCard | None,
     *,
     baselines: list[str],
     clicks: int,
     cases: int,
     supports: int,
     draws: int,
-    split: str,
-    axis: int,
     seed: int,
     device: str,
     precision: str,
@@ -87,15 +87,16 @@ def evaluate_fewshot(
     unknown = [name for name in baselines if name.partition(":")[0] not in known and not is_fewshot(name)]
     if unknown:
         raise InputError(f"Unknown few-shot baseline {unknown[0]!r}; available: {', '.join(BASELINES)}.")
-    data = open_sets(datasets, split, seed=seed, axis=axis, whole=True)
+    data = open_data()
     methods = _load(model, baselines, device, precision)
     work, notes = _prepare(data, cases, supports, seed, copies_only=not _able(methods))
+    run = _ran(data, card, seed=seed, supports=supports, draws=draws, precision=precision)
     results = _Results()
 
     def write(plots: bool) -> list[Path]:
         if out is None:
             return []
-        return write_fewshot_report(results.queries, results.volumes, out, notes=notes, plots=plots)
+        return write_fewshot_report(results.queries, results.volumes, out, notes=notes, run=run, plots=plots)
 
     def show(files: list[Path]) -> None:
         _show(results, notes, files, as_json)
@@ -103,6 +104,15 @@ def evaluate_fewshot(
     with set_by_set(work, results, write, show) as parts, _bars() as bar:
         for part in parts:
             _run(part, methods, results, clicks, supports, draws, bar)
+
+
+def _ran(data: Sequence[Dataset], card: ModelCard | None, **chosen: Any) -> dict[str, Any]:
+    """What was run on what, for those who read the report later."""
+    from napari_iseg import __version__
+    from napari_iseg.evaluation.how_run import weights_sha256
+
+    weights = {} if card is None else {"weights_sha256": weights_sha256(card)}
+    return {"version": __version__, "split": {d.name: d.part for d in data}, **weights, **chosen}
 
 
 def _show(results: _Results, notes: list[str], files: list[Path], as_json: bool) -> None:

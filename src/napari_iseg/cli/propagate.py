@@ -124,7 +124,7 @@ def propagate(
                 sequential=sequential,
                 probability=probability,
                 existing="resume" if resume else "overwrite" if overwrite else "ask",
-                workers=int(workers) if workers.isdigit() else workers.split(","),
+                workers=_workers(workers),
                 device=device,
                 precision=precision,
                 threads=threads,
@@ -195,6 +195,8 @@ class _Bar:
 def _labels(path: Path, opened: Opened) -> Any:
     """A label store with the image's shape, or the array of any image file."""
     from napari_iseg.images.files import open_image
+    from napari_iseg.images.nodata import background_where
+    from napari_iseg.labels.georeference import check_same_place
     from napari_iseg.labels.store import LabelStore
 
     if path.is_dir():
@@ -209,6 +211,9 @@ def _labels(path: Path, opened: Opened) -> Any:
             f"{path} has the shape {tuple(array.shape)} but the image needs labels of {opened.shape}; give "
             "labels of the whole volume, with 0 where nothing is annotated."
         )
+    check_same_place(opened.path, path)
+    if found.nodata is not None:
+        return background_where(array, found.nodata)
     return array
 
 
@@ -217,11 +222,19 @@ def _planes(text: str | None) -> Sequence[int] | slice | None:
         return None
     if ":" in text:
         ends = [part.strip() for part in text.split(":")]
-        if len(ends) != 2 or not all(end.isdigit() or not end for end in ends):
+        if len(ends) != 2 or not all(end.isdecimal() or not end for end in ends):
             raise InputError(f"--planes {text!r} is not understood; write it as --planes 100:300.")
         low, high = (int(end) if end else None for end in ends)
         return slice(low, high)
     return whole_numbers(text, "--planes", "100:300")
+
+
+def _workers(text: str) -> int | list[str]:
+    """A number of processes, or the device of each."""
+    devices = text.split(",")
+    if not text.isdecimal() and not all(device.partition(":")[0].isidentifier() for device in devices):
+        raise InputError(f"--workers {text!r} is not understood; write it as --workers 4 or cuda:0,cuda:1.")
+    return int(text) if text.isdecimal() else devices
 
 
 def _plain(volume: Path, report: Any) -> dict[str, Any]:

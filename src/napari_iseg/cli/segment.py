@@ -99,6 +99,7 @@ def segment(
     Example: napari-iseg segment cells.tif --click 120,88 --background 30,40 -o mask.tif
     """
     from napari_iseg.images.files import open_image
+    from napari_iseg.labels.export import check_export
 
     model = model or (BOX_STARTER if box else STARTER)
     objects = read_objects(click or [], background or [], box or [], each=each)
@@ -106,6 +107,7 @@ def segment(
     limit = _limit(embeddings_limit)
     opened = open_image(image)
     session = open_session(opened, bands)
+    check_export(session.labels, output, like=image)
     index = whole_numbers(plane, "--plane", "3") if plane is not None else None
     session.plane = _plane(index, session.plane, image)
     options = {"threshold": threshold, "refine_steps": refine, "flip": flip, "search_flip": flip}

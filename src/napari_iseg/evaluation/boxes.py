@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.datasets import Dataset, open_dataset
+from napari_iseg.evaluation.how_run import how_run
 from napari_iseg.evaluation.methods import ModelMethod
 from napari_iseg.evaluation.metrics import iou
 from napari_iseg.evaluation.protocol import choose_objects
@@ -34,6 +35,7 @@ class BoxReport:
     ious : per object
     noise : standard deviation of the corners, as a share of the box's sides
     seconds : in the model, for all objects
+    run : what was run on what, see `how_run.how_run`
     """
 
     method: str
@@ -41,6 +43,7 @@ class BoxReport:
     ious: tuple[float, ...]
     noise: float
     seconds: float
+    run: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def mean_iou(self) -> float:
@@ -58,6 +61,7 @@ class BoxReport:
             "dataset": self.dataset,
             "prompt": "box",
             "noise": self.noise,
+            "protocol": dict(self.run),
             "objects": len(self.ious),
             "mean_iou": self.mean_iou,
             "share": {f"{level:.2f}": self.share(level) for level in _LEVELS},
@@ -98,6 +102,7 @@ def evaluate_boxes(
     if noise < 0:
         raise InputError(f"The noise of boxes must be 0 or more, got {noise}.")
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    limits = {"max_objects_per_image": max_objects_per_image, "max_objects": max_objects, "seed": seed}
     chosen = choose_objects(data, max_objects_per_image, max_objects, seed)
     total = sum(len(ids) for ids in chosen.values())
     if not total:
@@ -116,7 +121,7 @@ def evaluate_boxes(
             ious.append(float(iou(mask, truth)))
             if on_progress is not None:
                 on_progress(len(ious), total)
-    return BoxReport(method.name, data.name, tuple(ious), noise, seconds)
+    return BoxReport(method.name, data.name, tuple(ious), noise, seconds, how_run(method, data, **limits))
 
 
 def box_of(mask: npt.NDArray[np.bool_]) -> Box:

@@ -11,6 +11,7 @@ Layouts understood by `open_dataset`:
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,11 +24,15 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.errors import InputError
+from napari_iseg.evaluation.arguments import check_kind, check_whole
 from napari_iseg.evaluation.files import FolderFiles, TiffVolume, ZipFiles, read_tiff, tiff_shape
-from napari_iseg.evaluation.label_ids import as_ids, ignored_id
+from napari_iseg.evaluation.label_ids import as_ids, ignored_id, one_object
 from napari_iseg.evaluation.splits import split_items
 
 Kind = Literal["instances", "semantic"]
+Asked = Literal[
+    "instances", "semantic", "binary"
+]  # binary: of the classes of an image only whether there is one
 Array = npt.NDArray[Any]
 _IMAGE_SUFFIX = re.compile(r"_(image|flair)$")
 
@@ -71,6 +76,11 @@ class Item:
         vars(self)["_shape"] = labels.shape  # read anyway: spares `image` a reading of its own
         return as_ids(labels, self.file or self.name, classes=self.kind == "semantic", ignore=self.ignore)
 
+    def targets(self) -> npt.NDArray[np.int32]:
+        """(H, W) `labels` without what is ignored, which training takes for background."""
+        labels = self.labels()
+        return labels if self.ignore is None else np.where(labels == self.ignore, 0, labels)
+
     @cached_property
     def _shape(self) -> tuple[int, ...]:
         """(H, W) of the labels."""
@@ -101,6 +111,7 @@ class Dataset:
     name: str
     items: tuple[Item, ...]
     min_area: int = 50
+    part: str = "all"  # of the whole set, in words, for reports
 
     def __len__(self) -> int:
         return len(self.items)
@@ -129,9 +140,12 @@ class Dataset:
         A single image is cut: its right part validates, with a gap of a twentieth of the width.
         """
         if len(self.items) == 1:
-            return self._cut(validation)
-        train, held_out = split_items([(i.name, i.group, i.position) for i in self.items], validation, seed)
-        return self.subset(train), self.subset(held_out)
+            train, held_out = self._cut(validation)
+        else:
+            names = [(i.name, i.group, i.position) for i in self.items]
+            train, held_out = map(self.subset, split_items(names, validation, seed))
+        how = f"share {validation:g}, seed {seed}"
+        return train.as_part(f"training, {how}"), held_out.as_part(f"validation, {how}")
 
     def _cut(self, validation: float) -> tuple[Dataset, Dataset]:
         item = self.items[0]
@@ -153,11 +167,16 @@ class Dataset:
         """The images at ``indices``, in that order."""
         return replace(self, items=tuple(self.items[i] for i in indices))
 
+    def as_part(self, part: str) -> Dataset:
+        """The same images, told in reports as that part of their set."""
+        return replace(self, part=part)
+
 
 def concatenate(name: str, datasets: Sequence[Dataset]) -> Dataset:
     """Several parts of one data set as one, for example three patients or two zips."""
     items = tuple(item for dataset in datasets for item in dataset.items)
-    return Dataset(name, items, min((d.min_area for d in datasets), default=50))
+    parts = "; ".join(dict.fromkeys(dataset.part for dataset in datasets)) or "all"
+    return Dataset(name, items, min((d.min_area for d in datasets), default=50), parts)
 
 
 def unique_names(datasets: Sequence[Dataset]) -> list[Dataset]:
@@ -186,7 +205,7 @@ def open_dataset(
     *,
     axis: int = 0,
     min_area: int = 50,
-    kind: Kind | None = None,
+    kind: Asked | None = None,
     components: bool | None = None,
     ignore: int | None = None,
 ) -> Dataset:
@@ -197,7 +216,8 @@ def open_dataset(
     path : a folder, a zip, or the image (or labels) file of a TIFF pair
     axis : axis along which a volume is cut into slices
     min_area : objects of fewer pixels are no click targets
-    kind : what labels mean; by default 8-bit (and boolean) labels are classes, wider ones instance ids
+    kind : what labels mean; by default 8-bit (and boolean) labels are classes, wider ones instance ids;
+        "binary": all that is not 0, in any channel, is one object (DAVIS, Berkeley)
     components : whether each connected part of an instance counts as an object of its own. By default so in
         volumes, where one body crosses a slice in several places.
     ignore : label value of pixels that count neither way (128 in GrabCut)
@@ -205,8 +225,13 @@ def open_dataset(
     Raises
     ------
     InputError
-        When nothing is there, an image has no labels, or two files have one name.
+        When nothing is there, an image has no labels, or two files have one name; for an option that
+        cannot be.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"A data set is opened by its path, got a {type(path).__name__}.")
+    check_kind(kind)
+    check_whole("min_area", min_area, 0)
     path = Path(path)
     if not path.exists():
         raise InputError(
@@ -221,7 +246,7 @@ def open_dataset(
     return Dataset(name, tuple(replace(item, ignore=ignored_id(ignore)) for item in items), min_area)
 
 
-def _pair_items(path: Path, kind: Kind | None, components: bool, ignore: int | None) -> list[Item]:
+def _pair_items(path: Path, kind: Asked | None, components: bool, ignore: int | None) -> list[Item]:
     files = FolderFiles(path) if path.is_dir() else ZipFiles(path)
     images, labels = files.stems("images"), files.stems("labels")
     if not images:
@@ -239,19 +264,19 @@ def _pair_items(path: Path, kind: Kind | None, components: bool, ignore: int | N
             partial(files.labels, labels[stem]), files.place(labels[stem]), entry_kind, components, ignore
         )
         image, place = partial(files.image, images[stem]), files.place(images[stem])
-        items.append(Item(stem, entry_kind, image, read, file=place))
+        items.append(Item(stem, _of_ids(entry_kind), image, read, file=place))
     return items
 
 
 def _tiff_items(
-    path: Path, axis: int, kind: Kind | None, components: bool | None, ignore: int | None
+    path: Path, axis: int, kind: Asked | None, components: bool | None, ignore: int | None
 ) -> tuple[list[Item], str]:
     image, labels, name = _tiff_pair(path)
     shape, dtype = tiff_shape(labels)
     entry_kind = kind or _kind_of(dtype)
     if len(shape) == 2:
         read = _label_reader(partial(read_tiff, labels), str(labels), entry_kind, bool(components), ignore)
-        return [Item(name, entry_kind, _tiff_image(image, shape), read, name, file=str(image))], name
+        return [Item(name, _of_ids(entry_kind), _tiff_image(image, shape), read, name, file=str(image))], name
     if len(shape) != 3 or not 0 <= axis < 3:
         raise InputError(
             f"{labels.name} has axes {shape}; labels need (Y, X), or (Z, Y, X) and axis 0, 1 or 2."
@@ -263,7 +288,7 @@ def _tiff_items(
     items = [
         Item(
             f"{name}_{z:04d}",
-            entry_kind,
+            _of_ids(entry_kind),
             partial(pixels.plane, axis, z),
             _label_reader(
                 partial(ids.plane, axis, z),
@@ -309,10 +334,15 @@ def _kind_of(dtype: np.dtype[Any]) -> Kind:
     return "semantic" if dtype.itemsize == 1 else "instances"
 
 
+def _of_ids(kind: Asked) -> Kind:
+    """What the ids mean that `_label_reader` makes: one object of an image is a class, as in all others."""
+    return "semantic" if kind == "binary" else kind
+
+
 def _label_reader(
     read: Callable[[], Array],
     file: str,
-    kind: Kind,
+    kind: Asked,
     components: bool,
     ignore: int | None,
     everywhere: Callable[[], Array] | None = None,
@@ -321,6 +351,8 @@ def _label_reader(
     classes = kind == "semantic"
 
     def read_ids() -> Array:
+        if kind == "binary":
+            return one_object(read(), file, ignore)
         ids = as_ids(read(), file, classes=classes, ignore=ignore, everywhere=everywhere)
         return _parts(ids, ignored_id(ignore)) if components and not classes else ids
 

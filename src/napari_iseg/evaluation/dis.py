@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from napari_iseg.evaluation.clicks import ClickSimulator
 from napari_iseg.evaluation.coarse import degraded
 from napari_iseg.evaluation.datasets import Dataset
 from napari_iseg.evaluation.dis_metrics import DisScores, dis_scores
+from napari_iseg.evaluation.how_run import how_refined, how_run
 from napari_iseg.evaluation.methods import ClickMethod, ModelMethod, as_source
 from napari_iseg.evaluation.protocol import choose_objects
 from napari_iseg.interactive.edges import Refiner, refine_edges
@@ -97,13 +98,17 @@ class BoxedMask:
 
 @dataclass(frozen=True)
 class DisReport:
-    """Scores of one method on one data set; ``failures`` counts objects that refinement gave up."""
+    """Scores of one method on one data set.
+
+    ``failures`` counts objects that refinement gave up; ``run`` is what was run on what, see `how_run`.
+    """
 
     method: str
     dataset: str
     scores: tuple[DisScores, ...]
     seconds: float
     failures: int = 0
+    run: Mapping[str, Any] = field(default_factory=dict)
 
     def values(self) -> dict[str, float]:
         """The columns by name: curves are averaged over objects before their maximum, the rest are means."""
@@ -123,6 +128,7 @@ class DisReport:
             "objects": len(self.scores),
             "seconds_per_object": self.seconds / max(1, len(self.scores)),
             "failures": self.failures,
+            "protocol": dict(self.run),
             **self.values(),
         }
 
@@ -174,10 +180,12 @@ def evaluate_dis(
                 fine.append(_scored(mask, truth, with_hce))
             if on_progress is not None:
                 on_progress(len(coarse), total)
-    reports = [DisReport(first.name, dataset.name, tuple(coarse), times[0])]
+    run = how_run(getattr(first, "method", None), dataset, max_objects=max_objects, seed=seed)
+    reports = [DisReport(first.name, dataset.name, tuple(coarse), times[0], run=run)]
     if refiner is not None:
         name = f"{first.name} + {refiner_name}"
-        reports.append(DisReport(name, dataset.name, tuple(fine), times[1], failures))
+        run = {**run, **how_refined(refiner)}
+        reports.append(DisReport(name, dataset.name, tuple(fine), times[1], failures, run))
     return reports
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from napari_iseg.errors import InputError
@@ -40,6 +41,7 @@ def write_fewshot_report(
     folder: str | Path,
     *,
     notes: Sequence[str] = (),
+    run: Mapping[str, Any] = MappingProxyType({}),
     plots: bool = True,
 ) -> list[Path]:
     """Write fewshot.json, fewshot.md and plots: per data set, and clicks split over supports.
@@ -47,6 +49,7 @@ def write_fewshot_report(
     Parameters
     ----------
     notes : sentences for the reader, for example which data sets were left out
+    run : what was run on what: version, weights, parts of the sets
 
     Raises
     ------
@@ -64,8 +67,10 @@ def write_fewshot_report(
         "queries": [r.to_dict() for r in queries],
         "volumes": [r.to_dict() for r in volumes],
         "notes": list(notes),
+        "protocol": dict(run),
     }
-    lines = [f"* {line}" for line in (*comparison(queries, volumes), *notes)]
+    ran = [f"What was run: {', '.join(f'{name} {value}' for name, value in run.items())}"] if run else []
+    lines = [f"* {line}" for line in (*comparison(queries, volumes), *notes, *ran)]
     text = [
         "# Few-shot evaluation",
         "\n".join(lines),

@@ -64,6 +64,17 @@ def as_ids(
     return ids
 
 
+def one_object(labels: Array, file: str, ignore: int | None = None) -> npt.NDArray[np.int32]:
+    """All that is not background as one object: (H, W) ids from labels (H, W), or (H, W, C) in colours.
+
+    Pixels of the value ``ignore`` keep the number that `ignored_id` gives. InputError as of `as_ids`.
+    """
+    ids = as_ids(labels.max(-1) if labels.ndim == 3 else labels, file, ignore=ignore)
+    void = ignored_id(ignore)
+    made = np.where(ids > 0, 2 if void == 1 else 1, 0)
+    return (made if void is None else np.where(ids == void, void, made)).astype(np.int32)
+
+
 def _whole_numbers(labels: Array, file: str) -> Array:
     """Integers, or floats of 64 bits, none below int32: what is negative is background in any case."""
     if labels.dtype.kind == "u":

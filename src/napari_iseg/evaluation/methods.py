@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from napari_iseg.evaluation.how_run import told_name
 from napari_iseg.images import PlaneSource
 from napari_iseg.interactive.predictor import Predictor
 from napari_iseg.interactive.state import State
@@ -30,11 +31,14 @@ class ClickMethod(Protocol):
 
 
 class ModelMethod:
-    """A model run by the published rules on the whole image, however large."""
+    """A model run by the published rules on the whole image, however large.
+
+    Its name tells the settings in which it is not run as its card says.
+    """
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.name = model.card.name
+        self.name = told_name(model)
         self.threshold = model.inference.threshold
         self._image: npt.NDArray[Any] | None = None
         self._predictor: Predictor | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -31,7 +31,7 @@ class Report:
     """The evaluation of one method on one data set.
 
     ``max_clicks``, ``target_iou`` and ``stop_at_target`` are the protocol; ``wall_seconds`` is the whole
-    loop with the reading of images.
+    loop with the reading of images; ``run`` is what was run on what, see `how_run.how_run`.
     """
 
     method: str
@@ -42,6 +42,7 @@ class Report:
     stop_at_target: bool = True
     wall_seconds: float = 0.0
     scale_bounds: tuple[float, ...] = SCALE_BOUNDS
+    run: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -120,6 +121,7 @@ class Report:
                 "target_iou": self.target_iou,
                 "stop_at_target": self.stop_at_target,
                 "scale_bounds": list(self.scale_bounds),
+                **self.run,
             },
             "object_count": len(self.objects),
             "click_count": self.clicks,
@@ -136,17 +138,18 @@ class Report:
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Report:
         """The report that `to_dict` described; figures are computed anew from the objects."""
-        protocol = table["protocol"]
+        protocol = dict(table["protocol"])
         objects = tuple(ObjectResult(**{**o, "ious": tuple(o["ious"])}) for o in table["objects"])
         return cls(
             table["method"],
             table["dataset"],
             objects,
-            protocol["max_clicks"],
-            protocol["target_iou"],
-            protocol["stop_at_target"],
+            protocol.pop("max_clicks"),
+            protocol.pop("target_iou"),
+            protocol.pop("stop_at_target"),
             table["seconds_per_object"] * len(objects) if objects else 0.0,
-            tuple(protocol["scale_bounds"]),
+            tuple(protocol.pop("scale_bounds")),
+            run=protocol,
         )
 
 

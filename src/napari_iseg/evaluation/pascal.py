@@ -1,7 +1,7 @@
 """Pascal-5i folds and SBD for those who have the data; neither is fetched here.
 
-Layouts as published: ``VOCdevkit/VOC2012`` with JPEGImages, SegmentationClass (or SegmentationClassAug) and
-ImageSets/Segmentation; SBD's ``dataset`` with img, cls, inst and val.txt.
+Layouts as published: ``VOCdevkit/VOC2012`` with JPEGImages, SegmentationClass (or SegmentationClassAug, VOC's
+masks and SBD's) and ImageSets/Segmentation; SBD's ``dataset`` with img, cls, inst and val.txt.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ def pascal5i(root: str | Path, fold: int, *, part: str = "test") -> Dataset:
     ----------
     root : ``VOC2012``, or the folder that holds ``VOCdevkit``
     fold : 0..3
-    part : "test": the validation images, labels of the fold's five classes; "train": the training images, the
-        fold's classes set to background and images without another class left out
+    part : "test": VOC's validation images, labels of the fold's five classes; "train": the training images
+        (of trainaug.txt or else, with SegmentationClassAug, all that have a mask), without the validation
+        images, the fold's classes set to background
 
     Raises
     ------
@@ -51,7 +52,10 @@ def pascal5i(root: str | Path, fold: int, *, part: str = "test") -> Dataset:
     base = _voc(Path(root))
     labels = base / "SegmentationClassAug"
     labels = labels if labels.is_dir() else base / "SegmentationClass"
-    names = _lines(base / "ImageSets" / "Segmentation" / ("val.txt" if part == "test" else "train.txt"))
+    names = _lines(base / "ImageSets" / "Segmentation" / "val.txt")
+    if part == "train":
+        tested = set(names)
+        names = [name for name in _training_names(base, labels) if name not in tested]
     held = set(FOLDS[fold])
     kept = held if part == "test" else set(range(1, 21)) - held
     items = []
@@ -99,7 +103,7 @@ def pascal_cases(dataset: Dataset, count: int, supports: int, seed: int = 0, sid
 
 
 def sbd(root: str | Path, part: str = "val") -> Dataset:
-    """SBD's instances: every object of every image, for NoC of the support path.
+    """SBD's instances: every object of every image, however small, for NoC of the support path.
 
     Parameters
     ----------
@@ -119,7 +123,17 @@ def sbd(root: str | Path, part: str = "val") -> Dataset:
         Item(name, "instances", _picture(base / "img" / f"{name}.jpg"), _mat(base / "inst" / f"{name}.mat"))
         for name in _lines(base / f"{part}.txt")
     ]
-    return Dataset(f"sbd-{part}", tuple(items))
+    return Dataset(f"sbd-{part}", tuple(items), min_area=1)
+
+
+def _training_names(base: Path, labels: Path) -> list[str]:
+    """Images to train on: with SBD's masks beside VOC's more than VOC's own list names."""
+    lists = base / "ImageSets" / "Segmentation"
+    if labels.name != "SegmentationClassAug":
+        return _lines(lists / "train.txt")
+    if (lists / "trainaug.txt").is_file():
+        return _lines(lists / "trainaug.txt")
+    return sorted(path.stem for path in labels.glob("*.png"))
 
 
 def _voc(root: Path) -> Path:
@@ -132,7 +146,8 @@ def _voc(root: Path) -> Path:
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise InputError(f"The list {path} is missing; copy it from the published data set.")
-    return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    # some copies of trainaug.txt have paths of picture and mask
+    return [Path(line.split()[0]).stem for line in path.read_text().splitlines() if line.strip()]
 
 
 def _picture(path: Path) -> Callable[[], Array]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def require_matplotlib() -> None:
     """Refuse early, with the fix, where plots cannot be drawn."""
     if find_spec("matplotlib") is None:
-        raise InputError("Plots need matplotlib; run: pip install 'napari-iseg[train]' (or leave plots out).")
+        raise InputError("Plots need matplotlib; run: pip install 'napari-iseg[train]'.")
 
 
 def plot_curves(reports: Sequence[Report], path: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.errors import InputError
+from napari_iseg.evaluation.arguments import check_whole
 from napari_iseg.evaluation.clicks import ClickSimulator
 from napari_iseg.evaluation.datasets import Dataset, open_dataset
+from napari_iseg.evaluation.how_run import how_run
 from napari_iseg.evaluation.methods import ClickMethod, ModelMethod
 from napari_iseg.evaluation.metrics import SCALE_BOUNDS, ObjectResult, Report, iou
 from napari_iseg.evaluation.scales import checked_bounds
@@ -63,12 +66,13 @@ def evaluate(
     InputError
         When the data set holds no objects, or an option is out of range.
     """
-    if max_clicks < 1 or not 0.8 <= target_iou <= 1:
-        asked = f"{max_clicks} and {target_iou}"
-        raise InputError(f"Evaluation needs at least 1 click and a target IoU from 0.8 to 1, got {asked}.")
+    check_whole("max_clicks", max_clicks)
+    if not isinstance(target_iou, Real) or not 0.8 <= target_iou <= 1:
+        raise InputError(f"Evaluation needs a target IoU from 0.8 to 1, got {target_iou!r}.")
     bounds = checked_bounds(scale_bounds)
     method = as_method(model)
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    limits = {"max_objects_per_image": max_objects_per_image, "max_objects": max_objects, "seed": seed}
     chosen = choose_objects(data, max_objects_per_image, max_objects, seed)
     total = sum(len(ids) for ids in chosen.values())
     if not total:
@@ -90,7 +94,8 @@ def evaluate(
                 on_progress(len(results), total)
     wall = time.perf_counter() - started
     protocol = max_clicks, target_iou, stop_at_target
-    return Report(method.name, data.name, tuple(results), *protocol, wall, bounds)
+    run = how_run(method, data, threshold=method.threshold, **limits)
+    return Report(method.name, data.name, tuple(results), *protocol, wall, bounds, run)
 
 
 def click_loop(
@@ -122,7 +127,13 @@ def click_loop(
 def choose_objects(
     dataset: Dataset, max_per_image: int | None = None, max_objects: int | None = None, seed: int = 0
 ) -> dict[int, list[int]]:
-    """Image index -> label ids to evaluate; a random part is spread evenly over the images."""
+    """Image index -> label ids to evaluate; a random part is spread evenly over the images.
+
+    InputError for limits and seeds that are no whole numbers.
+    """
+    check_whole("max_objects_per_image", max_per_image, or_none=True)
+    check_whole("max_objects", max_objects, or_none=True)
+    check_whole("seed", seed, 0)
     ranked: list[tuple[int, float, int, int]] = []
     for index, item in enumerate(dataset):
         rng = np.random.default_rng((seed, index))
@@ -135,13 +146,18 @@ def choose_objects(
 
 
 def as_method(model: Model | ClickMethod | str | Path) -> ClickMethod:
-    """The click method behind what `evaluate` takes."""
+    """The click method behind what `evaluate` takes; InputError for anything else."""
     if isinstance(model, str | Path):
         from napari_iseg.weights.store import load_click_model
 
         return ModelMethod(load_click_model(str(model), precision="float32"))
     if hasattr(model, "start") and hasattr(model, "click"):
         return cast(ClickMethod, model)
+    if not hasattr(model, "card"):
+        raise InputError(
+            "Evaluation needs a model, its name or path, or an object with start() and click(), got a "
+            f"{type(model).__name__}."
+        )
     if not hasattr(model, "inference"):
         raise InputError(
             f"The model {model.card.name!r} takes no clicks; measure it with `napari-iseg evaluate --dis`."

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_iseg.errors import InputError, SaveError
+from napari_iseg.evaluation.how_run import run_lines
 from napari_iseg.evaluation.metrics import Report
 from napari_iseg.evaluation.scales import bounds_sentence, scale_rows
 from napari_iseg.weights.files import write_text
@@ -89,7 +90,7 @@ def probe_folder(folder: Path) -> None:
 
 
 def markdown(reports: Sequence[Report]) -> str:
-    """The table of all methods and data sets, the protocol, and results by relative object size."""
+    """The table of all methods and data sets, the protocol, results by object size, and what was run."""
     if not reports:
         raise InputError("There is nothing to report; evaluate at least one data set.")
     first = reports[0]
@@ -98,6 +99,8 @@ def markdown(reports: Sequence[Report]) -> str:
     lines += [_PROTOCOL.format(clicks=first.max_clicks, stop=stop), "", "## By object size", ""]
     lines += [bounds_sentence(first.scale_bounds), ""]
     lines.append(scale_table(reports))
+    ran = run_lines({f"{r.dataset}, {r.method}": r.run for r in reports})
+    lines += ["", "## What was run", "", ran] if ran else []
     return "\n".join(lines) + "\n"
 
 

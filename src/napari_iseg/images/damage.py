@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import zipfile
 import zlib
@@ -12,7 +13,7 @@ from typing import Any
 
 from PIL.Image import DecompressionBombError
 
-from napari_iseg.errors import InputError, IsegError
+from napari_iseg.errors import DamageError, InputError, IsegError
 
 # Codecs (imagecodecs, numcodecs) raise RuntimeError; tifffile and zarr ValueError, or what a lookup raises.
 _DAMAGE = (
@@ -28,6 +29,7 @@ _DAMAGE = (
     struct.error,
 )
 _MISSING_CODEC = "imagecodecs"
+_OF_DECODERS = (None, errno.EINVAL)  # the latter from a damaged offset; any other number is the system's
 
 
 @contextmanager
@@ -36,8 +38,10 @@ def reading(name: str | Path, what: str = "an image") -> Iterator[None]:
 
     Raises
     ------
+    DamageError
+        When the file is damaged, no ``what``, or lies where nothing answers.
     InputError
-        When the file is damaged, no ``what``, or compressed in a way that needs the package imagecodecs.
+        When it is compressed in a way that needs the package imagecodecs.
     """
     try:
         yield
@@ -48,7 +52,12 @@ def reading(name: str | Path, what: str = "an image") -> Iterator[None]:
         if _MISSING_CODEC in reason:
             fix = "run `pip install imagecodecs` and try again"
             raise InputError(f"{name} is compressed ({reason}); {fix}.") from error
-        raise InputError(
+        if isinstance(error, OSError) and error.errno not in _OF_DECODERS:
+            raise DamageError(
+                f"{name} could not be read ({error.strerror or reason}); see that its disk or network drive "
+                "is there and may be read, and try again."
+            ) from error
+        raise DamageError(
             f"{name} could not be read as {what} ({reason}); replace it by an undamaged copy."
         ) from error
 

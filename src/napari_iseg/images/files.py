@@ -25,6 +25,7 @@ class Opened:
     scale, units : one entry per name in ``axes``; None when the file says nothing
     rgb : whether the last axis of ``image`` is colour
     channel_axis : axis of ``image`` with channels that are no colour picture
+    nodata : the value of pixels without data, as GDAL states it; they are masked in ``image``, but for bytes
     """
 
     path: Path
@@ -35,6 +36,7 @@ class Opened:
     translate: tuple[float, ...] | None = None
     rgb: bool = False
     channel_axis: int | None = None
+    nodata: Any = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from napari_iseg.errors import InputError
 
@@ -104,14 +105,22 @@ def _bare(level: Any) -> Any:
     """The array inside an xarray object, the array of a nested list, or the array itself."""
     if hasattr(level, "dims") and hasattr(level, "data"):
         return level.data
+    if hasattr(level, "array_keys"):
+        held = ", ".join(repr(key) for key in sorted(level.array_keys())[:4]) or "no array"
+        raise InputError(
+            f"The image is a zarr group, which holds {held}; give an array of it, as group['0'], or a list "
+            "of its levels, finest first."
+        )
+    if sparse.issparse(level):
+        raise InputError("The image is a sparse matrix; give all its values: image.toarray().")
     try:
-        if hasattr(level, "shape") and isinstance(np.dtype(getattr(level, "dtype", None)), np.dtype):
+        if hasattr(level, "shape") and isinstance(np.dtype(level.dtype), np.dtype):
             return level
-    except TypeError:  # not a numpy dtype: torch and the like
+    except (AttributeError, TypeError):  # not a numpy dtype: torch, tables and the like
         pass
     try:
         return np.asarray(level)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # the last of torch, with the fix
         raise InputError(
             f"The image is no array of numbers ({error}); give a numpy, dask or zarr array."
         ) from error

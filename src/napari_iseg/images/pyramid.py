@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_iseg.errors import InputError, IsegError
 from napari_iseg.images.damage import name_of, reading
 from napari_iseg.images.layout import Layout
 from napari_iseg.prompts import Window
@@ -89,8 +90,39 @@ class Pyramid:
 
 def _plane(array: Any, index: list[int | slice], layout: Layout) -> npt.NDArray[Any]:
     """The indexed part as (rows, cols[, channels]); the leading axes are gone."""
-    with reading(name_of(array)):
-        part = np.asarray(array[tuple(index)])
+    part = _values(array, tuple(index))
     kept = [axis for axis in (layout.rows, layout.cols, layout.channel) if axis is not None]
     order = sorted(kept)
     return part.transpose([order.index(axis) for axis in kept])
+
+
+def _values(array: Any, index: tuple[int | slice, ...]) -> npt.NDArray[Any]:
+    """A part of an array; masked values are NaN, in a float type that holds the others.
+
+    Raises
+    ------
+    InputError
+        When what reads or computes them fails, or gives another shape than the array states.
+    """
+    name = name_of(array)
+    try:
+        with reading(name):
+            part = array[index]
+            # numpy's own way to the values of a dask array loses what is masked
+            part = np.asanyarray(part.compute() if hasattr(part, "compute") else part)
+    except IsegError:
+        raise
+    except Exception as error:  # a lazy array computes by whatever code its maker gave it
+        raise InputError(
+            f"{name} could not be computed ({type(error).__name__}: {error}); mend what computes its values."
+        ) from error
+    sizes = zip(index, array.shape, strict=True)
+    wanted = tuple(len(range(*span.indices(size))) for span, size in sizes if isinstance(span, slice))
+    if part.shape != wanted:
+        raise InputError(
+            f"{name} gave {part.shape} values where its shape {tuple(array.shape)} promises {wanted}; mend "
+            "what computes it, as dask.array.map_blocks does not look at shapes."
+        )
+    if isinstance(part, np.ma.MaskedArray):
+        part = np.ma.filled(part.astype(np.result_type(part.dtype, np.float16)), np.nan)
+    return np.asarray(part)

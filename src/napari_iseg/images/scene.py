@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.errors import InputError
+from napari_iseg.images.damage import reading
 from napari_iseg.images.files import TIFF_SUFFIXES, Opened, open_image
+from napari_iseg.images.nodata import quiet_tags
 from napari_iseg.images.source import PlaneSource
 from napari_iseg.prompts import Window
 
@@ -19,7 +22,8 @@ _TILE = 1024  # pixels of a block
 _WITHOUT_LEVELS = 100_000_000  # pixels above which looking at all of them for each overview takes too long
 _COLOURS = ("red", "green", "blue")
 _PIXEL_SCALE, _TIE_POINT, _GDAL = 33550, 33922, 42112  # TIFF tags
-_METRE_MODEL = 1  # GTModelTypeGeoKey: projected
+_PROJECTED, _POINT = 1, 2  # of GTModelTypeGeoKey; of GTRasterTypeGeoKey
+_LINEAR = {9001: "metre", 9002: "foot", 9003: "foot"}  # ProjLinearUnitsGeoKey; the last is the survey foot
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +37,7 @@ class Scene:
     bands : the channels shown as red, green and blue, counted from 0; one for a grey picture
     scale, translate : (row, col) map units per pixel, and the centre of the first pixel; rows go south, so
         the first scale of a map is negative
-    unit : "metre", or None where the file gives none or degrees
+    unit : "metre", "foot", or None where the file gives none or degrees
     on_map : whether ``scale`` and ``translate`` are a map's
     """
 
@@ -59,7 +63,8 @@ def open_scene(path: Path, bands: Sequence[int] | None = None) -> Scene:
     InputError
         When the file cannot be read, is a stack, has no such bands, or is large and has no overviews.
     """
-    opened = open_image(path)
+    with reading_tags(path):
+        opened = open_image(path)
     if len(opened.shape) != 2:
         raise InputError(f"{path.name} is a stack of planes, not a scene; open it with File > Open instead.")
     options = channel_options(opened, bands)
@@ -143,7 +148,8 @@ def _parts(extent: int) -> tuple[int, ...]:
 def named_colours(path: Path) -> tuple[int, int, int] | None:
     """The bands, counted from 0, that a file calls red, green and blue; None where it does not."""
     for role in ("description", "colorinterp"):
-        names = [name.lower() for name in _names(path, role)]
+        with reading_tags(path):
+            names = [name.lower() for name in _names(path, role)]
         if all(colour in names for colour in _COLOURS):
             red, green, blue = (names.index(colour) for colour in _COLOURS)
             return red, green, blue
@@ -169,27 +175,49 @@ def _names(path: Path, role: str) -> list[str]:
 
 def _place(path: Path) -> tuple[tuple[float, float], tuple[float, float], str | None]:
     """Scale, translate and unit of a north-up GeoTIFF; pixels for everything else."""
-    tags = _tags(path)
-    step, tie = tags.get(_PIXEL_SCALE), tags.get(_TIE_POINT)
-    if step is None or tie is None or len(tie) != 6 or step[0] <= 0 or step[1] <= 0:
-        return (1.0, 1.0), (0.0, 0.0), None
-    across, down = float(step[0]), float(step[1])
-    # The tie point is a pixel's corner; a layer's translation is the first pixel's centre.
-    west = float(tie[3]) + (0.5 - float(tie[0])) * across
-    north = float(tie[4]) - (0.5 - float(tie[1])) * down
-    return (-down, across), (north, west), "metre" if tags.get("model") == _METRE_MODEL else None
+    with reading_tags(path):
+        tags = _tags(path)
+        step, tie = tags.get(_PIXEL_SCALE), tags.get(_TIE_POINT)
+        if step is None or tie is None or len(tie) != 6 or step[0] <= 0 or step[1] <= 0:
+            return (1.0, 1.0), (0.0, 0.0), None
+        across, down = float(step[0]), float(step[1])
+        # The tie point is a pixel's corner, or its centre; a layer's translation is the first pixel's centre.
+        centre = 0.0 if tags["raster"] == _POINT else 0.5
+        west = float(tie[3]) + (centre - float(tie[0])) * across
+        north = float(tie[4]) - (centre - float(tie[1])) * down
+        unit = _LINEAR.get(tags["linear"]) if tags["model"] == _PROJECTED else None
+    return (-down, across), (north, west), unit
+
+
+@contextmanager
+def reading_tags(path: Path) -> Iterator[None]:
+    """A block that reads the tags of a TIFF; InputError where they are damaged.
+
+    Of one that holds something else (two numbers for one, a size of 0) tifffile makes errors that are no
+    sign of damage elsewhere.
+    """
+    with reading(path, "a TIFF image"):
+        try:
+            yield
+        except (TypeError, ArithmeticError) as error:
+            raise ValueError(str(error)) from error
 
 
 def _tags(path: Path) -> dict[Any, Any]:
-    """The TIFF tags of interest, and the GeoTIFF model; nothing of another file."""
+    """The TIFF tags of interest, and what the GeoTIFF keys say; nothing of another file."""
     import tifffile
 
     if path.suffix.lower() not in TIFF_SUFFIXES:
         return {}
-    with tifffile.TiffFile(path) as file:
+    with quiet_tags(), tifffile.TiffFile(path) as file:
         page: Any = file.pages.first
         found = {
             code: page.tags[code].value for code in (_PIXEL_SCALE, _TIE_POINT, _GDAL) if code in page.tags
         }
         geo = file.geotiff_metadata or {}
-    return {**found, "model": int(geo.get("GTModelTypeGeoKey", 0))}
+    return {
+        **found,
+        "model": int(geo.get("GTModelTypeGeoKey", 0)),
+        "raster": int(geo.get("GTRasterTypeGeoKey", 0)),
+        "linear": int(geo.get("ProjLinearUnitsGeoKey", 9001)),  # left out where a number names the CRS
+    }

@@ -115,7 +115,7 @@ class PlaneSource:
         (ceil(height / scale), ceil(width / scale), 3) float32
             RGB in [0, 1]. uint8 is divided by 255; other types are stretched between the 0.1 and 99.9
             percentiles of a bounded sample of the whole image (all planes), colours together, other bands
-            each alone. NaN, infinities and constant images are 0.
+            each alone. NaN, infinities, masked values and constant images are 0.
 
         Raises
         ------

@@ -7,8 +7,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_iseg.images.damage import reading
 from napari_iseg.images.files import Opened
+from napari_iseg.images.nodata import TAG, quiet_tags, stated_nodata, without_nodata
 
 LAZY_BYTES = 64 << 20  # larger images are read by windows
 
@@ -23,12 +26,13 @@ def open_tiff(path: Path) -> Opened:
     """
     import tifffile
 
-    with reading(path, "a TIFF image"), ExitStack() as closing:
+    with reading(path, "a TIFF image"), quiet_tags(), ExitStack() as closing:
         file = closing.enter_context(tifffile.TiffFile(path))
         series = file.series[0]
         lazy = len(series.levels) > 1 or series.nbytes > LAZY_BYTES
         image = _levels(series, path) if lazy else series.asarray()
         sizes = _pixel_sizes(file)
+        nodata = _nodata(file, series.dtype)
         if lazy:
             closing.pop_all()
     axes = series.axes
@@ -37,7 +41,16 @@ def open_tiff(path: Path) -> Opened:
     letters = [axes[index] for index in keep]
     scale = tuple(sizes.get(letter, (1.0, None))[0] for letter in letters) if sizes else None
     units = tuple(sizes.get(letter, (1.0, None))[1] for letter in letters) if sizes else None
-    return Opened(path, image, _names(letters), scale, units, rgb=rgb, channel_axis=channel)
+    return Opened(
+        path,
+        without_nodata(image, nodata),
+        _names(letters),
+        scale,
+        units,
+        rgb=rgb,
+        channel_axis=channel,
+        nodata=nodata,
+    )
 
 
 def _levels(series: Any, path: Path) -> Any:
@@ -49,6 +62,12 @@ def _levels(series: Any, path: Path) -> Any:
         store.root = path  # as zarr's own stores have it: who reads later can name the file
     levels = [zarr.open_array(store, mode="r") for store in stores]
     return levels if len(levels) > 1 else levels[0]
+
+
+def _nodata(file: Any, dtype: Any) -> Any:
+    """The value that GDAL gives to pixels without data."""
+    tag = file.pages.first.tags.get(TAG)
+    return None if tag is None else stated_nodata(tag.value, np.dtype(dtype))
 
 
 def _colours(axes: str, shape: tuple[int, ...]) -> tuple[bool, int | None]:

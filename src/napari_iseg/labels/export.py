@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from napari_iseg.errors import InputError, SaveError
+from napari_iseg.files import temporary_beside
 from napari_iseg.labels.arrange import arranged, image_order, in_order
 from napari_iseg.labels.export_polygons import write_geopackage
 from napari_iseg.labels.export_tiff import tiff_order, write_geotiff, write_tiff
@@ -24,6 +25,7 @@ from napari_iseg.labels.layout import clear_away, open_pyramid
 from napari_iseg.labels.store import LabelStore
 
 _Write = Callable[[LabelStore, Path], None]
+_LONGEST_NAME = 200  # bytes of 255 that file systems take: the temporary name is longer
 _LARGEST_PNG = 2**26  # pixels; a picture format has no tiles
 
 
@@ -51,7 +53,8 @@ def export_labels(
     path : Path
         An existing file or label group of that name is replaced, once the new one is complete.
     like : Path, optional
-        The image: when it is a GeoTIFF, its CRS and transform are taken.
+        The image: when it is a GeoTIFF, its CRS and transform are taken; it has the rows and columns of the
+        labels.
     crs, transform : optional
         Anything rasterio takes, e.g. "EPSG:25832" and an ``affine.Affine``; override those of ``like``.
     pieces : bool
@@ -70,31 +73,44 @@ def export_labels(
         When the file cannot be written; what was there before is untouched.
     """
     target = Path(path)
+    _exporter(labels, target, like, crs, transform, pieces)()
+    return target
+
+
+def check_export(labels: LabelStore, path: str | Path, *, like: str | Path | None = None) -> None:
+    """Refuse now what ``export_labels`` would refuse after the work: kind, name, axes, a missing package."""
+    _exporter(labels, Path(path), like, None, None, False)
+
+
+def _exporter(
+    labels: LabelStore, target: Path, like: str | Path | None, crs: Any, transform: Any, pieces: bool
+) -> Callable[[], None]:
+    """What writes the labels, once all that can be known beforehand is in order."""
     name = target.name.lower()
     kind = next((suffix for suffix in _ENDINGS if name.endswith(suffix)), None)
     if kind is None:
         raise InputError(
             f"Labels cannot be saved as {target.name!r}; valid endings are {', '.join(_ENDINGS)}."
         )
+    if len(os.fsencode(target.name)) > _LONGEST_NAME:
+        raise InputError(f"The name {target.name[:40]}… is too long; use at most {_LONGEST_NAME} bytes.")
     if like is not None and target.exists() and Path(like).exists() and target.samefile(like):
         raise InputError(f"{target} is the image itself; choose another name for the labels.")
-    on_map = kind in (".tif", ".tiff", ".gpkg")
-    if not on_map and (crs is not None or transform is not None):
+    placeable = kind in (".tif", ".tiff", ".gpkg")
+    if not placeable and (crs is not None or transform is not None):
         raise InputError(
             f"Only GeoTIFF and GeoPackage hold map coordinates; save {target.name!r} as .tif or .gpkg."
         )
-    geo = geo_reference(Path(like) if like is not None else None, crs, transform) if on_map else None
+    geo = geo_reference(Path(like) if like is not None else None, crs, transform) if placeable else None
     if kind == ".zarr":
-        _replace_group(labels, target)
-        return target
-    if kind == ".gpkg" or geo is not None:
-        _replace(target, labels, image_order(labels), _map_writer(labels, target, geo, pieces))
-    else:
-        if kind == ".png":
-            _check_png(labels)
-        order = image_order(labels) if kind == ".png" else tiff_order(labels)
-        _replace(target, labels, order, _WRITERS[kind])
-    return target
+        _check_group(labels, target)
+        return lambda: _replace_group(labels, target)
+    if kind == ".png":
+        _check_png(labels)
+    on_map = kind == ".gpkg" or geo is not None
+    write = _map_writer(labels, target, geo, pieces) if on_map else _WRITERS[kind]
+    order = image_order(labels) if on_map or kind == ".png" else tiff_order(labels)
+    return lambda: _replace(target, labels, order, write)
 
 
 def _map_writer(labels: LabelStore, target: Path, geo: GeoReference | None, pieces: bool) -> _Write:
@@ -105,6 +121,12 @@ def _map_writer(labels: LabelStore, target: Path, geo: GeoReference | None, piec
         raise InputError(
             "A GeoPackage needs map coordinates and the image has none; save as .tif or .zarr instead."
         )
+    shape = tuple(labels.shape[axis] for axis in image_order(labels))
+    if geo.shape is not None and geo.shape != shape:
+        raise InputError(
+            f"The labels have {shape[0]} x {shape[1]} pixels but the image whose place on the map they would "
+            f"take has {geo.shape[0]} x {geo.shape[1]}; give the place of these pixels (transform=...)."
+        )
     if target.suffix.lower() == ".gpkg":
         return lambda ordered, path: write_geopackage(ordered, path, geo, target.stem, pieces=pieces)
     return lambda ordered, path: write_geotiff(ordered, path, geo)
@@ -112,7 +134,7 @@ def _map_writer(labels: LabelStore, target: Path, geo: GeoReference | None, piec
 
 def _replace(target: Path, labels: LabelStore, order: Sequence[int], write: _Write) -> None:
     """Let ``write`` make a temporary file of the labels beside ``target``, then put it in place."""
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    temporary = temporary_beside(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with in_order(labels, order, temporary) as ordered:
@@ -127,8 +149,8 @@ def _replace(target: Path, labels: LabelStore, order: Sequence[int], write: _Wri
             temporary.unlink(missing_ok=True)
 
 
-def _replace_group(labels: LabelStore, target: Path) -> None:
-    """Write a label group under a temporary name, then put it in place of an earlier one."""
+def _check_group(labels: LabelStore, target: Path) -> None:
+    """Refuse a name that belongs to something else than labels, or to these very ones."""
     if target.exists():
         if labels.path is not None and target.samefile(labels.path):
             raise InputError(f"{target} is where these labels live; choose another name for the copy.")
@@ -136,8 +158,11 @@ def _replace_group(labels: LabelStore, target: Path) -> None:
             open_pyramid(target)
         except InputError as error:
             raise InputError(f"{target} exists and holds no labels; choose another name.") from error
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+
+
+def _replace_group(labels: LabelStore, target: Path) -> None:
+    """Write a label group under a temporary name, then put it in place of an earlier one."""
+    temporary, old = temporary_beside(target), temporary_beside(target, "old")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         # An axis that runs backwards keeps its pixels and its negative scale, as in a session's own store:

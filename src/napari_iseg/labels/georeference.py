@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import tifffile
 
 from napari_iseg.errors import InputError
+from napari_iseg.images.scene import reading_tags
 
 _GEO_KEYS = 34735  # the tag that makes a TIFF a GeoTIFF
 _TRANSFORM_TAGS = (33550, 34264)
@@ -18,17 +21,21 @@ _LON_LAT = "OGC:CRS84"  # of a GeoJSON file that names no CRS (RFC 7946)
 
 @dataclass(frozen=True, slots=True)
 class GeoReference:
-    """Where the pixels of a plane lie on the Earth, as rasterio describes it."""
+    """Where the pixels of a plane lie on the Earth, as rasterio describes it.
+
+    ``shape`` : (rows, cols) of the file whose transform it is; None where the transform was given
+    """
 
     crs: Any
     transform: Any
+    shape: tuple[int, int] | None = None
 
 
 def geo_reference(like: Path | None, crs: Any, transform: Any) -> GeoReference | None:
     """CRS and transform as given, or else those of the GeoTIFF ``like``; None without any.
 
-    Raises InputError when there are some but rasterio is not installed, or when the CRS is not known or the
-    transform is none.
+    Raises InputError when there are some but rasterio is not installed, when the CRS is not known or the
+    transform is none, or when ``like`` is damaged.
     """
     known = like is not None and is_geotiff(like)
     if not known and crs is None and transform is None:
@@ -47,22 +54,62 @@ def geo_reference(like: Path | None, crs: Any, transform: Any) -> GeoReference |
                 f"The transform must be an affine.Affine or its six numbers, got {transform!r}."
             ) from error
     if known:
-        with rasterio.open(like) as source:
-            crs = crs if crs is not None else source.crs
-            transform = transform if transform is not None else source.transform
+        assert like is not None
+        with reading_tags(like), warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(like) as source:
+                crs = crs if crs is not None else source.crs
+                if transform is None:
+                    return GeoReference(crs, source.transform, source.shape)
     return GeoReference(crs, transform)
 
 
+def check_same_place(image: Path, labels: Path) -> None:
+    """Refuse labels that by their own map coordinates lie elsewhere than the image, by half a pixel or more.
+
+    Without rasterio, or where one of them has no map coordinates, nothing is compared.
+    """
+    try:
+        ours, theirs = geo_reference(image, None, None), geo_reference(labels, None, None)
+    except InputError:
+        if find_spec("rasterio") is None:
+            return
+        raise
+    if ours is None or theirs is None:
+        return
+    fix = "bring them onto the pixels of the image (gdalwarp), or give them without map coordinates."
+    if ours.crs is not None and theirs.crs is not None and ours.crs != theirs.crs:
+        raise InputError(f"{labels} has the CRS {_name(theirs.crs)} but the image {_name(ours.crs)}; {fix}")
+    rows, cols = theirs.shape or (1, 1)
+    to_image = ~ours.transform * theirs.transform
+    moved = [
+        abs(a - b)
+        for corner in ((0, 0), (cols, rows))
+        for a, b in zip(to_image * corner, corner, strict=True)
+    ]
+    if max(moved) >= 0.5:
+        west, north = theirs.transform * (0, 0)
+        raise InputError(
+            f"{labels} begins at ({west:.10g}, {north:.10g}) on the map and lies {max(moved):.1f} pixels "
+            f"beside the image; {fix}"
+        )
+
+
+def _name(crs: Any) -> str:
+    return str(crs.to_string())[:60]
+
+
 def is_geotiff(path: Path) -> bool:
-    """Whether a file is a TIFF with map coordinates."""
+    """Whether a file is a TIFF with map coordinates; InputError where its tags are damaged."""
     if not path.is_file() or path.suffix.lower() not in (".tif", ".tiff"):
         return False
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            tags = tiff.pages.first.tags
-            return _GEO_KEYS in tags or any(tag in tags for tag in _TRANSFORM_TAGS)
-    except (tifffile.TiffFileError, OSError):
-        return False
+    with reading_tags(path):
+        try:
+            with tifffile.TiffFile(path) as tiff:
+                tags = tiff.pages.first.tags
+                return _GEO_KEYS in tags or any(tag in tags for tag in _TRANSFORM_TAGS)
+        except (tifffile.TiffFileError, OSError):
+            return False
 
 
 def import_rasterio() -> Any:
@@ -91,6 +138,12 @@ def to_pixels(
         When rasterio is missing, or the CRS is unknown or cannot be brought to the image's.
     """
     geo = geo_reference(like, None, None)
+    corners = [corner for polygon in polygons for ring in polygon["coordinates"] for corner in ring]
+    if geo is not None and crs is None and any(abs(x) > 180 or abs(y) > 90 for x, y, *_ in corners):
+        raise InputError(
+            "The polygons name no CRS and their numbers are no longitudes and latitudes; export them with "
+            "their CRS, or in EPSG:4326."
+        )
     if geo is None:
         return [[[(y - 0.5, x - 0.5) for x, y, *_ in ring] for ring in p["coordinates"]] for p in polygons]
     rasterio = import_rasterio()

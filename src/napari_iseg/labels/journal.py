@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from napari_iseg.errors import InputError, SaveError
+
+_PATIENCE = 10.0  # seconds; another process holds the lock for milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,8 @@ class Journal:
     ----------
     path : Path
         Created when missing (its folder must exist); otherwise read and continued.
+    shared : bool
+        Whether other processes may open it too: a lock beside it then lets one read or write at a time.
 
     Raises
     ------
@@ -41,16 +48,17 @@ class Journal:
         When the file cannot be opened or written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, shared: bool = False) -> None:
         self.path = path
-        content = path.read_bytes() if path.exists() else b""
-        self.records, good = parse(content, path)
-        self.note = ""
-        if good < len(content):
-            self.note = (
-                f"The last line of {path.name} was incomplete (a crash while writing it) and was dropped."
-            )
+        self._shared = shared
+        with self._alone():
+            self._open()
+
+    def _open(self) -> None:
+        path = self.path
         try:
+            content = path.read_bytes() if path.exists() else b""
+            self.records, good = parse(content, path)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
             os.ftruncate(self._file, good)
             os.lseek(self._file, good, os.SEEK_SET)
@@ -58,6 +66,11 @@ class Journal:
             _sync_folder(path.parent)
         except OSError as error:
             raise SaveError(f"The journal {path} cannot be written: {error.strerror or error}.") from error
+        self.note = ""
+        if good < len(content):
+            self.note = (
+                f"The last line of {path.name} was incomplete (a crash while writing it) and was dropped."
+            )
         self._size = good
         self._last = self.records[-1].seq if self.records else 0
 
@@ -67,9 +80,39 @@ class Journal:
         return self._last
 
     @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._file < 0
+
+    @property
+    def missing(self) -> bool:
+        """Whether the file was moved or removed since it was opened."""
+        return not self.closed and not self.path.exists()
+
+    @property
     def outdated(self) -> bool:
-        """Whether another program has written to the file since it was opened."""
-        return self._file >= 0 and os.fstat(self._file).st_size != self._size
+        """Whether another program has written to the file, replaced it or removed it since it was opened."""
+        if self.closed:
+            return False
+        ours = os.fstat(self._file)
+        try:
+            return ours.st_size != self._size or not os.path.samestat(ours, self.path.stat())
+        except OSError:
+            return True
+
+    def check(self) -> None:
+        """Raise SaveError when no record can be appended: closed, or changed by another program."""
+        if self.closed:
+            raise SaveError(f"{self.path} is closed; open the session again to go on.")
+        if self.missing:
+            raise SaveError(
+                f"{self.path} was moved or removed by another program; put it back to go on, or begin a new "
+                "session."
+            )
+        if self.outdated:
+            raise SaveError(
+                f"{self.path} was changed by another program; close it there and open the session again."
+            )
 
     def append(self, body: Mapping[str, Any]) -> int:
         """Write one record and sync it; returns its number.
@@ -77,15 +120,15 @@ class Journal:
         Raises
         ------
         SaveError
-            When the disk is full or another program has written to the file; the file is then as it was
-            before. Or after ``close``.
+            When the disk is full, or another program has written to the file, replaced or removed it; the
+            file is then as it was before. Or after ``close``.
         """
-        if self._file < 0:
-            raise SaveError(f"{self.path} is closed; open the session again to go on.")
-        if self.outdated:
-            raise SaveError(
-                f"{self.path} was changed by another program; close it there and open the session again."
-            )
+        self.check()  # first of all: the lock would make a folder that is gone anew
+        with self._alone():
+            self.check()
+            return self._append(body)
+
+    def _append(self, body: Mapping[str, Any]) -> int:
         seq = self._last + 1
         line = encode(seq, body)
         try:
@@ -107,6 +150,9 @@ class Journal:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+    def _alone(self) -> AbstractContextManager[None]:
+        return _one_process(self.path) if self._shared else nullcontext()
 
 
 def encode(seq: int, body: Mapping[str, Any]) -> bytes:
@@ -143,6 +189,24 @@ def _decode(line: bytes, expected: int) -> Record | None:
     except (ValueError, KeyError, TypeError):
         return None
     return record if record.seq == expected and encode(record.seq, record.body) == line else None
+
+
+@contextmanager
+def _one_process(path: Path) -> Iterator[None]:
+    """Keep other processes away from a file meanwhile; a file system without locks lets them in."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=_PATIENCE)
+    except Timeout:
+        raise SaveError(f"{path} is in use by another program; close it there and try again.") from None
+    except NotImplementedError:  # a network share: as good as without a lock
+        pass
+    except OSError as error:
+        raise SaveError(f"The journal {path} cannot be written: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _sync_folder(path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -63,25 +64,27 @@ def clear_away(folder: Path) -> None:
 def _filled(place: Any, shape: tuple[int, ...], chunks: tuple[int, ...], space: Space, name: str) -> Any:
     """A new group at ``place`` with an empty array for every level."""
     group = zarr.open_group(place, mode="w", zarr_format=3)
-    sizes = level_shapes(shape[-2], shape[-1])
-    for level, size in enumerate(sizes):
+    names = []
+    for level, size in enumerate(level_shapes(shape[-2], shape[-1])):
+        names.append(str(level))
         level_shape = (*shape[:-2], *size)
         group.create_array(
-            str(level),
+            names[-1],
             shape=level_shape,
             dtype="uint32",
             chunks=tuple(min(c, n) for c, n in zip(chunks, level_shape, strict=True)),
             fill_value=0,
             dimension_names=[axis["name"] for axis in ome_axes(space)],
         )
-    group.attrs.update(ome_attributes(space, len(sizes), name))
+    group.attrs.update(ome_attributes(space, names, name))
     return group
 
 
 def restate(group: Any, space: Space) -> None:
-    """State another space, with the same names of axes, in an existing group."""
+    """State another space, with the same names of axes and levels, in an existing group."""
     (known,) = dict(group.attrs)["ome"]["multiscales"]
-    group.attrs.update(ome_attributes(space, len(known["datasets"]), known.get("name", "labels")))
+    names = [data["path"] for data in known["datasets"]]
+    group.attrs.update(ome_attributes(space, names, known.get("name", "labels")))
 
 
 def sync(file: Path) -> None:
@@ -143,21 +146,46 @@ def open_pyramid(path: Path) -> tuple[Any, list[Any], Space, Notes]:
     return group, levels, space, notes
 
 
-def existing_chunks(path: Path, level: Any) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """First and last+1 index per axis of every chunk of level 0 that has a file, i.e. may hold labels."""
-    base = path / "0" / "c"
+def written_boxes(array: Any) -> list[tuple[slice, ...]] | None:
+    """Where a zarr array on disk may hold anything but 0: its chunks, or shards, that have a file.
+
+    None where files do not tell, and all has to be read: of an array elsewhere, with other keys than zarr's
+    own, or whose missing chunks are not 0.
+    """
+    if not isinstance(array, zarr.Array) or not isinstance(array.store, zarr.storage.LocalStore):
+        return None
+    keys: Any = getattr(array.metadata, "chunk_key_encoding", None)  # zarr 2 has none
+    if getattr(keys, "name", "") != "default" or keys.separator != "/" or array.fill_value:
+        return None
+    base = array.store.root / array.path / "c"
+    sides = array.shards or array.chunks
+    boxes = []
     for file in sorted(base.rglob("*")):
         parts = file.relative_to(base).parts
-        if len(parts) == len(level.chunks) and file.is_file() and all(part.isdigit() for part in parts):
-            starts = tuple(int(part) * size for part, size in zip(parts, level.chunks, strict=True))
-            ends = (min(s + c, n) for s, c, n in zip(starts, level.chunks, level.shape, strict=True))
-            yield starts, tuple(ends)
+        if len(parts) == len(sides) and all(part.isdecimal() for part in parts):
+            starts = [int(part) * side for part, side in zip(parts, sides, strict=True)]
+            ends = [min(s + c, n) for s, c, n in zip(starts, sides, array.shape, strict=True)]
+            boxes.append(tuple(slice(a, b) for a, b in zip(starts, ends, strict=True)))
+    return boxes
 
 
-def sync_chunks(path: Path, level: int, array: Any, plane: tuple[int, ...], window: Window) -> None:
-    """Make sure that the chunks of a window survive a power cut."""
-    *lead, rows, cols = array.chunks
-    first = [str(index // size) for index, size in zip(plane, lead, strict=True)]
+def written_chunks(array: Any) -> Iterator[tuple[slice, ...]]:
+    """The chunks of a zarr array that may hold labels, shards chunk by chunk: none is decoded twice."""
+    boxes = written_boxes(array)
+    for box in boxes if boxes is not None else [tuple(slice(0, size) for size in array.shape)]:
+        yield from product(
+            *(
+                [slice(start, min(start + side, span.stop)) for start in range(span.start, span.stop, side)]
+                for span, side in zip(box, array.chunks, strict=True)
+            )
+        )
+
+
+def sync_chunks(array: Any, plane: tuple[int, ...], window: Window) -> None:
+    """Make sure that the chunks of a window, or the shards they are in, survive a power cut."""
+    *lead, rows, cols = array.shards or array.chunks
+    first = [index // size for index, size in zip(plane, lead, strict=True)]
+    folder = array.store.root / array.path
     for row in range(window.top // rows, -(-window.bottom // rows)):
         for col in range(window.left // cols, -(-window.right // cols)):
-            sync(path.joinpath(str(level), "c", *first, str(row), str(col)))
+            sync(folder / array.metadata.encode_chunk_key((*first, row, col)))

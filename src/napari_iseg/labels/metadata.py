@@ -119,18 +119,18 @@ def ome_axes(space: Space) -> list[dict[str, str]]:
     return axes
 
 
-def ome_attributes(space: Space, levels: int, name: str) -> dict[str, Any]:
-    """The group attributes of a label pyramid whose level k has every 2^k-th pixel of the plane.
+def ome_attributes(space: Space, levels: Sequence[str], name: str) -> dict[str, Any]:
+    """The group attributes of a label pyramid whose level k, an array of that name, has every 2^k-th pixel.
 
     A pixel of level k stands for a block of 2^k x 2^k pixels; its translation is the centre of that block.
     """
     datasets = []
-    for level in range(levels):
+    for level, path in enumerate(levels):
         factors = [1.0] * (len(space.scale) - 2) + [2.0**level] * 2
         scale = [s * f for s, f in zip(space.scale, factors, strict=True)]
         shift = [t + s * (f - 1) / 2 for t, s, f in zip(space.translate, space.scale, factors, strict=True)]
         transforms = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
-        datasets.append({"path": str(level), "coordinateTransformations": transforms})
+        datasets.append({"path": path, "coordinateTransformations": transforms})
     multiscale = {"name": name, "axes": ome_axes(space), "datasets": datasets, "type": "nearest"}
     return {"ome": {"version": "0.5", "multiscales": [multiscale], "image-label": {"version": "0.5"}}}
 

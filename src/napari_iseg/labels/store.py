@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,12 +14,12 @@ from napari_iseg.errors import InputError, SaveError
 from napari_iseg.labels.layout import (
     Notes,
     create,
-    existing_chunks,
     merge_notes,
     open_pyramid,
     restate,
     sync,
     sync_chunks,
+    written_chunks,
 )
 from napari_iseg.labels.metadata import Space
 from napari_iseg.labels.pyramid import level_parts
@@ -220,11 +219,14 @@ class LabelStore:
         self._traces.pop(label, None)
         return erased
 
-    def paint(self, plane: Plane, region: Region, value: int) -> None:
-        """Set exactly the pixels of ``region`` to ``value``; the caller keeps the traces."""
+    def paint(self, plane: Plane, region: Region, value: int, *, over: int | None = None) -> None:
+        """Set the pixels of ``region`` to ``value``, only those that are ``over`` now where that is given.
+
+        The caller keeps the traces.
+        """
         for window, mask in region.masks():
             values = self.read(plane, window)
-            values[mask] = value
+            values[mask if over is None else mask & (values == over)] = value
             self.put(plane, window, values)
 
     def remember(self, label: int, traces: Iterable[Trace]) -> None:
@@ -284,7 +286,7 @@ class LabelStore:
         notes = merge_notes(self.path, self._group, Notes(self._next, self.sessions))
         self._next, self.sessions = notes.next_label, notes.sessions
         for level, plane, window in self._unsynced:
-            sync_chunks(self.path, level, self._levels[level], plane, window)
+            sync_chunks(self._levels[level], plane, window)
         sync(self.path / "zarr.json")
         self._unsynced.clear()
 
@@ -314,19 +316,22 @@ class LabelStore:
         return window
 
     def _search(self) -> None:
-        """Find the objects of a store opened from disk, once, chunk by chunk where chunks exist."""
+        """Find the objects of a store opened from disk, once, chunk by chunk where there may be labels."""
         if self._searched or self.path is None:
             return
-        self._searched = True
         found: dict[int, list[Trace]] = {}
-        for first, end in existing_chunks(self.path, self._levels[0]):
-            window = Window(first[-2], first[-1], end[-2], end[-1])
-            for plane in product(*map(range, first[:-2], end[:-2])):
-                for label in np.unique(self.read(plane, window)):
+        for chunk in written_chunks(self._levels[0]):
+            *lead, rows, cols = chunk
+            window = Window(rows.start, cols.start, rows.stop, cols.stop)
+            values = np.asarray(self._levels[0][chunk])
+            for index in np.ndindex(values.shape[:-2]):
+                plane = tuple(span.start + i for span, i in zip(lead, index, strict=True))
+                for label in np.unique(values[index]):
                     if label:
                         found.setdefault(int(label), []).append(Trace(plane, window))
         for label, traces in found.items():
             self.remember(label, (*self._traces.get(label, ()), *traces))
+        self._searched = True  # not before: a chunk that cannot be read must not pass for an empty one
 
     def _saving(self, path: Path | None, work: Callable[[], _T]) -> _T:
         """Run ``work`` and turn a failing disk into a SaveError."""

@@ -1,15 +1,17 @@
-"""The published augmentation of CFR-ICL's training, with torchvision's v2 kernels.
+"""The published augmentations, with torchvision's v2 kernels.
 
-Two recipes: ``"cocolvis"`` (COCO + LVIS) and ``"sbd"``. torchvision's own random transforms draw from torch's
-one generator, which the training step and other threads use at the same time; here every draw comes from the
-generator that is given.
+Three recipes: ``"cocolvis"`` (COCO + LVIS) and ``"sbd"`` of CFR-ICL's training, ``"mst"`` of MST's (branches
+main and mst-448, on COCO + LVIS too). torchvision's own random transforms draw from torch's one generator,
+which the training step and other threads use at the same time; here every draw comes from the generator that
+is given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +22,15 @@ from torchvision.transforms.v2 import functional as kernels
 
 from napari_iseg.errors import InputError
 
-Recipe = Literal["cocolvis", "sbd"]
+Recipe = Literal["cocolvis", "sbd", "mst"]
 Pair = tuple[Tensor, Tensor]  # picture (3, H, W) uint8, labels (1, H, W) int32
 Step = Callable[[Pair, np.random.Generator], Pair]
+_Bounds = tuple[float, float]
+_GENTLE: Final = (-0.25, 0.25), (-0.15, 0.40), 10.0
+# Bounds of brightness and contrast, and of the offset of each channel in grey levels.
+_PHOTOMETRY: Final[Mapping[str, tuple[_Bounds, _Bounds, float]]] = MappingProxyType(
+    {"cocolvis": _GENTLE, "sbd": _GENTLE, "mst": ((-0.30, 0.30), (-0.20, 0.50), 20.0)}
+)
 
 
 class Augmentation:
@@ -61,10 +69,11 @@ def published_augmentation(recipe: Recipe = "cocolvis", size: int = 448) -> Augm
     InputError
         For an unknown recipe.
     """
+    if recipe not in _PHOTOMETRY:
+        known = " or ".join(map(repr, _PHOTOMETRY))
+        raise InputError(f"Unknown augmentation recipe {recipe!r}; use {known}.")
     geometry: list[Step]
-    if recipe == "cocolvis":
-        geometry = [partial(_scaled, low=0.75, high=1.40), partial(_sometimes, _mirrored, 0.5)]
-    elif recipe == "sbd":
+    if recipe == "sbd":
         geometry = [
             partial(_scaled, low=0.75, high=1.25),
             partial(_sometimes, _flipped, 0.5),
@@ -72,11 +81,13 @@ def published_augmentation(recipe: Recipe = "cocolvis", size: int = 448) -> Augm
             partial(_sometimes, partial(_shifted, degrees=3, share=0.03), 0.75),
         ]
     else:
-        raise InputError(f"Unknown augmentation recipe {recipe!r}; use 'cocolvis' or 'sbd'.")
-    brighter = partial(_brighter, brightness=(-0.25, 0.25), contrast=(-0.15, 0.40))
+        low, high = (0.5, 1.5) if recipe == "mst" else (0.75, 1.40)
+        geometry = [partial(_scaled, low=low, high=high), partial(_sometimes, _mirrored, 0.5)]
+    brightness, contrast, limit = _PHOTOMETRY[recipe]
+    brighter = partial(_brighter, brightness=brightness, contrast=contrast)
     photometry = [
         partial(_sometimes, brighter, 0.75),
-        partial(_sometimes, partial(_recoloured, limit=10), 0.75),
+        partial(_sometimes, partial(_recoloured, limit=limit), 0.75),
     ]
     return Augmentation([*geometry, partial(_padded, size=size), partial(_cropped, size=size), *photometry])
 

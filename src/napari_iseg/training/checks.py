@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from napari_iseg.errors import InputError
+from napari_iseg.evaluation.arguments import KINDS
 
 T = TypeVar("T")
 # Least values, by the entry's path; those of [samples] are free entries that every sampling shares.
@@ -86,7 +87,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "precision": ("32-true", "16-mixed", "bf16-mixed"),
         "accelerator": ("auto", "cpu", "cuda"),
-        "data.kind": ("", "instances", "semantic"),
+        "data.kind": ("", *KINDS),
         "scenes.kind": ("objects", "thin", "mixed"),
     }
 )

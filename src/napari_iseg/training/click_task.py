@@ -24,7 +24,7 @@ from napari_iseg.training.first_click import (
 )
 from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.iteration import icl_loss, icl_weights, own_weights
-from napari_iseg.training.published import PublishedSamples, Rule
+from napari_iseg.training.published import RULES, PublishedSamples
 from napari_iseg.training.recipe import Recipe
 from napari_iseg.training.samples import SampleOptions, Samples
 from napari_iseg.training.task import Step, Task, Terms, Validate
@@ -60,8 +60,8 @@ class ClickTask(Task):
             For an unknown sampling, or options that it does not have.
         """
         late_from = recipe.optim.falls_from * total // recipe.optim.steps
-        if recipe.sampling in ("cocolvis", "sbd"):
-            rule: Rule = "sbd" if recipe.sampling == "sbd" else "cocolvis"
+        rule = next((rule for rule in RULES if rule == recipe.sampling), None)
+        if rule is not None:
             return PublishedSamples(bank, rule, recipe.seed, total, **recipe.samples)
         if recipe.sampling == "windows":
             options = options_of(SampleOptions, recipe.samples, "sampling = 'windows'", self.own_options)
@@ -69,7 +69,7 @@ class ClickTask(Task):
         if recipe.sampling == FIRST_CLICK:
             return _first_clicks(recipe, bank, total)
         raise InputError(
-            f"Unknown sampling {recipe.sampling!r}; use 'windows', 'first-click', 'cocolvis' or 'sbd'."
+            f"Unknown sampling {recipe.sampling!r}; use 'windows', 'first-click', 'cocolvis', 'sbd' or 'mst'."
         )
 
     def weights(self, recipe: Recipe, net: Any) -> dict[str, float]:

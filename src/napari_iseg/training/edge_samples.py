@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -34,6 +35,7 @@ class EdgeSampleOptions:
     Parameters
     ----------
     size : side of the square window after resizing, a multiple of 32 pixels (published: 1024)
+    whole : share of samples that are whole pictures, resized and flipped and nothing else (published: 1)
     close : share of windows that hold the whole object; the others cut it, as tiles do
     tiles : of objects larger than ``size``, share of windows at about the picture's own scale, as the tiles
         are in which large objects are refined
@@ -49,6 +51,7 @@ class EdgeSampleOptions:
     """
 
     size: int = 256
+    whole: float = 0.0
     close: float = 0.8
     tiles: float = 0.0
     vary: float = 0.5
@@ -134,6 +137,8 @@ def draw_sample(
 
 
 def _window(source: Picture, options: EdgeSampleOptions, rng: np.random.Generator) -> Cut:
+    if options.whole and rng.random() < options.whole:
+        return _whole(source, options.size, rng)
     if options.tiles and rng.random() < options.tiles:
         target = source.objects[rng.integers(len(source.objects))]
         if max(target[4] - target[2], target[5] - target[3]) > options.size:
@@ -143,6 +148,21 @@ def _window(source: Picture, options: EdgeSampleOptions, rng: np.random.Generato
             centre = row + float(shift[0]), col + float(shift[1])
             return cut(source, target, centre, side, options.size, rng)
     return draw_cut(source, options.size, rng, rng.random() < options.close)
+
+
+def _whole(source: Picture, size: int, rng: np.random.Generator) -> Cut:
+    """The picture in a square, without keeping its aspect; no, a horizontal, a vertical or a double flip."""
+    target = source.objects[rng.integers(len(source.objects))]
+    image = cv2.resize(source.image, (size, size), interpolation=cv2.INTER_LINEAR)  # not antialiased
+    plain = source.labels.astype(np.float32)
+    labels = cv2.resize(plain, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
+    flips = tuple(slice(None, None, -1 if rng.random() < 0.5 else 1) for _ in range(2))
+    return Cut(
+        np.ascontiguousarray(image[flips], np.uint8),
+        np.ascontiguousarray(labels[flips], np.int32),
+        int(target[0]),
+        float(target[1]) * size**2 / source.labels.size,
+    )
 
 
 def _channel(values: npt.NDArray[np.generic]) -> Tensor:

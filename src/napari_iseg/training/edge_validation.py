@@ -92,7 +92,7 @@ def held_out_samples(recipe: Recipe, sets: Sequence[Dataset]) -> list[dict[str, 
                 break
             rng = np.random.default_rng((recipe.validation.seed, attempt))
             item = items[int(rng.integers(len(items)))]
-            source = picture(item.image(), item.labels())
+            source = picture(item.image(), item.targets())
             sample = draw_sample(source, plain, rng) if source is not None else None
             if sample is not None:
                 made.append(sample)

@@ -83,7 +83,7 @@ class EpisodeBank(Bank):
         for index, item in enumerate(dataset):
             if index % step:
                 continue
-            made = picture(item.image(), item.labels(), name=item.name, keep_ids=True)
+            made = picture(item.image(), item.targets(), name=item.name, keep_ids=True)
             if made is not None:
                 where = None if item.position is None else float(item.position)
                 key = item.group if where is not None else ""

@@ -17,6 +17,7 @@ from napari_iseg.errors import CheckpointError, SaveError
 from napari_iseg.evaluation.plots import new_figure, save_figure
 from napari_iseg.training.log import TERM, read_log
 from napari_iseg.training.recipe import Recipe
+from napari_iseg.training.whole import check_whole, first_line
 from napari_iseg.weights.safetensors_writer import write_safetensors
 from napari_iseg.weights.verify import all_finite, broken_names, sha256_of
 
@@ -115,13 +116,14 @@ def checkpoint_state(path: Path) -> tuple[dict[str, Tensor], int, dict[str, floa
         When the file is damaged.
     """
     try:
+        check_whole(path)
         saved = torch.load(path, map_location="cpu", weights_only=True)
         state: dict[str, Tensor] = saved["average"] if "average" in saved else saved["net"]
         return state, int(saved["step"]), dict(saved.get("scores", {}))
-    except Exception:  # a damaged file is told by whatever its reader stumbles on
+    except Exception as error:  # a damaged file is told by whatever its reader stumbles on
         raise CheckpointError(
-            f"The checkpoint {path} cannot be read; restore it, or delete it: without best.ckpt the last "
-            "step's weights are exported."
+            f"The checkpoint {path} cannot be read ({first_line(error)}); restore it, or delete it: without "
+            "best.ckpt the last step's weights are exported."
         ) from None
 
 

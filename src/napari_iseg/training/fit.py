@@ -27,6 +27,7 @@ from napari_iseg.training.interrupt import ctrl_c_noted
 from napari_iseg.training.log import Progress
 from napari_iseg.training.recipe import OptimRecipe, Recipe
 from napari_iseg.training.task import Step, Task, Validate, task_for
+from napari_iseg.training.whole import check_whole, first_line
 
 _MOST_ODD = 50  # steps in a row without finite gradients, after which a run has failed
 
@@ -177,10 +178,11 @@ class Trainer:
         last = self.folder / "last.ckpt"
         if last.exists():
             try:
+                check_whole(last)
                 rest = self.fabric.load(last, state)
             except Exception as error:  # a damaged file is told by whatever its reader stumbles on
                 raise CheckpointError(
-                    f"The checkpoint {last} cannot be read ({_first_line(error)}); restore it, or "
+                    f"The checkpoint {last} cannot be read ({first_line(error)}); restore it, or "
                     "delete it to begin anew."
                 ) from None
             self.seconds = float(rest.get("seconds", 0.0))  # older checkpoints do not know,
@@ -283,7 +285,7 @@ class Trainer:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
             raise SaveError(
-                f"The checkpoint {path} could not be written ({_first_line(error)}); make room or the folder "
+                f"The checkpoint {path} could not be written ({first_line(error)}); make room or the folder "
                 "writable and give the command again: the run goes on from the checkpoint before."
             ) from error
 
@@ -298,11 +300,6 @@ class Trainer:
             [mine[i : i + recipe.optim.batch] for i in range(0, len(mine), recipe.optim.batch)],
             recipe.workers,
         )
-
-
-def _first_line(error: Exception) -> str:
-    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return (told.strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def keep_fixed(net: nn.Module, only: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from skimage.measure import label
@@ -44,7 +45,10 @@ def open_sets(recipe: Recipe, data: Path | None, tell: Tell | None = None) -> Se
             raise InputError(
                 f"The recipe's data set {entry.path!r} is not in {root}; give its folder with --data."
             )
-        whole = open_dataset(path, axis=entry.axis, kind=entry.kind or None, components=entry.components)  # type: ignore[arg-type]
+        kind: Any = entry.kind or None
+        whole = open_dataset(
+            path, axis=entry.axis, kind=kind, components=entry.components, ignore=entry.ignore
+        )
         share = recipe.validation.share
         parts = whole.split(share, recipe.validation.seed) if share else (whole, whole.subset(()))
         _check_parts(whole, *parts, tell)
@@ -105,7 +109,7 @@ def _pictures(dataset: Dataset, step: int) -> Iterator[Picture | None]:
     for index, item in enumerate(dataset):
         if index % step:
             continue
-        image, labels = item.image(), item.labels()
+        image, labels = item.image(), item.targets()
         yield picture(image, labels, name=item.name)
         if item.kind == "semantic":
             # A class is one object in the evaluation; a person who clicks may as well mean one

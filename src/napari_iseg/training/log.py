@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
+from napari_iseg.errors import InputError
 from napari_iseg.weights.files import write_text
 
 TERM = "loss_"  # before a term's name in its column: a term and a score may share a name
@@ -82,7 +83,21 @@ def read_log(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Column names and rows of a log; "" where a step has no value.
 
     A power cut leaves half a row at the end, or zeros for what had not reached the disk; both are left out.
+
+    Raises
+    ------
+    InputError
+        For a row without a step, or with more values than columns.
     """
     whole = path.read_bytes().split(b"\0", 1)[0]
-    reader = csv.DictReader(StringIO(whole[: whole.rfind(b"\n") + 1].decode(), newline=""))
-    return list(reader.fieldnames or ()), list(reader)
+    try:
+        reader = csv.DictReader(StringIO(whole[: whole.rfind(b"\n") + 1].decode(), newline=""))
+        names, rows = list(reader.fieldnames or ()), list(reader)
+        sound = all(int(row["step"]) >= 0 and None not in row for row in rows)
+    except (ValueError, TypeError, KeyError, csv.Error):
+        sound = False
+    if not sound:
+        raise InputError(
+            f"{path} holds a row that is no training step; mend it, or move the file away to begin a new one."
+        )
+    return names, rows

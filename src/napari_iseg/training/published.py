@@ -1,5 +1,5 @@
-"""Samples as CFR-ICL's training scripts draw them: whole pictures augmented to one size, then objects and
-clicks.
+"""Samples as CFR-ICL's and MST's training scripts draw them: whole pictures augmented to one size, then
+objects and clicks.
 
 Follows the published sampling of objects (unions with probability 0.15, few empty samples), clicks and SUEM.
 Our own
@@ -25,11 +25,12 @@ from napari_iseg.training.clicks import ClickSampler
 from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.suem import suem
 
-Rule = Literal["cocolvis", "sbd"]
+Rule = Literal["cocolvis", "sbd", "mst"]
 Masks = list[npt.NDArray[np.bool_]]
 
-_MIN_AREA: Final = MappingProxyType({"cocolvis": 1000, "sbd": 20})
-_KEEP_EMPTY: Final = MappingProxyType({"cocolvis": 0.05, "sbd": 0.01})
+_MIN_AREA: Final = MappingProxyType({"cocolvis": 1000, "sbd": 20, "mst": 1000})
+_KEEP_EMPTY: Final = MappingProxyType({"cocolvis": 0.05, "sbd": 0.01, "mst": 0.05})
+RULES: Final[tuple[Rule, ...]] = ("cocolvis", "sbd", "mst")
 _TRIES = 50
 
 
@@ -54,7 +55,7 @@ class PublishedSamples(IndexedSamples[Bank]):
 
     Parameters
     ----------
-    rule : "cocolvis" or "sbd", the two published recipes
+    rule : "cocolvis" or "sbd", the two recipes of CFR-ICL, or "mst", MST's
     options : fields of `PublishedOptions`
     """
 

@@ -39,10 +39,11 @@ class DataRecipe:
 
     path: str
     weight: float = 1.0
-    kind: str | None = None  # "instances" or "semantic"; None: by the dtype of the labels
+    kind: str | None = None  # "instances", "semantic" or "binary"; None: by the dtype of the labels
     axis: int = 0
     step: int = 1  # of a volume, every step-th slice
     components: bool | None = None  # False keeps a volume's ids, for episodes that follow one body
+    ignore: int | None = None  # label of pixels that do not count; training takes them for background
     licence: str = ""  # goes onto the model's card
 
 
@@ -146,8 +147,8 @@ class Recipe:
     keep_every: int = 200  # steps between checkpoints
     data: tuple[DataRecipe, ...] = ()
     scenes: SceneRecipe = field(default_factory=SceneRecipe)
-    # ours: "windows", see samples.py, or "first-click", see first_click.py; published: "cocolvis" and "sbd",
-    # see published.py
+    # ours: "windows", see samples.py, or "first-click", see first_click.py; published: "cocolvis", "sbd" and
+    # "mst", see published.py
     sampling: str = "windows"
     samples: dict[str, Any] = field(default_factory=dict)  # options of that
     optim: OptimRecipe = field(default_factory=OptimRecipe)

@@ -14,13 +14,14 @@ from napari_iseg.backends.base import Inference, check_settings
 from napari_iseg.backends.cards import ModelCard, read_card
 from napari_iseg.backends.edge_model import EdgeOptions
 from napari_iseg.errors import InputError, SaveError
+from napari_iseg.evaluation.left_out import ENTRY, left_out_table
 from napari_iseg.interactive.rules import window_rule
 from napari_iseg.training.checks import check, check_inference
 from napari_iseg.training.episode_bank import EpisodeBank
 from napari_iseg.training.export import between, checkpoint_state, export, plot_curves
 from napari_iseg.training.fit import Trainer, is_first_process, keep_fixed, make_fabric
 from napari_iseg.training.held_out import UNSCORED, holds_out
-from napari_iseg.training.load import OnSet, Tell, open_sets
+from napari_iseg.training.load import OnSet, Sets, Tell, open_sets
 from napari_iseg.training.log import Log, Progress
 from napari_iseg.training.recipe import Recipe
 from napari_iseg.training.same import claim
@@ -73,7 +74,7 @@ def train(
     trainer = Trainer(recipe, bank, out, validate, task, fabric)
     net = trainer.run(_recorder(out, on_step) if first else None)
     if first:
-        card = _export(trainer, net, recipe, out)
+        card = _export(trainer, net, recipe, out, sets)
     fabric.barrier()
     return card if first else read_card(out / recipe.name)
 
@@ -129,7 +130,7 @@ def _recorder(out: Path, on_step: Callable[[Progress], object] | None) -> Callab
     return record
 
 
-def _export(trainer: Trainer, net: nn.Module, recipe: Recipe, out: Path) -> ModelCard:
+def _export(trainer: Trainer, net: nn.Module, recipe: Recipe, out: Path, sets: Sets) -> ModelCard:
     best = out / "best.ckpt"
     if (out / "log.csv").exists():
         plot_curves(out / "log.csv", out / "curves.png")
@@ -145,6 +146,8 @@ def _export(trainer: Trainer, net: nn.Module, recipe: Recipe, out: Path) -> Mode
         name = "validation_before_start_share" if recipe.optim.start_share else "validation"
         limits = {"objects": recipe.validation.objects, "max_clicks": recipe.validation.max_clicks}
         told[name] = {key: round(value, 4) for key, value in scores.items()} | limits
+    parts = [(entry.axis, held_out) for entry, _, held_out in sets]
+    told[ENTRY] = left_out_table(recipe.validation.share, recipe.validation.seed, parts)
     told |= {"sampling": recipe.sampling, "samples": _drawn(trainer, recipe)}
     told["loss"] = {**asdict(recipe.loss), "terms": recipe.loss.terms | trainer.task.weights(recipe, net)}
     return export(recipe, state, out / recipe.name, told)

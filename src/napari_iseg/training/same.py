@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.evaluation.report import probe_folder
+from napari_iseg.files import write_text
 from napari_iseg.training.recipe import Recipe
-from napari_iseg.weights.files import write_text
 
 # What may change between two starts of one run: it decides how long, how fast and how it is scored and told.
 # The precision is the way on after gradients that were not finite; start_share is applied at each export.

@@ -15,7 +15,7 @@ from py7zr.exceptions import ArchiveError, PasswordRequired
 from py7zr.io import Py7zIO, WriterFactory
 
 from napari_iseg.errors import FetchError
-from napari_iseg.weights.files import replacing
+from napari_iseg.files import replacing
 
 MAX_BYTES = 16 * 2**30
 _SUFFIXES = (".pth", ".pt", ".safetensors")

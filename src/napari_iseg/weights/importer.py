@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from napari_iseg import backends
 from napari_iseg.backends.base import Recognition
-from napari_iseg.backends.cards import CARD_FILE, WEIGHTS, ModelCard, write_card
+from napari_iseg.backends.cards import WEIGHTS, ModelCard, write_card
 from napari_iseg.errors import CheckpointError, InputError
+from napari_iseg.files import replacing_folder
 from napari_iseg.weights.checkpoint import Checkpoint, open_checkpoint
 from napari_iseg.weights.fit import check_fit
 from napari_iseg.weights.loading import NOT_FINITE, LazyState, card_beside
@@ -76,7 +78,7 @@ def import_file(
     InputError
         A name that cannot be used or is taken.
     SaveError
-        No space or permission; nothing is left behind.
+        No space or permission; nothing is left behind, and a model that was to be replaced is as it was.
     """
     path = Path(path)
     options = options or ImportOptions()
@@ -178,26 +180,30 @@ def _card(
 
 
 def _write(card: ModelCard, file: Checkpoint, folder: Path, half: bool) -> ModelCard:
-    fresh = not folder.exists()
     variant = card.variant if isinstance(card.variant, str) else dict(card.variant)
     metadata = {"format": "pt", "backend": card.backend, "variant": json.dumps(variant), "names": card.names}
-    weights = folder / card.weights
 
     def read(key: str) -> Tensor:
         return _finite(file, key, half)
 
-    try:
+    with replacing_folder(folder) as fresh:  # weights and card change together
+        weights = fresh / card.weights
         write_safetensors(weights, file.shapes, file.dtypes, read, metadata, half=half)
         done = replace(card, sha256=sha256_of(weights), size_bytes=weights.stat().st_size, folder=folder)
-        write_card(done, folder)
-    except BaseException:  # also what a damaged archive raises while it is read, and Ctrl-C
-        if fresh:
-            for leftover in (weights, folder / CARD_FILE):
-                leftover.unlink(missing_ok=True)
-            if folder.exists():
-                folder.rmdir()
-        raise
+        write_card(done, fresh)
+        _take_along(folder, fresh)
     return done
+
+
+def _take_along(folder: Path, fresh: Path) -> None:
+    """Copy what else somebody put into a model's folder."""
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.name.startswith(".") or (fresh / entry.name).exists():
+            continue
+        if entry.is_dir():
+            shutil.copytree(entry, fresh / entry.name)
+        else:
+            shutil.copy2(entry, fresh / entry.name)
 
 
 def _finite(file: Checkpoint, key: str, half: bool) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.errors import FetchError
-from napari_iseg.weights.files import write_text
+from napari_iseg.files import write_text
 
 Ask = Callable[[str], bool]
 

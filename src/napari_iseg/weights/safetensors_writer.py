@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_iseg.weights.files import replacing
+from napari_iseg.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,6 +13,7 @@ import platformdirs
 from napari_iseg import backends
 from napari_iseg.backends.cards import CARD_FILE, ModelCard, read_card
 from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError
+from napari_iseg.files import sweep
 
 if TYPE_CHECKING:
     from napari_iseg.backends.base import PublishedNet
@@ -239,7 +240,8 @@ def thin_model_of(model: Model, store: Store | None = None) -> ThinModel:
 def _read_all(folder: Path) -> tuple[list[ModelCard], dict[str, str]]:
     """The cards in a folder of models, and by folder what is wrong with the others."""
     cards, problems = [], {}
-    for file in sorted(folder.glob(f"*/{CARD_FILE}")):
+    sweep(folder)  # an import that was killed in mid-swap: the model of before is put back
+    for file in sorted(folder.glob(f"[!.]*/{CARD_FILE}")):
         try:
             card = read_card(file)
         except CheckpointError as error:

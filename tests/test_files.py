@@ -1,0 +1,112 @@
+"""Files and folders are replaced whole, and what killed processes left beside them goes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from napari_iseg.errors import InputError, SaveError
+from napari_iseg.files import replacing, replacing_folder, sweep, temporary_beside, write_text
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from napari_iseg.files import replacing, temporary_beside
+path = Path(sys.argv[1])
+temporary_beside(path).mkdir()
+temporary_beside(path, "old").mkdir()
+with replacing(path) as stream:
+    stream.write(b"half")
+    stream.flush()
+    os._exit(9)
+"""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def _half(stream: IO[bytes], error: Exception) -> None:
+    stream.write(b"half")
+    raise error
+
+
+def killed_writer(path: Path) -> None:
+    """A process that is killed while it writes ``path``; a part, a folder and what was there before stay."""
+    assert subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False).returncode == 9
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    write_text(path, "ü")
+    for error, told in ((InputError("No."), "No"), (OSError(5, "disk"), r"^\S+a.txt could not .* \(disk\)")):
+        with pytest.raises((InputError, SaveError), match=told), replacing(path) as stream:
+            _half(stream, error)
+    assert path.read_text(encoding="utf-8") == "ü"
+    assert names(path.parent) == ["a.txt"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SaveError, match="could not be written"):
+        write_text(tmp_path / "file" / "b.txt", "")
+
+
+def test_the_next_write_of_a_name_sweeps_what_a_killed_process_left(tmp_path: Path) -> None:
+    path = tmp_path / "a[1].tif"
+    write_text(path, "whole")
+    killed_writer(path)
+    assert len(names(tmp_path)) == 4
+    assert path.read_text() == "whole"
+    write_text(tmp_path / "other.tif", "")
+    assert len(names(tmp_path)) == 5, "of another name"
+    write_text(path, "new")
+    assert names(tmp_path) == ["a[1].tif", "other.tif"]
+
+
+def test_what_was_there_before_is_put_back_where_a_process_was_killed_between_two_renames(
+    tmp_path: Path,
+) -> None:
+    killed_writer(tmp_path / "a.zarr")
+    assert len(names(tmp_path)) == 3
+    sweep(tmp_path)
+    assert names(tmp_path) == ["a.zarr"]
+    assert (tmp_path / "a.zarr").is_dir()
+
+
+def test_what_is_being_written_here_or_elsewhere_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    mine = temporary_beside(path)
+    machine, process = mine.name.split(".")[3].split("-")[:2]
+    assert process == str(os.getpid())
+    assert mine != temporary_beside(path)
+    assert mine.suffix == ".zarr"
+    elsewhere = mine.with_name(mine.name.replace(machine, "0" * 8).replace(process, "999999999"))
+    alike = tmp_path / ".a.zarr.99-part"
+    for other in (mine, elsewhere, alike):
+        other.mkdir()
+    write_text(path, "")
+    assert names(tmp_path) == sorted(["a.zarr", mine.name, elsewhere.name, alike.name])
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m"
+    for text in ("old", "new"):
+        with replacing_folder(path) as fresh:
+            write_text(fresh / "a", text)
+    assert (names(tmp_path), names(path), (path / "a").read_text()) == (["m"], ["a"], "new")
+    with pytest.raises(InputError), replacing_folder(path):
+        raise InputError("No.")
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if "part" in self.name:
+            raise OSError(5, "disk")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(SaveError, match=r"^\S+m could not be written \(disk\)"), replacing_folder(path):
+        pass
+    assert (names(tmp_path), (path / "a").read_text()) == (["m"], "new")
