@@ -10,7 +10,7 @@ import torch
 from click_fakes import FakeModel, bright_near_clicks
 
 from napari_iseg.backends.base import Inference
-from napari_iseg.errors import CancelledError, InputError
+from napari_iseg.errors import CancelledError, DeviceError, InputError
 from napari_iseg.images import PlaneSource
 from napari_iseg.interactive.predictor import Predictor
 from napari_iseg.interactive.state import State
@@ -125,6 +125,17 @@ def test_cancelled_work_stops_between_passes():
     with pytest.raises(CancelledError):
         p.step(None, Click(45, 30), cancelled=lambda: p.model.forwards >= 2)
     assert p.model.forwards == 2
+
+
+@pytest.mark.parametrize("options", [{}, {"window": "scale-search", "search_sides": (32, 64)}])
+def test_a_network_that_answers_nan_is_named_with_what_to_do(options: dict):
+    p = predictor(flip=True, **options)
+    p.model.network = lambda image, _mask, _clicks: image[:, :1] * float("nan")
+    with pytest.raises(
+        DeviceError,
+        match=r"^The model 'fake' answered with NaN .* precision='float32', .* models verify fake`",
+    ):
+        p.step(None, Click(45, 30))
 
 
 @pytest.mark.parametrize("at", [(-1, 5), (90, 5), (5, 120), (5, -0.6), (89.5, 0), (1e9, 0)])

@@ -13,7 +13,7 @@ from napari_iseg import backends
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.embeddings import EmbeddingCache
 from napari_iseg.backends.model import Model
-from napari_iseg.errors import CancelledError, InputError
+from napari_iseg.errors import CancelledError, DeviceError, InputError
 from napari_iseg.images import PlaneSource
 from napari_iseg.interactive.predictor import Predictor
 from napari_iseg.interactive.session import Session
@@ -141,6 +141,12 @@ def test_a_box_partly_outside_is_answered_and_negative_clicks_alone_are_not_aske
     empty = predictor(model).step(None, Click(3, 3, False))
     assert not empty.probability.any()
     assert len(model.counts["decode"]) == asked
+
+
+def test_a_network_that_answers_nan_is_named_with_what_to_do(model: Counting) -> None:
+    next(model.net.parameters()).data.fill_(float("nan"))
+    with pytest.raises(DeviceError, match=r"^The model 'tiny-sam' answered with NaN .* precision='float32'"):
+        predictor(model).step(None, Click(10, 12))
 
 
 def test_a_cancelled_prediction_stops(model: Counting) -> None:

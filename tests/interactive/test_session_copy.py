@@ -59,7 +59,7 @@ def test_a_copy_opens_as_the_session_was_and_parts_from_it(session, tmp_path):
     "recorded", [{"threshold": 0.4}, {"threshold": 0.4, "thin": "thin-starter", "search_twice": True}]
 )
 def test_a_session_of_before_there_were_some_settings_goes_on_without_them(tmp_path, recorded):
-    folder = SessionFolder.create(tmp_path / "old", {"labels": {}})
+    folder = SessionFolder.create(tmp_path / "old", {"image": {}, "labels": {"shape": [24, 28]}})
     folder.journal.append({"start": {"plane": [], "next_label": 1}})
     folder.journal.append({"model": {"name": "cfr-icl-starter", "inference": recorded}})
     folder.journal.close()

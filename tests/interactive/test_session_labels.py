@@ -79,6 +79,46 @@ def test_numbers_given_in_the_same_store_meanwhile_are_not_given_again():
     assert [commit_at(first, 10, 10), commit_at(second, 30, 30), commit_at(first, 50, 50)] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("act", [Session.undo, lambda s: s.delete(1), lambda s: s.reopen(1)])
+def test_pixels_that_another_one_took_stay_its_own(act):
+    store = LabelStore(IMAGE.shape)
+    first, second = fake_session(store), fake_session(store)
+    commit_at(first, 20, 20)
+    second.click((20, 27))
+    second.commit(overwrite=True)
+    before = store.read()
+    act(first)
+    np.testing.assert_array_equal(store.read(), np.where(before == 1, 0, before))
+    first.redo() or first.undo()
+    np.testing.assert_array_equal(store.read(), before)
+    second.undo()  # gives back what it took
+
+
+def test_an_object_is_redone_where_nobody_else_has_committed_meanwhile():
+    store = LabelStore(IMAGE.shape)
+    first, second = fake_session(store), fake_session(store)
+    mask = first.click((20, 20))
+    first.commit()
+    first.undo()
+    other = second.click((20, 27))
+    second.commit()
+    first.redo()
+    np.testing.assert_array_equal(store.read(), np.where(other, 2, mask))
+
+
+def test_prompts_of_labels_elsewhere_are_the_same_after_reopening(tmp_path):
+    store = LabelStore(IMAGE.shape, path=tmp_path / "l.zarr")
+    store.write(2, (), Window(0, 0, 10, 10), SQUARE)
+    session = fake_session(store, tmp_path / "s")
+    for row, label in ((25, 3), (40, 2)):
+        commit_at(session, row, 20, label)
+    known = {label: session.labels.prompts_of(label) for label in (2, 3)}
+    session.close()
+    with reopened(tmp_path / "s") as again:
+        assert again.labels.prompts_of(3) == known[3]
+        assert sorted(map(str, again.labels.prompts_of(2))) == sorted(map(str, known[2]))
+
+
 def without_id(folder) -> None:
     """As sessions were recorded before there were marks."""
     info = folder / INFO

@@ -279,7 +279,7 @@ def _evaluate_boxes(
     """The box protocol: a table, or JSON, and ``boxes.json`` in ``out``."""
     from napari_iseg.evaluation.boxes import box_table, evaluate_boxes
     from napari_iseg.evaluation.methods import ModelMethod
-    from napari_iseg.weights.files import write_text
+    from napari_iseg.files import write_text
 
     if len(methods) > 1:
         raise InputError("A baseline takes no boxes; leave --baseline or --boxes out.")

@@ -79,7 +79,7 @@ def evaluate_fine(
 
 
 def _write(reports: Sequence[DisReport], fine: Sequence[str], out: Path) -> list[Path]:
-    from napari_iseg.weights.files import write_text
+    from napari_iseg.files import write_text
 
     files = [out / "dis.json", out / "dis.md"]
     write_text(files[0], json.dumps(_summary(reports), indent=1) + "\n")

@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_iseg.cli.common import progress
 from napari_iseg.errors import InputError
-from napari_iseg.weights.files import write_text
+from napari_iseg.files import write_text
 
 
 def check_split(objects: int | None, split: float | None) -> None:

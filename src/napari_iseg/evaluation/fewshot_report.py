@@ -14,7 +14,7 @@ from napari_iseg.evaluation.fewshot_tables import comparison, fewshot_table
 from napari_iseg.evaluation.fewshot_volumes import CLICKS, VolumeReport
 from napari_iseg.evaluation.plots import new_figure, require_matplotlib, save_figure
 from napari_iseg.evaluation.report import finite
-from napari_iseg.weights.files import write_text
+from napari_iseg.files import write_text
 
 _PROTOCOL = f"""Volumes and scenes: a share of the slices or tiles is annotated, at least one; Dice is
 taken over others (at most 24, evenly spread), mean over labels. "Dice@5%": 5 % annotated by true masks;

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.metrics import Report
-from napari_iseg.weights.files import replacing
+from napari_iseg.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from napari_iseg.errors import InputError, SaveError
 from napari_iseg.evaluation.how_run import run_lines
 from napari_iseg.evaluation.metrics import Report
 from napari_iseg.evaluation.scales import bounds_sentence, scale_rows
-from napari_iseg.weights.files import write_text
+from napari_iseg.files import write_text
 
 _PROTOCOL = """Protocol: at most {clicks} simulated clicks per object from an empty mask; an object {stop}.
 NoC@t is the mean number of clicks to IoU t, {clicks} where it is never reached. Failures are the objects that

@@ -62,6 +62,20 @@ def reading(name: str | Path, what: str = "an image") -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def reading_tags(path: Path) -> Iterator[None]:
+    """A block that reads the tags of a TIFF; InputError where they are damaged.
+
+    Of one that holds something else (two numbers for one, a size of 0) tifffile makes errors that are no
+    sign of damage elsewhere.
+    """
+    with reading(path, "a TIFF image"):
+        try:
+            yield
+        except (TypeError, ArithmeticError) as error:
+            raise ValueError(str(error)) from error
+
+
 def name_of(array: Any) -> str:
     """The file or folder behind a lazily read array, as far as it is known."""
     return str(getattr(getattr(array, "store", None), "root", "The image"))

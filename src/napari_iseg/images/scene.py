@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.errors import InputError
-from napari_iseg.images.damage import reading
+from napari_iseg.images.damage import reading_tags
 from napari_iseg.images.files import TIFF_SUFFIXES, Opened, open_image
 from napari_iseg.images.nodata import quiet_tags
 from napari_iseg.images.source import PlaneSource
@@ -63,8 +62,7 @@ def open_scene(path: Path, bands: Sequence[int] | None = None) -> Scene:
     InputError
         When the file cannot be read, is a stack, has no such bands, or is large and has no overviews.
     """
-    with reading_tags(path):
-        opened = open_image(path)
+    opened = open_image(path)
     if len(opened.shape) != 2:
         raise InputError(f"{path.name} is a stack of planes, not a scene; open it with File > Open instead.")
     options = channel_options(opened, bands)
@@ -187,20 +185,6 @@ def _place(path: Path) -> tuple[tuple[float, float], tuple[float, float], str | 
         north = float(tie[4]) - (centre - float(tie[1])) * down
         unit = _LINEAR.get(tags["linear"]) if tags["model"] == _PROJECTED else None
     return (-down, across), (north, west), unit
-
-
-@contextmanager
-def reading_tags(path: Path) -> Iterator[None]:
-    """A block that reads the tags of a TIFF; InputError where they are damaged.
-
-    Of one that holds something else (two numbers for one, a size of 0) tifffile makes errors that are no
-    sign of damage elsewhere.
-    """
-    with reading(path, "a TIFF image"):
-        try:
-            yield
-        except (TypeError, ArithmeticError) as error:
-            raise ValueError(str(error)) from error
 
 
 def _tags(path: Path) -> dict[Any, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_iseg.images.damage import reading
+from napari_iseg.images.damage import reading_tags
 from napari_iseg.images.files import Opened
 from napari_iseg.images.nodata import TAG, quiet_tags, stated_nodata, without_nodata
 
@@ -26,7 +26,7 @@ def open_tiff(path: Path) -> Opened:
     """
     import tifffile
 
-    with reading(path, "a TIFF image"), quiet_tags(), ExitStack() as closing:
+    with reading_tags(path), quiet_tags(), ExitStack() as closing:
         file = closing.enter_context(tifffile.TiffFile(path))
         series = file.series[0]
         lazy = len(series.levels) > 1 or series.nbytes > LAZY_BYTES

@@ -86,6 +86,10 @@ def traces(parts: tuple[Part, ...]) -> list[Trace]:
 
 
 def apply_paints(store: LabelStore, paints: tuple[Paint, ...], *, clear: bool) -> None:
-    """Set the pixels of paints to their label, or to 0."""
+    """Free the pixels of paints that still have their label, or give them those that are free.
+
+    Others may write in these labels too: what they have put there meanwhile stays theirs.
+    """
     for paint in paints:
-        store.paint(paint.plane, paint.region, 0 if clear else paint.label)
+        before, after = (paint.label, 0) if clear else (0, paint.label)
+        store.paint(paint.plane, paint.region, after, over=before)

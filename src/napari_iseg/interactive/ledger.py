@@ -119,14 +119,24 @@ class Ledger:
     def place(self, space: Space) -> None:
         """State anew where the labels lie, in their files too."""
         if self.folder is not None:
+            self.folder.journal.check()
             self.folder.restate(space)
         self.labels.place(scale=space.scale, translate=space.translate, units=space.units)
 
     def close(self) -> None:
-        """Bring the label files up to date and close the journal."""
-        if self.folder is not None:
-            self.catch_up()
-            self.folder.checkpoint(self.labels)
+        """Bring the label files up to date and close the journal; a second call does nothing.
+
+        A folder with which another program has gone on is left as it is. SaveError when it is gone.
+        """
+        if self.folder is None or self.folder.journal.closed:
+            return
+        try:
+            if self.folder.journal.missing:
+                self.folder.journal.check()
+            if not self.folder.journal.outdated:
+                self.catch_up()
+                self.folder.checkpoint(self.labels)
+        finally:
             self.folder.journal.close()
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from napari_iseg.labels.regions import Region
+from napari_iseg.labels.store import checked_label
 from napari_iseg.prompts import Box, Click, Prompts, Window
 
 Plane = tuple[int, ...]
@@ -122,7 +123,7 @@ class Event:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Event:
         """The event that ``to_record`` wrote."""
-        click = record.get("click")
+        click, label = record.get("click"), record.get("label")
         return cls(
             record["kind"],
             tuple(record["plane"]),
@@ -131,9 +132,9 @@ class Event:
             Window(*record["view"]) if "view" in record else None,
             Box(*record["box"]) if "box" in record else None,
             record.get("index"),
-            record.get("label"),
+            None if label is None else checked_label(label),
             Region.from_record(record["region"]) if "region" in record else None,
-            tuple((label, Region.from_record(region)) for label, region in record.get("taken", ())),
+            tuple((checked_label(lost), Region.from_record(rest)) for lost, rest in record.get("taken", ())),
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_iseg.errors import DeviceError
 from napari_iseg.interactive.state import State, Tried
 from napari_iseg.interactive.window_grid import WindowGrid, window_grid
 from napari_iseg.interactive.zoom import Look, WindowRule
@@ -62,17 +64,35 @@ def run_pass(model: Model, rule: WindowRule, image: Tensor, state: State) -> Sta
 
 def ask(model: Model, image: Tensor, state: State, windows: Sequence[Window], look: Look) -> Tensor:
     """Probabilities (K, H, W) for K windows shown as ``look`` says."""
-    return _unflipped(look, model.logits(*_batch(model, image, state, windows, look))).sigmoid()
+    logits = checked(model, model.logits(*_batch(model, image, state, windows, look)))
+    return _unflipped(look, logits).sigmoid()
 
 
 def ask_scored(
     model: Model, image: Tensor, state: State, windows: Sequence[Window], look: Look
 ) -> tuple[Tensor, npt.NDArray[np.float32]]:
     """As ``ask``, with the network's belief (K,) in each answer (mean of crop and mirror image)."""
-    logits, scores = model.scored(*_batch(model, image, state, windows, look))
+    logits, scores = map(partial(checked, model), model.scored(*_batch(model, image, state, windows, look)))
     if look.flip:
         scores = scores.reshape(2, -1).mean(0)
     return _unflipped(look, logits).sigmoid(), np.asarray(scores.float().cpu().numpy(), np.float32)
+
+
+def checked(model: Model, answer: Tensor) -> Tensor:
+    """What a network answered, if it is numbers.
+
+    Raises
+    ------
+    DeviceError
+        For NaN, as half precision or damaged weights give it: it would look like an answer without an object.
+    """
+    if bool(answer.isnan().any()):
+        name = model.card.name
+        raise DeviceError(
+            f"The model {name!r} answered with NaN instead of numbers; load it with precision='float32', or, "
+            f"if that was so already, look with `napari-iseg models verify {name}` whether it is damaged."
+        )
+    return answer
 
 
 def mean_of_windows(

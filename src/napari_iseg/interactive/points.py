@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,15 @@ def checked_index(index: int) -> int:
         return operator.index(index)
     except TypeError:
         raise InputError(f"A click is named by a whole number, counted from 0; got {index!r}.") from None
+
+
+def checked_threshold(value: Any) -> float | None:
+    """A threshold, None for the model's; InputError for anything else."""
+    if value is None:
+        return None
+    if not (isinstance(value, Real) and 0 < float(value) < 1):
+        raise InputError(f"The threshold must be a number between 0 and 1, got {value!r}.")
+    return float(value)
 
 
 def checked_window(view: Window | Sequence[int] | None) -> Window | None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from napari_iseg.backends.embeddings import content_key
 from napari_iseg.backends.prompt_net import PromptNet
 from napari_iseg.errors import SaveError
+from napari_iseg.interactive.passes import checked
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.zoom import WindowRule
 from napari_iseg.nn.square_frame import SquareFrame
@@ -84,7 +85,7 @@ class PromptedPass:
         box = _box(state, window, frame)
         logits, quality = model.run(net.decode, embedding, points, labels, box, memory, several=several)
         chosen, expected = best(logits.float().cpu(), quality.float().cpu())
-        return Answer(chosen, float(expected[0]))
+        return Answer(checked(model, chosen), float(expected[0]))
 
     def _embedding(self, model: Model, net: PromptNet, image: Tensor, state: State, window: Window) -> Tensor:
         """Of the window's picture: kept by its content, in memory and perhaps on disk."""

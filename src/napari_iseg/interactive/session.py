@@ -14,6 +14,7 @@ from napari_iseg.interactive.committing import claim
 from napari_iseg.interactive.edge_job import EdgeJob, EdgeResult, as_refiner
 from napari_iseg.interactive.edges import Refiner
 from napari_iseg.interactive.engine import MakePredictor, default_predictor
+from napari_iseg.interactive.exclusive import exclusive
 from napari_iseg.interactive.objects import Event
 from napari_iseg.interactive.points import checked_index, checked_mask, checked_window, locate, locate_box
 from napari_iseg.interactive.predictor import check_takes_boxes
@@ -148,6 +149,7 @@ class Session(SessionState):
         self.append_click(point, positive, view)
         return self.mask
 
+    @exclusive
     def append_click(
         self, point: Sequence[float], positive: bool = True, view: Window | Sequence[int] | None = None
     ) -> None:
@@ -175,17 +177,20 @@ class Session(SessionState):
         self.append_box(box, view)
         return self.mask
 
+    @exclusive
     def append_box(self, box: Box | Sequence[float], view: Window | Sequence[int] | None = None) -> None:
         """Record a box; the mask follows by ``job``, ``Job.run`` (any thread) and ``finish``."""
         plane, value = locate_box(box, self.plane, self.source)
         self._do(Event("box", plane, self.plane, box=value, view=checked_window(view)))
 
+    @exclusive
     def remove_box(self) -> None:
         """Take the object's box away; its clicks are answered without."""
         if self.current_box is None:
             raise InputError("The object has no box that could be removed.")
         self._do(Event("box", self.plane, self.plane))
 
+    @exclusive
     def move_click(self, index: int, point: Sequence[float]) -> None:
         """Put a click (counted from 0) elsewhere in its plane; the clicks after it are replayed."""
         index = checked_index(index)
@@ -197,15 +202,18 @@ class Session(SessionState):
         if click != old:
             self._do(Event("move", plane, plane, index=index, click=click))
 
+    @exclusive
     def remove_click(self, index: int) -> None:
         """Remove a click (counted from 0); the others are replayed."""
         self._do(Event("remove", self.plane, self.plane, index=checked_index(index)))
 
+    @exclusive
     def reset(self) -> None:
         """Drop the prompts of the open object; a chosen label stays chosen."""
         if not self._draft.is_empty:
             self._do(Event("reset", self.plane, self.plane))
 
+    @exclusive
     def set_mask(self, mask: NDArray[np.bool_]) -> None:
         """Take a painted mask, (Y, X) bool, as the open object of this plane; the next prompt drops it.
 
@@ -241,6 +249,7 @@ class Session(SessionState):
         self.finish_edges(self.edge_job(lambda: refiner).run())
         return self.mask
 
+    @exclusive
     def edge_job(self, load: Callable[[], Refiner]) -> EdgeJob:
         """What ``refine_edges`` computes, for any thread: ``EdgeJob.run``, then ``finish_edges``."""
         patch = self._computed()
@@ -248,6 +257,7 @@ class Session(SessionState):
             raise InputError("There is no object to refine; click on it first.")
         return EdgeJob(self._revision, self.plane, self.source, patch, self._draft.box, load)
 
+    @exclusive
     def finish_edges(self, result: EdgeResult) -> bool:
         """Record a refined mask as the open object's; False when the session has moved on."""
         if result.revision != self._revision:
@@ -255,22 +265,26 @@ class Session(SessionState):
         self._do(Event("mask", result.plane, self.plane, region=result.region))
         return True
 
+    @exclusive
     def choose_label(self, label: int | None) -> None:
         """Label of this plane's open object: a known one, to add to it, or None for the next free."""
         label = None if label is None else checked_label(label)
         if label != self._draft.label:
             self._do(Event("label", self.plane, self.plane, label=label))
 
+    @exclusive
     def undo(self) -> bool:
         """Take back the last step; False when there is none."""
         return self.can_undo and self._then_bump(self._ledger.undo)
 
+    @exclusive
     def redo(self) -> bool:
         """Make the last undone step again; False when there is none."""
         return self.can_redo and self._then_bump(self._ledger.redo)
 
     # Objects
 
+    @exclusive
     def commit(self, label: int | None = None, *, overwrite: bool = False) -> int:
         """Write the open object into ``labels`` and return its label.
 
@@ -296,10 +310,12 @@ class Session(SessionState):
         self.events.committed.emit(label, found.kept)
         return label
 
+    @exclusive
     def delete(self, label: int) -> None:
         """Take a committed object out of ``labels``, in all planes."""
         self._do(Event("delete", self.plane, self.plane, label=checked_label(label)))
 
+    @exclusive
     def reopen(self, label: int) -> None:
         """Take a committed object out of ``labels`` and go on with its clicks; ``commit`` puts it back as it
         was named.
@@ -314,6 +330,7 @@ class Session(SessionState):
             Event("reopen", planes[index] if planes else self.plane, self.plane, label=label, index=index)
         )
 
+    @exclusive
     def place(
         self,
         *,
@@ -340,6 +357,7 @@ class Session(SessionState):
 
     # Its end
 
+    @exclusive
     def close(self) -> None:
         """Bring the label files up to date and close the journal. Recorded work is safe without it."""
         self._ledger.close()

@@ -2,17 +2,17 @@
 ``applied.json``.
 
 The label store is a copy of what the journal says. ``applied.json`` holds the number of the last record whose
-pixels are certainly on the disk; what follows is painted again on opening. Painting sets exact pixels to
-exact values, so the last record that touches a pixel decides and doing it twice changes nothing.
+pixels are certainly on the disk; what follows is painted again on opening. Painting gives an object free
+pixels and frees those that are its own, so it comes to the same wherever along the record a pixel was left.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import tomllib
 import uuid
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,16 @@ import tomli_w
 import zarr.errors
 
 from napari_iseg.errors import InputError, SaveError
+from napari_iseg.files import replacing_folder, sweep, write_text
 from napari_iseg.interactive.committing import apply_paints, traces
 from napari_iseg.interactive.history import History, Step
+from napari_iseg.interactive.label_check import holds_all, tell_traces
 from napari_iseg.interactive.objects import Event
 from napari_iseg.interactive.old_labels import wrote
+from napari_iseg.interactive.points import checked_threshold
 from napari_iseg.labels.journal import Journal, Record
 from napari_iseg.labels.metadata import Space
 from napari_iseg.labels.store import LabelStore
-from napari_iseg.weights.files import write_text
 
 # Settings that there were not always: sessions of before were made without them.
 _WITHOUT = {
@@ -39,8 +41,10 @@ _WITHOUT = {
 }
 # What opening or reading a label store that is none, or no longer whole, may raise.
 _DAMAGE = (InputError, OSError, ValueError, RuntimeError, KeyError, zarr.errors.BaseZarrError)
+_OME_AXES = 5  # OME-Zarr holds no more: other labels live in memory
 FORMAT = 1  # of session.toml and the journal
 JOURNAL, INFO, LABELS, APPLIED = "journal.jsonl", "session.toml", "labels.zarr", "applied.json"
+FILES = (JOURNAL, f".{JOURNAL}.lock", INFO, LABELS, APPLIED)
 
 
 @dataclass(slots=True)
@@ -72,30 +76,39 @@ class SessionFolder:
 
     @classmethod
     def create(cls, path: Path, info: dict[str, Any]) -> SessionFolder:
-        """A new session folder; raises InputError when one is there, SaveError when it cannot be written."""
-        if (path / JOURNAL).exists():
+        """A new session folder; raises InputError when one is there, SaveError when it cannot be written.
+
+        A journal without a whole line is what a process leaves that was killed here: that is no session.
+        """
+        if (path / JOURNAL).is_file() and b"\n" in (path / JOURNAL).read_bytes():
             raise InputError(
                 f"{path} already holds a session; open it with Session.open or choose another folder."
             )
         write_text(path / INFO, tomli_w.dumps(info))
-        return cls(path, Journal(path / JOURNAL), info)
+        journal = Journal(path / JOURNAL, shared=True)
+        journal.note = ""
+        return cls(path, journal, info)
 
     @classmethod
     def open(cls, path: Path) -> SessionFolder:
         """The folder of an earlier session; raises InputError when it is not one or is damaged."""
         if not (path / JOURNAL).is_file() or not (path / INFO).is_file():
             raise InputError(f"{path} is not a session folder: it has no {JOURNAL} and {INFO}.")
-        return cls(path, Journal(path / JOURNAL), read_info(path))
+        sweep(path)
+        info = read_info(path)
+        return cls(path, Journal(path / JOURNAL, shared=True), info)
 
     @property
-    def labels_path(self) -> Path:
-        """Where the labels are: in this folder unless the session was given a store elsewhere."""
-        return Path(self.info["labels"].get("path") or self.path / LABELS)
+    def own_labels(self) -> Path | None:
+        """Where labels of this folder lie; None where they have too many axes to lie on a disk."""
+        return self.path / LABELS if len(self.info["labels"]["shape"]) <= _OME_AXES else None
 
     def replay(self) -> Replayed:
         """The state after the last whole record."""
         if not self.journal.records:
-            raise InputError(f"{self.journal.path} is empty: nothing was recorded in this session.")
+            raise InputError(
+                f"{self.path} holds no session: nothing was recorded in it; begin a new one there."
+            )
         number = 1
         try:
             start = self.journal.records[0].body["start"]
@@ -114,37 +127,59 @@ class SessionFolder:
     def restore_labels(self, replayed: Replayed) -> LabelStore:
         """The label store, brought to what the journal says; our own is made anew where it cannot be."""
         given = self.info["labels"].get("path")
-        store = self._elsewhere(replayed) if given else self._opened(replayed)
-        for label, parts in replayed.history.now.objects.items():
-            store.remember(label, traces(parts))
-        store.reserve(replayed.history.now.next_label)
-        if not self.info["labels"].get("path"):
+        store = self._elsewhere(replayed, Path(given)) if given else self._opened(replayed)
+        objects = replayed.history.now.objects
+        if self.info["labels"].get("path"):
+            tell_traces(store, objects)
+        else:
+            for label, parts in objects.items():
+                store.remember(label, traces(parts))
             store.trust_traces()
+        store.reserve(replayed.history.now.next_label)
         self.checkpoint(store)
         return store
 
     def _opened(self, replayed: Replayed) -> LabelStore:
         """The labels in this folder; nobody else writes there."""
-        applied = self._applied()
-        if self.labels_path.exists() and applied <= self.journal.last:
-            try:
-                store = LabelStore.open(self.labels_path)
-                _paint(store, [entry for entry in replayed.painted if entry[0] > applied])
+        home, applied = self.own_labels, self._applied()
+        if home is None or not home.exists():
+            return self._rebuilt(replayed)
+        if applied > self.journal.last:
+            self._keep(home, applied)
+            return self._rebuilt(replayed)
+        try:
+            store = LabelStore.open(home)
+            _paint(store, [entry for entry in replayed.painted if entry[0] > applied])
+            if holds_all(store, replayed.history.now.objects):
                 return store
-            except SaveError:
-                raise
-            except _DAMAGE:
-                pass  # all that was in them is in the journal
+        except SaveError:
+            raise
+        except _DAMAGE:
+            pass  # all that was in them is in the journal
+        self._say(f"Labels in {home} were damaged or missing and have been made again from the record.")
         return self._rebuilt(replayed)
 
-    def _elsewhere(self, replayed: Replayed) -> LabelStore:
+    def _keep(self, labels: Path, applied: int) -> None:
+        """Put labels aside that hold more than the journal: it is an older copy, or its end was cut off."""
+        names = (self.path / f"labels-{applied}-{number}.zarr" for number in count(1))
+        kept = next(name for name in names if not name.exists())
+        try:
+            labels.rename(kept)
+        except OSError as error:
+            raise SaveError(f"{labels} cannot be renamed ({error.strerror or error}); close it.") from error
+        self._say(
+            f"{self.journal.path} ends at record {self.journal.last}, but the labels were written up to "
+            f"record {applied}: they are kept as {kept}; put the newer journal back to go on from there."
+        )
+
+    def _elsewhere(self, replayed: Replayed, where: Path) -> LabelStore:
         """The labels in another place, which may be anybody's: a folder from elsewhere can name any.
 
         Nothing is painted there on opening unless the labels say that this session writes in them. Labels of
         before there were such notes serve as they are if they bear out what was recorded. Otherwise they are
         left alone, and this folder gets labels of its own.
         """
-        where, own = self.labels_path, self.info.get("id")
+        own = self.info.get("id")
         if not where.exists():
             raise InputError(f"The labels of this session are not at {where} any more; put them back there.")
         try:
@@ -167,27 +202,33 @@ class SessionFolder:
             return store
         stored = {key: value for key, value in self.info["labels"].items() if key != "path"}
         self._note({**self.info, "labels": stored})
-        self.journal.note = (
-            f"{self.journal.note} The labels at {where} are not known to be this session's and were left as "
-            f"they are; its objects are in {self.path / LABELS} from now on."
-        ).strip()
+        self._say(
+            f"The labels at {where} are not known to be this session's and were left as they are; its "
+            f"objects are in {self.path / LABELS} from now on."
+        )
         return self._rebuilt(replayed)
 
     def _rebuilt(self, replayed: Replayed) -> LabelStore:
         """All committed objects painted into a new store, which then takes the old one's place."""
-        fresh = self.path / f".{LABELS}.new"
-        shutil.rmtree(fresh, ignore_errors=True)
+        shape, home = self.info["labels"]["shape"], self.own_labels
         settings = {key: value for key, value in self.info["labels"].items() if key not in ("path", "shape")}
-        store = LabelStore(self.info["labels"]["shape"], path=fresh, **settings)
-        _paint(store, replayed.painted)
-        store.flush()
-        shutil.rmtree(self.path / LABELS, ignore_errors=True)
-        fresh.rename(self.path / LABELS)
-        return LabelStore.open(self.path / LABELS)
+        if home is None:
+            store = LabelStore(shape, **settings)
+            _paint(store, replayed.painted)
+            return store
+        with replacing_folder(home) as fresh:
+            fresh.rmdir()  # its name is all that is wanted
+            store = LabelStore(shape, path=fresh, **settings)
+            _paint(store, replayed.painted)
+            store.flush()
+        return LabelStore.open(home)
 
     def restate(self, space: Space) -> None:
         """Note where labels that are made again will lie."""
         self._note({**self.info, "labels": {**self.info["labels"], **space.to_record()}})
+
+    def _say(self, note: str) -> None:
+        self.journal.note = f"{self.journal.note} {note}".strip()
 
     def _note(self, info: dict[str, Any]) -> None:
         write_text(self.path / INFO, tomli_w.dumps(info))
@@ -218,6 +259,15 @@ def read_info(path: Path) -> dict[str, Any]:
             f"The session in {path} is of format {info['format']}, and this napari-iseg reads {FORMAT}; open "
             "it with a newer one."
         )
+    try:
+        dict(info["image"])
+        labels = info["labels"]
+        Space.make(len(labels["shape"]), None, *map(labels.get, ("scale", "translate", "units")))
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise InputError(
+            f"{path / INFO} is damaged: it does not say what image and labels the session has; put back a "
+            "copy of it, or that of another session of the same image."
+        ) from None
     return info
 
 
@@ -233,7 +283,7 @@ def _replay(replayed: Replayed, record: Record) -> None:
     elif "redo" in body:
         step = history.redo()
     elif "threshold" in body:
-        replayed.threshold = body["threshold"].get("value")
+        replayed.threshold = checked_threshold(body["threshold"].get("value"))
     elif "model" in body:
         replayed.model = body["model"]["name"]
         replayed.inference = {**_WITHOUT, **body["model"]["inference"]}

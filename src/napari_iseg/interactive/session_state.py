@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import count
-from numbers import Real
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from napari_iseg.errors import InputError, IsegError
 from napari_iseg.interactive.engine import Engine, MakePredictor
+from napari_iseg.interactive.exclusive import exclusive
 from napari_iseg.interactive.job import Job, Result
 from napari_iseg.interactive.ledger import Ledger
 from napari_iseg.interactive.objects import Draft, Event, Plane
 from napari_iseg.interactive.patch import Patch
-from napari_iseg.interactive.points import checked_plane
+from napari_iseg.interactive.points import checked_plane, checked_threshold
 from napari_iseg.interactive.session_events import SessionEvents
 from napari_iseg.interactive.session_setup import Setup, plain
 from napari_iseg.labels.regions import Region
@@ -42,6 +43,7 @@ class SessionState:
     """
 
     def __init__(self, setup: Setup, model: Model | None, make: MakePredictor, cache_bytes: int) -> None:
+        self._lock = RLock()
         self.source = setup.source
         self.labels = setup.labels
         self.events = SessionEvents()
@@ -77,6 +79,7 @@ class SessionState:
         return self._ledger.history.now.plane
 
     @plane.setter
+    @exclusive
     def plane(self, plane: Sequence[int]) -> None:
         plane = checked_plane(plane, self.source.leading_shape)
         if plane != self.plane:
@@ -99,6 +102,7 @@ class SessionState:
         return self._draft.mask is not None
 
     @property
+    @exclusive
     def object_id(self) -> int:
         """The label that ``commit`` would give to the open object.
 
@@ -112,6 +116,7 @@ class SessionState:
         return next(free for free in count(1) if free not in taken)
 
     @property
+    @exclusive
     def objects(self) -> dict[int, tuple[Plane, ...]]:
         """Objects committed in this session: label, and the planes of its pieces as committed."""
         table = self._ledger.history.now.objects
@@ -128,6 +133,7 @@ class SessionState:
         return self._ledger.history.can_redo
 
     @property
+    @exclusive
     def patch(self) -> Patch | None:
         """The current object on the grid of its area; None without one or before it is computed."""
         region = self._draft.mask
@@ -169,12 +175,12 @@ class SessionState:
         return float(self._needed_model().inference.threshold)
 
     @threshold.setter
+    @exclusive
     def threshold(self, value: float | None) -> None:
-        if value is not None and not (isinstance(value, Real) and 0 < value < 1):
-            raise InputError(f"The threshold must be a number between 0 and 1, got {value!r}.")
+        value = checked_threshold(value)
         if value != self._threshold:
-            self._ledger.record({"threshold": {} if value is None else {"value": float(value)}})
-            self._threshold = None if value is None else float(value)
+            self._ledger.record({"threshold": {} if value is None else {"value": value}})
+            self._threshold = value
             self.events.changed.emit()
 
     @property
@@ -183,6 +189,7 @@ class SessionState:
         return self._model
 
     @model.setter
+    @exclusive
     def model(self, model: Model | None) -> None:
         if model is self._model:
             return
@@ -205,12 +212,14 @@ class SessionState:
         self._bump()
 
     @property
+    @exclusive
     def recorded_model(self) -> tuple[str, dict[str, Any]]:
         """Name and inference settings of the model used last, as recorded; "" before there was one."""
         return self._recorded[0], dict(self._recorded[1])
 
     # For a viewer: record first, compute elsewhere, accept if still wanted
 
+    @exclusive
     def job(self) -> Job | None:
         """What must be computed for the open object; None when its mask is known or there are no prompts."""
         if self._draft.is_empty or self._draft.mask is not None:
@@ -220,6 +229,7 @@ class SessionState:
         model = self._needed_model()  # may be loaded now, which is a new revision
         return self._engine.job(self._revision, model, self.plane, self._draft)
 
+    @exclusive
     def finish(self, result: Result) -> bool:
         """Accept a job's result; False when the session has moved on (states are kept for undo)."""
         self._engine.keep(result)
@@ -228,6 +238,7 @@ class SessionState:
         self.events.changed.emit()
         return True
 
+    @exclusive
     def fail(self, job: Job, error: Exception) -> bool:
         """Report that a job failed; False when the session has moved on. The clicks stay as they are."""
         if job.revision != self._revision:
@@ -269,6 +280,7 @@ class SessionState:
                 raise
         return self.patch
 
+    @exclusive
     def _needed_model(self) -> Model:
         """The model; that of a reopened session is loaded now."""
         if self._model is None:

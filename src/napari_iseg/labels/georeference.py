@@ -12,7 +12,7 @@ from typing import Any
 import tifffile
 
 from napari_iseg.errors import InputError
-from napari_iseg.images.scene import reading_tags
+from napari_iseg.images.damage import reading_tags
 
 _GEO_KEYS = 34735  # the tag that makes a TIFF a GeoTIFF
 _TRANSFORM_TAGS = (33550, 34264)

@@ -17,6 +17,7 @@ import zarr.errors
 import zarr.storage
 
 from napari_iseg.errors import InputError
+from napari_iseg.files import temporary_beside
 from napari_iseg.labels.metadata import Space, ome_attributes, ome_axes, space_of
 from napari_iseg.labels.pyramid import level_shapes
 from napari_iseg.prompts import Window
@@ -43,7 +44,7 @@ def create(
     if path is None:
         group = _filled(zarr.storage.MemoryStore(), shape, whole, space, name)
     else:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+        temporary = temporary_beside(path)
         try:
             _filled(temporary, shape, whole, space, name)
             temporary.rename(path)

@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 from napari_iseg.errors import InputError
-from napari_iseg.weights.files import write_text
+from napari_iseg.files import write_text
 
 TERM = "loss_"  # before a term's name in its column: a term and a score may share a name
 

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
@@ -141,7 +142,7 @@ class Worker(QObject):
         while (request := self._next()) is not None:
             result, error = None, None
             try:
-                result = request.work(request.stop.is_set)
+                result = request.work(partial(_unwanted, request))
             except CancelledError:
                 request.stop.set()
             except Exception as caught:  # the border of the thread: reported by the GUI thread
@@ -168,3 +169,8 @@ class Worker(QObject):
                     request.failed(outcome.error)
         finally:
             self._open.discard(request)
+
+
+def _unwanted(request: Request) -> bool:
+    """Whether nobody wants a result any more: also where the interpreter goes down without `Worker.close`."""
+    return request.stop.is_set() or not threading.main_thread().is_alive()
