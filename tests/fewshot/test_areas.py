@@ -93,6 +93,17 @@ def test_geojson_in_map_coordinates_lands_on_the_scenes_pixels(tmp_path, crs):
     assert (mask != expected).sum() <= (0 if crs else 20), "reprojected corners may miss a border by a hair"
 
 
+def test_map_coordinates_without_a_crs_are_asked_about(tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    place = rasterio.transform.from_origin(500_000, 6_000_000, 0.5, 0.5)
+    options = {"height": 9, "width": 9, "count": 1, "dtype": "uint8", "crs": "EPSG:25832", "transform": place}
+    with rasterio.open(tmp_path / "scene.tif", "w", driver="GTiff", **options) as target:
+        target.write(np.zeros((1, 9, 9), np.uint8))
+    corners = [[500_000, 6_000_000], [500_004, 6_000_000], [500_004, 5_999_996]]
+    with pytest.raises(InputError, match="name no CRS and their numbers are no longitudes and latitudes"):
+        Areas.read(geojson(tmp_path / "r.geojson", [corners]), tmp_path / "scene.tif")
+
+
 def test_bad_geojson_is_a_sentence(tmp_path):
     path = tmp_path / "r.geojson"
     with pytest.raises(InputError, match="could not be read"):
@@ -106,6 +117,38 @@ def test_bad_geojson_is_a_sentence(tmp_path):
         Areas.read(path)
     with pytest.raises(InputError, match="three corners"):
         Areas.of([[(0, 0), (1, 1)]])
+
+
+RING = [[0, 0], [9, 0], [9, 9], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"crs": "EPSG:4326"}, "does not state its CRS by name"),
+        ({"crs": {"type": "link", "properties": {"href": "x"}}}, "does not state its CRS by name"),
+        ({"coordinates": []}, "holds no polygon"),
+        ({"coordinates": RING}, "no GeoJSON file of polygons"),
+        ({"coordinates": [[["a", "b"], ["c", "d"], ["e", "f"]]]}, "no GeoJSON file of polygons"),
+        ({"coordinates": [[[1], [2], [3]]]}, "no GeoJSON file of polygons"),
+    ],
+    ids=repr,
+)
+def test_odd_geojson_is_a_sentence(tmp_path, change, words):
+    path = tmp_path / "r.geojson"
+    path.write_text(json.dumps({"type": "Polygon", "coordinates": [RING]} | change))
+    with pytest.raises(InputError, match=words):
+        Areas.read(path)
+
+
+def test_geojson_of_every_program_is_taken(tmp_path):
+    path = tmp_path / "r.geojson"
+    path.write_text(json.dumps({"type": "Polygon", "coordinates": [RING]}))
+    plain = Areas.read(path)
+    path.write_text(
+        json.dumps({"type": "MultiPolygon", "coordinates": [[], [RING]], "crs": None}), "utf-8-sig"
+    )
+    assert Areas.read(path) == plain
 
 
 def test_a_run_works_in_its_polygon_and_leaves_the_rest_alone(tmp_path):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from run_fakes import CopyFirst, GreyPredictor, blobs, disk_full_once, sparse
+from run_fakes import CopyFirst, GreyPredictor, blobs, disk_full_once, files_of, sparse
 
 from napari_iseg.errors import InputError, SaveError
+from napari_iseg.fewshot.decisions import Decisions
+from napari_iseg.fewshot.kept_clicks import keep_clicks, kept_clicks
 from napari_iseg.fewshot.propagate import propagate
 from napari_iseg.fewshot.sizes import byte_count
 from napari_iseg.labels.store import LabelStore
@@ -27,6 +30,8 @@ VOLUME, TRUTH = blobs()
         ({"labels": None, "clicks": {2: [(1, Click(3, 3, False))]}}, "only background clicks"),
         ({"labels": None, "clicks": {9: [(1, Click(3, 3))]}}, "plane 9, which does not exist"),
         ({"labels": None, "clicks": {2: [(1, Click(90, 3))]}}, "outside the plane"),
+        ({"labels": None, "clicks": {2: [(2**31, Click(3, 3))]}}, "at most 2147483647, got 2147483648"),
+        ({"labels": None, "clicks": {2: [(0, Click(3, 3))]}}, "at least 1 and .*, got 0"),
         ({"labels": TRUTH}, "annotated already"),
         ({"labels": sparse(TRUTH, 2), "planes": [2]}, "annotated already"),
         ({"labels": sparse(TRUTH, 2)[:3]}, "does not go with labels|do not fit"),
@@ -108,15 +113,53 @@ def test_other_settings_cannot_be_resumed(tmp_path: Path) -> None:
     assert np.array_equal(LabelStore.open(out).levels[0][...], TRUTH)
 
 
-def test_an_output_deleted_by_hand_is_made_anew(tmp_path: Path) -> None:
-    import shutil
-
-    out = tmp_path / "rest.zarr"
+def test_an_output_deleted_by_hand_is_made_anew_and_the_users_clicks_stay(tmp_path: Path) -> None:
+    out, run = tmp_path / "rest.zarr", tmp_path / "rest.zarr.run"
     propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor())
+    keep_clicks(run, {(1,): [(1, Click(3, 3))]})
+    Decisions(run).accept((3,))
     shutil.rmtree(out)
+    before = files_of(run)
+    with pytest.raises(InputError, match="No slice or tile holds a label"):
+        propagate(VOLUME, np.zeros_like(TRUTH), out, GreyPredictor())
+    assert files_of(run) == before, "a refusal leaves everything as it was"
     report = propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor(), existing="resume")
     assert report.computed == 5
     assert np.array_equal(LabelStore.open(out).levels[0][...], TRUTH)
+    assert kept_clicks(run) == {(1,): [(1, Click(3, 3))]}
+    assert not Decisions(run).accepted, "the mask that was accepted is gone"
+
+
+def test_overwriting_takes_nothing_that_is_not_its_own(tmp_path: Path) -> None:
+    out = tmp_path / "rest.zarr"
+    propagate(VOLUME, sparse(TRUTH, 1), out, GreyPredictor())
+    shutil.copytree(out, tmp_path / "rest.zarr.old")
+    shutil.copytree(tmp_path / "rest.zarr.run", tmp_path / "rest.zarr.run.old")
+    (tmp_path / "rest.zarr.run" / "notes.txt").write_text("z 3 is odd")
+    before = {path: files_of(path) for path in tmp_path.glob("*.old")}
+    propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor(), existing="overwrite")
+    assert {path: files_of(path) for path in tmp_path.glob("*.old")} == before
+    assert len(before) == 2
+    assert (tmp_path / "rest.zarr.run" / "notes.txt").exists()
+    assert not list(tmp_path.rglob(".*.old"))
+
+
+def test_what_cannot_be_moved_away_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "rest.zarr"
+    propagate(VOLUME, sparse(TRUTH, 1), out, GreyPredictor())
+    before, rename = files_of(tmp_path), Path.rename
+
+    def busy(path: Path, target: Path) -> Path:
+        if path.name == "drafts":
+            raise PermissionError(13, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", busy)
+    with pytest.raises(
+        SaveError, match=r"could not be replaced \(Permission denied\); close what has it open"
+    ):
+        propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor(), existing="overwrite")
+    assert files_of(tmp_path) == before
 
 
 def test_full_disk_in_mid_run_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,6 +184,11 @@ def test_features_are_encoded_once_and_within_the_limit(free: FewShotModel) -> N
         ({"mask": np.zeros((96, 96), np.float32)}, "float32"),
         ({"clicks": [(200, 3, True)]}, "outside"),
         ({"clicks": [(0, 3, 3, True)]}, "at least 1"),
+        ({"clicks": [(2**31, 3, 3, True)]}, "at most 2147483647"),
+        ({"clicks": [(3, 3, True)], "label": 2**31}, "at most 2147483647"),
+        ({"mask": np.ones((96, 96), bool), "label": 0}, "at least 1"),
+        ({"mask": np.full((96, 96), 2**32 + 1, np.uint64)}, "The mask holds the id 4294967297"),
+        ({"mask": np.full((96, 96), 2**31 + 5, np.uint32)}, "The mask holds the id 2147483653"),
     ],
 )
 def test_bad_supports_are_refused(arguments: dict[str, object], named: str) -> None:
@@ -206,6 +211,8 @@ def test_models_are_found_by_name() -> None:
         load_fewshot("interpolaton")
     with pytest.raises(InputError, match="no few-shot model"):
         load_fewshot("cfr-icl-starter", device="cpu")
+    with pytest.raises(InputError, match="takes no clicks by itself"):
+        load_fewshot("two-stage:is5net-starter", device="cpu")
 
 
 def test_two_stage_takes_the_click_models_mask_for_the_truth() -> None:
@@ -253,3 +260,7 @@ def test_a_position_is_a_number_or_several(position: Any) -> None:
     fewshot.add_support(image, mask=labels, position=(0, 2.5))
     with pytest.raises(InputError, match="A position is a number"):
         fewshot.segment(image, position=position)
+
+
+def test_a_model_may_be_given_by_its_path() -> None:
+    assert iseg.FewShot(Path("copy-nearest")).model is None

@@ -21,6 +21,7 @@ from napari_iseg.fewshot.feature_cache import FeatureCache
 from napari_iseg.fewshot.frame import Frame
 from napari_iseg.fewshot.models import load_fewshot
 from napari_iseg.fewshot.propagate import propagate
+from napari_iseg.fewshot.scratch import Draft, Scratch
 from napari_iseg.fewshot.support_store import SupportStore
 from napari_iseg.images import PlaneSource
 from napari_iseg.labels.store import LabelStore
@@ -204,6 +205,25 @@ def test_clicks_in_numpy_numbers_are_the_same_clicks(tmp_path: Path) -> None:
     plain = store.add(*given, [(1, Click(5, 6.5))])
     ours = store.add(*given, [(np.int64(1), Click(np.int64(5), np.float64(6.5), np.bool_(True)))])  # type: ignore[arg-type]
     assert ours == plain
+
+
+@pytest.mark.parametrize("change", [1, 14, 255])
+def test_a_damaged_draft_or_support_counts_as_missing(tmp_path: Path, change: int) -> None:
+    scratch, store = Scratch(tmp_path / "drafts"), SupportStore(tmp_path / "supports")
+    scratch.folder.mkdir()
+    scratch.write("u", Draft(np.ones((1, 4, 4), np.float32), 0.5, np.ones(1, np.float32)))
+    given = PlaneSource.wrap(blobs()[0]), (), Window(0, 0, 8, 8), (), np.ones((8, 8), np.int32)
+    ref = store.add(*given)
+    files = [*scratch.folder.iterdir(), *store.folder.iterdir()]
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[content.rfind(b"PK\x01\x02") + 10] ^= change  # how the last array is compressed
+        path.write_bytes(content)
+    assert scratch.read("u") is None
+    with pytest.raises(InputError, match="start the run again"):
+        SupportStore(store.folder).read(ref, None)
+    assert store.add(*given) == ref, "it is written anew"
+    assert SupportStore(store.folder).read(ref, None).labels == (1,)
 
 
 def test_a_journal_that_is_mostly_out_of_date_is_shortened(

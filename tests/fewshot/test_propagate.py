@@ -224,6 +224,38 @@ def test_a_unit_that_fails_once_is_tried_again(tmp_path: Path) -> None:
     assert np.array_equal(result(tmp_path / "rest.zarr"), truth)
 
 
+def test_a_damaged_chunk_costs_its_own_slice_only(tmp_path: Path) -> None:
+    volume, truth = blobs()
+    array = zarr.create_array(tmp_path / "v.zarr", shape=volume.shape, chunks=(1, 24, 24), dtype="uint8")
+    array[...] = volume
+    (tmp_path / "v.zarr" / "c" / "3" / "0" / "0").write_bytes(b"broken")
+    out, labels = tmp_path / "rest.zarr", sparse(truth, 2)
+    with pytest.raises(
+        IncompleteError, match=r"1 of 5 units .* plane 3 \(.*v\.zarr could not be read as an image"
+    ):
+        propagate(array, labels, out, GreyPredictor())
+    assert np.array_equal(result(out)[[0, 1, 2, 4]], truth[[0, 1, 2, 4]])
+    array[3] = volume[3]
+    report = propagate(array, labels, out, GreyPredictor(), existing="resume")
+    assert (report.computed, report.kept) == (1, 4)
+
+
+def test_a_read_that_fails_once_is_tried_again(tmp_path: Path) -> None:
+    volume, truth = blobs()
+
+    class Drive:
+        shape, dtype, ndim, failures = volume.shape, volume.dtype, 3, 1
+
+        def __getitem__(self, index: tuple[int | slice, ...]) -> np.ndarray:
+            if index[0] == 3 and self.failures:
+                self.failures -= 1
+                raise OSError(5, "Input/output error")
+            return volume[index]
+
+    propagate(Drive(), sparse(truth, 2), tmp_path / "rest.zarr", GreyPredictor())
+    assert np.array_equal(result(tmp_path / "rest.zarr"), truth)
+
+
 def test_listener_hears_of_every_block_and_the_time_left(tmp_path: Path) -> None:
     volume, truth = blobs()
     heard: list[Progress | Written] = []

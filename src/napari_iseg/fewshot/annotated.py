@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_iseg.errors import InputError
+from napari_iseg.fewshot.arguments import as_labels
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
+from napari_iseg.labels.layout import written_boxes
 from napari_iseg.labels.regions import tiles_of
 from napari_iseg.prompts import Window
 
 _THICK = 64  # planes looked at in one piece, at most
 _SIDE = 1024
-_LARGEST = np.iinfo(np.int32).max
 
 Array = npt.NDArray[Any]
 
@@ -28,13 +28,7 @@ def read_plane(labels: Any, frame: Frame, plane: Plane, window: Window) -> npt.N
     InputError
         For an id that int32 cannot hold.
     """
-    values = np.asarray(labels[frame.index(plane, window)])
-    if values.max() > _LARGEST:
-        raise InputError(
-            f"The labels hold the id {values.max()} ({frame.name(plane)}), and few-shot takes ids up to "
-            f"{_LARGEST}; give that object a smaller one."
-        )
-    return np.maximum(values.astype(np.int64), -1).astype(np.int32)
+    return as_labels(labels[frame.index(plane, window)], f"The labels ({frame.name(plane)}) hold")
 
 
 def occupied(
@@ -68,30 +62,6 @@ def occupied(
             for window in windows:
                 for offset in _filled(labels, frame, other, slice(start, stop), window):
                     yield _replaced(other, frame.place, start + int(offset)), window
-
-
-def written_boxes(labels: Any) -> list[tuple[slice, ...]] | None:
-    """The chunks of a zarr array on disk that have a file; None for any other array."""
-    import zarr
-    from zarr.storage import LocalStore
-
-    if not isinstance(labels, zarr.Array) or not isinstance(labels.store, LocalStore):
-        return None
-    if (
-        labels.metadata.zarr_format != 3
-        or getattr(labels.metadata.chunk_key_encoding, "separator", "") != "/"
-    ):
-        return None
-    base = labels.store.root / labels.path / "c"
-    sides = labels.shards or labels.chunks
-    boxes = []
-    for file in sorted(base.rglob("*")):
-        parts = file.relative_to(base).parts
-        if len(parts) == len(sides) and all(part.isdigit() for part in parts):
-            starts = [int(part) * side for part, side in zip(parts, sides, strict=True)]
-            ends = [min(s + c, n) for s, c, n in zip(starts, sides, labels.shape, strict=True)]
-            boxes.append(tuple(slice(a, b) for a, b in zip(starts, ends, strict=True)))
-    return boxes
 
 
 def _in_boxes(labels: Any, frame: Frame, boxes: list[tuple[slice, ...]]) -> set[tuple[Plane, Window]]:

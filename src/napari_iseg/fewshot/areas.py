@@ -58,17 +58,23 @@ class Areas:
             When the file cannot be read, holds no polygon, or its CRS cannot be brought to the image's.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            shapes = list(_geometries(content))
+            content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+            shapes = [_polygon(rings) for rings in _polygons(content) if rings]
+            stated = content.get("crs")
         except OSError as error:
             raise InputError(f"{path} could not be read ({error.strerror or error}).") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is no GeoJSON file of polygons; export one from your GIS.") from error
         if not shapes:
             raise InputError(f"{path} holds no polygon; draw at least one.")
         from napari_iseg.labels.georeference import to_pixels
 
-        named = content.get("crs", {}).get("properties", {}).get("name")
+        try:
+            named = None if stated is None else str(stated["properties"]["name"])
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"{path} does not state its CRS by name; export it from your GIS once more."
+            ) from error
         found = to_pixels(shapes, named, Path(like) if like is not None else None)
         return cls(tuple(tuple(_ring(ring) for ring in rings) for rings in found))._checked()
 
@@ -137,20 +143,25 @@ def _even_odd(rings: Sequence[Ring], window: Window) -> npt.NDArray[np.bool_]:
     return np.asarray(np.cumsum(crossed[:, :-1], axis=1) % 2 == 1)
 
 
-def _geometries(content: Any) -> Iterable[dict[str, Any]]:
-    """The Polygon geometries of GeoJSON content."""
+def _polygon(rings: Any) -> dict[str, Any]:
+    """A Polygon geometry of numbers; heights are left out."""
+    corners = [[(float(corner[0]), float(corner[1])) for corner in ring] for ring in rings]
+    return {"type": "Polygon", "coordinates": corners}
+
+
+def _polygons(content: Any) -> Iterable[Any]:
+    """The coordinates of the polygons of GeoJSON content."""
     kind = content["type"]
     if kind == "FeatureCollection":
         for feature in content["features"]:
-            yield from _geometries(feature)
+            yield from _polygons(feature)
     elif kind == "Feature":
         if content["geometry"] is not None:
-            yield from _geometries(content["geometry"])
+            yield from _polygons(content["geometry"])
     elif kind == "GeometryCollection":
         for part in content["geometries"]:
-            yield from _geometries(part)
+            yield from _polygons(part)
     elif kind == "MultiPolygon":
-        for rings in content["coordinates"]:
-            yield {"type": "Polygon", "coordinates": rings}
+        yield from content["coordinates"]
     elif kind == "Polygon":
-        yield {"type": "Polygon", "coordinates": content["coordinates"]}
+        yield content["coordinates"]

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.areas import Areas
-from napari_iseg.fewshot.base import Position
+from napari_iseg.fewshot.base import UNKNOWN, Labels, Position
 from napari_iseg.fewshot.models import DEFAULT_MODEL
 from napari_iseg.prompts import Click, Window
 
 _WRAP = ("rgb", "plane_axes", "channel_axis", "bands")
+_LARGEST = np.iinfo(np.int32).max
 _SHOWN = 60  # letters of a value in a sentence
 
 
@@ -52,6 +55,34 @@ def check_run(*, planes: Any, supports: Any, only: Any, region: Any, axes: Any) 
         raise InputError(f"Every axis needs a name of its own, as ('z', 'y', 'x'), got {_shown(axes)}.")
 
 
+def as_labels(values: Any, whose: str) -> Labels:
+    """Whole numbers as label ids, negative ones (unknown) as -1; InputError for one that int32 cannot hold.
+
+    ``whose`` begins the sentence: "The mask holds".
+    """
+    values = np.asarray(values)
+    if values.size and values.max() > _LARGEST:
+        raise InputError(
+            f"{whose} the id {values.max()} (few-shot takes ids up to {_LARGEST}); give that object a "
+            "smaller one."
+        )
+    ids: Labels = np.maximum(values.astype(np.int64), UNKNOWN).astype(np.int32)
+    return ids
+
+
+def as_label(label: Any) -> int:
+    """The label of an object; InputError where it is none."""
+    try:
+        whole = int(label)
+    except (TypeError, ValueError, OverflowError):
+        whole = 0
+    if not 1 <= whole <= _LARGEST or whole != label:
+        raise InputError(
+            f"A label is a whole number, at least 1 and at most {_LARGEST}, got {_shown(label)}."
+        )
+    return whole
+
+
 def as_position(position: Any) -> Position:
     """A number, or several in a tuple, as a position; InputError for anything else."""
     parts = position if isinstance(position, tuple) else (position,)
@@ -78,7 +109,7 @@ def as_click(point: Any, label: int) -> tuple[int, Click]:
             "A support's click is a Click, (row, col, positive) or (label, row, col, positive), got "
             f"{_shown(point)}."
         ) from None
-    return own, Click(row, col, bool(positive))
+    return as_label(own), Click(row, col, bool(positive))
 
 
 def _are_planes(chosen: Any) -> bool:

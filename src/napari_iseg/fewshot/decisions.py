@@ -7,7 +7,7 @@ from pathlib import Path
 
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.frame import Plane
-from napari_iseg.weights.files import write_text
+from napari_iseg.files import write_text
 
 _FILE = "decisions.json"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-from napari_iseg.errors import IsegError, SaveError
+from napari_iseg.errors import DamageError, IsegError, SaveError
 from napari_iseg.fewshot.base import Image
 from napari_iseg.fewshot.jobs import Item, Outcome, Result
 from napari_iseg.fewshot.worker import Worker
@@ -77,6 +77,8 @@ def attempt(item: Item, work: Callable[[], list[Result]]) -> Outcome:
         return Outcome(item.number, tuple(work()))
     except SaveError as error:
         return Outcome(item.number, error=str(error), fatal="save")
+    except DamageError as error:  # of what this unit looks at; others are still well
+        return Outcome(item.number, error=str(error))
     except IsegError as error:
         return Outcome(item.number, error=str(error), fatal="input")
     except Exception as error:  # a unit must not end a run of hours: it is retried, then named

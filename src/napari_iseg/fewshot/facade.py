@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.adapter import ModelPredictor
-from napari_iseg.fewshot.arguments import as_click, as_position, check_model, check_wrap
+from napari_iseg.fewshot.arguments import as_click, as_label, as_labels, as_position, check_model, check_wrap
 from napari_iseg.fewshot.base import (
     UNKNOWN,
     FewShotModel,
@@ -72,12 +73,13 @@ class FewShot:
 
     def __init__(
         self,
-        model: str | FewShotModel | UnitPredictor = DEFAULT_MODEL,
+        model: str | Path | FewShotModel | UnitPredictor = DEFAULT_MODEL,
         *,
         device: str = "auto",
         cache_bytes: int = _CACHE,
         **wrap: Any,
     ) -> None:
+        model = str(model) if isinstance(model, Path) else model
         check_model(model)
         check_wrap(wrap)
         loaded = load_fewshot(model, device=device) if isinstance(model, str) else model
@@ -133,8 +135,9 @@ class FewShot:
         ------
         InputError
             Without mask and clicks, for a mask of another size, for a click outside the image or of another
-            form, or for a position that is no number.
+            form, for a label that int32 cannot hold, or for a position that is no number.
         """
+        label = as_label(label)
         pixels = self._read(image)
         shape = pixels.shape[:2]
         if mask is None and not clicks:
@@ -219,8 +222,6 @@ def _segmentation(answer: Prediction, labels: tuple[int, ...]) -> Segmentation:
 
 def _click(point: PointLike, label: int, shape: tuple[int, ...]) -> tuple[int, Click]:
     own, click = as_click(point, label)
-    if own < 1:
-        raise InputError(f"A click's label must be at least 1, got {own}.")
     check_inside(click, (shape[0], shape[1]))
     return own, click
 
@@ -235,4 +236,4 @@ def _mask(mask: npt.ArrayLike | None, label: int, shape: tuple[int, int]) -> npt
         return np.where(values, label, 0).astype(np.int32)
     if not np.issubdtype(values.dtype, np.integer):
         raise InputError(f"A mask holds whole numbers or booleans, got {values.dtype}.")
-    return values.astype(np.int32)
+    return as_labels(values, "The mask holds")

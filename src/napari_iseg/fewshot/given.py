@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_iseg.errors import InputError
+from napari_iseg.fewshot.arguments import as_label
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.fewshot.frame import Frame, Plane
 from napari_iseg.images import PlaneSource
@@ -137,7 +138,7 @@ def given_clicks(
             not 0 <= i < n for i, n in zip(plane, frame.leading_shape, strict=True)
         ):
             raise InputError(f"There are clicks on the plane {place}, which does not exist.")
-        found.setdefault(plane, []).extend((int(label), click) for label, click in pairs)
+        found.setdefault(plane, []).extend((as_label(label), click) for label, click in pairs)
     default = (frame.rows, frame.cols) == (len(frame.shape) - 2, len(frame.shape) - 1)
     if store is not None and store.path is None and default:
         for label in store.labels:

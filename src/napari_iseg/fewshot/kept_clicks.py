@@ -7,8 +7,8 @@ from pathlib import Path
 
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.collect import Clicks
+from napari_iseg.files import write_text
 from napari_iseg.prompts import Click
-from napari_iseg.weights.files import write_text
 
 _FILE = "clicks.json"
 

@@ -74,9 +74,9 @@ def load_fewshot(
         return _training_free(detail, device, store)
     if kind == "two-stage":
         from napari_iseg.fewshot.two_stage import TwoStage
-        from napari_iseg.weights.store import load_model
+        from napari_iseg.weights.store import load_click_model
 
-        clicks = load_model(detail or _CLICKS, device=device, precision=precision, store=store)
+        clicks = load_click_model(detail or _CLICKS, device=device, precision=precision, store=store)
         return TwoStage(clicks, second or _best(device, precision, store))
     return _learned(name, device, precision, store)
 

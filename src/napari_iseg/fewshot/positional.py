@@ -52,18 +52,6 @@ def interpolated_distances(
     return np.stack([blend(a.astype(np.float32), b.astype(np.float32), share) for a, b in pairs])
 
 
-def nearness(positions: Sequence[Position], position: Position) -> float:
-    """exp(-gap / 4), the gap to the nearest support in units of the smallest gap between supports.
-
-    1 right beside a support or where distance means nothing.
-    """
-    places, place = along_axis(positions, position)
-    ordered = np.unique(places)
-    unit = float(np.diff(ordered).min()) if len(ordered) > 1 else 0.0
-    gap = min((abs(p - place) for p in places), default=0.0)
-    return float(np.exp(-gap / (4 * unit))) if unit > 0 else 1.0
-
-
 def position_scores(
     outlines: Sequence[Outlines | None],
     position: Position,

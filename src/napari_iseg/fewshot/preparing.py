@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_iseg.errors import InputError, IsegError, SaveError
+from napari_iseg.errors import InputError, SaveError
 from napari_iseg.fewshot.areas import Areas
 from napari_iseg.fewshot.base import UnitPredictor
 from napari_iseg.fewshot.collect import Clicks, collect
@@ -22,11 +21,11 @@ from napari_iseg.fewshot.output import Output, layout_record
 from napari_iseg.fewshot.pixels import same_pixels
 from napari_iseg.fewshot.plan import Plan, Rules
 from napari_iseg.fewshot.record import Record
+from napari_iseg.fewshot.room import room_for
 from napari_iseg.fewshot.sizes import byte_count, share
 from napari_iseg.fewshot.worker import Setup
 from napari_iseg.images import PlaneSource
 from napari_iseg.labels.metadata import Space
-from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
 
 EXISTING = ("ask", "resume", "overwrite")
@@ -97,50 +96,45 @@ def prepare(request: Request) -> Prepared:
     window = grid.window(0, 0)
     byte_count(request.memory), byte_count(request.features)
     layout = layout_record(frame, grid, probability=request.probability)
-    aside = _set_aside(out, request.existing)
-    try:
+    with room_for(out, run_folder(out), request.existing):
         record = Record(run_folder(out), layout)
-    except BaseException:
-        _put_back(aside)
-        raise
-    try:
-        record.supports.limit = byte_count(request.memory) // 8  # until it is known what the tiles leave
-        refs = collect(
-            source,
-            request.labels,
-            frame,
-            grid,
-            record.supports,
-            planes=request.support_planes,
-            clicks=request.clicks,
-            accepted=request.accepted,
-            complete=request.complete,
-            on_grid=request.on_grid,
-        )
-        labels = _labels(refs, request.wanted)
-        budget = share(byte_count(request.memory), window.shape, len(labels))
-        record.supports.limit = budget.supports
-        mode = "sequential" if request.sequential else "independent"
-        rules = Rules(request.identity, image_digest(source), labels, mode, request.on_grid, frame.spacing)
-        plan = Plan(frame, grid, rules, refs, planes, request.region)
-        if not plan.blocks:
-            raise InputError("The region lies beside the image, so there is nothing to do; move it onto it.")
-        if all(plan.jobs[unit.name].fixed for unit in plan.blocks):
-            raise InputError(
-                "Every slice or tile asked for is annotated already, so there is nothing to predict; choose "
-                "more planes or another slicing axis, or say that the labels are partial."
+        try:
+            record.supports.limit = byte_count(request.memory) // 8  # until it is known what the tiles leave
+            refs = collect(
+                source,
+                request.labels,
+                frame,
+                grid,
+                record.supports,
+                planes=request.support_planes,
+                clicks=request.clicks,
+                accepted=request.accepted,
+                complete=request.complete,
+                on_grid=request.on_grid,
             )
-        output = Output(out, frame, grid, labels, request.space, probability=request.probability)
-        if not same_pixels(plan.jobs.values(), record, source):
-            record.forget()
-    except BaseException:
-        record.close()
-        if not out.exists():  # nothing was begun: leave no trace
-            shutil.rmtree(record.folder, ignore_errors=True)
-        _put_back(aside)
-        raise
-    for _, old in aside:
-        shutil.rmtree(old, ignore_errors=True)
+            labels = _labels(refs, request.wanted)
+            budget = share(byte_count(request.memory), window.shape, len(labels))
+            record.supports.limit = budget.supports
+            mode = "sequential" if request.sequential else "independent"
+            rules = Rules(
+                request.identity, image_digest(source), labels, mode, request.on_grid, frame.spacing
+            )
+            plan = Plan(frame, grid, rules, refs, planes, request.region)
+            if not plan.blocks:
+                raise InputError(
+                    "The region lies beside the image, so there is nothing to do; move it onto it."
+                )
+            if all(plan.jobs[unit.name].fixed for unit in plan.blocks):
+                raise InputError(
+                    "Every slice or tile asked for is annotated already, so there is nothing to predict; "
+                    "choose more planes or another slicing axis, or say that the labels are partial."
+                )
+            output = Output(out, frame, grid, labels, request.space, probability=request.probability)
+            if not same_pixels(plan.jobs.values(), record, source):
+                record.forget()
+        except BaseException:
+            record.close()
+            raise
     setup = Setup(
         image=request.image,
         predictor=request.predictor,
@@ -211,39 +205,3 @@ def check_output(out: Path, existing: str, annotations: Path | None) -> None:
         )
     if not os.access(out.parent, os.W_OK):
         raise SaveError(f"The folder {out.parent} cannot be written to; choose another place for {out.name}.")
-
-
-def _set_aside(out: Path, existing: str) -> list[tuple[Path, Path]]:
-    """Move an output that is to be overwritten, and its record, out of the way: pairs (name, name meanwhile).
-
-    They are deleted only when the new run can start. Anything that is no output of ours stays.
-    """
-    if not out.exists():  # a record without its output would tell of blocks that are gone
-        shutil.rmtree(run_folder(out), ignore_errors=True)
-        return []
-    if existing != "overwrite":
-        if not run_folder(out).exists():
-            raise InputError(
-                f"{out} was not made by a run whose record is here, so it cannot be resumed; overwrite it or "
-                "choose another name."
-            )
-        return []
-    try:
-        LabelStore.open(out)
-    except IsegError as error:
-        raise InputError(f"{out} exists and holds no labels; choose another name.") from error
-    moved = []
-    for path in (out, run_folder(out)):
-        if path.exists():
-            old = path.with_name(f"{path.name}.old")
-            shutil.rmtree(old, ignore_errors=True)
-            path.rename(old)
-            moved.append((path, old))
-    return moved
-
-
-def _put_back(moved: Sequence[tuple[Path, Path]]) -> None:
-    """A refusal leaves what was there as it was."""
-    for path, old in moved:
-        shutil.rmtree(path, ignore_errors=True)
-        old.rename(path)

@@ -205,7 +205,7 @@ def propagate(
     finally:
         prepared.record.close()
     if report.failed:
-        named = "; ".join(f"{failure.where} ({failure.reason})" for failure in report.failed[:5])
+        named = "; ".join(f"{failure.where} ({failure.reason.rstrip('.')})" for failure in report.failed[:5])
         more = f" and {len(report.failed) - 5} more" if len(report.failed) > 5 else ""
         raise IncompleteError(
             f"{len(report.failed)} of {report.units} units of {report.out} failed: {named}{more}; the rest "

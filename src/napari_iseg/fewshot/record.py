@@ -80,10 +80,6 @@ class Record:
         """Whether the block of a unit is in the output, made from exactly this."""
         return self._blocks.get(unit) == digest
 
-    def stale_blocks(self, current: Mapping[str, str]) -> list[str]:
-        """Units whose block in the output is of other supports or settings than in ``current``."""
-        return [name for name, digest in current.items() if self._blocks.get(name, digest) != digest]
-
     def done(self, job: Job, result: Result) -> None:
         """A job's draft is in the scratch folder."""
         self._append(result.to_record(job.digest))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from napari_iseg.disk_cache import read_npz
 from napari_iseg.errors import SaveError
 
 
@@ -74,13 +75,11 @@ class Scratch:
 
     def read(self, name: str) -> Draft | None:
         """The draft of a job; None when there is none or a power cut has damaged it."""
-        try:
-            with np.load(self._path(name)) as stored:
-                values = stored["probability"].astype(np.float32)
-                trust, presence = float(stored["trust"]), stored["presence"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        stored = read_npz(self._path(name), ("probability", "trust", "presence"))
+        if stored is None:
             return None
-        return Draft(values if values.size else None, trust, presence)
+        values = stored["probability"].astype(np.float32)
+        return Draft(values if values.size else None, float(stored["trust"]), stored["presence"])
 
     def holds(self, name: str) -> bool:
         """Whether there is a whole file for a job."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_iseg.disk_cache import read_npz
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.fewshot.base import Labels, Position, Support
 from napari_iseg.fewshot.frame import Plane
@@ -157,13 +156,13 @@ class SupportStore:
 
 def _load(path: Path) -> tuple[Labels, tuple[tuple[int, Click], ...], bool] | None:
     """Mask, clicks and whether it was accepted; None where there is no file, or a damaged one."""
-    try:
-        with np.load(path) as stored:
-            mask = stored["mask"].astype(np.int32)
-            clicks, accepted = json.loads(str(stored["clicks"])), bool(stored["accepted"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    stored = read_npz(path, ("mask", "clicks", "accepted"))
+    if stored is None:
         return None
-    return mask, tuple((int(label), Click(row, col, bool(on))) for label, row, col, on in clicks), accepted
+    clicks = tuple(
+        (int(label), Click(row, col, bool(on))) for label, row, col, on in json.loads(str(stored["clicks"]))
+    )
+    return stored["mask"].astype(np.int32), clicks, bool(stored["accepted"])
 
 
 def _plain(value: Any) -> Any:
