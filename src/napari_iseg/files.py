@@ -102,17 +102,24 @@ def sweep(folder: Path, name: str | None = None) -> None:
     ----------
     name : of what was replaced; None: anything
     """
-    known = "(.+)" if name is None else f"({re.escape(name)})"
-    pattern = re.compile(rf"\.{known}\.{_machine()}-(\d+)-[0-9a-f]{{8}}\.(part|old)(\..*)?")
-    with suppress(OSError):  # no such folder, or one that may not be written to
-        for entry in sorted(folder.glob(".*.*-*-*.*")):
-            found = pattern.fullmatch(entry.name)
-            if found is None or _is_alive(int(found[2])):
-                continue
-            if found[3] == "old" and not (folder / found[1]).exists():
-                entry.rename(folder / found[1])
+    for entry, replaced, kind in left_by_killed(folder, name):
+        with suppress(OSError):  # a folder that may not be written to
+            if kind == "old" and not replaced.exists():
+                entry.rename(replaced)
             else:
                 remove(entry)
+
+
+def left_by_killed(folder: Path, name: str | None = None) -> list[tuple[Path, Path, str]]:
+    """What killed processes left: where it lies, whose place it had or is to take, and "part" or "old"."""
+    known = "(.+)" if name is None else f"({re.escape(name)})"
+    pattern = re.compile(rf"\.{known}\.{_machine()}-(\d+)-[0-9a-f]{{8}}\.(part|old)(\..*)?")
+    found = ((entry, pattern.fullmatch(entry.name)) for entry in sorted(folder.glob(".*.*-*-*.*")))
+    return [
+        (entry, folder / match[1], match[3])
+        for entry, match in found
+        if match is not None and not _is_alive(int(match[2]))
+    ]
 
 
 def remove(path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from napari_iseg.errors import InputError
 from napari_iseg.prompts import Window
 
+Array = npt.NDArray[np.float64]
 Ring = tuple[tuple[float, float], ...]
 
 
@@ -83,13 +85,33 @@ class Areas:
         """Equal for equal polygons."""
         return blake2b(json.dumps(self.polygons).encode(), digest_size=8).hexdigest()
 
+    # Kept, as a run asks for every tile, of a coast of thousands of corners too.
+    @cached_property
+    def _edges(self) -> list[Array]:
+        """Per polygon (edges of all rings, 4): row and column of both ends."""
+        return [np.concatenate([_edges_of(ring) for ring in rings]) for rings in self.polygons]
+
+    @cached_property
+    def _bounds(self) -> Array:
+        """(polygons, 4): the whole rows and columns that hold one, top, left, bottom, right."""
+        ends = [edges[:, :2] for edges in self._edges]
+        return np.array([(*np.floor(end.min(0)), *np.ceil(end.max(0))) for end in ends])
+
+    def _near(self, window: Window) -> npt.NDArray[np.bool_]:
+        """Which polygons have their bounds in a window."""
+        top, left, bottom, right = self._bounds.T
+        rows = (top < window.bottom) & (bottom >= window.top)
+        return np.asarray(rows & (left < window.right) & (right >= window.left))
+
     def mask(self, window: Window) -> npt.NDArray[np.bool_]:
         """Which pixels of a window lie inside, (rows, cols) bool."""
         inside = np.zeros(window.shape, bool)
-        for rings in self.polygons:
-            top, left, bottom, right = _bounds(rings[0])
-            if top < window.bottom and bottom >= window.top and left < window.right and right >= window.left:
-                inside |= _even_odd(rings, window)
+        for index in np.flatnonzero(self._near(window)):
+            top, left, bottom, right = (int(edge) for edge in self._bounds[index])
+            part = Window(top, left, bottom + 1, right + 1).intersect(window)
+            rows = slice(part.top - window.top, part.bottom - window.top)
+            cols = slice(part.left - window.left, part.right - window.left)
+            inside[rows, cols] |= _even_odd(self._edges[index], part)
         return inside
 
     def touches(self, window: Window) -> bool:
@@ -122,24 +144,24 @@ def _ring(corners: Any) -> Ring:
         raise InputError("A polygon is a list of (row, col) corners.") from error
 
 
-def _bounds(ring: Ring) -> tuple[float, float, float, float]:
-    rows, cols = zip(*ring, strict=True)
-    return min(rows), min(cols), max(rows), max(cols)
+def _edges_of(ring: Ring) -> Array:
+    corners = np.asarray(ring)
+    return np.concatenate([corners, np.roll(corners, -1, axis=0)], 1)
 
 
-def _even_odd(rings: Sequence[Ring], window: Window) -> npt.NDArray[np.bool_]:
+def _even_odd(edges: Array, window: Window) -> npt.NDArray[np.bool_]:
     """Scan lines: a pixel is inside if an odd number of edges of all rings cross its row left of it."""
+    ends = np.ceil(edges[:, ::2]).clip(window.top, window.bottom).astype(int)
+    first, stop = ends.min(1), ends.max(1)
+    edges, first, stop = (part[first < stop] for part in (edges, first, stop))
+    counts = stop - first
+    edge = np.repeat(np.arange(len(edges)), counts)
+    rows = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + first[edge]
+    row0, col0, row1, col1 = edges[edge].T
+    cols = col0 + (rows - row0) * (col1 - col0) / (row1 - row0)
+    at = np.clip(np.ceil(cols) - window.left, 0, window.width).astype(int)
     crossed = np.zeros((window.height, window.width + 1), np.int32)
-    for ring in rings:
-        for (row0, col0), (row1, col1) in zip(ring, (*ring[1:], ring[0]), strict=True):
-            low, high = sorted((row0, row1))
-            first = max(int(np.ceil(low)), window.top)
-            rows = np.arange(first, min(int(np.ceil(high)), window.bottom))
-            if not len(rows):
-                continue
-            cols = col0 + (rows - row0) * (col1 - col0) / (row1 - row0)
-            at = np.clip(np.ceil(cols) - window.left, 0, window.width).astype(int)
-            np.add.at(crossed, (rows - window.top, at), 1)
+    np.add.at(crossed, (rows - window.top, at), 1)
     return np.asarray(np.cumsum(crossed[:, :-1], axis=1) % 2 == 1)
 
 

@@ -21,8 +21,9 @@ from napari_iseg.fewshot.output import Output, layout_record
 from napari_iseg.fewshot.pixels import same_pixels
 from napari_iseg.fewshot.plan import Plan, Rules
 from napari_iseg.fewshot.record import Record
-from napari_iseg.fewshot.room import room_for
+from napari_iseg.fewshot.room import Hold, put_back, room_for
 from napari_iseg.fewshot.sizes import byte_count, share
+from napari_iseg.fewshot.support_store import SupportRef
 from napari_iseg.fewshot.worker import Setup
 from napari_iseg.images import PlaneSource
 from napari_iseg.labels.metadata import Space
@@ -70,6 +71,12 @@ class Prepared:
     record: Record
     output: Output
     setup: Setup
+    hold: Hold
+
+    def close(self) -> None:
+        """Close the record, and let others work on the output."""
+        self.record.close()
+        self.hold.release()
 
 
 def run_folder(out: Path) -> Path:
@@ -92,49 +99,36 @@ def prepare(request: Request) -> Prepared:
     source = request.image()
     _check_image(source, frame)
     check_output(out, request.existing, request.annotations)
-    planes = list(request.planes) if request.planes is not None else list(frame.planes())
-    window = grid.window(0, 0)
     byte_count(request.memory), byte_count(request.features)
-    layout = layout_record(frame, grid, probability=request.probability)
-    with room_for(out, run_folder(out), request.existing):
-        record = Record(run_folder(out), layout)
-        try:
-            record.supports.limit = byte_count(request.memory) // 8  # until it is known what the tiles leave
-            refs = collect(
-                source,
-                request.labels,
-                frame,
-                grid,
-                record.supports,
-                planes=request.support_planes,
-                clicks=request.clicks,
-                accepted=request.accepted,
-                complete=request.complete,
-                on_grid=request.on_grid,
-            )
-            labels = _labels(refs, request.wanted)
-            budget = share(byte_count(request.memory), window.shape, len(labels))
-            record.supports.limit = budget.supports
-            mode = "sequential" if request.sequential else "independent"
-            rules = Rules(
-                request.identity, image_digest(source), labels, mode, request.on_grid, frame.spacing
-            )
-            plan = Plan(frame, grid, rules, refs, planes, request.region)
-            if not plan.blocks:
-                raise InputError(
-                    "The region lies beside the image, so there is nothing to do; move it onto it."
-                )
-            if all(plan.jobs[unit.name].fixed for unit in plan.blocks):
-                raise InputError(
-                    "Every slice or tile asked for is annotated already, so there is nothing to predict; "
-                    "choose more planes or another slicing axis, or say that the labels are partial."
-                )
-            output = Output(out, frame, grid, labels, request.space, probability=request.probability)
-            if not same_pixels(plan.jobs.values(), record, source):
-                record.forget()
-        except BaseException:
-            record.close()
-            raise
+    hold = Hold(out, run_folder(out))
+    try:
+        put_back(out, run_folder(out))
+        check_output(out, request.existing, request.annotations)  # once more: it may be back
+        with room_for(out, run_folder(out), request.existing, unknown=hold.is_new):
+            return _begun(request, grid, source, hold)
+    except BaseException:
+        hold.release()
+        raise
+
+
+def _begun(request: Request, grid: Grid, source: PlaneSource, hold: Hold) -> Prepared:
+    """The run with its record, supports, plan and output on disk."""
+    frame, out = request.frame, request.out
+    record = Record(run_folder(out), layout_record(frame, grid, probability=request.probability))
+    try:
+        memory, window = byte_count(request.memory), grid.window(0, 0).shape
+        record.supports.limit = memory // 8  # until it is known what the tiles leave
+        refs = _supports(request, grid, source, record)
+        labels = _labels(refs, request.wanted)
+        budget = share(memory, window, len(labels))
+        record.supports.limit = budget.supports
+        plan = _plan(request, grid, source, refs, labels)
+        output = Output(out, frame, grid, labels, request.space, probability=request.probability)
+        if not same_pixels(plan.jobs.values(), record, source):
+            record.forget()
+    except BaseException:
+        record.close()
+        raise
     setup = Setup(
         image=request.image,
         predictor=request.predictor,
@@ -148,7 +142,45 @@ def prepare(request: Request) -> Prepared:
         threads=request.threads,
         disk=byte_count(request.features),
     )
-    return Prepared(plan, record, output, setup)
+    return Prepared(plan, record, output, setup, hold)
+
+
+def _supports(request: Request, grid: Grid, source: PlaneSource, record: Record) -> list[SupportRef]:
+    """What is annotated, kept in the run's folder."""
+    return collect(
+        source,
+        request.labels,
+        request.frame,
+        grid,
+        record.supports,
+        planes=request.support_planes,
+        clicks=request.clicks,
+        accepted=request.accepted,
+        complete=request.complete,
+        on_grid=request.on_grid,
+    )
+
+
+def _plan(
+    request: Request,
+    grid: Grid,
+    source: PlaneSource,
+    refs: Sequence[SupportRef],
+    labels: tuple[int, ...],
+) -> Plan:
+    """What is to be done; InputError when that is nothing."""
+    frame, mode = request.frame, "sequential" if request.sequential else "independent"
+    planes = list(request.planes) if request.planes is not None else list(frame.planes())
+    rules = Rules(request.identity, image_digest(source), labels, mode, request.on_grid, frame.spacing)
+    plan = Plan(frame, grid, rules, refs, planes, request.region)
+    if not plan.blocks:
+        raise InputError("The region lies beside the image, so there is nothing to do; move it onto it.")
+    if all(plan.jobs[unit.name].fixed for unit in plan.blocks):
+        raise InputError(
+            "Every slice or tile asked for is annotated already, so there is nothing to predict; choose more "
+            "planes or another slicing axis, or say that the labels are partial."
+        )
+    return plan
 
 
 def image_digest(source: PlaneSource) -> str:

@@ -203,7 +203,7 @@ def propagate(
         )
         report = make_report(prepared, runner.run())
     finally:
-        prepared.record.close()
+        prepared.close()
     if report.failed:
         named = "; ".join(f"{failure.where} ({failure.reason.rstrip('.')})" for failure in report.failed[:5])
         more = f" and {len(report.failed) - 5} more" if len(report.failed) > 5 else ""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from napari_iseg.errors import InputError, SaveError
 from napari_iseg.fewshot.jobs import Job, Result
 from napari_iseg.fewshot.scratch import Scratch
 from napari_iseg.fewshot.support_store import SupportStore
+from napari_iseg.files import replacing
 from napari_iseg.labels.journal import Journal, encode
 
 _LAYOUT = "layout"
@@ -111,15 +112,9 @@ class Record:
         if self._journal.last < _MOST_LINES or self._journal.last < 4 * len(bodies):
             return
         self._journal.close()
-        temporary = self.folder / f".{_JOURNAL}.part"
-        try:
-            with temporary.open("wb") as file:
-                file.writelines(encode(number, body) for number, body in enumerate(bodies, start=1))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.folder / _JOURNAL)
-        except OSError:
-            temporary.unlink(missing_ok=True)  # a full disk: the long one will do
+        # On a full disk the long one will do.
+        with suppress(SaveError), replacing(self.folder / _JOURNAL) as file:
+            file.writelines(encode(number, body) for number, body in enumerate(bodies, start=1))
         self._journal = Journal(self.folder / _JOURNAL)
 
     def _append(self, body: Mapping[str, Any]) -> None:

@@ -1,23 +1,85 @@
-"""Room for a run that begins anew: what an earlier one left goes only once the new one can start."""
+"""Room for a run: nobody else at work on its output, and what an earlier one left goes once it can start."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from uuid import uuid4
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from napari_iseg.errors import InputError, IsegError, SaveError
+from napari_iseg.files import left_by_killed, remove, temporary_beside
 from napari_iseg.labels.store import LabelStore
 
 # In a run's folder, of an output: what was found of its blocks, and words on planes that go with it.
 _FOUND = ("journal.jsonl", "drafts", "supports", "decisions.json", "objects.json")
+_LOCK = ".lock"
+_PATIENCE = 10.0  # seconds, for one that is just ending
+
+
+class Hold:
+    """That no other process or window works on an output meanwhile; the system lets go when the process ends.
+
+    Parameters
+    ----------
+    out, folder : of the run; the folder is made when missing
+
+    Raises
+    ------
+    InputError
+        When another run is at work there.
+    SaveError
+        When the folder cannot be made.
+    """
+
+    def __init__(self, out: Path, folder: Path) -> None:
+        self.is_new = not folder.exists()  # the record of an earlier run is missing
+        self._folder = folder
+        self._lock: BaseFileLock | None = FileLock(folder / _LOCK)
+        try:
+            folder.mkdir(exist_ok=True)
+            self._lock.acquire(timeout=_PATIENCE)
+        except Timeout as error:
+            raise InputError(
+                f"Another run is at work on {out}; wait until it ends, or choose another name."
+            ) from error
+        except NotImplementedError:  # a network share without locks: as good as without this
+            self._lock = None
+        except OSError as error:
+            raise SaveError(
+                f"The folder {folder} cannot be made ({error.strerror or error}); choose another output."
+            ) from error
+
+    def release(self) -> None:
+        """Let others work on it; a folder that holds nothing goes."""
+        with suppress(OSError):
+            if [path.name for path in self._folder.iterdir()] == [_LOCK]:
+                (self._folder / _LOCK).unlink()
+        if self._lock is not None:
+            self._lock.release()
+        with suppress(OSError):
+            self._folder.rmdir()
+
+
+def put_back(out: Path, folder: Path) -> None:
+    """What a run that was killed before it could start had moved away, if nothing is in its place yet."""
+    moved = [
+        (place, old)
+        for place in _places(out, folder)
+        for old, _, kind in left_by_killed(place.parent, place.name)
+        if kind == "old"
+    ]
+    if any(place == out for place, _ in moved) and not out.exists():
+        for place, _ in moved:
+            remove(place)
+        _back(moved)
+    for _, old in moved:
+        remove(old)
 
 
 @contextmanager
-def room_for(out: Path, folder: Path, existing: str) -> Iterator[None]:
+def room_for(out: Path, folder: Path, existing: str, *, unknown: bool) -> Iterator[None]:
     """Move an output that is to be overwritten away; it is put back if the block raises, else deleted.
 
     What was found of an output goes with it, also where the user has deleted it. The user's clicks, encoded
@@ -27,6 +89,7 @@ def room_for(out: Path, folder: Path, existing: str) -> Iterator[None]:
     ----------
     out, folder : of the run; both may be missing
     existing : what to do with ``out``, see ``propagate``
+    unknown : whether there was no folder, so that ``out`` is of somebody else
 
     Raises
     ------
@@ -36,7 +99,7 @@ def room_for(out: Path, folder: Path, existing: str) -> Iterator[None]:
         When something cannot be moved; everything is then where it was.
     """
     if out.exists() and existing != "overwrite":
-        if not folder.exists():
+        if unknown:
             raise InputError(
                 f"{out} was not made by a run whose record is here, so it cannot be resumed; overwrite it or "
                 "choose another name."
@@ -48,19 +111,21 @@ def room_for(out: Path, folder: Path, existing: str) -> Iterator[None]:
             LabelStore.open(out)
         except IsegError as error:
             raise InputError(f"{out} exists and holds no labels; choose another name.") from error
-    places = (out, *(folder / name for name in _FOUND))
+    places = _places(out, folder)
     moved = _moved(places)
     try:
         yield
     except BaseException:
         for path in places:
-            _remove(path)
-        _put_back(moved)
-        with suppress(OSError):
-            folder.rmdir()  # made for nothing, unless there is something of the user's in it
+            remove(path)
+        _back(moved)
         raise
     for _, old in moved:
-        _remove(old)
+        remove(old)
+
+
+def _places(out: Path, folder: Path) -> tuple[Path, ...]:
+    return (out, *(folder / name for name in _FOUND))
 
 
 def _moved(places: Sequence[Path]) -> list[tuple[Path, Path]]:
@@ -69,11 +134,11 @@ def _moved(places: Sequence[Path]) -> list[tuple[Path, Path]]:
     try:
         for path in places:
             if path.exists():
-                old = path.with_name(f".{path.name}.{os.getpid()}.{uuid4().hex[:8]}.old")
+                old = temporary_beside(path, "old")
                 path.rename(old)
                 moved.append((path, old))
     except OSError as error:
-        _put_back(moved)
+        _back(moved)
         raise SaveError(
             f"{places[0]} could not be replaced ({error.strerror or error}); close what has it open, or "
             "choose another name."
@@ -81,14 +146,6 @@ def _moved(places: Sequence[Path]) -> list[tuple[Path, Path]]:
     return moved
 
 
-def _put_back(moved: Sequence[tuple[Path, Path]]) -> None:
+def _back(moved: Sequence[tuple[Path, Path]]) -> None:
     for path, old in moved:
         old.rename(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    with suppress(OSError):
-        path.unlink(missing_ok=True)

@@ -108,7 +108,7 @@ def execute(
                 signals.supports.emit(_rows(prepared, worker.source, loaded.predictor))
             return report
         finally:
-            prepared.record.close()
+            prepared.close()
 
 
 def annotated_rows(

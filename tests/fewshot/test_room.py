@@ -1,0 +1,85 @@
+"""One run at a time works on an output, and one that is killed before it can start takes nothing with it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from run_fakes import GreyPredictor, blobs, sparse
+
+from napari_iseg.errors import InputError
+from napari_iseg.fewshot import room
+from napari_iseg.fewshot.decisions import Decisions
+from napari_iseg.fewshot.propagate import propagate
+from napari_iseg.labels.store import LabelStore
+
+VOLUME, TRUTH = blobs()
+LABELS = sparse(TRUTH, 2)
+
+
+def result(out: Path) -> np.ndarray:
+    return np.asarray(LabelStore.open(out).levels[0][...])
+
+
+def test_a_second_run_on_an_output_is_refused_and_the_first_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_PATIENCE", 0.0)
+    out, refusals = tmp_path / "rest.zarr", []
+
+    def second(_event: object) -> None:
+        if not refusals:
+            for existing in ("resume", "overwrite"):
+                with pytest.raises(InputError, match=r"Another run is at work on .*rest\.zarr; wait until"):
+                    propagate(VOLUME, LABELS, out, GreyPredictor(), existing=existing)
+                refusals.append(existing)
+
+    propagate(VOLUME, LABELS, out, GreyPredictor(), listener=second)
+    assert len(refusals) == 2
+    assert np.array_equal(result(out), TRUTH)
+    propagate(VOLUME, LABELS, out, GreyPredictor(), existing="overwrite")
+
+
+KILLED = """
+import os, sys
+import numpy as np
+from run_fakes import GreyPredictor, blobs, sparse
+from napari_iseg.fewshot import preparing
+from napari_iseg.fewshot.propagate import propagate
+
+preparing.{step} = lambda *_, **__: os._exit(9)
+volume, truth = blobs()
+propagate(volume, sparse(truth, 2), sys.argv[1], GreyPredictor(), existing="overwrite")
+"""
+
+
+@pytest.mark.parametrize("step", ["Record", "collect", "Plan", "Output"])
+def test_killed_before_it_can_start_the_earlier_result_is_back_at_the_next_run(
+    tmp_path: Path, step: str
+) -> None:
+    out = tmp_path / "rest.zarr"
+    propagate(VOLUME, LABELS, out, GreyPredictor())
+    Decisions(tmp_path / "rest.zarr.run").accept((3,))
+    before = (tmp_path / "rest.zarr.run" / "journal.jsonl").read_bytes()
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED.format(step=step), str(out)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 9, ended.stderr
+    assert not out.exists()
+    with pytest.raises(InputError, match="exists already"):
+        propagate(VOLUME, LABELS, out, GreyPredictor())
+    assert np.array_equal(result(out), TRUTH)
+    assert (tmp_path / "rest.zarr.run" / "journal.jsonl").read_bytes() == before
+    assert Decisions(tmp_path / "rest.zarr.run").accepted == {(3,)}
+    assert not list(tmp_path.rglob("*.old*"))
+    report = propagate(VOLUME, LABELS, out, GreyPredictor(), existing="resume")
+    assert report.computed == 0
