@@ -52,7 +52,7 @@ class FewShotBench:
         self.qtbot.waitUntil(lambda: not controller.running and not controller.worker.busy, timeout=60_000)
 
     def show(self, plane: int) -> None:
-        self.dock.controller.go_to((plane,))
+        self.dock.controller.ways.go_to((plane,))
 
     @property
     def result(self) -> np.ndarray:

@@ -70,3 +70,24 @@ def test_a_session_of_before_directions_were_recorded_takes_that_of_its_image(be
     face(session, image.scale)
     assert session.labels.space.scale == (-10, 10)
     assert session.labels.space.translate == (5000, 300)
+
+
+def test_labels_of_a_cropped_layer_do_not_take_the_place_of_its_whole_file(bench, tmp_path, monkeypatch):
+    rasterio = pytest.importorskip("rasterio")
+    path, pixels = tmp_path / "scene.tif", np.random.default_rng(0).integers(0, 255, (160, 180), np.uint8)
+    place = {"crs": "EPSG:25832", "transform": rasterio.Affine(2, 0, 500, 0, -2, 900)}
+    with rasterio.open(path, "w", width=180, height=160, count=1, dtype="uint8", **place) as file:
+        file.write(pixels, 1)
+    (image,) = bench.viewer.open(path, plugin="napari")
+    for crop, known in ((np.s_[:, :], True), (np.s_[40:, 30:], False)):
+        image.data = pixels[crop]
+        if bench.dock is None:
+            bench.open()
+        bench.click((60, 70))
+        bench.do("commit")
+        with rasterio.open(exported(bench, tmp_path / f"{known}.tif", monkeypatch)) as file:
+            assert (file.crs is not None) == known
+        assert ("no map coordinates" in bench.dock.status.text()) != known
+    before = path.read_bytes()
+    exported(bench, path, monkeypatch)
+    assert path.read_bytes() == before, "the image itself is not written over"

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from napari.layers._layer_actions import _duplicate_layer
 from qtpy.QtWidgets import QFileDialog, QScrollArea
 
 from napari_iseg.errors import ModelNotFoundError
@@ -20,7 +21,7 @@ from .fewshot_bench import TRUTH, VOLUME, sparse
 
 if NO_WINDOW is None:
     from napari_iseg.widgets.fewshot_models import Loader, known_models
-    from napari_iseg.widgets.fewshot_outputs import output_path
+    from napari_iseg.widgets.fewshot_outputs import digests_of, output_path
     from napari_iseg.widgets.preferences import Preferences
     from napari_iseg.widgets.trust_strip import REJECTED, SUPPORT
 
@@ -372,7 +373,8 @@ def test_images_that_differ_beside_their_middle_have_results_of_their_own(tmp_pa
     one[:, :40], other[:, 160:] = 200, 200
     frame = Frame.of(one.shape)
     paths = [
-        output_path(tmp_path, "stack", PlaneSource.wrap(v, rgb=False), frame, 512) for v in (one, one, other)
+        output_path(tmp_path, "stack", digests_of(PlaneSource.wrap(v, rgb=False), frame, 512), None)
+        for v in (one, one, other)
     ]
     assert paths[0] == paths[1] != paths[2]
 
@@ -381,4 +383,135 @@ def test_a_result_is_found_by_its_earlier_name(tmp_path):
     source, frame = PlaneSource.wrap(VOLUME, rgb=False), Frame.of(VOLUME.shape)
     earlier = tmp_path / "stack-1cf835ef762d.zarr"
     earlier.mkdir()
-    assert output_path(tmp_path, "stack", source, frame, 512) == earlier
+    for labels in (None, "some"):
+        assert output_path(tmp_path, "stack", digests_of(source, frame, 512), labels) == earlier
+
+
+def choose(fewshot, name):
+    box = fewshot.dock.labels
+    box.setCurrentText(name)
+    box.activated.emit(box.currentIndex())
+    fewshot.settle()
+
+
+def supports(fewshot):
+    rows = fewshot.dock.supports
+    return [rows.item(i).text().split("\n")[0] for i in range(rows.count())]
+
+
+def test_each_labels_layer_has_a_result_of_its_own(fewshot):
+    one, two = sparse(TRUTH == 1, 0).astype(np.uint8), 2 * sparse(TRUTH == 2, 2).astype(np.uint8)
+    dock = fewshot.open(labels=one)
+    other = fewshot.viewer.add_labels(two, name="others")
+    assert dock.labels.currentText() == "some"
+    fewshot.run()
+    first, made = dock.controller.results, fewshot.result.copy()
+    fewshot.show(4)
+    dock.accept_button.click()
+    fewshot.settle()
+    choose(fewshot, "others")
+    assert supports(fewshot) == ["2 · labelled"], "listed anew"
+    assert not dock.accept_button.isEnabled()
+    fewshot.run()
+    assert supports(fewshot) == ["2 · labelled"], "what was accepted of some is no annotation of others"
+    assert dock.controller.results.layer.name == "stack few-shot of others"
+    np.testing.assert_array_equal(np.asarray(first.layer.data), made)
+    fewshot.viewer.layers["some"].name = "renamed"
+    fewshot.fake.calls.clear()
+    choose(fewshot, "renamed")
+    assert "earlier result" in dock.status.text()
+    fewshot.run()
+    assert dock.controller.results.output.path == first.output.path
+    assert (fewshot.fake.calls, supports(fewshot)) == ([], ["0 · labelled", "4 · accepted"])
+    dock.shut_down()
+    fewshot.viewer.layers.clear()
+    dock = fewshot.open(labels=one)  # as after a restart, with the layer's name of before
+    fewshot.viewer.layers["some"].name = other.name
+    fewshot.run()
+    assert dock.controller.results.output.path != first.output.path
+
+
+def test_a_result_of_clicks_goes_on_with_the_first_labels(fewshot):
+    dock = fewshot.open()
+    fewshot.viewer.add_points([(0, 6, 6)], name="points")
+    dock.clicks.setCurrentText("points")
+    dock.clicks.activated.emit(dock.clicks.currentIndex())
+    fewshot.run()
+    results = dock.controller.results
+    fewshot.viewer.add_labels(sparse(TRUTH, 1).astype(np.uint8), name="painted")
+    assert dock.labels.currentText() == "painted"
+    assert dock.controller.results is results
+    fewshot.run()
+    assert dock.controller.results is results
+    choose(fewshot, "none")
+    assert dock.controller.results is None
+
+
+def test_a_copy_of_a_result_is_the_users_and_shares_no_pixels_that_can_be_painted(fewshot):
+    dock = fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
+    fewshot.run()
+    layer, made = dock.controller.results.layer, fewshot.result.copy()
+    fewshot.viewer.layers.selection.active = layer
+    _duplicate_layer(fewshot.viewer.layers)
+    copy = fewshot.viewer.layers["stack few-shot copy"]
+    with pytest.raises(ValueError, match="read-only"):
+        copy.data[3, :, :] = 7
+    np.testing.assert_array_equal(fewshot.result, made)
+    assert dock.labels.findText(copy.name) > 0
+    assert dock.labels.findText(layer.name) < 0
+    fewshot.viewer.layers.remove("some")
+    assert dock.labels.currentText() == "none", "no annotation before the user says so"
+    fewshot.viewer.layers["stack"].data = VOLUME.copy()
+    fewshot.viewer.add_labels(sparse(TRUTH, 1).astype(np.uint8), name="some")
+    fewshot.run()
+    assert dock.controller.results.layer is not copy
+
+
+def test_accept_and_reject_are_for_a_slice_that_is_displayed(fewshot, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr("napari_iseg.widgets.fewshot_controller.warn", said.append)
+    dock = fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
+    fewshot.run()
+    fewshot.show(3)
+    made, dims = fewshot.result.copy(), fewshot.viewer.dims
+    for away, value in (("order", (1, 0, 2)), ("ndisplay", 3)):
+        before = getattr(dims, away)
+        setattr(dims, away, value)
+        assert not dock.accept_button.isEnabled()
+        assert not dock.reject_button.isEnabled()
+        assert "show slices in 2D" in dock.status.text()
+        dock.controller.reject()
+        dock.controller.accept()
+        assert ["show slices in 2D" in sentence for sentence in said] == [True, True]
+        said.clear()
+        setattr(dims, away, before)
+        assert dock.accept_button.isEnabled()
+        assert "show slices" not in dock.status.text()
+    np.testing.assert_array_equal(fewshot.result, made)
+    assert dock.controller.results.decisions.accepted == set()
+    dims.order = (1, 0, 2)
+    dock.region.setCurrentIndex(1)  # what is in view
+    monkeypatch.setattr("napari_iseg.widgets.reports.warn", said.append)
+    fewshot.run()
+    assert "No slice of the image is in view" in said[-1]
+
+
+def test_a_series_that_grows_has_its_new_planes_and_no_old_result(fewshot):
+    dock = fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
+    fewshot.run()
+    before = dock.controller.results.layer
+    fewshot.show(3)
+    fewshot.image.data = np.concatenate([VOLUME, VOLUME[:2]])
+    assert dock.axis.currentText() == "axis 0 (7)"
+    assert dock.range.value() == (0, 6)
+    assert np.isnan(fewshot.cells).all()
+    assert dock.controller.results is None
+    assert not dock.accept_button.isEnabled()
+    assert "new pixels" in dock.status.text()
+    assert not before.visible
+    fewshot.viewer.layers["some"].data = sparse(np.concatenate([TRUTH, TRUTH[:2]]), 0).astype(np.uint8)
+    fewshot.run()
+    assert fewshot.result.shape == (7, 24, 24)
+    assert fewshot.cells.shape == (7,)
+    dock.shut_down()
+    assert dock.controller._pixels_replaced not in fewshot.image.events.data.callbacks

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from app_model.types import KeyBinding
 from napari.utils._test_utils import read_only_mouse_event
 from napari.utils.interactions import mouse_press_callbacks, mouse_release_callbacks
+from napari.utils.notifications import notification_manager
 
 from napari_iseg.fewshot.kept_clicks import kept_clicks
 from napari_iseg.fewshot.preparing import run_folder
@@ -39,7 +41,7 @@ def press(layer: Any, place: Any, **kinds: Any) -> None:
 def given(fewshot: Any) -> list[tuple[int, int, bool]]:
     """(plane, label, sign) of what a run would be given."""
     controller = fewshot.dock.controller
-    frame = controller._images.open(fewshot.image, fewshot.dock.settings.axis).frame
+    frame = controller.images.open(fewshot.image, fewshot.dock.settings.axis).frame
     found = controller.annotations.given_clicks(fewshot.image, frame)
     return [(plane[0], label, click.positive) for plane, pairs in found.items() for label, click in pairs]
 
@@ -58,10 +60,15 @@ def test_left_is_the_object_right_is_background_with_the_label_that_is_set(fewsh
     assert [str(symbol) for symbol in clicks.symbol] == ["disc", "hbar", "hbar", "disc"], "of the next only"
 
 
-def test_nothing_is_clicked_in_3d(fewshot, clicks):
+def test_nothing_is_clicked_in_3d_and_nothing_pasted_and_it_is_said(fewshot, clicks, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr("napari_iseg.widgets.fewshot_clicks.warn", said.append)
     fewshot.viewer.dims.ndisplay = 3
     press(clicks, PLACE)
     assert len(clicks.data) == 0
+    assert "back to 2D" in said[-1]
+    clicks.keymap[KeyBinding.from_str("Ctrl+V")](clicks)
+    assert "cannot be pasted" in notification_manager.records[-1].message
 
 
 @pytest.mark.parametrize("change", ["symbol", "label"])

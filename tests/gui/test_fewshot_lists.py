@@ -42,7 +42,7 @@ def test_a_look_around_reads_no_labels_again(fewshot, monkeypatch):
     dock = fewshot.open(labels=sparse(TRUTH, 1).astype(np.uint8))
     fewshot.settle()
     lists = []
-    monkeypatch.setattr(dock.controller, "list_annotated", lambda: lists.append(1))
+    monkeypatch.setattr(dock.controller.before, "list_annotated", lambda: lists.append(1))
     for plane in (4, 0, 2):
         fewshot.viewer.dims.set_point(0, plane)
     fewshot.viewer.scene.camera.zoom *= 2

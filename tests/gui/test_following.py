@@ -30,6 +30,16 @@ def test_undo_shows_the_plane_that_it_goes_back_to(bench):
     assert [plane for plane, _ in bench.editor.clicks] == [(0,)]
 
 
+def test_undoing_the_first_click_or_box_stays_on_its_plane(bench):
+    bench.viewer.add_image(STACK)
+    bench.open()
+    bench.viewer.dims.set_point(0, 2)
+    bench.click((2, 60, 70))
+    bench.do("undo")
+    assert bench.viewer.dims.point[0] == 2
+    assert bench.editor.session.plane == (2,)
+
+
 def test_scale_and_units_given_after_the_dock_was_opened_count(bench):
     image = bench.viewer.add_image(STACK[0])
     bench.open()
@@ -104,6 +114,7 @@ def test_new_pixels_start_anew_and_the_results_stay(bench):
     bench.settle()
     assert bench.editor.clicks == []
     assert "new pixels" in dock.status.text()
+    assert "not committed are gone from view; its session has them" in dock.status.text()
     bench.click((350, 450))  # outside what was there before
     assert bench.editor.session.mask.shape == (400, 500)
     assert bench.editor.session.mask[350, 450]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from napari.layers._layer_actions import _duplicate_layer
 from napari.settings import get_settings
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
@@ -681,3 +682,24 @@ def test_a_script_that_ends_may_have_qt_take_its_timers_away_first(bench):
     bench.qtbot.wait(10)
     dock.controller.abandon()
     assert dock.controller.closed
+
+
+def test_painting_in_a_copy_of_the_committed_labels_changes_no_session(bench):
+    bench.viewer.add_image(IMAGE)
+    bench.open()
+    bench.click((60, 60))
+    bench.do("commit")
+    bench.viewer.window.remove_dock_widget(bench.dock)
+    assert bench.dock.controller.worker.join(10)
+    bench.open()  # goes on with the labels on the disk
+    bench.settle()
+    layer = bench.editor.layers.committed
+    bench.viewer.layers.selection.active = layer
+    _duplicate_layer(bench.viewer.layers)
+    (copy,) = [each for each in bench.viewer.layers if each.name.endswith("copy")]
+    with pytest.raises(ValueError, match="read-only"):
+        copy.data[:, :] = 9
+    bench.click((150, 150))
+    bench.do("commit")
+    assert set(np.unique(bench.editor.session.labels.read())) == {0, 1, 2}
+    assert set(np.unique(np.asarray(layer.data))) == {0, 1, 2}, "what is written later shows"

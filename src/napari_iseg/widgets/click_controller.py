@@ -282,11 +282,10 @@ class ClickController:
 
     def _data_replaced(self, event: Any) -> None:
         """An image shows other pixels: what was found in the old ones must not be taken further."""
+        sentence = guidance.after_new_pixels([e for e in self._editors if e.layers.image is event.source])
         if not self.closed and self._forget(event.source) and event.source is self.image:
             self._follow_dims()
-            self.say(
-                "The image has new pixels. Objects made before stay in their layer; new ones start anew."
-            )
+            self.say(sentence)
 
     def _follow_image(self, _event: Any = None) -> None:
         if self.image is not None:

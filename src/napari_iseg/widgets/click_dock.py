@@ -24,7 +24,6 @@ from superqt import QCollapsible
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.actions import help_table
 from napari_iseg.widgets.asking import OME_ZARR, TIFF, ask_where
-from napari_iseg.widgets.bare import bare_viewer
 from napari_iseg.widgets.click_controller import ClickController
 from napari_iseg.widgets.dock import Dock
 from napari_iseg.widgets.dock_parts import ActionButtons, LabelBox, OptionsBox, ScrolledColumn, SmallLabel
@@ -60,8 +59,7 @@ class ClickDock(Dock):
         loader: ModelLoader | None = None,
         preferences: Preferences | None = None,
     ) -> None:
-        super().__init__()
-        self._viewer = bare_viewer(napari_viewer)
+        super().__init__(napari_viewer)
         self._preferences = preferences or Preferences.read()
         self._images: list[Image] = []
         self._make_widgets()

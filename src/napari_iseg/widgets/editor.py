@@ -273,6 +273,9 @@ class Editor(EditorState):
 
     def _opened(self, session: Session) -> None:
         self.session = session
+        asked = self.pending[0] if self.pending else self._pending_box
+        if asked is not None:  # else undoing the first click or box would lead to the plane it starts with
+            session.plane = asked[0]
         self.news.hear(session)
         if self.layers.are_shown:
             self.layers.add_current()

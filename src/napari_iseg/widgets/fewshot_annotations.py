@@ -16,6 +16,7 @@ from napari_iseg.fewshot.frame import Frame, Plane
 from napari_iseg.labels.store import HIGHEST as HIGHEST_LABEL
 from napari_iseg.prompts import Click, Window
 from napari_iseg.widgets.fewshot_clicks import BACKGROUND
+from napari_iseg.widgets.fewshot_results import RESULT
 from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.scene import image_shape
 
@@ -68,10 +69,15 @@ class Overlay:
 
 
 def fitting(layers: Sequence[Any], image: Any) -> int:
-    """The first of some labels layers with the image's shape; 0, where "none" stands, without one."""
+    """The first of some labels layers with the image's shape; 0, where "none" stands, without one.
+
+    Copies of results are left out: a prediction is no annotation without the user's word.
+    """
     shape = image_shape(image) if image is not None else ()
     for index, layer in enumerate(layers):
-        if layer is not None and tuple((layer.data[0] if layer.multiscale else layer.data).shape) == shape:
+        if layer is None or RESULT in layer.metadata:
+            continue
+        if tuple((layer.data[0] if layer.multiscale else layer.data).shape) == shape:
             return index
     return 0
 
@@ -88,6 +94,11 @@ class Annotations:
 
     labels: Labels | None = None
     clicks: Points | None = None
+
+    @property
+    def name(self) -> str | None:
+        """Of the labels layer, which a result is found by; None without one."""
+        return None if self.labels is None else str(self.labels.name)
 
     def array(self, image: Image, frame: Frame) -> Any | None:
         """The painted labels; None without a layer of labels.

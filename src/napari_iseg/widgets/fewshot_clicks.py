@@ -12,6 +12,7 @@ from napari_iseg.errors import InputError
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.fewshot.frame import Plane
 from napari_iseg.fewshot.support_store import SupportRef
+from napari_iseg.widgets.hands import refuse_paste
 from napari_iseg.widgets.mouse import click_callback
 from napari_iseg.widgets.placement import PLACING, Placement, PlaneAxes, put
 from napari_iseg.widgets.reports import report, warn
@@ -61,7 +62,10 @@ def new_clicks(
     def click(position: Sequence[float], on_object: bool) -> None:
         place = layer.world_to_data(position)
         pixel = np.round(np.asarray(image.world_to_data(position))[-len(image_shape(image)) :])
-        if viewer.dims.ndisplay == 3 or (pixel < 0).any() or (pixel >= image_shape(image)).any():
+        if viewer.dims.ndisplay == 3:
+            warn("Clicks are made on slices: switch the viewer back to 2D (the cube button, or Ctrl+Y).")
+            return
+        if (pixel < 0).any() or (pixel >= image_shape(image)).any():
             return
         layer.selected_data = set()  # else napari gives the looks of this click to the one before too
         layer.current_symbol, layer.current_face_color = _LOOKS[on_object]
@@ -71,6 +75,7 @@ def new_clicks(
 
     viewer.add_layer(layer)
     layer.mouse_drag_callbacks.append(click_callback(click, modifier))
+    refuse_paste(layer, warn)
     layer.mode = "pan_zoom"
     layer.cursor = "crosshair"
     return layer

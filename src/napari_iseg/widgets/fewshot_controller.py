@@ -6,22 +6,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_iseg.errors import InputError, IsegError
+import numpy as np
+
+from napari_iseg.errors import IsegError
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.fewshot.control import Control, Progress, Written
 from napari_iseg.fewshot.frame import Plane
 from napari_iseg.fewshot.preparing import Prepared
 from napari_iseg.fewshot.propagate import RunReport
-from napari_iseg.prompts import Window
-from napari_iseg.widgets import scene
 from napari_iseg.widgets.fewshot_annotations import Annotations
+from napari_iseg.widgets.fewshot_before import Beforehand
 from napari_iseg.widgets.fewshot_clicks import ClicksFollow, ClicksWatch, warn_of_ignored
 from napari_iseg.widgets.fewshot_models import LoadModel, Models
-from napari_iseg.widgets.fewshot_request import Openings, frame_of, plane_axes, plane_in_view, request_of
-from napari_iseg.widgets.fewshot_results import Results, earlier_clicks, settle_clicks
-from napari_iseg.widgets.fewshot_run import RunSignals, SupportRow, annotated_rows, execute
+from napari_iseg.widgets.fewshot_outputs import Made, goes_on
+from napari_iseg.widgets.fewshot_request import Openings, frame_of, request_of
+from napari_iseg.widgets.fewshot_results import Results, settle_clicks
+from napari_iseg.widgets.fewshot_run import RunSignals, SupportRow, execute
 from napari_iseg.widgets.fewshot_saving import save
 from napari_iseg.widgets.fewshot_view import FewShotSettings, FewShotView, time_left
+from napari_iseg.widgets.fewshot_ways import ASTRAY, Ways
 from napari_iseg.widgets.reports import report, warn
 from napari_iseg.widgets.worker import Worker
 
@@ -52,18 +55,21 @@ class FewShotController:
         self.report: RunReport | None = None
         self._control: Control | None = None
         self.closed = False
-        self._subject: Image | None = None  # the image of the run that is under way
+        self._wanted = False  # the run that is under way, for the image and the labels that are chosen now
         self._again = False  # these wait until a cancelled run has ended
         self._to_reject: list[Plane] = []
         self._paused = False  # what follows a paused run waits as it did
         self._places = ClicksFollow(viewer)
         self._clicks = ClicksWatch(self._given, self._clicked)
-        self._images = Openings()
+        self._made = Made()
+        self.images = Openings()
+        self.before = Beforehand(self)
+        self.ways = Ways(self)
         self.signals.prepared.connect(self._prepared)
         self.signals.supports.connect(self._supported)
         self.signals.progress.connect(self._progress)
         self.signals.written.connect(self._written)
-        viewer.dims.events.point.connect(self._follow_plane)
+        viewer.dims.events.point.connect(self.follow_plane)
 
     # -- what the dock calls --
 
@@ -75,43 +81,40 @@ class FewShotController:
     def choose_image(self, image: Image | None) -> None:
         """Work on another image."""
         if image is not self.image:
-            self.cancel()
-            self._to_reject = []
+            self._let_go()
             self._places.follow(image)
-            self.image, self.results, self.report = image, None, None
+            if self.image is not None:
+                self.image.events.data.disconnect(self._pixels_replaced)
+            if image is not None:
+                image.events.data.connect(self._pixels_replaced)
+            self.image = image
         self.tell()
-
-    def look_for_earlier(self) -> None:
-        """Say so when there is a result of the chosen image from an earlier time."""
-        settings = self.view.settings
-        opened = self._images.attempt(self.image, settings.axis) if self.folder.is_dir() else None
-        if opened is None:
-            return
-        path = lambda: opened.output(self.folder, settings.tile)  # noqa: E731 - reads pixels, in the worker
-        self.worker.submit_task(lambda _stop: earlier_clicks(path()), self._told_of_earlier, report)
 
     def choose_annotations(self, labels: Labels | None, clicks: Points | None) -> None:
-        """The layers that are annotated in."""
+        """The layers that are annotated in; to be called also when they were renamed."""
+        try:
+            self._made.follow_names()
+        except IsegError as error:
+            report(error)
+        others = labels is not self.annotations.labels
         self.annotations.labels, self.annotations.clicks = labels, clicks
         self._clicks.follow(clicks)
+        if others:  # a result is of its labels, and what was accepted of some is no annotation of others
+            results = self.results
+            if results is None or not goes_on(results.output.path, self.annotations.name):
+                self._let_go()
+            if results is not None and self.results is None:
+                self.view.set_status("These labels have a result of their own, by Run; that of before stays.")
+            self.before.look_for_earlier()
         self.tell()
 
-    def list_annotated(self) -> None:
-        """Show the painted slices of a stack before there is a run that lists them."""
-        if self.results is not None or self.running:
-            return
-        opened, painted = self._images.attempt(self.image, self.view.settings.axis), None
-        if opened is not None and opened.frame.slicing is not None:
-            try:
-                painted = self.annotations.array(opened.image, opened.frame)
-            except InputError:  # of another shape: said when it matters, at Run
-                painted = None
-        if opened is None or painted is None:
-            self.view.show_supports([])
-            return
-        self.worker.submit_newest(
-            lambda stop: annotated_rows(opened.source, painted, opened.frame, stop), self._listed, report
-        )
+    def _let_go(self) -> None:
+        """What was found counts no more for what is chosen; a run that is under way ends."""
+        if self.running:
+            self.view.set_status("Stopped: the image or its labels are others now; press Run for these.")
+        self.cancel()
+        self._to_reject, self._wanted = [], False
+        self.results = self.report = None
 
     def run(self) -> None:
         """Start, or start anew with what has changed."""
@@ -124,7 +127,7 @@ class FewShotController:
             self._control.cancel()
             return
         try:
-            opened = self._images.open(self.image, settings.axis)
+            opened = self.images.open(self.image, settings.axis)
             make_request = request_of(self.viewer, opened, settings, self.annotations, self.folder)
         except IsegError as error:
             report(error)
@@ -133,8 +136,8 @@ class FewShotController:
         control = self._control = Control()
         if self._paused:
             control.pause()
-        self._subject, self._paused = self.image, False
-        self._follow_plane()
+        self._wanted, self._paused = True, False
+        self.follow_plane()
         self.view.set_running(True, control.paused)
         self.view.set_status("Preparing: reading the annotated slices…")
         self.worker.submit_task(
@@ -166,15 +169,15 @@ class FewShotController:
         """The prediction of the slice in view becomes an annotation, on the user's word."""
         plane = self._shown_prediction()
         if plane is None or self.results is None:
-            warn("Go to a slice that is predicted to accept it.")
+            warn(ASTRAY if self.ways.astray else "Go to a slice that is predicted to accept it.")
             return
         self._decide(self.results.decisions.accept, plane)
 
     def reject(self) -> None:
         """The slice in view is wrong: a prediction is emptied and marked, an acceptance is taken back."""
-        plane, results = self._plane(), self.results
+        plane, results = self.ways.plane, self.results
         if plane is None or results is None or not results.can_reject(plane):
-            warn("Go to a slice that is predicted to reject it.")
+            warn(ASTRAY if self.ways.astray else "Go to a slice that is predicted to reject it.")
         elif results.is_accepted(plane):
             self._decide(results.decisions.forget, plane)
         else:
@@ -209,28 +212,6 @@ class FewShotController:
         if self.report is not None and self.results is not None and self.image is not None:
             save(self.report.out, path, self.image, self.results.frame, self.worker, self.view)
 
-    def go_next(self) -> None:
-        """Go to the slice whose annotation helps most."""
-        if self.results is None or self.results.next is None:
-            return
-        suggestion = self.results.next
-        self.go_to(suggestion.plane, suggestion.window if self.results.frame.slicing is None else None)
-        self.view.set_status(f"Annotate here next: {suggestion.reason}.")
-
-    def go_to(self, plane: Plane, window: Window | None = None) -> None:
-        """Show a plane, and a window of it in the middle of the canvas."""
-        if self.image is not None and self.settings is not None:
-            axes = plane_axes(frame_of(self.image, self.settings.axis))
-            scene.show_axes(self.viewer, self.image, axes)
-            scene.go_to(self.viewer, self.image, axes, plane)
-            if window is not None:
-                scene.look_at(self.viewer, self.image, axes, plane, window)
-
-    def go_to_cell(self, row: int, col: int) -> None:
-        """Show what a cell of the strip stands for."""
-        if self.results is not None:
-            self.go_to(*self.results.place_of_cell(row, col, self._plane() or ()))
-
     def close(self, _dock: object = None) -> None:
         """Stop everything and let go of the viewer; calling it again does nothing. Touches no widget."""
         if self.closed:
@@ -239,38 +220,40 @@ class FewShotController:
         self.cancel()
         self.worker.close()
         self.signals.silence()
-        self.viewer.dims.events.point.disconnect(self._follow_plane)
+        self.ways.close()
+        self.viewer.dims.events.point.disconnect(self.follow_plane)
         self._clicks.follow(None)
         self._places.follow(None)
+        if self.image is not None:
+            self.image.events.data.disconnect(self._pixels_replaced)
 
     def tell(self) -> None:
         """Bring the dock up to date."""
-        plane = self._plane()
-        if self.results is not None:
-            self.view.show_trust(*self.results.cells(plane or ()))
+        plane = self.ways.plane
+        nothing = np.full((1, 1), np.nan), (-1, -1)
+        self.view.show_trust(*(nothing if self.results is None else self.results.cells(plane or ())))
         predicted = self._shown_prediction() is not None
         can_reject = self.results is not None and plane is not None and self.results.can_reject(plane)
         can_go = self.results is not None and self.results.next is not None
         can_save = self.report is not None and not self.running
         self.view.set_possible(predicted, can_reject, can_go, can_save)
 
-    # -- the run --
-
     # -- what a run tells --
 
     def _prepared(self, prepared: Prepared) -> None:
-        if self.image is None or self.image is not self._subject or self.image not in self.viewer.layers:
+        if self.image is None or not self._wanted or self.image not in self.viewer.layers:
             assert self._control is not None
             self._control.cancel()  # and what waits for its end goes on
             return
         known = self.results
         shown = known is not None and known.layer in self.viewer.layers
         if known is None or not shown or known.output.path != prepared.output.path:
-            self.results = Results(
-                self.viewer, self.image, prepared.plan.frame, prepared.plan.grid, prepared.output
-            )
+            frame, grid = prepared.plan.frame, prepared.plan.grid
+            name = self.annotations.name
+            self.results = Results(self.viewer, self.image, frame, grid, prepared.output, name)
         self.results.use(prepared)
         try:
+            self._made.keep(prepared.output.path, self.annotations.labels)
             shown_anew = known is not self.results and self.annotations.clicks is None
             kept = settle_clicks(prepared.output.path, self._given(), shown_anew)
         except IsegError as error:
@@ -286,7 +269,7 @@ class FewShotController:
         self.tell()
 
     def _supported(self, rows: list[SupportRow]) -> None:
-        if self._subject is self.image:
+        if self._wanted:
             self.view.show_supports(rows)
             warn_of_ignored([row.ref for row in rows], self._given())
 
@@ -296,17 +279,18 @@ class FewShotController:
 
     def _written(self, written: Written) -> None:
         if self.results is not None:
-            self.results.add(written, self._plane() or ())
+            self.results.add(written, self.ways.plane or ())
             self.tell()
 
     def _finished(self, result: RunReport) -> None:
         self._control = None
         self.view.set_running(False, False)
-        if self._subject is self.image:
+        if self._wanted:
             self.report = result
         if self._do_what_waits():
             return
-        if self._subject is not self.image:
+        if not self._wanted:
+            self.before.list_annotated()
             self.tell()
             return
         if result.failed:
@@ -346,17 +330,6 @@ class FewShotController:
             self.run()
         return again
 
-    def _listed(self, rows: list[SupportRow]) -> None:
-        if self.results is None and not self.running:
-            self.view.show_supports(rows)
-
-    def _told_of_earlier(self, clicks: Clicks | None) -> None:
-        if clicks is not None and self.results is None and not self.running:
-            self.view.offer_clicks(clicks)
-            self.view.set_status(
-                "There is an earlier result of this image: Run shows it and goes on with it."
-            )
-
     # -- the viewer --
 
     def _clicked(self, planes: set[Plane]) -> None:
@@ -377,20 +350,30 @@ class FewShotController:
             return {}
         return self.annotations.given_clicks(self.image, frame_of(self.image, self.view.settings.axis))
 
-    def _follow_plane(self, _event: Any = None) -> None:
+    def follow_plane(self, _event: Any = None) -> None:
+        """The viewer shows another plane, or other axes."""
         if self._control is not None:
-            self._control.focus = self._plane()
+            self._control.focus = self.ways.plane
         if self.results is not None:
             self.results.refresh_if_stale()
         self.tell()
 
-    def _plane(self) -> Plane | None:
-        """The plane in view."""
-        if self.image is None or self.settings is None:
-            return None
-        return plane_in_view(self.viewer, self.image, self.settings.axis)
+    def _pixels_replaced(self, _event: Any = None) -> None:
+        """Other pixels, perhaps more of them, as of a series that grows: a result of the old ones is none."""
+        results = self.results
+        self._let_go()
+        if results is not None:
+            results.put_aside()
+            self.view.set_status(
+                "The image has new pixels: Run segments them. The result of before is a layer, out of sight."
+            )
+        self.view.list_axes()
+        self._clicks.follow(self.annotations.clicks)  # all planes may be others
+        self.before.list_annotated()
+        self.before.look_for_earlier()
+        self.tell()
 
     def _shown_prediction(self) -> Plane | None:
-        plane = self._plane()
+        plane = self.ways.plane
         results = self.results
         return plane if plane is not None and results is not None and results.is_predicted(plane) else None

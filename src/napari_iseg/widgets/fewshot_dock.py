@@ -19,12 +19,10 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QLabeledRangeSlider
 
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.asking import ask_where
-from napari_iseg.widgets.bare import bare_viewer
 from napari_iseg.widgets.dock import Dock
 from napari_iseg.widgets.dock_parts import LabelBox, ScrolledColumn, SmallLabel
 from napari_iseg.widgets.fewshot_annotations import fitting
@@ -33,9 +31,10 @@ from napari_iseg.widgets.fewshot_controller import FewShotController
 from napari_iseg.widgets.fewshot_models import Loader, LoadModel, known_models
 from napari_iseg.widgets.fewshot_parts import LayerCombo, ShapesCombo, button, combo, pixmap, row_of, tile_box
 from napari_iseg.widgets.fewshot_request import frame_of, plane_axes
-from napari_iseg.widgets.fewshot_results import RESULT
+from napari_iseg.widgets.fewshot_results import is_result
 from napari_iseg.widgets.fewshot_run import THUMBNAIL, SupportRow
 from napari_iseg.widgets.fewshot_saving import suggestion
+from napari_iseg.widgets.fewshot_slices import AxisCombo, SliceRange
 from napari_iseg.widgets.fewshot_view import FewShotSettings
 from napari_iseg.widgets.fewshot_watch import LabelsWatch
 from napari_iseg.widgets.preferences import Preferences
@@ -72,8 +71,7 @@ class FewShotDock(Dock):
         load: LoadModel | None = None,
         preferences: Preferences | None = None,
     ) -> None:
-        super().__init__()
-        self._viewer = bare_viewer(napari_viewer)
+        super().__init__(napari_viewer)
         self._preferences = preferences or Preferences.read()
         self._listening = True
         self._no_labels = False  # chosen by the user
@@ -141,6 +139,11 @@ class FewShotDock(Dock):
             item.setData(Qt.ItemDataRole.UserRole, row.ref.plane)
             self.supports.addItem(item)
 
+    def list_axes(self) -> None:
+        """List the axes and slices of the image anew."""
+        self.axis.offer(self.controller.image)
+        self._axis_chosen()
+
     def offer_clicks(self, clicks: Clicks) -> None:
         """Bring back the clicks of an earlier result, unless some are chosen already."""
         image = self.controller.image
@@ -193,7 +196,7 @@ class FewShotDock(Dock):
         self.click_label = LabelBox()
         self.click_label.setToolTip("The label that the next click belongs to.")
         self.click_label.setMinimumWidth(72)  # it would take the room of the highest label
-        self.axis = combo("The axis that is sliced; the other two are the plane that was annotated in.")
+        self.axis = AxisCombo("The axis that is sliced; the other two are the plane that was annotated in.")
         self.model = combo("What carries the annotation to the other slices.")
         for name, line in models.items():
             self.model.addItem(name, name)
@@ -208,9 +211,7 @@ class FewShotDock(Dock):
             ["whole image", "what is in view", "range of slices"],
             "inside",
         )
-        self.range = QLabeledRangeSlider(Qt.Orientation.Horizontal)
-        self.range.setToolTip("First and last slice.")
-        self.range.setVisible(False)
+        self.range = SliceRange()
         self.sequential = QCheckBox("from slice to slice")
         self.sequential.setToolTip("Give each slice its neighbour's answer, from both sides, while trusted.")
         self.unlabelled = ShapesCombo(
@@ -286,7 +287,7 @@ class FewShotDock(Dock):
         self.axis.activated.connect(lambda _index: self._axis_chosen())
         self.axis.activated.connect(lambda _index: self._annotations_chosen())
         for changed in (self.axis.activated, self.tile.valueChanged):
-            changed.connect(lambda _value: controller.look_for_earlier())
+            changed.connect(lambda _value: controller.before.look_for_earlier())
         self.click_label.chosen.connect(self._label_chosen)
         ranged = REGIONS.index("range")
         self.region.currentIndexChanged.connect(lambda index: self.range.setVisible(index == ranged))
@@ -295,12 +296,14 @@ class FewShotDock(Dock):
         self.cancel_button.clicked.connect(controller.cancel)
         self.accept_button.clicked.connect(controller.accept)
         self.reject_button.clicked.connect(controller.reject)
-        self.next_button.clicked.connect(controller.go_next)
+        self.next_button.clicked.connect(controller.ways.go_next)
         self.save_button.clicked.connect(
             lambda: ask_where(self, "Save the result", *suggestion(self.image.layer), controller.save)
         )
-        self.strip.chosen.connect(controller.go_to_cell)
-        self.supports.itemClicked.connect(lambda item: controller.go_to(item.data(Qt.ItemDataRole.UserRole)))
+        self.strip.chosen.connect(controller.ways.go_to_cell)
+        self.supports.itemClicked.connect(
+            lambda item: controller.ways.go_to(item.data(Qt.ItemDataRole.UserRole))
+        )
         for event in self._layer_events():
             event.connect(self._list_layers)
 
@@ -316,8 +319,8 @@ class FewShotDock(Dock):
 
         if self.controller.closed:
             return
-        results = {RESULT, scene.OUTPUT}  # no annotations: not before the user says so
-        layers = [x for x in self._viewer.layers[::-1] if not results & {*x.metadata}]
+        found = [x for x in self._viewer.layers if is_result(x) or scene.OUTPUT in x.metadata]
+        layers = [x for x in self._viewer.layers[::-1] if x not in found]  # results are no annotations
         self.image.offer([x for x in layers if isinstance(x, Image)])
         self.clicks.offer([x for x in layers if isinstance(x, Points)])
         kept = self.labels.offer([x for x in layers if isinstance(x, Labels)])
@@ -367,28 +370,16 @@ class FewShotDock(Dock):
         self.controller.choose_image(image)
         if not changed:
             return
-        self.axis.clear()
+        self.list_axes()
         if image is None:
             return
-        shape = scene.image_shape(image)
-        names = [str(name) for name in image.axis_labels]
-        for axis, size in enumerate(shape if len(shape) > 2 else ()):
-            name = names[axis] if not names[axis].startswith("-") else f"axis {axis}"
-            self.axis.addItem(f"{name} ({size})", axis)
-        self.axis.setEnabled(len(shape) > 2)
-        if len(shape) > 2:
-            self.axis.setCurrentIndex(len(shape) - 3)
-        self._axis_chosen()
         if self.clicks.layer is None or not are_of(self.clicks.layer, image):
             self._choose_own_clicks(image)
         self._annotations_chosen()
-        self.controller.look_for_earlier()
+        self.controller.before.look_for_earlier()
 
     def _axis_chosen(self) -> None:
-        image, axis = self.controller.image, self.axis.currentData()
-        last = scene.image_shape(image)[axis] - 1 if image is not None and axis is not None else 0
-        self.range.setRange(0, max(1, last))
-        self.range.setValue((0, max(1, last)))
+        self.range.offer(self.controller.image, self.axis.currentData())
 
     def _annotations_chosen(self) -> None:
         labels = self.labels.layer
@@ -397,4 +388,4 @@ class FewShotDock(Dock):
         self._list_annotated()
 
     def _list_annotated(self, _event: Any = None) -> None:
-        self.controller.list_annotated()
+        self.controller.before.list_annotated()

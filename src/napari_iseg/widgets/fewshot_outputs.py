@@ -1,49 +1,134 @@
-"""Where the result of an image lies: the same image finds the same result again, also after a restart."""
+"""Where the result of an image lies: the same image and labels find it again, also after a restart."""
 
 from __future__ import annotations
 
+import json
 import re
+import weakref
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from itertools import chain, count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_iseg.errors import SaveError
 from napari_iseg.fewshot.frame import Frame
+from napari_iseg.fewshot.preparing import run_folder
+from napari_iseg.files import write_text
 from napari_iseg.images import PlaneSource
 from napari_iseg.images.sampling import sample_places
 from napari_iseg.prompts import Window
 
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
 _BANDS = 3  # of what a source gives
+_FILE = "labels.json"  # in a run's folder: the name of the labels layer that it was made from
 
 
-def output_path(folder: Path, name: str, source: PlaneSource, frame: Frame, tile: int) -> Path:
-    """The OME-Zarr group for an image, slicing axis and tile.
+def digests_of(source: PlaneSource, frame: Frame, tile: int) -> tuple[str, str]:
+    """What the results of an image are found by, and what they were named by before that.
 
     Parameters
     ----------
-    folder : of all results
-    name : of the image layer; makes the file's name readable, and another name finds the result too
     source : the image; a sample of its pixels is read, so call this outside the GUI thread
     """
-    count = int(np.prod(source.leading_shape, dtype=np.int64))
-    stem = re.sub(r"\W+", "-", name).strip("-")[:40] or "image"
+    planes = int(np.prod(source.leading_shape, dtype=np.int64))
 
-    def named(places: Iterable[tuple[int, Window]]) -> Path:
+    def digest_of(places: Iterable[tuple[int, Window]]) -> str:
         digest = blake2b(digest_size=6)
         digest.update(repr((frame.shape, frame.slicing, tile)).encode())
         for number, window in places:
             plane = tuple(int(i) for i in np.unravel_index(number, source.leading_shape))
             digest.update(source.read(window, plane).tobytes())
-        known = sorted(folder.glob(f"*-{digest.hexdigest()}.zarr"))
-        return known[0] if known else folder / f"{stem}-{digest.hexdigest()}.zarr"
+        return digest.hexdigest()
 
-    path = named(sample_places(source.shape, count, _BANDS))
-    if path.exists():
-        return path
-    earlier = named(_middles(source.shape, count))
-    return earlier if earlier.exists() else path
+    return digest_of(sample_places(source.shape, planes, _BANDS)), digest_of(_middles(source.shape, planes))
+
+
+def output_path(folder: Path, name: str, digests: tuple[str, str], labels: str | None) -> Path:
+    """The OME-Zarr group for an image, slicing axis and tile, and the labels it is made from.
+
+    Parameters
+    ----------
+    folder : of all results
+    name : of the image layer; makes the file's name readable, and another name finds the result too
+    labels : name of the labels layer, None without one
+    """
+    for digest in digests:
+        found = _known(folder, digest, labels)
+        if found is not None:
+            return found
+    image, layer = _readable(name) or "image", _readable(labels or "") or "labels"
+    stems = chain((image, f"{image}-{layer}"), (f"{image}-{layer}-{number}" for number in count(2)))
+    paths = (folder / f"{stem}-{digests[0]}.zarr" for stem in stems)
+    return next(path for path in paths if not path.exists())  # those that do are of other labels
+
+
+class Made:
+    """The results of this session by the labels layers that they were made from.
+
+    Each result has its layer's name on disk with it, where it is changed when the layer is renamed.
+    """
+
+    def __init__(self) -> None:
+        self._paths: weakref.WeakKeyDictionary[Labels, set[Path]] = weakref.WeakKeyDictionary()
+
+    def keep(self, path: Path, labels: Labels | None) -> None:
+        """A result is made from a labels layer, or without one; SaveError where that cannot be written."""
+        for others in self._paths.values():
+            others.discard(path)
+        if labels is not None:
+            self._paths.setdefault(labels, set()).add(path)
+        _note(path, None if labels is None else str(labels.name))
+
+    def follow_names(self) -> None:
+        """Layers may have other names; SaveError as above."""
+        for labels, paths in self._paths.items():
+            for path in paths:
+                _note(path, str(labels.name))
+
+
+def goes_on(path: Path, labels: str | None) -> bool:
+    """Whether a run with another labels layer would go on with the result at ``path``."""
+    return _known(path.parent, path.stem.rpartition("-")[2], labels) == path
+
+
+def _known(folder: Path, digest: str, labels: str | None) -> Path | None:
+    """The result that was made from these labels, or else from clicks alone (or before this was noted).
+
+    The latter belongs to whatever labels come first: who began with clicks may go on by painting.
+    """
+    found = sorted(folder.glob(f"*-{digest}.zarr"), key=lambda path: (_noted_at(path), path))
+    noted = {_noted(path): path for path in found}  # of two with the same name that which got it last
+    return noted.get(labels, noted.get(None))
+
+
+def _note(path: Path, labels: str | None) -> None:
+    if _noted(path) != labels and run_folder(path).is_dir():  # or it was deleted
+        write_text(run_folder(path) / _FILE, json.dumps({"labels": labels}))
+
+
+def _noted_at(path: Path) -> int:
+    try:
+        return (run_folder(path) / _FILE).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _noted(path: Path) -> str | None:
+    try:
+        name = json.loads((run_folder(path) / _FILE).read_text())["labels"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return name if isinstance(name, str) else None
+
+
+def _readable(name: str) -> str:
+    """A name as part of a file's."""
+    return re.sub(r"\W+", "-", name).strip("-")[:40]
 
 
 def _middles(shape: tuple[int, int], planes: int) -> Iterator[tuple[int, Window]]:

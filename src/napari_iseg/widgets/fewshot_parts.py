@@ -30,7 +30,7 @@ class LayerCombo(QComboBox):
         super().__init__()
         self._optional, self._more = optional, more
         self.layers: list[Any] = []
-        _narrow(self, tip)
+        narrow(self, tip)
 
     @property
     def layer(self) -> Any:
@@ -69,7 +69,7 @@ class ShapesCombo(QComboBox):
     def __init__(self, tip: str, fixed: Sequence[str], inside: str) -> None:
         super().__init__()
         self._inside, self._layers = inside, [None] * len(fixed)
-        _narrow(self, tip)
+        narrow(self, tip)
         self.addItems(list(fixed))
 
     @property
@@ -89,7 +89,8 @@ class ShapesCombo(QComboBox):
         self.setCurrentIndex(self._layers.index(chosen) if chosen in layers else old)
 
 
-def _narrow(combo: QComboBox, tip: str) -> None:
+def narrow(combo: QComboBox, tip: str) -> None:
+    """Have a list not widen the dock."""
     combo.setToolTip(tip)
     combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     combo.setMinimumContentsLength(8)
@@ -98,7 +99,7 @@ def _narrow(combo: QComboBox, tip: str) -> None:
 def combo(tip: str) -> QComboBox:
     """A list that does not widen the dock."""
     combo = QComboBox()
-    _narrow(combo, tip)
+    narrow(combo, tip)
     return combo
 
 

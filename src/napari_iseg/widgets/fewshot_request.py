@@ -22,7 +22,7 @@ from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.fewshot_annotations import Annotations, Overlay
-from napari_iseg.widgets.fewshot_outputs import make_folder, output_path
+from napari_iseg.widgets.fewshot_outputs import digests_of, make_folder, output_path
 from napari_iseg.widgets.fewshot_view import FewShotSettings
 from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.scene_file import values_of
@@ -44,7 +44,7 @@ class Opened:
     data: Any
     frame: Frame
     source: PlaneSource
-    outputs: dict[tuple[Path, str, int], Path] = field(default_factory=dict)
+    digests: dict[int, tuple[str, str]] = field(default_factory=dict)  # by tile
 
     @classmethod
     def of(cls, image: Image, axis: int | None) -> Opened:
@@ -60,12 +60,11 @@ class Opened:
         """Whether it is still that image, with the same pixels in the same place."""
         return self.image is image and self.data is image.data and self.frame == frame_of(image, axis)
 
-    def output(self, folder: Path, tile: int) -> Path:
-        """Where its result lies; reads a few pixels the first time."""
-        key = folder, str(self.image.name), tile
-        if key not in self.outputs:
-            self.outputs[key] = output_path(folder, key[1], self.source, self.frame, tile)
-        return self.outputs[key]
+    def output(self, folder: Path, tile: int, labels: str | None) -> Path:
+        """Where its result from a labels layer of this name lies; reads a few pixels the first time."""
+        if tile not in self.digests:
+            self.digests[tile] = digests_of(self.source, self.frame, tile)
+        return output_path(folder, str(self.image.name), self.digests[tile], labels)
 
 
 class Openings:
@@ -101,9 +100,13 @@ def plane_axes(frame: Frame) -> PlaneAxes:
 
 
 def plane_in_view(viewer: napari.Viewer, image: Image, axis: int | None) -> Plane | None:
-    """The plane that the viewer shows of an image that is sliced along ``axis``; None where it shows none."""
+    """The plane that the viewer shows of an image that is sliced along ``axis``.
+
+    None where it shows none, as beside the image, in 3D and along other axes.
+    """
     try:
-        return scene.shown_plane(viewer, image, plane_axes(frame_of(image, axis)))
+        axes = plane_axes(frame_of(image, axis))
+        return scene.shown_plane(viewer, image, axes) if scene.shows_axes(viewer, image, axes) else None
     except (InputError, ValueError):
         return None
 
@@ -123,13 +126,13 @@ def request_of(
     complete: bool | Areas = not settings.partial
     if settings.complete_in is not None:
         complete = areas_of(settings.complete_in, image, frame)
-    painted = annotations.array(image, frame)
+    painted, name = annotations.array(image, frame), annotations.name
     clicks = annotations.given_clicks(image, frame)
     space = space_of(image, frame)
     make_folder(folder)
 
     def make(predictor: UnitPredictor) -> Request:
-        out = opened.output(folder, settings.tile)
+        out = opened.output(folder, settings.tile, name)
         lost = out.exists() and not run_folder(out).exists()  # nobody can go on with it
         accepted = Decisions(run_folder(out)).accepted if out.exists() else set()
         result = LabelStore.open(out).levels[0] if accepted else None
@@ -195,9 +198,12 @@ def _where(
     if settings.area is not None:
         return None, areas_of(settings.area, image, frame)
     if settings.region == "visible":
-        plane = scene.shown_plane(viewer, image, plane_axes(frame))
+        plane = plane_in_view(viewer, image, settings.axis)
         if plane is None:
-            raise InputError("No slice of the image is in view; move the sliders to one.")
+            raise InputError(
+                "No slice of the image is in view; show slices in 2D, along the axis that is sliced, and "
+                "move the sliders to one."
+            )
         return [plane], scene.visible_window(image, plane_axes(frame), viewer)
     if settings.region == "range" and frame.slicing is not None:
         wanted = range(settings.first, settings.last + 1)

@@ -18,13 +18,19 @@ from napari_iseg.fewshot.preparing import Prepared, run_folder
 from napari_iseg.fewshot.suggest import Suggestion, suggest
 from napari_iseg.prompts import Window
 from napari_iseg.widgets.placement import PLACING, Placement, put
+from napari_iseg.widgets.read_only import read_only
 from napari_iseg.widgets.trust_strip import REJECTED, SUPPORT
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Layer
 
-RESULT = "napari-iseg few-shot result"  # in a layer's metadata: the path of the output it shows
+RESULT = "napari-iseg few-shot result"  # in a layer's metadata: the path of the output it shows, and its id
+
+
+def is_result(layer: Layer) -> bool:
+    """Whether a layer is one of ours that show a result; a copy has the metadata too, but is the user's."""
+    return bool(layer.metadata.get(RESULT, ())[1:] == [str(layer.unique_id)])
 
 
 def earlier_clicks(path: Path) -> Clicks | None:
@@ -52,6 +58,7 @@ class Results:
     ----------
     viewer, image : where the layer is added, and above what
     frame, grid, output : of the run
+    labels : name of the labels layer that it is made from
 
     Attributes
     ----------
@@ -59,7 +66,15 @@ class Results:
     next : where an annotation would help most, as of the last run; never a plane that was rejected
     """
 
-    def __init__(self, viewer: napari.Viewer, image: Image, frame: Frame, grid: Grid, output: Output) -> None:
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        image: Image,
+        frame: Frame,
+        grid: Grid,
+        output: Output,
+        labels: str | None = None,
+    ) -> None:
         self.frame, self.grid, self.output = frame, grid, output
         self.decisions = Decisions(run_folder(output.path))
         self._viewer, self._image = viewer, image
@@ -67,7 +82,7 @@ class Results:
         self._stale = False
         self.next: Suggestion | None = None
         self._prepared: Prepared | None = None
-        self.layer = self._add_layer()
+        self.layer = self._add_layer(labels)
         for name in PLACING:
             getattr(image.events, name).connect(self._follow)
 
@@ -100,6 +115,10 @@ class Results:
         self._stale = False
         if self.layer in self._viewer.layers:
             self.layer.refresh()
+
+    def put_aside(self) -> None:
+        """Its image has other pixels: what was found in those of before stays in its layer, out of sight."""
+        self.layer.visible = False
 
     def look_for_next(self) -> None:
         """Find out anew where an annotation would help most, once nothing is being computed."""
@@ -174,27 +193,27 @@ class Results:
         cells = self._trust.setdefault(plane, np.full(self.grid.count, np.nan))
         cells[row, col] = value
 
-    def _add_layer(self) -> Labels:
+    def _add_layer(self, labels: str | None) -> Labels:
         from napari.layers import Labels
 
         path = str(self.output.path)
         for there in self._viewer.layers:  # left by a dock that was closed
-            if there.metadata.get(RESULT) == path:
+            if is_result(there) and there.metadata[RESULT][0] == path:
                 put(there, Placement.of(self._image).whole())
                 there.refresh()
                 return there
-        levels = self.output.store.levels
+        levels, name = read_only(self.output.store.levels), f"{self._image.name} few-shot"
+        if labels is not None and name in self._viewer.layers:
+            name = f"{name} of {labels}"
         layer = Labels(
             levels if len(levels) > 1 else levels[0],
             multiscale=len(levels) > 1,
-            name=f"{self._image.name} few-shot",
+            name=name,
             opacity=0.5,
-            metadata={RESULT: path},
             **Placement.of(self._image).whole(),
         )
-        layer.editable = (
-            False  # a result is corrected by annotating, so that nothing is lost when it is renewed
-        )
+        layer.metadata[RESULT] = [path, str(layer.unique_id)]
+        layer.editable = False  # a result is corrected by annotating: nothing is lost when it is renewed
         active = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
         if active is not None:  # the user goes on in the layer they are in

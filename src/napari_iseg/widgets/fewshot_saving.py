@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_iseg.fewshot.frame import Frame
-from napari_iseg.labels.export import export_labels
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.widgets.asking import GEOPACKAGE, OME_ZARR, TIFF
 from napari_iseg.widgets.fewshot_request import space_of
 from napari_iseg.widgets.fewshot_view import FewShotView
+from napari_iseg.widgets.map_place import export_beside
 from napari_iseg.widgets.reports import report
 from napari_iseg.widgets.scene import image_shape
 from napari_iseg.widgets.worker import Worker
@@ -36,15 +36,15 @@ def save(out: Path, path: Path, image: Image, frame: Frame, worker: Worker, view
     path : of the file; its ending says of which kind
     image, frame : whose result it is; its scale and units may have been given after the run
     """
-    space, like = space_of(image, frame), image.source.path
+    space, file = space_of(image, frame), image.source.path
     turned = not np.allclose(image.affine.affine_matrix, np.eye(image.ndim + 1))
     turned = turned or not np.allclose(image.rotate, np.eye(image.ndim)) or bool(np.any(image.shear))
     left_out = " The image's rotation or affine is not in it, only scale and position." if turned else ""
 
-    def written() -> Path:
+    def written() -> str:
         store = LabelStore.open(out)
         store.place(scale=space.scale, translate=space.translate, units=space.units)
-        return export_labels(store, path, like=like, pieces=True)
+        return f"Saved {path}.{left_out}{export_beside(store, path, file, frame.shape, pieces=True)}"
 
     def failed(error: Exception) -> None:
         view.set_status("Not saved.")
@@ -53,6 +53,6 @@ def save(out: Path, path: Path, image: Image, frame: Frame, worker: Worker, view
     view.set_status(f"Saving {path.name}…")
     worker.submit_task(
         lambda _stop: written(),
-        lambda saved: view.set_status(f"Saved {saved}.{left_out}"),
+        view.set_status,
         failed,
     )

@@ -61,6 +61,9 @@ class FewShotView(Protocol):
     def show_supports(self, rows: list[SupportRow]) -> None:
         """The list of supports."""
 
+    def list_axes(self) -> None:
+        """List the axes and slices of the image anew, which may have other sizes."""
+
     def offer_clicks(self, clicks: Clicks) -> None:
         """Bring back the clicks of an earlier result, unless some are chosen already."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from napari_iseg.widgets.editor import Editor
 
 NO_MODEL = (
@@ -80,3 +82,15 @@ def after_commit(label: int, kept: int) -> str:
     if kept == 0:
         return f"Committed as label {label}. Click on the next object."
     return f"Committed as label {label}; {kept} pixels stayed with earlier objects. Click on the next one."
+
+
+def after_new_pixels(editors: Sequence[Editor]) -> str:
+    """What became of an image's objects when it got other pixels; asked before ``editors`` are closed."""
+    words = "The image has new pixels. Objects made before stay in their layer; new ones start anew."
+    open_ones = [editor for editor in editors if editor.has_prompts]
+    if not open_ones:
+        return words
+    words += " The clicks of the object that was not committed are gone from view"
+    if any(editor.session is not None and editor.session.folder is not None for editor in open_ones):
+        words += "; its session has them, for Open session… on the image of before"
+    return f"{words}."

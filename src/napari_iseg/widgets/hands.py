@@ -92,11 +92,8 @@ class Hands:
             for entry in ACTIONS:
                 if entry.key:
                     layer.bind_key(entry.key, _pressed(partial(self._on_key, entry.name)), overwrite=True)
-            layer.bind_key(PASTE, _pressed(self._refuse_paste), overwrite=True)
+            refuse_paste(layer, self._on_hint)
             self._bound.append(layer)
-
-    def _refuse_paste(self) -> None:
-        self._on_hint("Clicks and boxes cannot be pasted; click on the object.")
 
     def quiet(self) -> AbstractContextManager[Any]:
         """A context in which changes of the clicks and of the box are our own and not reported."""
@@ -166,6 +163,12 @@ class Hands:
         editor.show()
         if action == "changed":
             points.selected_data = selected  # so that Delete works after a drag
+
+
+def refuse_paste(layer: Layer, say: Callable[[str], None]) -> None:
+    """Have the key of pasting say why it does nothing on a layer of clicks or boxes."""
+    refuse = partial(say, "Clicks and boxes cannot be pasted; click on the object.")
+    layer.bind_key(PASTE, _pressed(refuse), overwrite=True)
 
 
 def _pressed(act: Callable[[], None]) -> Callable[[Layer], Callable[[], None]]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from napari_iseg.prompts import Click, Window
 from napari_iseg.widgets.box_layer import BoxLayer
 from napari_iseg.widgets.placement import Placement, PlaneAxes, name_axes, put
+from napari_iseg.widgets.read_only import read_only
 from napari_iseg.widgets.scene import OUTPUT
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ class ClickLayers:
         from napari.layers import Labels
 
         self._take_over(folder)
-        data = [self._in_image_order(level) for level in levels]
+        data = [self._in_image_order(level) for level in read_only(levels)]
         layer = Labels(
             data if len(data) > 1 else data[0],
             multiscale=len(data) > 1,

@@ -75,9 +75,15 @@ def show_axes(viewer: napari.Viewer, image: Image, axes: PlaneAxes) -> None:
     viewer.dims.ndisplay = 2
     extra = viewer.dims.ndim - image.ndim
     shown = (axes.rows + extra, axes.cols + extra)
-    if tuple(sorted(viewer.dims.displayed)) != shown:
+    if not shows_axes(viewer, image, axes):
         others = tuple(axis for axis in range(viewer.dims.ndim) if axis not in shown)
         viewer.dims.order = (*others, *shown)
+
+
+def shows_axes(viewer: napari.Viewer, image: Image, axes: PlaneAxes) -> bool:
+    """Whether the viewer displays these axes of an image, in 2D."""
+    extra = viewer.dims.ndim - image.ndim  # a layer's axes are the viewer's last ones
+    return sorted(viewer.dims.displayed) == [axes.rows + extra, axes.cols + extra]
 
 
 def go_to(viewer: napari.Viewer, image: Image, axes: PlaneAxes, plane: Sequence[int]) -> None:

@@ -45,18 +45,19 @@ class SessionFiles:
     def export(self, editor: Editor) -> None:
         """Ask where to, and write the committed labels."""
         image = editor.layers.image
-        like = image.source.path if image.source is not None else None
+        file = image.source.path if image.source is not None else None
+        shape = scene.image_shape(image)
 
-        def write(session: Session, path: Path) -> Path:
-            from napari_iseg.labels.export import export_labels
+        def write(session: Session, path: Path) -> str:
+            from napari_iseg.widgets.map_place import export_beside
 
-            return export_labels(session.labels, path, like=like)
+            return f"Saved {path}.{export_beside(session.labels, path, file, shape)}"
 
         def save(path: Path) -> None:
             editor.run_on_session(
                 f"Saving {path.name}",
                 lambda session: write(session, path),
-                lambda saved: self._controller.say(f"Saved {saved}."),
+                self._controller.say,
             )
 
         self._controller.view.ask_for_file(f"{image.name}_labels", save)
