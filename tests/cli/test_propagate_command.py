@@ -206,5 +206,8 @@ def test_labels_of_a_scene_lie_on_it_and_have_nothing_where_they_have_no_data(
     zone = on_map(tmp_path / "zone.tif", labels, crs="EPSG:25833")
     ended = run("propagate", image, zone, out, "--overwrite")
     assert ended.code == 2
-    assert "has the CRS EPSG:25833 but the image EPSG:25832" in ended.err
+    assert "on the map (EPSG:25833) and lies" in ended.err
+    named = on_map(tmp_path / "named.tif", labels, crs="+proj=utm +zone=32 +ellps=GRS80 +units=m", nodata=255)
+    ended = run("propagate", image, named, out, "--overwrite", "--partial", "--tile", "64", "--halo", "8")
+    assert ended.code == 0, ended.err
     assert LabelStore.open(out).labels

@@ -331,8 +331,8 @@ def test_validation_for_other_models_is_chosen_by_share_and_seed_alone(trees, lo
 
 
 def test_a_volume_is_validated_along_the_axis_of_its_training(loaded, capsys, tmp_path):
-    labels = np.zeros((20, 30, 30), np.uint16)
-    labels[2:18, 2:28, 2:28] = 1
+    labels = np.zeros((9, 30, 30), np.uint16)  # with fewer slices along the first axis
+    labels[2:7, 2:28, 2:28] = 1
     tifffile.imwrite(tmp_path / "em_image.tif", labels.astype(np.uint8) * 90, photometric="minisblack")
     tifffile.imwrite(tmp_path / "em_labels.tif", labels, photometric="minisblack")
     images = ["em_0010", "em_0011"]
@@ -342,9 +342,18 @@ def test_a_volume_is_validated_along_the_axis_of_its_training(loaded, capsys, tm
     played, *_ = validated(capsys, tmp_path / "out", *arguments)
     assert played == set(images)
     areas = {one["area"] for one in json.loads((tmp_path / "out" / "report.json").read_text())[0]["objects"]}
-    assert areas == {16 * 26}  # a slice along the last axis
+    assert areas == {5 * 26}  # a slice along the last axis
     _, err = refused(capsys, *arguments, "--split", "validation", "--axis", "0")
     assert "trained on slices of em along axis 2" in err
+
+
+def test_of_two_sets_of_one_name_nobody_can_say_which(trees, loaded, capsys, tmp_path):
+    data, _ = trees
+    sets = [{"set": data.name, "axis": 0, "images": [name]} for name in ("elm", "bay")]
+    held_out = {"share": 0.1, "seed": 0, "sets": sets}
+    write_card(ModelCard("mine", "cfr-icl", "vit-b", training={"held_out": held_out}), tmp_path / "mine")
+    *_, said = validated(capsys, tmp_path / "out", tmp_path / "mine", data)
+    assert "left out of it is not known" in said
 
 
 def test_a_training_that_left_nothing_out_cannot_be_validated(trees, loaded, capsys):

@@ -80,7 +80,8 @@ def test_a_usual_value_is_no_message(tmp_path: Path, caplog: pytest.LogCaptureFi
 @pytest.mark.parametrize(
     ("text", "dtype", "value"),
     [("-9999", "uint8", None), ("0.5", "int16", None), ("nan", "float32", None), ("none", "int16", None),
-     (None, "int16", None), ("1e300", "float32", np.inf), ("7 ", "int16", 7)],
+     (None, "int16", None), ("inf", "float32", np.inf),
+     ("-1.797e308", "float32", np.finfo(np.float32).min), ("7 ", "int16", 7)],
 )  # fmt: skip
 def test_only_values_that_pixels_can_have_count(text: str | None, dtype: str, value: float | None) -> None:
     assert stated_nodata(text, np.dtype(dtype)) == value
@@ -90,3 +91,4 @@ def test_another_value_may_stand_in_their_place() -> None:
     labels = Masked(np.array([[1, 255], [2, 0]], np.uint8), np.uint8(255), 0)
     assert np.array_equal(labels[:], [[1, 0], [2, 0]])
     assert labels[0].dtype == np.uint8
+    assert np.array_equal(np.asarray(labels, int), [[1, 0], [2, 0]])

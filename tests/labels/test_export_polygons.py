@@ -94,6 +94,22 @@ def test_web_mercator_gives_square_metres_of_the_ground_and_feet_are_metres(tmp_
     assert features(path)[3] == pytest.approx([10_000 * 0.3048006**2], rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("crs", "west", "north", "metres"),
+    [
+        ("EPSG:3413", -1_500_300, 1_500_300, 10_000),  # across the 180th meridian
+        ("EPSG:3413", 20_000, 20_000, 10_000),  # beside the pole
+        ("+proj=eqc +R=3396190 +units=m", 1000, 1000, 10_000),  # of Mars
+    ],
+)
+def test_areas_where_longitudes_jump_and_off_the_earth(tmp_path, crs, west, north, metres):
+    labels = np.zeros((120, 120), np.uint32)
+    labels[10:20, 10:20] = 1
+    place = rasterio.transform.from_origin(west, north, 10, 10)
+    path = export_labels(store_of(labels), tmp_path / "o.gpkg", crs=crs, transform=place)
+    assert features(path)[3] == pytest.approx([metres], rel=0.08)
+
+
 def test_no_objects_make_an_empty_layer(tmp_path):
     path = export_labels(LabelStore((20, 20)), tmp_path / "e.gpkg", crs="EPSG:25832", transform=NORTH)
     assert features(path)[2] == []

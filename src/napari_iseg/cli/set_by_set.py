@@ -78,9 +78,10 @@ def _part(path: Path, asked: Asked, model: str, card: ModelCard | None) -> Datas
     from napari_iseg.evaluation.left_out import SEED, SHARE, left_out
 
     dataset = _opened(path, asked, asked.axis or 0)
-    known = left_out(card, dataset)
-    if known is not None and known.axis and asked.axis is None:
-        dataset = _opened(path, asked, known.axis)
+    found = left_out(card, dataset.name, lambda axis: _opened(path, asked, axis))
+    known = None if found is None else found[0]
+    if found is not None and asked.axis is None:
+        dataset = found[1]
     if asked.split == "all":
         return dataset
     if known is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -57,10 +57,20 @@ def left_out_table(share: float, seed: int, parts: Iterable[tuple[int, Dataset]]
     return {"share": share, "seed": seed, "sets": sets}
 
 
-def left_out(card: ModelCard | None, dataset: Dataset) -> LeftOut | None:
-    """What the card's training left out of the data set; None where the card does not know.
+def left_out(
+    card: ModelCard | None, name: str, along: Callable[[int], Dataset]
+) -> tuple[LeftOut, Dataset] | None:
+    """What the card's training left out of a data set, and the set as it was read then.
 
-    A set of that name without one of those images is another set.
+    Parameters
+    ----------
+    name : of the data set
+    along : opens it, a volume in slices along an axis
+
+    Returns
+    -------
+    None where the card does not know: a set of that name without one of those images is another set, and of
+    two sets that it may be nobody can say which.
 
     Raises
     ------
@@ -72,12 +82,19 @@ def left_out(card: ModelCard | None, dataset: Dataset) -> LeftOut | None:
         return None
     try:
         share, seed = float(table["share"]), int(table["seed"])
-        found = [entry for entry in table["sets"] if entry["set"] == dataset.name]
-        images = tuple(str(name) for entry in found for name in entry["images"])
-        axis = int(found[0]["axis"]) if found else 0
+        known = [
+            LeftOut(share, seed, int(entry["axis"]), tuple(str(image) for image in entry["images"]))
+            for entry in table["sets"]
+            if entry["set"] == name
+        ]
     except (TypeError, KeyError, ValueError):
         raise CheckpointError(
             f"The card of {card.name} has a damaged entry [training.{ENTRY}]; restore the card, or remove it."
         ) from None
-    known = not images or len(dataset) == 1 or not {item.name for item in dataset}.isdisjoint(images)
-    return LeftOut(share, seed, axis, images) if found and known else None
+    found = [(entry, along(entry.axis)) for entry in known]
+    fitting = [(entry, dataset) for entry, dataset in found if _holds(dataset, entry.images)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _holds(dataset: Dataset, images: tuple[str, ...]) -> bool:
+    return len(dataset) == 1 or {item.name for item in dataset}.issuperset(images)

@@ -55,6 +55,11 @@ class Masked:
         """Where the array lies, where it says so."""
         return getattr(self._array, "store", None)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """All values as they are stored, or with ``fill``."""
+        whole = np.asarray(self[...])
+        return whole if dtype is None else whole.astype(dtype)
+
     def __getitem__(self, index: Any) -> npt.NDArray[Any]:
         part = np.asarray(self._array[index])  # of a masked array, too: all its values
         empty = part == self._value
@@ -75,8 +80,8 @@ def stated_nodata(text: Any, dtype: np.dtype[Any]) -> Any:
     if math.isnan(number) or dtype.kind not in "iuf":
         return None
     if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return dtype.type(number)
+        limit = float(np.finfo(dtype).max)  # as a double may lie beyond it, which is written as the limit
+        return dtype.type(max(-limit, min(number, limit)) if math.isfinite(number) else number)
     limits = np.iinfo(dtype)
     if not number.is_integer() or not limits.min <= number <= limits.max:
         return None

@@ -12,7 +12,8 @@ from napari_iseg.labels.georeference import GeoReference, import_rasterio
 from napari_iseg.labels.reading import occupied_tiles
 from napari_iseg.labels.store import LabelStore
 
-_EQUAL_AREA = "EPSG:6933"  # where the map's own CRS is in degrees
+_LON_LAT = "OGC:CRS84"
+_RADIUS, _ECCENTRICITY = 6_378_137.0, 0.00669437999014  # of WGS 84: metres, squared
 _TRUE = 0.01  # how far the areas of a map may be off
 
 
@@ -107,15 +108,32 @@ def _areas(shapes: list[Any], crs: Any) -> Any:
     object at 48 degrees 2.2 times as large as it is.
     """
     import shapely
-    from rasterio.warp import transform
 
-    def flat(xy: Any) -> Any:
-        return np.stack(transform(crs, _EQUAL_AREA, *xy.T), 1)
-
+    areas = shapely.area(shapes)
     if crs is None or not shapes:
-        return shapely.area(shapes)
-    ground = shapely.area(shapely.transform(shapes, flat))
+        return areas
+    try:
+        ground = areas * _ground(shapes, crs)
+    except Exception:  # of another planet, or a site's own: GDAL's errors have no class to name
+        return areas
     if crs.is_geographic:
         return ground
-    mapped = shapely.area(shapes) * crs.linear_units_factor[1] ** 2
-    return mapped if abs(mapped.sum() / ground.sum() - 1) < _TRUE else ground
+    mapped = areas * crs.linear_units_factor[1] ** 2
+    return np.where(np.abs(mapped - ground) < _TRUE * ground, mapped, ground)
+
+
+def _ground(shapes: list[Any], crs: Any) -> Any:
+    """(N,) square metres on the ground per square unit of the map, at the middle of each shape."""
+    import shapely
+    from rasterio.warp import transform
+
+    x, y = shapely.get_coordinates(shapely.centroid(shapes)).T
+    step = 1e-5 if crs.is_geographic else 1.0
+    found = transform(crs, _LON_LAT, np.concatenate([x, x + step, x]), np.concatenate([y, y, y + step]))
+    lon, lat = (np.reshape(degrees, (3, -1)) for degrees in found)
+    curved = 1 - _ECCENTRICITY * np.sin(np.radians(lat[0])) ** 2
+    meridian = _RADIUS * (1 - _ECCENTRICITY) / curved**1.5
+    parallel = _RADIUS / curved**0.5 * np.cos(np.radians(lat[0]))
+    east = np.radians((lon[1:] - lon[0] + 180) % 360 - 180) * parallel  # also across the 180th meridian
+    north = np.radians(lat[1:] - lat[0]) * meridian
+    return np.abs(east[0] * north[1] - east[1] * north[0]) / step**2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tifffile
 
 from napari_iseg.errors import InputError
@@ -77,26 +79,33 @@ def check_same_place(image: Path, labels: Path) -> None:
         raise
     if ours is None or theirs is None:
         return
-    fix = "bring them onto the pixels of the image (gdalwarp), or give them without map coordinates."
-    if ours.crs is not None and theirs.crs is not None and ours.crs != theirs.crs:
-        raise InputError(f"{labels} has the CRS {_name(theirs.crs)} but the image {_name(ours.crs)}; {fix}")
-    rows, cols = theirs.shape or (1, 1)
-    to_image = ~ours.transform * theirs.transform
-    moved = [
-        abs(a - b)
-        for corner in ((0, 0), (cols, rows))
-        for a, b in zip(to_image * corner, corner, strict=True)
-    ]
-    if max(moved) >= 0.5:
+    moved = _moved(ours, theirs)
+    if moved >= 0.5:
+        other = theirs.crs is not None and theirs.crs != ours.crs
+        named = f" ({theirs.crs.to_string()[:60]})" if other else ""
         west, north = theirs.transform * (0, 0)
         raise InputError(
-            f"{labels} begins at ({west:.10g}, {north:.10g}) on the map and lies {max(moved):.1f} pixels "
-            f"beside the image; {fix}"
+            f"{labels} begins at ({west:.10g}, {north:.10g}) on the map{named} and lies {moved:.1f} pixels "
+            "beside the image; bring it onto the pixels of the image (gdalwarp), or give it without map "
+            "coordinates."
         )
 
 
-def _name(crs: Any) -> str:
-    return str(crs.to_string())[:60]
+def _moved(ours: GeoReference, theirs: GeoReference) -> float:
+    """By how many pixels of ours the first or last pixel of theirs lies beside its place in the image."""
+    from rasterio.warp import transform
+
+    rows, cols = theirs.shape or (1, 1)
+    corners = ((0, 0), (cols, rows))
+    east, north = zip(*(theirs.transform * corner for corner in corners), strict=True)
+    if ours.crs is not None and theirs.crs is not None and ours.crs != theirs.crs:
+        try:
+            east, north = transform(theirs.crs, ours.crs, east, north)  # one place may have two names
+        except Exception:  # of two planets: GDAL's errors have no class to name
+            return math.inf
+    back = ~ours.transform
+    found = np.array([back * place for place in zip(east, north, strict=True)])
+    return float(np.abs(found - corners).max())
 
 
 def is_geotiff(path: Path) -> bool:
