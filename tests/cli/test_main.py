@@ -85,6 +85,12 @@ def test_an_unexpected_failure_is_one_line_and_exit_code_1(run, monkeypatch):
         run("segment", "x.tif", "--click", "1,2", "--debug")
 
 
+def test_a_name_too_long_for_the_disk_is_one_line(run):
+    ended = run("segment", "y" * 300 + ".tif", "--click", "1,2")
+    assert ended.code == 2
+    assert "is too long for this disk; choose a shorter one" in ended.err.replace("\n", " ")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("arguments", [["models", "list", "--json"], ["--version"], ["models", "list"]])
 def test_output_that_cannot_be_written_is_said_in_one_line(arguments):

@@ -141,6 +141,11 @@ def test_a_place_that_cannot_be_written_to(run: Command, out: Path, monkeypatch:
     refused(run("propagate", stack, some, out), "cannot be written to")
 
 
+@pytest.mark.parametrize("name", ["", ".", "/", "rest.tif"])
+def test_a_name_that_is_none_of_an_output(run: Command, out: Path, name: str) -> None:
+    refused(run("propagate", *files(out)[:2], name), "must end in .zarr")
+
+
 def test_a_split_that_could_not_be_obeyed_is_refused(run: Command, out: Path) -> None:
     ended = run("propagate", *files(out), "--objects", "3", "--split", "0")
     refused(ended, "--split must be above 0 pixels, got 0")

@@ -298,3 +298,10 @@ def test_a_full_disk_leaves_the_old_place(tmp_path, monkeypatch):
     with pytest.raises(SaveError, match="No space left"):
         store.place(scale=(0.5, 0.5))
     assert store.space == before
+
+
+@pytest.mark.parametrize("numbers", [(np.nan, 1), (np.inf, 1), ("a", 1), (None, 1)])
+@pytest.mark.parametrize("name", ["scale", "translate"])
+def test_places_are_finite_numbers(name, numbers):
+    with pytest.raises(InputError, match=f"{name} must be finite numbers, one per axis"):
+        LabelStore((8, 8), **{name: numbers})

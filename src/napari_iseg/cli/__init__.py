@@ -69,6 +69,9 @@ def _explain(error: Exception) -> int:
         reason = error.strerror or str(error)
         _complain(f"The output could not be written ({reason}); free some space or write it elsewhere.")
         return BAD_INPUT
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        _complain(f"The name {str(error.filename)[-60:]} is too long for this disk; choose a shorter one.")
+        return BAD_INPUT
     first = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
     _complain(f"Unexpected failure ({reason}). Run it again with --debug and report what that prints.")

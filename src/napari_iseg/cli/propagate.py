@@ -86,6 +86,7 @@ def propagate(
     Example: napari-iseg propagate stack.tif three_slices.tif rest.zarr --planes 100:300
     """
     from napari_iseg.fewshot.areas import Areas
+    from napari_iseg.fewshot.preparing import check_name
     from napari_iseg.fewshot.propagate import propagate as run
     from napari_iseg.images.files import open_image
 
@@ -94,6 +95,7 @@ def propagate(
     check_split(objects, split)
     if partial_labels and complete is not None:
         raise InputError("Give --partial or --complete, not both: outside of the polygons all is unknown.")
+    check_name(out)
     target = out.with_name(f"{out.name.removesuffix('.zarr')}_objects.zarr")
     for path in (out,) if objects is None else (out, target):
         if path.exists() and path != labels and not (resume or overwrite):

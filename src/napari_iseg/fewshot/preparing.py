@@ -212,6 +212,12 @@ def _labels(refs: Sequence[Any], wanted: Sequence[int] | None) -> tuple[int, ...
     return tuple(sorted({int(label) for label in wanted}))
 
 
+def check_name(out: Path) -> None:
+    """Refuse a name that is none of an output."""
+    if out.suffix != ".zarr":
+        raise InputError(f"The output {str(out)!r} must end in .zarr: it is an OME-Zarr group of labels.")
+
+
 def check_output(out: Path, existing: str, annotations: Path | None) -> None:
     """Refuse an output that cannot be written or is not to be guessed about; touches nothing.
 
@@ -222,8 +228,7 @@ def check_output(out: Path, existing: str, annotations: Path | None) -> None:
     """
     if existing not in EXISTING:
         raise InputError(f"existing must be one of {', '.join(EXISTING)}, got {existing!r}.")
-    if out.suffix != ".zarr":
-        raise InputError(f"The output {out.name!r} must end in .zarr: it is an OME-Zarr group of labels.")
+    check_name(out)
     if annotations is not None and out.exists() and out.samefile(annotations):
         raise InputError(f"{out} holds the annotations themselves; choose another name for the output.")
     if out.exists() and existing == "ask":

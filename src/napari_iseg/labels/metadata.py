@@ -7,6 +7,7 @@ ome-zarr-models.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,14 +67,15 @@ class Space:
                 raise InputError(
                     f"{name} has {len(values)} entries but the labels have {ndim} axes; give one per axis."
                 )
-        if scale is not None and any(float(value) == 0 for value in scale):
+        steps, shifts = _finite("scale", scale), _finite("translate", translate)
+        if steps is not None and 0 in steps:
             raise InputError(
-                f"scale must be positive, or negative for an axis that runs backwards; got {tuple(scale)}."
+                f"scale must be positive, or negative for an axis that runs backwards; got {steps}."
             )
         return cls(
             tuple(str(name) for name in axes) if axes is not None else default_axes(ndim),
-            tuple(float(value) for value in scale) if scale is not None else (1.0,) * ndim,
-            tuple(float(value) for value in translate) if translate is not None else (0.0,) * ndim,
+            steps if steps is not None else (1.0,) * ndim,
+            shifts if shifts is not None else (0.0,) * ndim,
             tuple(unit_name(unit) for unit in units) if units is not None else (None,) * ndim,
         )
 
@@ -85,6 +87,19 @@ class Space:
             "translate": list(self.translate),
             "units": [unit or "" for unit in self.units],
         }
+
+
+def _finite(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:
+    """Values as floats; InputError names what they are of where one is no finite number."""
+    if values is None:
+        return None
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
+        raise InputError(f"{name} must be finite numbers, one per axis; got {tuple(values)}.")
+    return numbers
 
 
 def default_axes(ndim: int) -> tuple[str, ...]:
