@@ -17,7 +17,7 @@ from napari_iseg.widgets.click_dock import ClickDock
 from napari_iseg.widgets.preferences import Preferences
 
 def drawn(done=lambda: True):
-    end = time.monotonic() + 0.2
+    end = time.monotonic() + 0.1
     while time.monotonic() < end or not done():
         app.processEvents()
         time.sleep(0.005)

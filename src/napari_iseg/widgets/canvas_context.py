@@ -11,17 +11,17 @@ from qtpy.QtWidgets import QMainWindow, QWidget
 if TYPE_CHECKING:
     import napari
 
-_MESA = b"GL_MESA_window_pos"  # an extension that every Mesa has, and no other driver
+_MESA = b"GL_MESA_window_pos"  # one of the extensions that bear its name
 
 
 class CanvasContext:
     """Makes the canvas's context the current one before napari removes a layer, where Mesa draws.
 
     napari (0.9) frees a removed layer's shaders at once, in whatever context is current: after a frame, that
-    in which Qt puts the window together. Mesa's software drawing cannot free them there. It does so at the end
-    of the canvas's next frame and unbinds, unnoticed, the shader in use as well: where only one layer is left
-    to draw, the frame after ends the program. An image removed from under its committed labels is enough.
-    Other drivers are left alone, as some on Windows need what napari does.
+    in which Qt puts the window together. Mesa's software drawing cannot free them there. It does so at the
+    end of the canvas's next frame and unbinds, unnoticed, the shader in use as well: where only one layer is
+    left to draw, the frame after ends the program. An image removed from under its committed labels is
+    enough. Other drivers are left alone, as some on Windows need what napari does.
 
     Parameters
     ----------
