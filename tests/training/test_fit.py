@@ -346,7 +346,7 @@ def test_published_samples_follow_from_their_index_whatever_the_step_draws(bank:
 def test_an_unknown_sampling_is_refused_with_the_valid_ones(
     bank: Bank, recipe: Recipe, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="'windows', 'first-click', 'cocolvis' or 'sbd'"):
+    with pytest.raises(InputError, match="'windows', 'first-click', 'cocolvis', 'sbd' or 'mst'"):
         Trainer(replace(recipe, sampling="cocolvi"), bank, tmp_path).run()
     with pytest.raises(InputError, match="shuem"):
         Trainer(replace(recipe, samples={"shuem": 1}), bank, tmp_path).run()

@@ -35,7 +35,9 @@ def how_run(method: Any, data: Dataset, **chosen: Any) -> dict[str, Any]:
     model = getattr(method, "model", None)
     if model is not None:
         table |= {"weights_sha256": weights_sha256(model.card), "precision": model.precision}
-        table |= {"device": str(model.device), "inference": _plain(model.inference)}
+        table["device"] = str(model.device)
+        if hasattr(model, "inference"):  # not of a model for thin structures
+            table["inference"] = _plain(model.inference)
     return table
 
 
