@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from filelock import FileLock, Timeout
 
+from napari_iseg import files
 from napari_iseg.errors import InputError, SaveError
-from napari_iseg.files import replacing, replacing_folder, sweep, temporary_beside, write_text
+from napari_iseg.files import acquired, replacing, replacing_folder, sweep, temporary_beside, write_text
 
 KILLED = """
 import os, sys
@@ -110,3 +113,62 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
     with pytest.raises(SaveError, match=r"^\S+m could not be written \(disk\)"), replacing_folder(path):
         pass
     assert (names(tmp_path), (path / "a").read_text()) == (["m"], "new")
+
+
+def test_a_folder_that_is_a_link_is_replaced_where_it_lies(tmp_path: Path) -> None:
+    disk, link = tmp_path / "disk" / "m", tmp_path / "home" / "m"
+    disk.mkdir(parents=True)
+    link.parent.mkdir()
+    link.symlink_to(disk)
+    with replacing_folder(link) as fresh:
+        write_text(fresh / "a", "new")
+    assert link.is_symlink()
+    assert (names(link.parent), names(disk.parent), (disk / "a").read_text()) == (["m"], ["m"], "new")
+
+
+def test_machines_and_containers_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.zarr"
+    seen = {temporary_beside(path).name.split(".")[3].split("-")[0]}
+    for name, value in (("readlink", Path("pid:[7]")), ("read_text", "another start")):
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(Path, name, lambda *_, value=value, **__: value)
+            seen.add(temporary_beside(path).name.split(".")[3].split("-")[0])
+    assert len(seen) == (3 if Path("/proc/self/ns/pid").is_symlink() else 1)
+
+
+def test_what_another_machine_moved_away_and_lost_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(files, "_machine", lambda: "0" * 8)
+        temporary_beside(tmp_path / "m", "old").mkdir()
+        part = temporary_beside(tmp_path / "m")
+        part.mkdir()
+    sweep(tmp_path)
+    assert names(tmp_path) == sorted(["m", part.name])
+
+
+def test_a_new_name_costs_no_look_through_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "hidden_in", lambda *_: pytest.fail("it looked"))
+    write_text(tmp_path / "a.tif", "")
+
+
+@pytest.mark.parametrize("code", ["ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "EINVAL"])
+def test_a_file_system_that_refuses_locks_does_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
+        raise OSError(getattr(errno, code), "refused")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    assert acquired(tmp_path / "lock") is None
+
+
+def test_a_lock_that_somebody_has_or_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    lock = acquired(tmp_path / "lock")
+    assert lock is not None
+    with pytest.raises(Timeout):
+        acquired(tmp_path / "lock", 0)
+    lock.release()
+    with pytest.raises(OSError, match="directory"):
+        acquired(tmp_path)

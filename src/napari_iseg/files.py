@@ -1,7 +1,8 @@
-"""Writing so that a reader sees the old file or folder or the new one, never a half."""
+"""Writing so that a reader sees the old file or folder or the new one, never a half; and locks."""
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -9,11 +10,19 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 from uuid import uuid4
 
 from napari_iseg.errors import IsegError, SaveError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+# Of `temporary_beside`: what it stands for, machine, process, kind.
+_HIDDEN = re.compile(r"\.(.+)\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.(part|old)(?:\..*)?")
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
 
 @contextmanager
@@ -45,24 +54,26 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """A new folder beside ``path`` to be filled, which takes its place when the block ends well.
 
-    Killed between the two renames that this takes, the earlier folder is put back by the next ``sweep``.
+    Where ``path`` is a link, what it names is replaced. Killed between the two renames that this takes, the
+    earlier folder is put back by the next ``sweep``.
 
     Raises
     ------
     SaveError
         It cannot be written; ``path`` is untouched and the new folder removed.
     """
-    fresh, old = temporary_beside(path), temporary_beside(path, "old")
+    target = path.resolve()
+    fresh, old = temporary_beside(target), temporary_beside(target, "old")
     try:
         fresh.mkdir(parents=True)
         yield fresh
-        if path.exists():
-            path.rename(old)
+        if target.exists():
+            target.rename(old)
         try:
-            fresh.rename(path)
+            fresh.rename(target)
         except OSError:
             if old.exists():
-                old.rename(path)
+                old.rename(target)
             raise
         remove(old)
     except SaveError as error:  # of a file inside, whose place has another name for the reader
@@ -82,43 +93,75 @@ def write_text(path: Path, text: str) -> None:
 
 
 def temporary_beside(path: Path, kind: str = "part") -> Path:
-    """A hidden name beside ``path`` that nothing has, with its suffix; what killed processes left goes first.
+    """A hidden name beside ``path`` that nothing has, with its suffix.
+
+    What killed processes left goes first where ``path`` is there already. A new name costs no look through
+    its folder, which may hold very many files.
 
     Parameters
     ----------
     path : what is to be replaced, a file or a folder
     kind : "part" for what is being written, "old" for what was there and is put back if need be
     """
-    sweep(path.parent, path.name)
+    if path.exists():
+        sweep(path.parent, path.name)
     return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{uuid4().hex[:8]}.{kind}{path.suffix}")
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Something with a name of ``temporary_beside``: where it lies, and what it stands for."""
+
+    path: Path
+    place: Path
+    kind: str
+    machine: str
+    process: int
+
+    @property
+    def left(self) -> bool:
+        """Whether a process that was killed left it.
+
+        Whether those of other machines are alive is not known, but an old one is out of the way for a moment
+        only. (For longer in `fewshot/room.py`, where a lock keeps others away.)
+        """
+        if self.machine != _machine():
+            return self.kind == "old"
+        import psutil  # here, as there is seldom anything to ask
+
+        return not psutil.pid_exists(self.process)
 
 
 def sweep(folder: Path, name: str | None = None) -> None:
     """Remove what processes that were killed while they replaced something left in a folder.
 
-    What was there before and is missing now is put back. Processes of other machines may still be alive.
+    What was there before and is missing now is put back.
 
     Parameters
     ----------
     name : of what was replaced; None: anything
     """
-    for entry, replaced, kind in left_by_killed(folder, name):
+    for entry in hidden_in(folder, name):
         with suppress(OSError):  # a folder that may not be written to
-            if kind == "old" and not replaced.exists():
-                entry.rename(replaced)
+            if not entry.left:
+                continue
+            if entry.kind == "old" and not entry.place.exists():
+                entry.path.rename(entry.place)
             else:
-                remove(entry)
+                remove(entry.path)
 
 
-def left_by_killed(folder: Path, name: str | None = None) -> list[tuple[Path, Path, str]]:
-    """What killed processes left: where it lies, whose place it had or is to take, and "part" or "old"."""
-    known = "(.+)" if name is None else f"({re.escape(name)})"
-    pattern = re.compile(rf"\.{known}\.{_machine()}-(\d+)-[0-9a-f]{{8}}\.(part|old)(\..*)?")
-    found = ((entry, pattern.fullmatch(entry.name)) for entry in sorted(folder.glob(".*.*-*-*.*")))
+def hidden_in(folder: Path, name: str | None = None) -> list[Hidden]:
+    """All in a folder that has a name of ``temporary_beside``: of ``name``, or of anything."""
+    try:
+        with os.scandir(folder) as entries:  # the fastest way, and there may be very many
+            names = [entry.name for entry in entries if entry.name.startswith(".")]
+    except OSError:  # no folder, or one that may not be read
+        return []
     return [
-        (entry, folder / match[1], match[3])
-        for entry, match in found
-        if match is not None and not _is_alive(int(match[2]))
+        Hidden(folder / match[0], folder / match[1], match[4], match[2], int(match[3]))
+        for match in map(_HIDDEN.fullmatch, sorted(names))
+        if match is not None and name in (None, match[1])
     ]
 
 
@@ -131,15 +174,41 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def acquired(path: Path, timeout: float = -1) -> BaseFileLock | None:
+    """The lock whose file is ``path``, held; None on a file system without locks: work goes on without.
+
+    Parameters
+    ----------
+    timeout : seconds to wait for whoever has it; -1: as long as it takes
+
+    Raises
+    ------
+    filelock.Timeout
+        Somebody else has it still.
+    OSError
+        Its file cannot be made.
+    """
+    from filelock import FileLock  # here, as most that is written needs none
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=timeout)
+    except NotImplementedError:
+        return None
+    except OSError as error:  # a Timeout is one too, without a number
+        if error.errno not in _NO_LOCKS:
+            raise
+        return None
+    return lock
+
+
 def _machine() -> str:
-    """Tells machines that share a folder apart: their numbers of processes are their own."""
-    return f"{zlib.crc32(platform.node().encode()):08x}"
-
-
-def _is_alive(process: int) -> bool:
-    import psutil  # here, as there is seldom anything to ask
-
-    return bool(psutil.pid_exists(process))
+    """Tells apart what may share a folder but not the numbers of processes: machines, starts, containers."""
+    known = [platform.node()]
+    with suppress(OSError):  # only Linux has them
+        known.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+        known.append(str(Path("/proc/self/ns/pid").readlink()))
+    return f"{zlib.crc32(' '.join(known).encode()):08x}"
 
 
 def _not_written(path: Path, error: OSError) -> SaveError:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from run_fakes import GreyPredictor, blobs, sparse
 
+from napari_iseg import files
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot import room
 from napari_iseg.fewshot.decisions import Decisions
@@ -83,3 +89,48 @@ def test_killed_before_it_can_start_the_earlier_result_is_back_at_the_next_run(
     assert not list(tmp_path.rglob("*.old*"))
     report = propagate(VOLUME, LABELS, out, GreyPredictor(), existing="resume")
     assert report.computed == 0
+
+
+def test_what_a_run_on_another_machine_had_moved_away_is_back_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, folder = tmp_path / "rest.zarr", tmp_path / "rest.zarr.run"
+    for name in ("0" * 8, files._machine()):  # that one's number of a process may be this one's
+        LabelStore((8, 8), path=out)
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(files, "_machine", lambda name=name: name)
+            out.rename(files.temporary_beside(out, "old"))
+        room.put_back(out, folder)
+        assert [path.name for path in tmp_path.iterdir()] == ["rest.zarr"]
+        shutil.rmtree(out)
+
+
+def test_one_that_waits_begins_when_the_other_is_refused_and_takes_its_folder_away(tmp_path: Path) -> None:
+    out, folder = tmp_path / "rest.zarr", tmp_path / "rest.zarr.run"
+    first = room.Hold(out, folder)
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(room.Hold, out, folder)
+        time.sleep(0.3)
+        first.release()
+        hold = second.result()
+    assert (folder / ".lock").exists()
+    hold.release()
+    assert not folder.exists()
+
+
+def test_a_folder_without_a_record_makes_no_output_a_run_s_own(tmp_path: Path) -> None:
+    out, folder = tmp_path / "rest.zarr", tmp_path / "rest.zarr.run"
+    folder.mkdir()
+    (folder / ".lock").touch()  # of one that was killed while it prepared
+    LabelStore(VOLUME.shape, path=out)
+    with pytest.raises(InputError, match="not made by a run whose record is here"):
+        propagate(VOLUME, LABELS, out, GreyPredictor(), existing="resume")
+
+
+def test_a_file_system_without_locks_takes_runs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    room.Hold(tmp_path / "rest.zarr", tmp_path / "rest.zarr.run").release()
+    assert list(tmp_path.iterdir()) == []

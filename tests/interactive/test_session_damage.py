@@ -8,13 +8,17 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from numcodecs import Zstd
 from session_fakes import FakeModel, FakePredictor
 
-from napari_iseg.errors import InputError, IsegError, SaveError
+from napari_iseg.errors import DamageError, InputError, IsegError, SaveError
+from napari_iseg.interactive.label_check import _is_frame
 from napari_iseg.interactive.session import Session
 from napari_iseg.interactive.session_folder import APPLIED, INFO, JOURNAL, LABELS
+from napari_iseg.interactive.session_setup import _info
 from napari_iseg.labels.journal import Journal
 from napari_iseg.labels.store import LabelStore
+from napari_iseg.prompts import Window
 
 IMAGE = np.zeros((600, 70), np.uint8)  # two chunks, two levels
 
@@ -42,7 +46,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("chunk", ["0/c/0/0", "0/c/1/0", "1/c/0/0"])
-@pytest.mark.parametrize("harm", ["delete", "empty", "half", "zeros", "append", "other"])
+@pytest.mark.parametrize("harm", ["delete", "empty", "half", "zeros", "append"])
 def test_damaged_labels_are_made_again_and_told_of(folder, chunk, harm):
     with reopened(folder) as session:
         assert session.note == ""
@@ -51,16 +55,71 @@ def test_damaged_labels_are_made_again_and_told_of(folder, chunk, harm):
     content = file.read_bytes()
     if harm == "delete":
         file.unlink()
-    elif harm == "other":
-        LabelStore.open(folder / LABELS).levels[int(chunk[0])][:] = 9
     else:
         harmed = {"empty": b"", "half": content[: len(content) // 2], "zeros": bytes(len(content))}
         file.write_bytes(harmed.get(harm, content + b"xyz"))
     with reopened(folder) as session:
         assert "damaged or missing and have been made again" in session.note
+        assert f"what there was is kept as {folder / 'labels-8-1.zarr'}." in session.note
         assert levels(session) == expected
     with reopened(folder) as session:
         assert session.note == ""
+
+
+def test_labels_that_can_be_read_are_as_their_user_wants_them(folder, monkeypatch):
+    window = Window(15, 0, 40, 70)
+    with reopened(folder) as session:
+        session.labels.erase(1)
+        session.labels.put((), window, np.full(window.shape, 9, np.uint32))
+        mine = levels(session)
+    with monkeypatch.context() as unread:
+        unread.setattr("numcodecs.zstd.Zstd.decode", lambda *_: pytest.fail("a chunk was decoded"))
+        reopened(folder).close()
+    store = LabelStore.open(folder / LABELS)
+    store.put((), window, np.full(window.shape, 8, np.uint32))
+    with reopened(folder) as session:
+        assert session.note == ""
+        assert levels(session) != mine
+        assert set(np.unique(session.labels.read())) == {0, 3, 8}
+
+
+def test_a_chunk_that_an_object_only_goes_round_may_be_missing(tmp_path):
+    image = np.zeros((1100, 1100), np.uint8)
+    mask = np.eye(1100, dtype=bool)
+    with fake_session(tmp_path / "s", image) as session:
+        session.set_mask(mask)
+        session.commit()
+    assert not (tmp_path / "s" / LABELS / "0/c/0/1").exists()
+    with reopened(tmp_path / "s", image) as session:
+        assert session.note == ""
+
+
+def test_frames_are_told_whole_from_cut_off():
+    random = np.random.default_rng(0)
+    for content in (b"", b"x", bytes(10**6), random.bytes(300_000), b"ab" * 40_000):
+        for checksum in (False, True):
+            frame = bytes(Zstd(checksum=checksum).encode(content))
+            assert _is_frame(frame)
+            assert not any(_is_frame(frame[:end]) for end in (0, 3, 5, 7, len(frame) // 2, len(frame) - 1))
+            assert not _is_frame(frame + b"x")
+
+
+def test_damage_that_shows_on_reading_is_told_with_its_remedy(folder):
+    session = reopened(folder)
+    file = folder / LABELS / "0/c/0/0"
+    file.write_bytes(file.read_bytes()[:20])
+    for act in (
+        lambda: session.labels.read(),
+        lambda: session.labels.put((), Window(0, 0, 9, 9), np.ones((9, 9), np.uint32)),
+        lambda: session.reopen(1),
+        session.close,
+    ):
+        with pytest.raises(DamageError, match=r"labels\.zarr are damaged .*; close the session, delete"):
+            act()
+    shutil.rmtree(folder / LABELS)
+    with reopened(folder) as session:
+        assert list(session.objects) == [2, 3]
+        assert np.isin([2, 3], session.labels.read()).all()
 
 
 def test_labels_that_know_more_than_an_older_journal_are_kept(folder):
@@ -130,6 +189,35 @@ def test_a_session_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch):
                 with pytest.raises(SaveError, match="disk is full"):
                     fake_session(tmp_path / name)
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "notes.txt"]
+
+
+def test_a_session_that_is_refused_leaves_the_one_that_was_faster(tmp_path, monkeypatch):
+    faster = []
+
+    def info(*given):
+        monkeypatch.undo()
+        faster.append(fake_session(tmp_path / "s"))
+        return _info(*given)
+
+    monkeypatch.setattr("napari_iseg.interactive.session_setup._info", info)
+    with pytest.raises(InputError, match="already holds a session"):
+        fake_session(tmp_path / "s")
+
+    def journal(*given, **options):
+        monkeypatch.undo()
+        made = Journal(*given, **options)
+        faster.append(fake_session(tmp_path / "t"))
+        return made
+
+    monkeypatch.setattr("napari_iseg.interactive.session_folder.Journal", journal)
+    with pytest.raises(SaveError, match="changed by another program"):
+        fake_session(tmp_path / "t")
+    for session in faster:
+        session.click((20, 20))
+        session.commit()
+        session.close()
+        with reopened(session.folder) as again:
+            assert (list(again.objects), again.note) == ([1], "")
 
 
 def test_labels_of_more_axes_than_ome_zarr_holds_are_made_again_from_the_record(tmp_path):

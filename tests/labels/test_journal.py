@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 
@@ -132,6 +133,16 @@ def test_processes_wait_for_each_other(tmp_path, monkeypatch):
         for work in (lambda: journal.append({"value": 1}), lambda: Journal(journal.path, shared=True)):
             with pytest.raises(SaveError, match="in use by another program; close it there"):
                 work()
+    assert journal.append({"value": 1}) == 1
+    journal.close()
+
+
+def test_a_file_system_without_locks_takes_journals_too(tmp_path, monkeypatch):
+    def refuse(*_args, **_options):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    journal = Journal(tmp_path / "j.jsonl", shared=True)
     assert journal.append({"value": 1}) == 1
     journal.close()
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from napari_iseg import backends
 from napari_iseg.backends.cards import ModelCard, read_card, write_card
 from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError, SaveError
+from napari_iseg.files import temporary_beside
 from napari_iseg.weights import safetensors_writer
 from napari_iseg.weights.checkpoint import open_checkpoint
 from napari_iseg.weights.importer import ImportOptions, import_file
@@ -324,7 +325,8 @@ def test_a_refused_overwrite_leaves_the_model_of_before(save_published, store, m
     card = import_file(path, store, ImportOptions(name="mine"))
     folder = store.user_folder / "mine"
     (folder / "notes.txt").write_text("of the user's")
-    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    (folder / "later.txt").symlink_to("not there yet")
+    before = {file.name: file.read_bytes() for file in folder.iterdir() if file.exists()}
 
     def full(*_):
         raise SaveError("The model card could not be written: No space left on device.")
@@ -333,16 +335,20 @@ def test_a_refused_overwrite_leaves_the_model_of_before(save_published, store, m
         now.setattr("napari_iseg.weights.importer.write_card", full)
         with pytest.raises(SaveError, match="card could not be written"):
             import_file(path, store, ImportOptions(name="mine", half=True, overwrite=True))
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    assert {file.name: file.read_bytes() for file in folder.iterdir() if file.exists()} == before
     assert verify(card).ok
     with monkeypatch.context() as now:
         now.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(SaveError, match=f"^{re.escape(str(folder / card.weights))} could not be written"):
             import_file(path, store, ImportOptions(name="mine", half=True, overwrite=True))
     assert [entry.name for entry in store.user_folder.iterdir()] == ["mine"]
+    (folder / ".git" / "info").mkdir(parents=True)
+    temporary_beside(folder / card.weights).write_text("half")
     again = import_file(path, store, ImportOptions(name="mine", half=True, overwrite=True))
     assert verify(again).ok
     assert (folder / "notes.txt").read_text() == "of the user's"
+    assert (folder / "later.txt").is_symlink()
+    assert [entry.name for entry in folder.glob(".*")] == [".git"]
 
 
 def test_an_overwrite_that_was_killed_in_mid_swap_gives_the_model_of_before_back(save_published, store):

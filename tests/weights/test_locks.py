@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import threading
 import time
@@ -81,9 +82,10 @@ def test_different_models_do_not_wait_for_each_other(tmp_path):
         pass
 
 
-def test_without_locks_the_work_is_done_all_the_same(tmp_path, monkeypatch):
+@pytest.mark.parametrize("refusal", [NotImplementedError(), OSError(errno.ENOLCK, "No locks available")])
+def test_without_locks_the_work_is_done_all_the_same(tmp_path, monkeypatch, refusal):
     def refuse(*_args, **_options):
-        raise NotImplementedError
+        raise refusal
 
     monkeypatch.setattr(FileLock, "acquire", refuse)
     done = []

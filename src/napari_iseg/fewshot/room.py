@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
 from napari_iseg.errors import InputError, IsegError, SaveError
-from napari_iseg.files import left_by_killed, remove, temporary_beside
+from napari_iseg.files import acquired, hidden_in, remove, temporary_beside
 from napari_iseg.labels.store import LabelStore
 
 # In a run's folder, of an output: what was found of its blocks, and words on planes that go with it.
-_FOUND = ("journal.jsonl", "drafts", "supports", "decisions.json", "objects.json")
+_RECORD = "journal.jsonl"
+_FOUND = (_RECORD, "drafts", "supports", "decisions.json", "objects.json")
 _LOCK = ".lock"
 _PATIENCE = 10.0  # seconds, for one that is just ending
 
@@ -34,22 +36,22 @@ class Hold:
     """
 
     def __init__(self, out: Path, folder: Path) -> None:
-        self.is_new = not folder.exists()  # the record of an earlier run is missing
         self._folder = folder
-        self._lock: BaseFileLock | None = FileLock(folder / _LOCK)
         try:
-            folder.mkdir(exist_ok=True)
-            self._lock.acquire(timeout=_PATIENCE)
+            self._lock = _locked(folder)
         except Timeout as error:
             raise InputError(
                 f"Another run is at work on {out}; wait until it ends, or choose another name."
             ) from error
-        except NotImplementedError:  # a network share without locks: as good as without this
-            self._lock = None
         except OSError as error:
             raise SaveError(
                 f"The folder {folder} cannot be made ({error.strerror or error}); choose another output."
             ) from error
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is no record of an earlier run, so that its output is of somebody else."""
+        return not (self._folder / _RECORD).exists()
 
     def release(self) -> None:
         """Let others work on it; a folder that holds nothing goes."""
@@ -62,13 +64,28 @@ class Hold:
             self._folder.rmdir()
 
 
+def _locked(folder: Path) -> BaseFileLock | None:
+    """The lock in a run's folder, which is made when missing."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            return acquired(folder / _LOCK, max(0.0, until - time.monotonic()))
+        except FileNotFoundError:  # whoever had it was refused, and has taken the empty folder away
+            if time.monotonic() > until:
+                raise
+
+
 def put_back(out: Path, folder: Path) -> None:
-    """What a run that was killed before it could start had moved away, if nothing is in its place yet."""
+    """What a run that was killed before it could start had moved away, if nothing is in its place yet.
+
+    The caller has the ``Hold``: whoever moved something away, on whatever machine, is at work no more.
+    """
     moved = [
-        (place, old)
+        (place, entry.path)
         for place in _places(out, folder)
-        for old, _, kind in left_by_killed(place.parent, place.name)
-        if kind == "old"
+        for entry in hidden_in(place.parent, place.name)
+        if entry.kind == "old"
     ]
     if any(place == out for place, _ in moved) and not out.exists():
         for place, _ in moved:
@@ -89,7 +106,7 @@ def room_for(out: Path, folder: Path, existing: str, *, unknown: bool) -> Iterat
     ----------
     out, folder : of the run; both may be missing
     existing : what to do with ``out``, see ``propagate``
-    unknown : whether there was no folder, so that ``out`` is of somebody else
+    unknown : whether there is no record of ``out``, so that it is of somebody else
 
     Raises
     ------

@@ -2,68 +2,130 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numcodecs import Zstd  # type: ignore[import-untyped]
+import zarr.errors
 from zarr.codecs import BytesCodec, ZstdCodec
 
+from napari_iseg.errors import DamageError, IsegError
 from napari_iseg.interactive.committing import traces
 from napari_iseg.interactive.history import Parts
 from napari_iseg.interactive.objects import Plane
 from napari_iseg.labels.layout import CHUNK
 from napari_iseg.labels.pyramid import level_parts
-from napari_iseg.labels.regions import Region, part_of, tiles_of
+from napari_iseg.labels.regions import Mask, Region, Tile, part_of, tiles_of
 from napari_iseg.labels.store import Labels, LabelStore, Trace
 from napari_iseg.prompts import Window
 
-_KEPT = 32  # chunks read last, of 1 MiB each: what lies side by side is asked for one after the other
+_ZSTD = b"\x28\xb5\x2f\xfd"  # how a frame begins (RFC 8878)
 
 
-def holds_all(store: LabelStore, objects: Mapping[int, Parts]) -> bool:
-    """Whether every recorded pixel of the objects has their label, in all levels of a store of our own.
+class OwnLabels(LabelStore):
+    """The labels in a session's folder, which the journal can make again where a file cannot be read."""
 
-    Chunks without an object are not looked at, the others are read about once. What reading a chunk that is
-    damaged raises is raised.
+    def read(self, plane: Plane = (), window: Window | None = None) -> Labels:
+        """See ``LabelStore``; raises DamageError where there is such a file."""
+        with self._readable():
+            return super().read(plane, window)
+
+    def put(self, plane: Plane, window: Window, values: Labels) -> None:
+        """See ``LabelStore``; raises DamageError where a file of which a part stays cannot be read."""
+        with self._readable():
+            super().put(plane, window, values)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except IsegError:  # some are ValueErrors
+            raise
+        except (RuntimeError, ValueError, zarr.errors.BaseZarrError) as error:
+            if self.path is None:
+                raise
+            raise DamageError(
+                f"The labels in {self.path} are damaged ({error}); close the session, delete that folder and "
+                "open the session again: its journal makes it anew."
+            ) from error
+
+
+def is_whole(store: LabelStore, objects: Mapping[int, Parts]) -> bool:
+    """Whether the files for all recorded pixels of the objects are there and not cut off, in all levels.
+
+    Nothing is decoded. Labels that can be read are as their user wants them, whatever was recorded. A store
+    that is laid out in another way than ours is taken as it is.
     """
-    found = [
-        (part.plane, tile, label)
-        for label, parts in objects.items()
+    arrays = store.levels
+    if not all(map(_is_ours, arrays)):
+        return True
+
+    @cache
+    def whole(level: int, plane: Plane, row: int, col: int) -> bool | None:
+        """None: there is no file, as for a chunk without labels."""
+        array = arrays[level]
+        try:
+            content = Path(
+                f"{array.store.root}/{array.path}/{array.metadata.encode_chunk_key((*plane, row, col))}"
+            ).read_bytes()
+        except FileNotFoundError:
+            return None
+        return _is_frame(content)
+
+    def tile_is_whole(plane: Plane, tile: Tile) -> bool:
+        anywhere = np.broadcast_to(np.True_, tile.window.shape)  # takes no memory
+        found = {at: whole(at[0], plane, *at[1:]) for at, _ in _chunks(tile.window, anywhere, len(arrays))}
+        if None in found.values():  # seldom: then it matters which of them have pixels
+            found = {
+                at: found[at] for at, here in _chunks(tile.window, tile.mask(), len(arrays)) if here.any()
+            }
+        return all(found.values())
+
+    return all(
+        tile_is_whole(part.plane, tile)
+        for parts in objects.values()
         for part in parts
         for tile in part.region.tiles
-    ]
-    found.sort(key=lambda entry: (entry[0], entry[1].window.top // CHUNK, entry[1].window.left // CHUNK))
-
-    @lru_cache(_KEPT)
-    def chunk(level: int, plane: Plane, row: int, col: int) -> Labels:
-        return _chunk(store.levels[level], plane, row, col)
-
-    for plane, tile, label in found:
-        mask = tile.mask()
-        for level, part, here in ((0, tile.window, mask), *level_parts(tile.window, mask, len(store.levels))):
-            for inner in tiles_of(part, CHUNK):
-                wanted = here[part_of(inner, part)]
-                if not wanted.any():
-                    continue  # maybe there is no such chunk
-                row, col = inner.top // CHUNK, inner.left // CHUNK
-                values = chunk(level, plane, row, col)
-                if (values[part_of(inner, Window(row * CHUNK, col * CHUNK, 0, 0))][wanted] != label).any():
-                    return False
-    return True
+    )
 
 
-def _chunk(array: Any, plane: Plane, row: int, col: int) -> Labels:
-    """The values of a chunk, without zarr's own way where it can be, which takes ten times as long."""
-    ours = isinstance(array.serializer, BytesCodec) and [type(c) for c in array.compressors] == [ZstdCodec]
-    if not ours or array.shards or array.filters:
-        whole: Labels = array[(*plane, *(slice(at * CHUNK, at * CHUNK + CHUNK) for at in (row, col)))]
-        return whole
-    file = array.store.root / array.path / array.metadata.encode_chunk_key((*plane, row, col))
-    values = np.zeros(array.chunks[-2:], "<u4")
-    Zstd().decode(file.read_bytes(), values)
-    return values
+def _chunks(window: Window, mask: Mask, levels: int) -> Iterator[tuple[tuple[int, int, int], Mask]]:
+    """((level, row, col) of a chunk, the mask in it) for all chunks that a window lies in."""
+    for level, part, here in ((0, window, mask), *level_parts(window, mask, levels)):
+        for inner in tiles_of(part, CHUNK):
+            yield (level, inner.top // CHUNK, inner.left // CHUNK), here[part_of(inner, part)]
+
+
+def _is_ours(array: Any) -> bool:
+    """Whether an array is laid out as `labels/layout.py` does it."""
+    *lead, rows, cols = array.shape
+    return (
+        array.chunks == (*(1 for _ in lead), min(rows, CHUNK), min(cols, CHUNK))
+        and array.shards is None
+        and not array.filters
+        and isinstance(array.serializer, BytesCodec)
+        and [type(codec) for codec in array.compressors] == [ZstdCodec]
+    )
+
+
+def _is_frame(content: bytes) -> bool:
+    """Whether bytes are one frame of Zstandard from its first to its last byte, by the sizes stated in it."""
+    if len(content) < 6 or not content.startswith(_ZSTD):
+        return False
+    described = content[4]
+    single = described >> 5 & 1
+    at = 5 + (1 - single) + (0, 1, 2, 4)[described & 3] + (single, 2, 4, 8)[described >> 6]
+    last = 0
+    while not last:
+        if at + 3 > len(content):
+            return False
+        head = int.from_bytes(content[at : at + 3], "little")
+        last, kind = head & 1, head >> 1 & 3
+        at += 3 + (1 if kind == 1 else head >> 3)  # kind 1: a byte that is repeated
+    return at + 4 * (described >> 2 & 1) == len(content)
 
 
 def tell_traces(store: LabelStore, objects: Mapping[int, Parts]) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import tomllib
 import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -20,10 +22,10 @@ import tomli_w
 import zarr.errors
 
 from napari_iseg.errors import InputError, SaveError
-from napari_iseg.files import replacing_folder, sweep, write_text
+from napari_iseg.files import remove, replacing_folder, sweep, write_text
 from napari_iseg.interactive.committing import apply_paints, traces
 from napari_iseg.interactive.history import History, Step
-from napari_iseg.interactive.label_check import holds_all, tell_traces
+from napari_iseg.interactive.label_check import OwnLabels, is_whole, tell_traces
 from napari_iseg.interactive.objects import Event
 from napari_iseg.interactive.old_labels import wrote
 from napari_iseg.interactive.points import checked_threshold
@@ -67,27 +69,67 @@ class SessionFolder:
     journal : Journal
     info : dict
         Content of session.toml.
+    before : sequence of Path
+        What was there before a new session.
     """
 
-    def __init__(self, path: Path, journal: Journal, info: dict[str, Any]) -> None:
+    def __init__(
+        self, path: Path, journal: Journal, info: dict[str, Any], before: Sequence[Path] = ()
+    ) -> None:
         self.path = path
         self.journal = journal
         self.info = info
+        self._before = before
 
     @classmethod
     def create(cls, path: Path, info: dict[str, Any]) -> SessionFolder:
-        """A new session folder; raises InputError when one is there, SaveError when it cannot be written.
+        """A new session folder, without labels.
 
         A journal without a whole line is what a process leaves that was killed here: that is no session.
+
+        Raises
+        ------
+        InputError
+            A session is there.
+        SaveError
+            It cannot be written.
         """
         if (path / JOURNAL).is_file() and b"\n" in (path / JOURNAL).read_bytes():
             raise InputError(
                 f"{path} already holds a session; open it with Session.open or choose another folder."
             )
-        write_text(path / INFO, tomli_w.dumps(info))
+        before = [entry for entry in (path, *(path / name for name in FILES)) if entry.exists()]
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SaveError(
+                f"The folder {path} cannot be made ({error.strerror or error}); choose another one."
+            ) from error
         journal = Journal(path / JOURNAL, shared=True)
         journal.note = ""
-        return cls(path, journal, info)
+        made = cls(path, journal, info, before)
+        with made.whole_or_not():
+            made._note(info)
+        return made
+
+    @contextmanager
+    def whole_or_not(self) -> Iterator[None]:
+        """Take away what was made of a new session if the block raises: it would block the name.
+
+        Nothing goes where another program has begun one in the same folder meanwhile.
+        """
+        try:
+            yield
+        except BaseException:  # also Ctrl-C
+            theirs = self.journal.outdated
+            self.journal.close()
+            for path in (self.path / name for name in FILES):
+                if path not in self._before and not theirs:
+                    remove(path)
+            if self.path not in self._before:
+                with suppress(OSError):  # there is something in it
+                    self.path.rmdir()
+            raise
 
     @classmethod
     def open(cls, path: Path) -> SessionFolder:
@@ -145,32 +187,36 @@ class SessionFolder:
         if home is None or not home.exists():
             return self._rebuilt(replayed)
         if applied > self.journal.last:
-            self._keep(home, applied)
+            self._say(
+                f"{self.journal.path} ends at record {self.journal.last}, but the labels were written up to "
+                f"record {applied}: they are kept as {self._kept(home, applied)}; put the newer journal back "
+                "to go on from there."
+            )
             return self._rebuilt(replayed)
         try:
-            store = LabelStore.open(home)
+            store = OwnLabels.open(home)
             _paint(store, [entry for entry in replayed.painted if entry[0] > applied])
-            if holds_all(store, replayed.history.now.objects):
+            if is_whole(store, replayed.history.now.objects):
                 return store
         except SaveError:
             raise
         except _DAMAGE:
-            pass  # all that was in them is in the journal
-        self._say(f"Labels in {home} were damaged or missing and have been made again from the record.")
+            pass  # all that a session has put into them is in the journal
+        self._say(
+            f"Labels in {home} were damaged or missing and have been made again from the record; what there "
+            f"was is kept as {self._kept(home, applied)}."
+        )
         return self._rebuilt(replayed)
 
-    def _keep(self, labels: Path, applied: int) -> None:
-        """Put labels aside that hold more than the journal: it is an older copy, or its end was cut off."""
+    def _kept(self, labels: Path, applied: int) -> Path:
+        """Put labels aside that may hold more than the journal, and where they are then."""
         names = (self.path / f"labels-{applied}-{number}.zarr" for number in count(1))
         kept = next(name for name in names if not name.exists())
         try:
             labels.rename(kept)
         except OSError as error:
             raise SaveError(f"{labels} cannot be renamed ({error.strerror or error}); close it.") from error
-        self._say(
-            f"{self.journal.path} ends at record {self.journal.last}, but the labels were written up to "
-            f"record {applied}: they are kept as {kept}; put the newer journal back to go on from there."
-        )
+        return kept
 
     def _elsewhere(self, replayed: Replayed, where: Path) -> LabelStore:
         """The labels in another place, which may be anybody's: a folder from elsewhere can name any.
@@ -221,7 +267,7 @@ class SessionFolder:
             store = LabelStore(shape, path=fresh, **settings)
             _paint(store, replayed.painted)
             store.flush()
-        return LabelStore.open(home)
+        return OwnLabels.open(home)
 
     def restate(self, space: Space) -> None:
         """Note where labels that are made again will lie."""

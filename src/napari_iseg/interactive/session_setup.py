@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_iseg.errors import InputError
-from napari_iseg.files import remove
 from napari_iseg.interactive.history import History
-from napari_iseg.interactive.session_folder import FILES, FORMAT, LABELS, SessionFolder
+from napari_iseg.interactive.label_check import OwnLabels
+from napari_iseg.interactive.session_folder import FORMAT, LABELS, SessionFolder
 from napari_iseg.labels.metadata import Space, default_axes
 from napari_iseg.labels.store import LabelStore
 
@@ -60,41 +60,18 @@ def new_setup(
     first = labels.next_label() if labels is not None else 1
     made = None
     if folder is not None:
-        with _whole_or_not(folder) as refused:
-            info = _info(image, labels, shape, space, folder, image_record, options)
-            made = SessionFolder.create(folder, info)
-            refused.callback(made.journal.close)
+        info = _info(image, labels, shape, space, folder, image_record, options)
+        made = SessionFolder.create(folder, info)
+        with made.whole_or_not():
             if labels is not None and "path" in info["labels"]:
                 labels.sign(info["id"])
             made.journal.append({"start": {"plane": list(plane), "next_label": first}})
             if labels is None:
-                labels = LabelStore(shape, path=made.own_labels, axes=space.axes)
+                labels = OwnLabels(shape, path=made.own_labels, axes=space.axes)
     if labels is None:
         labels = LabelStore(shape, axes=space.axes)
     labels.image_axes = source.axes
     return Setup(source, labels, History(plane, first), made)
-
-
-@contextmanager
-def _whole_or_not(folder: Path) -> Iterator[ExitStack]:
-    """Take away again what was made of a session that cannot be made whole: it would block the name.
-
-    What is pushed on the stack is done before, and only then.
-    """
-    names = [folder / name for name in FILES]
-    before = [path for path in (folder, *names) if path.exists()]
-    try:
-        with ExitStack() as refused:
-            yield refused
-            refused.pop_all()
-    except BaseException:  # also Ctrl-C
-        for path in names:
-            if path not in before:
-                remove(path)
-        if folder not in before:
-            with suppress(OSError):  # another program has put something in
-                folder.rmdir()
-        raise
 
 
 def old_setup(folder: Path, image: Any, options: dict[str, Any]) -> Setup:

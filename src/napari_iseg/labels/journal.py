@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from napari_iseg.errors import InputError, SaveError
+from napari_iseg.files import acquired
 
 _PATIENCE = 10.0  # seconds; another process holds the lock for milliseconds
 
@@ -194,19 +195,17 @@ def _decode(line: bytes, expected: int) -> Record | None:
 @contextmanager
 def _one_process(path: Path) -> Iterator[None]:
     """Keep other processes away from a file meanwhile; a file system without locks lets them in."""
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        lock.acquire(timeout=_PATIENCE)
+        lock = acquired(path.with_name(f".{path.name}.lock"), _PATIENCE)
     except Timeout:
         raise SaveError(f"{path} is in use by another program; close it there and try again.") from None
-    except NotImplementedError:  # a network share: as good as without a lock
-        pass
     except OSError as error:
         raise SaveError(f"The journal {path} cannot be written: {error.strerror or error}.") from error
     try:
         yield
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
 
 
 def _sync_folder(path: Path) -> None:

@@ -14,7 +14,7 @@ from napari_iseg import backends
 from napari_iseg.backends.base import Recognition
 from napari_iseg.backends.cards import WEIGHTS, ModelCard, write_card
 from napari_iseg.errors import CheckpointError, InputError
-from napari_iseg.files import replacing_folder
+from napari_iseg.files import hidden_in, replacing_folder
 from napari_iseg.weights.checkpoint import Checkpoint, open_checkpoint
 from napari_iseg.weights.fit import check_fit
 from napari_iseg.weights.loading import NOT_FINITE, LazyState, card_beside
@@ -196,14 +196,15 @@ def _write(card: ModelCard, file: Checkpoint, folder: Path, half: bool) -> Model
 
 
 def _take_along(folder: Path, fresh: Path) -> None:
-    """Copy what else somebody put into a model's folder."""
+    """Copy what else somebody put into a model's folder, links as links."""
+    ours = {entry.path for entry in hidden_in(folder)}
     for entry in folder.iterdir() if folder.is_dir() else ():
-        if entry.name.startswith(".") or (fresh / entry.name).exists():
+        if entry in ours or (fresh / entry.name).exists():
             continue
-        if entry.is_dir():
-            shutil.copytree(entry, fresh / entry.name)
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.copytree(entry, fresh / entry.name, symlinks=True)
         else:
-            shutil.copy2(entry, fresh / entry.name)
+            shutil.copy2(entry, fresh / entry.name, follow_symlinks=False)
 
 
 def _finite(file: Checkpoint, key: str, half: bool) -> Tensor:

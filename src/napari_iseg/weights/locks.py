@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
 from napari_iseg.errors import SaveError
+from napari_iseg.files import acquired
 
 
 @contextmanager
@@ -39,18 +40,15 @@ def _acquired(folder: Path, name: str, waiting: Callable[[], None] | None) -> Ba
     """The lock, held; None on a file system without locks."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{name}.lock")
+        file = folder / f"{name}.lock"
         try:
-            lock.acquire(timeout=0)
+            return acquired(file, 0)
         except Timeout:
             if waiting is not None:
                 waiting()
-            lock.acquire()
-    except NotImplementedError:  # a network share: as good as without this module
-        return None
+            return acquired(file)
     except OSError as error:
         raise SaveError(
             f"{folder} cannot be written to ({error.strerror or error}); "
             "mend that or set NAPARI_ISEG_HOME to another folder."
         ) from None
-    return lock
