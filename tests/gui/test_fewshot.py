@@ -444,16 +444,20 @@ def test_a_result_of_clicks_goes_on_with_the_first_labels(fewshot):
     fewshot.run()
     assert dock.controller.results is results
     choose(fewshot, "none")
-    assert dock.controller.results is None
+    assert dock.controller.results is results
 
 
-def test_a_copy_of_a_result_is_the_users_and_shares_no_pixels_that_can_be_painted(fewshot):
+def test_a_copy_of_a_result_is_the_users_and_shares_no_pixels_that_can_be_painted(fewshot, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr("napari_iseg.widgets.fewshot_results.warn", said.append)
     dock = fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
     fewshot.run()
     layer, made = dock.controller.results.layer, fewshot.result.copy()
     fewshot.viewer.layers.selection.active = layer
     _duplicate_layer(fewshot.viewer.layers)
     copy = fewshot.viewer.layers["stack few-shot copy"]
+    assert not copy.editable
+    assert "cannot be painted in: save it" in said[-1]
     with pytest.raises(ValueError, match="read-only"):
         copy.data[3, :, :] = 7
     np.testing.assert_array_equal(fewshot.result, made)

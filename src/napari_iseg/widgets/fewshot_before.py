@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.collect import Clicks
+from napari_iseg.widgets.fewshot_outputs import made_from
 from napari_iseg.widgets.fewshot_results import earlier_clicks
 from napari_iseg.widgets.fewshot_run import SupportRow, annotated_rows
 from napari_iseg.widgets.reports import report
 
 if TYPE_CHECKING:
     from napari_iseg.widgets.fewshot_controller import FewShotController
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What there is of the chosen image and labels from an earlier time.
+
+    Attributes
+    ----------
+    path, clicks : where the result lies or will lie, and its clicks; None where there is no result
+    made_from, labels : the names of the labels that it was made from, and of those that are chosen
+    meant : names of labels whose results may be meant where these have none
+    """
+
+    path: Path
+    clicks: Clicks | None
+    made_from: str | None
+    labels: str | None
+    meant: list[str]
+
+    @property
+    def words(self) -> str:
+        """One sentence on it; nothing where there is nothing."""
+        if self.clicks is not None:
+            of = "" if self.made_from in (None, self.labels) else f", made from labels {self.made_from!r}"
+            return f"There is an earlier result of this image{of}: Run shows it and goes on with it."
+        if not self.meant:
+            return ""
+        names = " or ".join(map(repr, self.meant))
+        do = f"choose labels {names}" if self.labels is None else f"rename the layer to {names}"
+        return f"There is a result made from labels {names}: {do} to go on with it; Run begins another."
 
 
 class Beforehand:
@@ -28,22 +61,29 @@ class Beforehand:
     def look_for_earlier(self) -> None:
         """Say so when there is a result of the chosen image and labels from an earlier time."""
         controller, settings = self._controller, self._controller.view.settings
-        folder, name = controller.folder, controller.annotations.name
+        folder, whose = controller.folder, controller.belonging.whose
         opened = controller.images.attempt(controller.image, settings.axis) if folder.is_dir() else None
         self._asked += 1
         if opened is None:
             return
-        path, asked = lambda: opened.output(folder, settings.tile, name), self._asked  # reads pixels
+        asked = self._asked
+
+        def look() -> Earlier:  # reads pixels
+            path = opened.output(folder, settings.tile, whose)
+            meant = opened.meant(folder, settings.tile, whose)
+            return Earlier(path, earlier_clicks(path), made_from(path), whose.labels, meant)
+
         controller.worker.submit_task(
-            lambda _stop: earlier_clicks(path()), lambda clicks: self._told_of_earlier(clicks, asked), report
+            lambda _stop: look(), lambda found: self._told_of_earlier(found, asked), report
         )
 
-    def _told_of_earlier(self, clicks: Clicks | None, asked: int) -> None:
-        if clicks is not None and asked == self._asked and self._is_now:
-            self._controller.view.offer_clicks(clicks)
-            self._controller.view.set_status(
-                "There is an earlier result of this image: Run shows it and goes on with it."
-            )
+    def _told_of_earlier(self, found: Earlier, asked: int) -> None:
+        if asked != self._asked or not self._is_now:
+            return
+        if found.clicks is not None:
+            self._controller.view.offer_clicks(found.path, found.clicks)
+        if found.words:
+            self._controller.view.set_status(found.words)
 
     def list_annotated(self) -> None:
         """Show the painted slices of a stack before there is a run that lists them."""

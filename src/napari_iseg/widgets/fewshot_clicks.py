@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 BACKGROUND = ("x", "cross", "hbar")  # symbols of clicks on background
 CLICKS = "napari-iseg few-shot clicks"  # in the metadata of a layer made here: the id of its image
+_RESULT = "napari-iseg few-shot clicks of"  # beside it: the path of the result that they were made for
 _LOOKS = {True: ("disc", "lime"), False: ("hbar", "red")}  # as in the click dock
 _EVENTS = ("data", "symbol", "features")
 
@@ -96,6 +98,17 @@ def warn_of_ignored(supports: Sequence[SupportRef], clicks: Clicks) -> None:
 def are_of(layer: Layer | None, image: Image | None) -> bool:
     """Whether a layer of clicks was made for an image."""
     return layer is not None and image is not None and layer.metadata.get(CLICKS) == image.unique_id
+
+
+def belong(layer: Layer | None, path: Path) -> None:
+    """Clicks of a layer made here are of the result at ``path``; each result has a layer of its own."""
+    if layer is not None and CLICKS in layer.metadata:
+        layer.metadata[_RESULT] = str(path)
+
+
+def result_of(layer: Layer | None) -> str | None:
+    """The path of the result that clicks made here are of; None for others, and before there is one."""
+    return None if layer is None else layer.metadata.get(_RESULT)
 
 
 class ClicksFollow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ from napari_iseg.fewshot.preparing import Prepared
 from napari_iseg.fewshot.propagate import RunReport
 from napari_iseg.widgets.fewshot_annotations import Annotations
 from napari_iseg.widgets.fewshot_before import Beforehand
-from napari_iseg.widgets.fewshot_clicks import ClicksFollow, ClicksWatch, warn_of_ignored
+from napari_iseg.widgets.fewshot_belonging import Belonging
+from napari_iseg.widgets.fewshot_clicks import ClicksFollow, ClicksWatch, belong, result_of, warn_of_ignored
 from napari_iseg.widgets.fewshot_models import LoadModel, Models
-from napari_iseg.widgets.fewshot_outputs import Made, goes_on
+from napari_iseg.widgets.fewshot_outputs import made_from
 from napari_iseg.widgets.fewshot_request import Openings, frame_of, request_of
 from napari_iseg.widgets.fewshot_results import Results, settle_clicks
 from napari_iseg.widgets.fewshot_run import RunSignals, SupportRow, execute
@@ -31,6 +33,9 @@ from napari_iseg.widgets.worker import Worker
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels, Points
+
+
+_STOPPED = "Stopped: the image or its labels are others now; press Run for these."
 
 
 class FewShotController:
@@ -61,7 +66,7 @@ class FewShotController:
         self._paused = False  # what follows a paused run waits as it did
         self._places = ClicksFollow(viewer)
         self._clicks = ClicksWatch(self._given, self._clicked)
-        self._made = Made()
+        self.belonging = Belonging(self)
         self.images = Openings()
         self.before = Beforehand(self)
         self.ways = Ways(self)
@@ -92,26 +97,23 @@ class FewShotController:
 
     def choose_annotations(self, labels: Labels | None, clicks: Points | None) -> None:
         """The layers that are annotated in; to be called also when they were renamed."""
-        try:
-            self._made.follow_names()
-        except IsegError as error:
-            report(error)
-        others = labels is not self.annotations.labels
-        self.annotations.labels, self.annotations.clicks = labels, clicks
-        self._clicks.follow(clicks)
-        if others:  # a result is of its labels, and what was accepted of some is no annotation of others
-            results = self.results
-            if results is None or not goes_on(results.output.path, self.annotations.name):
+        others = self.belonging.choose(labels)
+        if others and not self.belonging.stays():
+            if self.results is not None:
                 self._let_go()
-            if results is not None and self.results is None:
-                self.view.set_status("These labels have a result of their own, by Run; that of before stays.")
+            if result_of(clicks) is not None:  # they are of that result
+                self.view.leave_clicks()
+                clicks = None
+        self.annotations.clicks = clicks
+        self._clicks.follow(clicks)
+        if others:
             self.before.look_for_earlier()
         self.tell()
 
     def _let_go(self) -> None:
         """What was found counts no more for what is chosen; a run that is under way ends."""
         if self.running:
-            self.view.set_status("Stopped: the image or its labels are others now; press Run for these.")
+            self.view.set_status(_STOPPED)
         self.cancel()
         self._to_reject, self._wanted = [], False
         self.results = self.report = None
@@ -128,7 +130,8 @@ class FewShotController:
             return
         try:
             opened = self.images.open(self.image, settings.axis)
-            make_request = request_of(self.viewer, opened, settings, self.annotations, self.folder)
+            whose = self.belonging.whose
+            make_request = request_of(self.viewer, opened, settings, self.annotations, self.folder, whose)
         except IsegError as error:
             report(error)
             return
@@ -136,6 +139,7 @@ class FewShotController:
         control = self._control = Control()
         if self._paused:
             control.pause()
+        self.belonging.begin(partial(opened.output, self.folder, settings.tile))
         self._wanted, self._paused = True, False
         self.follow_plane()
         self.view.set_running(True, control.paused)
@@ -241,7 +245,11 @@ class FewShotController:
     # -- what a run tells --
 
     def _prepared(self, prepared: Prepared) -> None:
-        if self.image is None or not self._wanted or self.image not in self.viewer.layers:
+        there = self.image is not None and self.image in self.viewer.layers
+        if there and self._wanted and not self.belonging.is_for_now(prepared.output.path):
+            self._wanted = False
+            self.view.set_status(_STOPPED)
+        if self.image is None or not there or not self._wanted:
             assert self._control is not None
             self._control.cancel()  # and what waits for its end goes on
             return
@@ -249,19 +257,19 @@ class FewShotController:
         shown = known is not None and known.layer in self.viewer.layers
         if known is None or not shown or known.output.path != prepared.output.path:
             frame, grid = prepared.plan.frame, prepared.plan.grid
-            name = self.annotations.name
+            name = made_from(prepared.output.path)
             self.results = Results(self.viewer, self.image, frame, grid, prepared.output, name)
         self.results.use(prepared)
         try:
-            self._made.keep(prepared.output.path, self.annotations.labels)
             shown_anew = known is not self.results and self.annotations.clicks is None
             kept = settle_clicks(prepared.output.path, self._given(), shown_anew)
         except IsegError as error:
             report(error)
             kept = {}
         if kept:
-            self.view.offer_clicks(kept)
+            self.view.offer_clicks(prepared.output.path, kept)
             self.run()
+        belong(self.annotations.clicks, prepared.output.path)
         count = len(prepared.plan.supports)
         self.view.set_status(
             f"From {count} annotated {self._pieces(count)}; what is in view comes first, then the nearest."
@@ -291,6 +299,7 @@ class FewShotController:
             return
         if not self._wanted:
             self.before.list_annotated()
+            self.before.look_for_earlier()
             self.tell()
             return
         if result.failed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,17 +27,19 @@ from napari_iseg.widgets.asking import ask_where
 from napari_iseg.widgets.dock import Dock
 from napari_iseg.widgets.dock_parts import LabelBox, ScrolledColumn, SmallLabel
 from napari_iseg.widgets.fewshot_annotations import fitting
-from napari_iseg.widgets.fewshot_clicks import CLICKS, are_of, new_clicks
+from napari_iseg.widgets.fewshot_clicks import are_of
 from napari_iseg.widgets.fewshot_controller import FewShotController
 from napari_iseg.widgets.fewshot_models import Loader, LoadModel, known_models
+from napari_iseg.widgets.fewshot_own_clicks import OwnClicks
 from napari_iseg.widgets.fewshot_parts import LayerCombo, ShapesCombo, button, combo, pixmap, row_of, tile_box
 from napari_iseg.widgets.fewshot_request import frame_of, plane_axes
-from napari_iseg.widgets.fewshot_results import is_result
+from napari_iseg.widgets.fewshot_results import is_result, lock_copy
 from napari_iseg.widgets.fewshot_run import THUMBNAIL, SupportRow
 from napari_iseg.widgets.fewshot_saving import suggestion
 from napari_iseg.widgets.fewshot_slices import AxisCombo, SliceRange
 from napari_iseg.widgets.fewshot_view import FewShotSettings
 from napari_iseg.widgets.fewshot_watch import LabelsWatch
+from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.preferences import Preferences
 from napari_iseg.widgets.tabs import share_side
 from napari_iseg.widgets.trust_strip import TrustStrip
@@ -144,14 +147,15 @@ class FewShotDock(Dock):
         self.axis.offer(self.controller.image)
         self._axis_chosen()
 
-    def offer_clicks(self, clicks: Clicks) -> None:
-        """Bring back the clicks of an earlier result, unless some are chosen already."""
-        image = self.controller.image
-        if image is None or not clicks or self.clicks.layer is not None:
-            return
-        if not self._choose_own_clicks(image):  # those of a dock that was closed may be there
-            self._add_clicks(image, clicks)
-        self._annotations_chosen()
+    def offer_clicks(self, path: Path, clicks: Clicks) -> None:
+        """Bring back the clicks of a result, unless those of a result are chosen already."""
+        if self.controller.image is not None:
+            self._own_clicks.offer(self.controller.image, self._axes_of_planes, path, clicks)
+            self._annotations_chosen()
+
+    def leave_clicks(self) -> None:
+        """Choose no clicks; their layer stays in the viewer."""
+        self.clicks.choose(None)
 
     def show_trust(self, values: npt.NDArray[np.float64], current: tuple[int, int]) -> None:
         """Show the trust of every slice or tile."""
@@ -196,6 +200,9 @@ class FewShotDock(Dock):
         self.click_label = LabelBox()
         self.click_label.setToolTip("The label that the next click belongs to.")
         self.click_label.setMinimumWidth(72)  # it would take the room of the highest label
+        label = lambda: int(self.click_label.value())  # noqa: E731 - asked at each click
+        modifier = self._preferences.background_modifier
+        self._own_clicks = OwnClicks(self._viewer, self.clicks, label, modifier)
         self.axis = AxisCombo("The axis that is sliced; the other two are the plane that was annotated in.")
         self.model = combo("What carries the annotation to the other slices.")
         for name, line in models.items():
@@ -313,12 +320,14 @@ class FewShotDock(Dock):
         events = self._viewer.layers.events
         return events.inserted, events.removed, events.renamed
 
-    def _list_layers(self, _event: Any = None) -> None:
+    def _list_layers(self, event: Any = None) -> None:
         """Keep the lists of layers; a new choice is made only when the chosen one is gone."""
         from napari.layers import Image, Labels, Points, Shapes
 
         if self.controller.closed:
             return
+        if event is not None and event.type == "inserted":
+            lock_copy(event.value)
         found = [x for x in self._viewer.layers if is_result(x) or scene.OUTPUT in x.metadata]
         layers = [x for x in self._viewer.layers[::-1] if x not in found]  # results are no annotations
         self.image.offer([x for x in layers if isinstance(x, Image)])
@@ -342,27 +351,17 @@ class FewShotDock(Dock):
             self.clicks.setCurrentIndex(0)
             if self.controller.image is None:
                 return
-            self._add_clicks(self.controller.image, {})
+            shown = self.controller.belonging.whose.shown
+            self._own_clicks.add(self.controller.image, self._axes_of_planes, {}, shown)
         self._annotations_chosen()
 
-    def _choose_own_clicks(self, image: Image) -> bool:
-        """Leave clicks that were made for another image; whether there are some for this one."""
-        own = next((layer for layer in self.clicks.layers if are_of(layer, image)), None)
-        if own is not None:
-            self.clicks.choose(own)
-        elif self.clicks.layer is not None and CLICKS in self.clicks.layer.metadata:
-            self.clicks.choose(None)
-        return own is not None
+    @property
+    def _axes_of_planes(self) -> PlaneAxes:
+        return plane_axes(frame_of(self.image.layer, self.settings.axis))
 
     def _label_chosen(self, label: int) -> None:
         if are_of(self.clicks.layer, self.controller.image):  # also for what napari's own tool adds
             self.clicks.layer.feature_defaults = {"label": [label]}
-
-    def _add_clicks(self, image: Image, clicks: Clicks) -> None:
-        label = lambda: int(self.click_label.value())  # noqa: E731 - asked at each click
-        axes = plane_axes(frame_of(image, self.settings.axis))
-        modifier = self._preferences.background_modifier
-        self.clicks.choose(new_clicks(self._viewer, image, label, modifier, clicks, axes))
 
     def _image_chosen(self) -> None:
         image: Image | None = self.image.layer
@@ -373,8 +372,7 @@ class FewShotDock(Dock):
         self.list_axes()
         if image is None:
             return
-        if self.clicks.layer is None or not are_of(self.clicks.layer, image):
-            self._choose_own_clicks(image)
+        self._own_clicks.begin(image)
         self._annotations_chosen()
         self.controller.before.look_for_earlier()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -48,19 +48,70 @@ def digests_of(source: PlaneSource, frame: Frame, tile: int) -> tuple[str, str]:
     return digest_of(sample_places(source.shape, planes, _BANDS)), digest_of(_middles(source.shape, planes))
 
 
-def output_path(folder: Path, name: str, digests: tuple[str, str], labels: str | None) -> Path:
+class Whose(NamedTuple):
+    """For which labels a result is looked for.
+
+    Attributes
+    ----------
+    labels : name of the chosen labels layer, None without one
+    there : names of all labels layers in the viewer
+    shown : the result that is shown, which goes on when no labels are chosen
+    """
+
+    labels: str | None
+    there: frozenset[str] = frozenset()
+    shown: Path | None = None
+
+
+class Known:
+    """The results that there are of an image, by the names of the labels that they were made from."""
+
+    def __init__(self, folder: Path, digests: tuple[str, str]) -> None:
+        self._paths: dict[str | None, Path] = {}  # None: from clicks alone, or before names were noted
+        for digest in digests[::-1]:  # of two with the same name that of now, which got the name last
+            found = sorted(folder.glob(f"*-{digest}.zarr"), key=lambda path: (_noted_at(path), path))
+            self._paths.update({made_from(path): path for path in found})
+
+    def of(self, whose: Whose) -> Path | None:
+        """The result that goes on with these labels.
+
+        The one of their name; else one of no name, as who began with clicks may go on by painting; else the
+        only one, unless its labels are there too: two labels layers never share a result.
+        """
+        if whose.labels is None and whose.shown in self._paths.values():
+            return whose.shown
+        for name in (whose.labels, None):
+            if name in self._paths:
+                return self._paths[name]
+        free = whose.labels is None or whose.there.isdisjoint(map(str, self._paths))
+        return next(iter(self._paths.values())) if free and len(self._paths) == 1 else None
+
+    def meant(self, whose: Whose) -> list[str]:
+        """The names of labels whose results may be meant where none goes on."""
+        if self.of(whose) is not None:
+            return []
+        return sorted(map(str, self._paths.keys() - (whose.there if whose.labels is not None else set())))
+
+
+def output_path(
+    folder: Path,
+    name: str,
+    digests: tuple[str, str],
+    labels: str | None,
+    there: frozenset[str] = frozenset(),
+    shown: Path | None = None,
+) -> Path:
     """The OME-Zarr group for an image, slicing axis and tile, and the labels it is made from.
 
     Parameters
     ----------
     folder : of all results
     name : of the image layer; makes the file's name readable, and another name finds the result too
-    labels : name of the labels layer, None without one
+    labels, there, shown : as of ``Whose``
     """
-    for digest in digests:
-        found = _known(folder, digest, labels)
-        if found is not None:
-            return found
+    found = Known(folder, digests).of(Whose(labels, there, shown))
+    if found is not None:
+        return found
     image, layer = _readable(name) or "image", _readable(labels or "") or "labels"
     stems = chain((image, f"{image}-{layer}"), (f"{image}-{layer}-{number}" for number in count(2)))
     paths = (folder / f"{stem}-{digests[0]}.zarr" for stem in stems)
@@ -77,12 +128,16 @@ class Made:
         self._paths: weakref.WeakKeyDictionary[Labels, set[Path]] = weakref.WeakKeyDictionary()
 
     def keep(self, path: Path, labels: Labels | None) -> None:
-        """A result is made from a labels layer, or without one; SaveError where that cannot be written."""
+        """A result is made from a labels layer; SaveError where that cannot be written.
+
+        Without one it keeps the name that it has: what was accepted is of those labels still.
+        """
+        if labels is None:
+            return
         for others in self._paths.values():
             others.discard(path)
-        if labels is not None:
-            self._paths.setdefault(labels, set()).add(path)
-        _note(path, None if labels is None else str(labels.name))
+        self._paths.setdefault(labels, set()).add(path)
+        _note(path, str(labels.name))
 
     def follow_names(self) -> None:
         """Layers may have other names; SaveError as above."""
@@ -91,23 +146,8 @@ class Made:
                 _note(path, str(labels.name))
 
 
-def goes_on(path: Path, labels: str | None) -> bool:
-    """Whether a run with another labels layer would go on with the result at ``path``."""
-    return _known(path.parent, path.stem.rpartition("-")[2], labels) == path
-
-
-def _known(folder: Path, digest: str, labels: str | None) -> Path | None:
-    """The result that was made from these labels, or else from clicks alone (or before this was noted).
-
-    The latter belongs to whatever labels come first: who began with clicks may go on by painting.
-    """
-    found = sorted(folder.glob(f"*-{digest}.zarr"), key=lambda path: (_noted_at(path), path))
-    noted = {_noted(path): path for path in found}  # of two with the same name that which got it last
-    return noted.get(labels, noted.get(None))
-
-
 def _note(path: Path, labels: str | None) -> None:
-    if _noted(path) != labels and run_folder(path).is_dir():  # or it was deleted
+    if made_from(path) != labels and run_folder(path).is_dir():  # or it was deleted
         write_text(run_folder(path) / _FILE, json.dumps({"labels": labels}))
 
 
@@ -118,7 +158,8 @@ def _noted_at(path: Path) -> int:
         return 0
 
 
-def _noted(path: Path) -> str | None:
+def made_from(path: Path) -> str | None:
+    """The name of the labels layer that the result at ``path`` was made from; None where there is none."""
     try:
         name = json.loads((run_folder(path) / _FILE).read_text())["labels"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -22,7 +22,7 @@ from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.fewshot_annotations import Annotations, Overlay
-from napari_iseg.widgets.fewshot_outputs import digests_of, make_folder, output_path
+from napari_iseg.widgets.fewshot_outputs import Known, Whose, digests_of, make_folder, output_path
 from napari_iseg.widgets.fewshot_view import FewShotSettings
 from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.scene_file import values_of
@@ -60,11 +60,18 @@ class Opened:
         """Whether it is still that image, with the same pixels in the same place."""
         return self.image is image and self.data is image.data and self.frame == frame_of(image, axis)
 
-    def output(self, folder: Path, tile: int, labels: str | None) -> Path:
-        """Where its result from a labels layer of this name lies; reads a few pixels the first time."""
+    def output(self, folder: Path, tile: int, whose: Whose) -> Path:
+        """Where its result for these labels lies; reads a few pixels the first time."""
+        return output_path(folder, str(self.image.name), self._digests(tile), *whose)
+
+    def meant(self, folder: Path, tile: int, whose: Whose) -> list[str]:
+        """The names of labels whose results may be meant where it has none for these; reads as above."""
+        return Known(folder, self._digests(tile)).meant(whose)
+
+    def _digests(self, tile: int) -> tuple[str, str]:
         if tile not in self.digests:
             self.digests[tile] = digests_of(self.source, self.frame, tile)
-        return output_path(folder, str(self.image.name), self.digests[tile], labels)
+        return self.digests[tile]
 
 
 class Openings:
@@ -112,7 +119,12 @@ def plane_in_view(viewer: napari.Viewer, image: Image, axis: int | None) -> Plan
 
 
 def request_of(
-    viewer: napari.Viewer, opened: Opened, settings: FewShotSettings, annotations: Annotations, folder: Path
+    viewer: napari.Viewer,
+    opened: Opened,
+    settings: FewShotSettings,
+    annotations: Annotations,
+    folder: Path,
+    whose: Whose,
 ) -> Callable[[UnitPredictor], Request]:
     """What makes the request once there is a predictor, which reads pixels: to be called in the worker.
 
@@ -126,13 +138,13 @@ def request_of(
     complete: bool | Areas = not settings.partial
     if settings.complete_in is not None:
         complete = areas_of(settings.complete_in, image, frame)
-    painted, name = annotations.array(image, frame), annotations.name
+    painted = annotations.array(image, frame)
     clicks = annotations.given_clicks(image, frame)
     space = space_of(image, frame)
     make_folder(folder)
 
     def make(predictor: UnitPredictor) -> Request:
-        out = opened.output(folder, settings.tile, name)
+        out = opened.output(folder, settings.tile, whose)
         lost = out.exists() and not run_folder(out).exists()  # nobody can go on with it
         accepted = Decisions(run_folder(out)).accepted if out.exists() else set()
         result = LabelStore.open(out).levels[0] if accepted else None

@@ -19,6 +19,7 @@ from napari_iseg.fewshot.suggest import Suggestion, suggest
 from napari_iseg.prompts import Window
 from napari_iseg.widgets.placement import PLACING, Placement, put
 from napari_iseg.widgets.read_only import read_only
+from napari_iseg.widgets.reports import warn
 from napari_iseg.widgets.trust_strip import REJECTED, SUPPORT
 
 if TYPE_CHECKING:
@@ -31,6 +32,16 @@ RESULT = "napari-iseg few-shot result"  # in a layer's metadata: the path of the
 def is_result(layer: Layer) -> bool:
     """Whether a layer is one of ours that show a result; a copy has the metadata too, but is the user's."""
     return bool(layer.metadata.get(RESULT, ())[1:] == [str(layer.unique_id)])
+
+
+def lock_copy(layer: Layer) -> None:
+    """Say it where a copy of a result comes: it shows the same files, which no brush can write to."""
+    if RESULT in layer.metadata and not is_result(layer):
+        layer.editable = False
+        warn(
+            f"{layer.name!r} shows the files of the result and cannot be painted in: save it by File > Save "
+            "Selected Layers, open that file, and paint there."
+        )
 
 
 def earlier_clicks(path: Path) -> Clicks | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -64,8 +65,11 @@ class FewShotView(Protocol):
     def list_axes(self) -> None:
         """List the axes and slices of the image anew, which may have other sizes."""
 
-    def offer_clicks(self, clicks: Clicks) -> None:
-        """Bring back the clicks of an earlier result, unless some are chosen already."""
+    def offer_clicks(self, path: Path, clicks: Clicks) -> None:
+        """Bring back the clicks of the result at ``path``, unless those of a result are chosen already."""
+
+    def leave_clicks(self) -> None:
+        """Choose no clicks; their layer stays in the viewer."""
 
     def show_trust(self, values: npt.NDArray[np.float64], current: tuple[int, int]) -> None:
         """The strip of slices or tiles."""

@@ -1,0 +1,90 @@
+"""Which labels the few-shot result that is shown, and the run under way, belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_iseg.errors import IsegError
+from napari_iseg.widgets.fewshot_outputs import Made, Whose, made_from
+from napari_iseg.widgets.reports import report
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+    from napari_iseg.widgets.fewshot_controller import FewShotController
+
+Place = Callable[[Whose], Path]  # where the result of an image lies that goes on with some labels
+
+
+class Belonging:
+    """Knows it by their names, on disk and in the viewer.
+
+    What was accepted of some labels is no annotation of others.
+    """
+
+    def __init__(self, controller: FewShotController) -> None:
+        self._controller = controller
+        self._made = Made()
+        self._chosen: tuple[Labels | None, str | None] = None, None  # with the name that they had
+        self._begun: tuple[Labels | None, Place] | None = None  # the run that is under way
+        self._place: Place | None = None  # of the result that is shown
+
+    @property
+    def whose(self) -> Whose:
+        """For which labels a result is looked for now."""
+        from napari.layers import Labels
+
+        controller = self._controller
+        there = (str(layer.name) for layer in controller.viewer.layers if isinstance(layer, Labels))
+        shown = None if controller.results is None else controller.results.output.path
+        return Whose(controller.annotations.name, frozenset(there), shown)
+
+    def choose(self, labels: Labels | None) -> bool:
+        """These are annotated in; whether they are others than before, or have another name."""
+        try:
+            self._made.follow_names()
+        except IsegError as error:
+            report(error)
+        before, self._chosen = self._chosen, (labels, None if labels is None else str(labels.name))
+        self._controller.annotations.labels = labels
+        return before != self._chosen
+
+    def stays(self) -> bool:
+        """Whether the result that is shown goes on with what is chosen now; says so.
+
+        Of a run that is not shown yet ``is_for_now`` tells once it is known where its result lies.
+        """
+        results, whose = self._controller.results, self.whose
+        if results is None or self._place is None:
+            return False
+        path = results.output.path
+        stays = whose.labels is None or self._place(whose) == path
+        of = "" if made_from(path) in (None, whose.labels) else f", made from labels {made_from(path)!r}"
+        if not stays:
+            words = "These labels have a result of their own, by Run; that of before stays."
+        elif whose.labels is None:
+            words = "The result stays: without labels, Run goes on with what was clicked and accepted."
+        else:
+            words = f"Run goes on with the result that is shown{of}."
+        self._controller.view.set_status(words)
+        return stays
+
+    def begin(self, place: Place) -> None:
+        """A run begins with what is chosen."""
+        self._begun = self._controller.annotations.labels, place
+
+    def is_for_now(self, path: Path) -> bool:
+        """Whether the run that was begun, whose result lies at ``path``, goes on with what is chosen now."""
+        assert self._begun is not None
+        labels, place = self._begun
+        try:
+            self._made.keep(path, labels)
+        except IsegError as error:
+            report(error)
+        others = self._controller.annotations.labels is not labels
+        if others and place(self.whose._replace(shown=path)) != path:
+            return False
+        self._place = place
+        return True

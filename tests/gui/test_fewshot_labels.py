@@ -1,0 +1,224 @@
+"""Which result goes on with which labels: by the name of their layer, with none, and with others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_iseg.fewshot.kept_clicks import kept_clicks
+from napari_iseg.fewshot.preparing import run_folder
+
+from .conftest import NO_WINDOW
+from .fewshot_bench import TRUTH, sparse
+
+if NO_WINDOW is None:
+    from napari_iseg.widgets.fewshot_outputs import Known, Whose, _note, made_from, output_path
+
+ONE, TWO = sparse(TRUTH == 1, 0).astype(np.uint8), 2 * sparse(TRUTH == 2, 2).astype(np.uint8)
+
+
+@pytest.fixture
+def accepted(fewshot: Any) -> Any:
+    """A result made from the labels "some", whose slice 4 was accepted."""
+    fewshot.open(labels=ONE)
+    fewshot.run()
+    fewshot.show(4)
+    fewshot.dock.accept_button.click()
+    fewshot.settle()
+    return fewshot.dock.controller.results.output.path
+
+
+def restart(fewshot: Any, **labels: Any) -> Any:
+    """The image, labels by name, and the dock, as after napari was closed."""
+    fewshot.dock.shut_down()
+    fewshot.viewer.layers.clear()
+    dock = fewshot.open()
+    for name, data in labels.items():
+        fewshot.viewer.add_labels(data, name=name)
+    fewshot.settle()
+    return dock
+
+
+def choose(fewshot: Any, name: str) -> None:
+    box = fewshot.dock.labels
+    box.setCurrentText(name)
+    box.activated.emit(box.currentIndex())
+
+
+def new_clicks(fewshot: Any, *places: Any) -> Any:
+    """A new layer of clicks of the dock, with these."""
+    box = fewshot.dock.clicks
+    box.activated.emit(len(box.layers))
+    for place in places:
+        box.layer.add(place)
+    fewshot.settle()
+    return box.layer
+
+
+def supports(fewshot: Any) -> list[str]:
+    rows = fewshot.dock.supports
+    return [rows.item(i).text().split("\n")[0] for i in range(rows.count())]
+
+
+def kept(path: Path) -> list[int]:
+    """The planes of the clicks that are on disk with a result."""
+    return [plane for (plane,) in kept_clicks(run_folder(path))]
+
+
+def test_a_result_is_found_without_its_labels(fewshot, accepted):
+    dock = restart(fewshot)
+    assert dock.status.text().startswith("There is an earlier result of this image, made from labels 'some'")
+    fewshot.run()
+    assert dock.controller.results.output.path == accepted
+    assert supports(fewshot) == ["4 · accepted"]
+    fewshot.viewer.add_labels(ONE, name="some")
+    assert dock.labels.currentText() == "some"
+    fewshot.run()
+    assert (dock.controller.results.output.path, len(supports(fewshot))) == (accepted, 2)
+
+
+def test_labels_of_another_name_go_on_with_the_only_result(fewshot, accepted):
+    dock = restart(fewshot, stack_labels=ONE)
+    assert "earlier result of this image, made from labels 'some'" in dock.status.text()
+    fewshot.run()
+    assert dock.controller.results.output.path == accepted
+    assert supports(fewshot) == ["0 · labelled", "4 · accepted"]
+    assert made_from(accepted) == "stack_labels"
+
+
+def test_where_several_results_may_be_meant_it_is_said_how_to_go_on(fewshot, accepted):
+    fewshot.viewer.add_labels(TWO, name="others")
+    choose(fewshot, "others")
+    fewshot.run()
+    dock = restart(fewshot)
+    assert "made from labels 'others' or 'some': choose labels 'others' or 'some'" in dock.status.text()
+    layer = fewshot.viewer.add_labels(ONE, name="others")
+    layer.name = "mine"
+    fewshot.settle()
+    assert "'others' or 'some': rename the layer to 'others' or 'some' to go on" in dock.status.text()
+    layer.name = "some"
+    fewshot.settle()
+    assert "There is an earlier result" in dock.status.text()
+    fewshot.run()
+    assert dock.controller.results.output.path == accepted
+    layer.name = "third"
+    fewshot.run()
+    assert dock.controller.results.output.path == accepted, "renamed, it is the same layer"
+
+
+@pytest.mark.parametrize("gone", ["removed", "none"])
+def test_a_result_stays_when_its_labels_are_gone(fewshot, accepted, gone):
+    dock, results, report = fewshot.dock, fewshot.dock.controller.results, fewshot.dock.controller.report
+    if gone == "removed":
+        fewshot.viewer.layers.remove("some")
+    else:
+        choose(fewshot, "none")
+    fewshot.show(3)
+    assert dock.labels.currentText() == "none"
+    assert (dock.controller.results, dock.controller.report) == (results, report)
+    assert dock.save_button.isEnabled()
+    assert dock.accept_button.isEnabled()
+    assert "The result stays" in dock.status.text()
+    fewshot.run()
+    assert dock.controller.results is results
+    if gone == "none":
+        choose(fewshot, "some")
+        assert dock.controller.results is results
+        assert dock.status.text() == "Run goes on with the result that is shown."
+
+
+def test_each_result_has_clicks_of_its_own(fewshot):
+    dock = fewshot.open(labels=ONE)
+    fewshot.run()
+    first, ones = dock.controller.results.output.path, new_clicks(fewshot, (3, 6, 6))
+    fewshot.viewer.add_labels(TWO, name="others")
+    choose(fewshot, "others")
+    assert dock.clicks.currentText() == "none"
+    fewshot.run()
+    assert supports(fewshot) == ["2 · labelled"], "clicks for some are no annotation of others"
+    second, twos = dock.controller.results.output.path, new_clicks(fewshot, (1, 16, 16))
+    for name, path, layer in (("some", first, ones), ("others", second, twos)):
+        choose(fewshot, name)
+        fewshot.settle()
+        assert dock.clicks.layer is layer
+        fewshot.run()
+        assert dock.controller.results.output.path == path
+        assert (kept(first), kept(second)) == ([3], [1])
+    dock.clicks.setCurrentIndex(0)
+    new_clicks(fewshot)  # chosen and empty
+    choose(fewshot, "some")
+    fewshot.run()  # at once
+    assert dock.clicks.layer is ones
+    dock = restart(fewshot, some=ONE, others=TWO)
+    for name, planes in (("others", [1]), ("some", [3])):
+        choose(fewshot, name)
+        fewshot.run()
+        assert [plane for (plane,) in dock.controller._given()] == planes
+    assert (kept(first), kept(second)) == ([3], [1])
+
+
+def test_clicks_that_no_result_was_made_with_give_way_to_those_of_an_earlier_one(fewshot):
+    dock = fewshot.open(labels=ONE)
+    new_clicks(fewshot, (3, 6, 6))
+    fewshot.run()
+    first = dock.controller.results.output.path
+    fewshot.viewer.add_labels(TWO, name="others")
+    choose(fewshot, "others")
+    fewshot.settle()
+    begun = new_clicks(fewshot, (1, 16, 16))
+    choose(fewshot, "some")
+    fewshot.settle()
+    assert dock.clicks.layer not in (begun, None)
+    fewshot.run()
+    assert kept(first) == [3]
+
+
+def test_a_run_of_clicks_goes_on_when_labels_come_while_it_prepares(fewshot):
+    dock = fewshot.open()
+    new_clicks(fewshot, (3, 6, 6))
+    dock.run_button.click()
+    fewshot.viewer.add_labels(np.zeros_like(ONE), name="empty")
+    assert dock.labels.currentText() == "empty"
+    fewshot.settle()
+    assert "Done" in dock.status.text()
+    assert np.isfinite(fewshot.cells).all()
+
+
+def test_a_run_ends_when_other_labels_are_chosen_while_it_prepares(fewshot):
+    dock = fewshot.open(labels=ONE)
+    fewshot.viewer.add_labels(TWO, name="others")
+    dock.run_button.click()
+    choose(fewshot, "others")
+    fewshot.settle()
+    assert dock.controller.results is None
+    assert dock.status.text().startswith("Stopped: the image or its labels are others now")
+    assert supports(fewshot) == ["2 · labelled"]
+    fewshot.run()
+    assert supports(fewshot) == ["2 · labelled"]
+    assert made_from(dock.controller.results.output.path) == "others"
+
+
+def test_names_count_before_what_has_none(tmp_path):
+    digests = ("aaaaaaaaaaaa", "bbbbbbbbbbbb")  # the second names results of before
+    old, new = tmp_path / f"stack-{digests[1]}.zarr", tmp_path / f"stack-{digests[0]}.zarr"
+    for path in (old, new):
+        run_folder(path).mkdir(parents=True)
+        path.mkdir()
+    _note(old, "A")
+    found = {name: output_path(tmp_path, "stack", digests, name) for name in ("A", "B", None)}
+    assert found == {"A": old, "B": new, None: new}
+
+
+def test_two_labels_layers_never_share_a_result(tmp_path):
+    digests = ("aaaaaaaaaaaa", "bbbbbbbbbbbb")
+    path = tmp_path / f"stack-{digests[0]}.zarr"
+    run_folder(path).mkdir(parents=True)
+    path.mkdir()
+    _note(path, "A")
+    known = Known(tmp_path, digests)
+    assert known.of(Whose("B", frozenset("AB"))) is None
+    assert known.meant(Whose("B", frozenset("AB"))) == []
+    assert known.of(Whose("B", frozenset("B"))) == known.of(Whose(None, frozenset("A"))) == path
