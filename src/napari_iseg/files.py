@@ -63,19 +63,11 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         It cannot be written; ``path`` is untouched and the new folder removed.
     """
     target = path.resolve()
-    fresh, old = temporary_beside(target), temporary_beside(target, "old")
+    fresh = temporary_beside(target)
     try:
         fresh.mkdir(parents=True)
         yield fresh
-        if target.exists():
-            target.rename(old)
-        try:
-            fresh.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-        remove(old)
+        put_in_place(fresh, target)
     except SaveError as error:  # of a file inside, whose place has another name for the reader
         raise SaveError(str(error).replace(str(fresh), str(path))) from None
     except IsegError:
@@ -84,6 +76,20 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         raise _not_written(path, error) from None
     finally:
         remove(fresh)
+
+
+def put_in_place(fresh: Path, path: Path) -> None:
+    """Give a folder that is complete its name; an earlier one goes, or is back when this raises OSError."""
+    old = temporary_beside(path, "old")
+    if path.exists():
+        path.rename(old)
+    try:
+        fresh.rename(path)
+    except BaseException:
+        if old.exists():
+            old.rename(path)
+        raise
+    remove(old)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -15,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.fewshot.touching import split_touching
+from napari_iseg.files import put_in_place, remove, temporary_beside
 from napari_iseg.labels.layout import create
 from napari_iseg.labels.store import LabelStore
 
@@ -70,7 +70,7 @@ def separate_objects(
         raise InputError(f"{path} exists already; choose another name.")
     if path.exists():
         LabelStore.open(path)  # only labels are replaced
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = temporary_beside(path)
     try:
         array = _empty(store, temporary, path)
         count = _label(store.levels[0], array, ndim, min_pixels, block_values)
@@ -83,7 +83,7 @@ def separate_objects(
             f"{path} could not be written ({error.strerror or error}); free some space."
         ) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # it has the output's name by now, or there is no output
+        remove(temporary)  # it has the output's name by now, or there is no output
     return count
 
 
@@ -179,7 +179,6 @@ def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...], ndim: int, values: 
 
 
 def _empty(store: LabelStore, temporary: Path, path: Path) -> list[Any]:
-    shutil.rmtree(temporary, ignore_errors=True)
     chunks = store.levels[0].chunks
     _, levels = create(temporary, store.shape, chunks, store.space, path.name.split(".")[0])
     return levels
@@ -190,17 +189,7 @@ def _finish(temporary: Path, path: Path, count: int) -> None:
     made.reserve(count + 1)
     made.trust_traces()
     made.flush()
-    old = path.with_name(f".{path.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if path.exists():
-        path.rename(old)
-    try:
-        temporary.rename(path)
-    except BaseException:
-        if old.exists():
-            old.rename(path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    put_in_place(temporary, path)
 
 
 def write_levels(levels: list[Any], block: Block, values: npt.NDArray[np.uint32]) -> None:

@@ -7,16 +7,14 @@ disk or a crash leaves what was there before.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_iseg.errors import InputError, SaveError
-from napari_iseg.files import temporary_beside
+from napari_iseg.files import put_in_place, remove, temporary_beside
 from napari_iseg.labels.arrange import arranged, image_order, in_order
 from napari_iseg.labels.export_polygons import write_geopackage
 from napari_iseg.labels.export_tiff import tiff_order, write_geotiff, write_tiff
@@ -145,8 +143,7 @@ def _replace(target: Path, labels: LabelStore, order: Sequence[int], write: _Wri
     except OSError as error:
         raise _not_written(target, error) from error
     finally:
-        with suppress(OSError):  # of a read-only disk
-            temporary.unlink(missing_ok=True)
+        remove(temporary)
 
 
 def _check_group(labels: LabelStore, target: Path) -> None:
@@ -162,24 +159,18 @@ def _check_group(labels: LabelStore, target: Path) -> None:
 
 def _replace_group(labels: LabelStore, target: Path) -> None:
     """Write a label group under a temporary name, then put it in place of an earlier one."""
-    temporary, old = temporary_beside(target), temporary_beside(target, "old")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = temporary_beside(target)
     try:
         # An axis that runs backwards keeps its pixels and its negative scale, as in a session's own store:
         # turned round, they would not lie on the pixels of the image any more.
         order = image_order(labels)
         arranged(labels, order, path=temporary, name=_stem(target), traced=False).flush()
-        if target.exists():
-            target.rename(old)
-        temporary.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
+        put_in_place(temporary, target)
     except OSError as error:
-        if old.exists() and not target.exists():
-            old.rename(target)
         clear_away(temporary)
         raise _not_written(target, error) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
 
 
 def _not_written(target: Path, error: OSError) -> SaveError:

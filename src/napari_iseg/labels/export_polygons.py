@@ -112,10 +112,10 @@ def _areas(shapes: list[Any], crs: Any) -> Any:
     areas = shapely.area(shapes)
     if crs is None or not shapes:
         return areas
-    try:
-        ground = areas * _ground(shapes, crs)
-    except Exception:  # of another planet, or a site's own: GDAL's errors have no class to name
+    scale = _ground(shapes, crs)
+    if scale is None:
         return areas
+    ground = areas * scale
     if crs.is_geographic:
         return ground
     mapped = areas * crs.linear_units_factor[1] ** 2
@@ -123,13 +123,20 @@ def _areas(shapes: list[Any], crs: Any) -> Any:
 
 
 def _ground(shapes: list[Any], crs: Any) -> Any:
-    """(N,) square metres on the ground per square unit of the map, at the middle of each shape."""
+    """(N,) square metres on the ground per square unit of the map, at the middle of each shape.
+
+    None for a map that is not of the Earth.
+    """
     import shapely
     from rasterio.warp import transform
 
     x, y = shapely.get_coordinates(shapely.centroid(shapes)).T
     step = 1e-5 if crs.is_geographic else 1.0
-    found = transform(crs, _LON_LAT, np.concatenate([x, x + step, x]), np.concatenate([y, y, y + step]))
+    east, north = np.concatenate([x, x + step, x]), np.concatenate([y, y, y + step])
+    try:
+        found = transform(crs, _LON_LAT, east, north)
+    except Exception:  # of another planet, or a site's own: GDAL's errors have no class to name
+        return None
     lon, lat = (np.reshape(degrees, (3, -1)) for degrees in found)
     curved = 1 - _ECCENTRICITY * np.sin(np.radians(lat[0])) ** 2
     meridian = _RADIUS * (1 - _ECCENTRICITY) / curved**1.5
