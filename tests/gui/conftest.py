@@ -33,15 +33,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _only_new_objects_are_searched() -> Iterator[None]:
-    """napari collects garbage at each layer it removes, which takes half a second with all libraries loaded.
-
-    What is there before a file of tests is no garbage of its tests.
-    """
+def _all_is_searched_at_the_end() -> Iterator[None]:
+    """What was left out below is searched after each file of tests."""
     gc.collect()
-    gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def _only_new_objects_are_searched(_all_is_searched_at_the_end: None) -> None:
+    """napari collects garbage at each layer it removes, which takes half a second with all libraries loaded.
+
+    What is there before a test is no garbage of it.
+    """
+    gc.freeze()
 
 
 class Bench:
