@@ -14,7 +14,15 @@ from filelock import FileLock, Timeout
 
 from napari_iseg import files
 from napari_iseg.errors import InputError, SaveError
-from napari_iseg.files import acquired, replacing, replacing_folder, sweep, temporary_beside, write_text
+from napari_iseg.files import (
+    acquired,
+    put_in_place,
+    replacing,
+    replacing_folder,
+    sweep,
+    temporary_beside,
+    write_text,
+)
 
 KILLED = """
 import os, sys
@@ -126,6 +134,58 @@ def test_a_folder_that_is_a_link_is_replaced_where_it_lies(tmp_path: Path) -> No
     assert (names(link.parent), names(disk.parent), (disk / "a").read_text()) == (["m"], ["m"], "new")
 
 
+def test_what_a_link_names_is_replaced_even_if_it_is_missing(tmp_path: Path) -> None:
+    disk, home = tmp_path / "disk", tmp_path / "home"
+    disk.mkdir()
+    home.mkdir()
+    for name in ("a.json", "b.zarr"):
+        (home / name).symlink_to(disk / name)
+    for text in ("new", "newer"):
+        write_text(home / "a.json", text)
+        fresh = temporary_beside(home / "b.zarr")
+        fresh.mkdir()
+        write_text(fresh / "a", text)
+        put_in_place(fresh, home / "b.zarr")
+        assert (disk / "a.json").read_text() == (disk / "b.zarr" / "a").read_text() == text
+    assert names(disk) == names(home) == ["a.json", "b.zarr"]
+    assert all(path.is_symlink() for path in home.iterdir())
+    (home / "loop").symlink_to(home / "loop")
+    with pytest.raises(SaveError, match=r"loop could not be written"), replacing_folder(home / "loop"):
+        pass
+
+
+def test_what_can_neither_be_replaced_nor_put_back_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_text(tmp_path / "m" / "a", "old")
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if target.name == "m":
+            raise PermissionError(13, "Access is denied")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(SaveError) as refusal, replacing_folder(tmp_path / "m"):
+        pass
+    (left,) = tmp_path.iterdir()
+    assert f"could not be put back (Access is denied): it is {left} now." in str(refusal.value)
+    assert (left / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["m", "m.zarr", ".m.zarr", "m.x.tif"])
+def test_the_temporary_name_of_a_temporary_name_is_no_longer(tmp_path: Path, name: str) -> None:
+    first = temporary_beside(tmp_path / name)
+    again = temporary_beside(first)
+    assert again != first
+    assert len(again.name) == len(first.name)
+    for path, kind in ((again, "part"), (temporary_beside(again, "old"), "old")):
+        path.mkdir()
+        (entry,) = files.hidden_in(tmp_path, name)
+        assert (entry.place, entry.kind) == (tmp_path / name, kind)
+        path.rmdir()
+
+
 def test_machines_and_containers_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.zarr"
     seen = {temporary_beside(path).name.split(".")[3].split("-")[0]}
@@ -162,6 +222,25 @@ def test_a_file_system_that_refuses_locks_does_without(
 
     monkeypatch.setattr(FileLock, "acquire", refuse)
     assert acquired(tmp_path / "lock") is None
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("code", ["ENOSYS", "EOPNOTSUPP"])
+def test_the_file_of_an_earlier_lock_is_no_lock_where_there_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    lock = acquired(tmp_path / "lock")
+    assert lock is not None
+    lock.release()
+    (tmp_path / "lock").touch()
+
+    def refuse(*_args: object) -> None:
+        raise OSError(getattr(errno, code), "refused")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    for name in ("lock", "lock", "new", "new"):
+        assert acquired(tmp_path / name, 0) is None
 
 
 def test_a_lock_that_somebody_has_or_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class DeviceError(IsegError, RuntimeError):
 
 
 class SaveError(IsegError, OSError):
-    """Something could not be written; what was there before is untouched."""
+    """Something could not be written; what was there before is untouched, or the message says where it is."""
 
 
 class CancelledError(IsegError):

@@ -29,19 +29,22 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A stream into a temporary neighbour of ``path``, which takes its place when the block ends well.
 
+    Where ``path`` is a link, what it names is replaced.
+
     Raises
     ------
     SaveError
         It cannot be written (no space, no permission); ``path`` is untouched and the neighbour removed.
     """
-    temporary = temporary_beside(path)
+    target = real_place(path)
+    temporary = temporary_beside(target)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(path)
+        temporary.replace(target)
     except IsegError:
         raise
     except OSError as error:
@@ -60,9 +63,10 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     Raises
     ------
     SaveError
-        It cannot be written; ``path`` is untouched and the new folder removed.
+        It cannot be written; ``path`` is untouched, or the message says where it is now, and the new folder
+        removed.
     """
-    target = path.resolve()
+    target = real_place(path)
     fresh = temporary_beside(target)
     try:
         fresh.mkdir(parents=True)
@@ -79,17 +83,48 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def put_in_place(fresh: Path, path: Path) -> None:
-    """Give a folder that is complete its name; an earlier one goes, or is back when this raises OSError."""
-    old = temporary_beside(path, "old")
-    if path.exists():
-        path.rename(old)
+    """Give a folder that is complete its name, of a link that of what it names; an earlier folder goes.
+
+    Raises
+    ------
+    OSError
+        The names cannot be changed; the earlier one is there as before.
+    SaveError
+        Nor can they be changed back: it says where the earlier one is.
+    """
+    target = real_place(path)
+    old = temporary_beside(target, "old")
+    if target.exists():
+        target.rename(old)
     try:
-        fresh.rename(path)
+        fresh.rename(target)
     except BaseException:
         if old.exists():
-            old.rename(path)
+            give_back(old, target)
         raise
     remove(old)
+
+
+def give_back(old: Path, path: Path) -> None:
+    """Give what was moved away its name again.
+
+    Raises
+    ------
+    SaveError
+        It cannot have it; it stays where it is.
+    """
+    try:
+        old.rename(path)
+    except OSError as error:
+        raise SaveError(
+            f"{path} could not be written, and what was there before could not be put back "
+            f"({error.strerror or error}): it is {old} now. Close what has it open and rename it back."
+        ) from error
+
+
+def real_place(path: Path) -> Path:
+    """What is replaced when ``path`` is: of a link what it names, which may be missing."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def write_text(path: Path, text: str) -> None:
@@ -99,19 +134,23 @@ def write_text(path: Path, text: str) -> None:
 
 
 def temporary_beside(path: Path, kind: str = "part") -> Path:
-    """A hidden name beside ``path`` that nothing has, with its suffix.
+    """A hidden name beside ``path`` that nothing has, with its suffix; of a link beside what it names.
 
-    What killed processes left goes first where ``path`` is there already. A new name costs no look through
-    its folder, which may hold very many files.
+    Where ``path`` has such a name already, it is another one for the same place, and no longer: file systems
+    have a limit. What killed processes left goes first where ``path`` is there already. A new name costs no
+    look through its folder, which may hold very many files.
 
     Parameters
     ----------
     path : what is to be replaced, a file or a folder
     kind : "part" for what is being written, "old" for what was there and is put back if need be
     """
-    if path.exists():
-        sweep(path.parent, path.name)
-    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{uuid4().hex[:8]}.{kind}{path.suffix}")
+    path = real_place(path)
+    hidden = _HIDDEN.fullmatch(path.name)
+    place = path.with_name(hidden[1]) if hidden else path
+    if place.exists():
+        sweep(place.parent, place.name)
+    return place.with_name(f".{place.name}.{_machine()}-{os.getpid()}-{uuid4().hex[:8]}.{kind}{place.suffix}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +235,8 @@ def acquired(path: Path, timeout: float = -1) -> BaseFileLock | None:
     """
     from filelock import FileLock  # here, as most that is written needs none
 
-    lock = FileLock(path)
+    # Its own way without locks would take the file that an earlier lock has left for one that is held.
+    lock = FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(timeout=timeout)
     except NotImplementedError:

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from run_fakes import CopyFirst, GreyPredictor, blobs, disk_full_once, files_of, sparse
 
-from napari_iseg.errors import InputError, SaveError
+from napari_iseg.errors import DamageError, InputError, SaveError
 from napari_iseg.fewshot.decisions import Decisions
 from napari_iseg.fewshot.kept_clicks import keep_clicks, kept_clicks
 from napari_iseg.fewshot.propagate import propagate
 from napari_iseg.fewshot.sizes import byte_count
 from napari_iseg.labels.store import LabelStore
-from napari_iseg.prompts import Click
+from napari_iseg.prompts import Click, Window
 
 VOLUME, TRUTH = blobs()
 
@@ -67,6 +68,21 @@ def test_refusals(tmp_path: Path, change: dict[str, Any], sentence: str) -> None
         propagate(model=GreyPredictor(), **given)
     assert "\n" not in str(refused.value)
     assert not list(tmp_path.iterdir()), "a refusal leaves nothing behind"
+
+
+@pytest.mark.parametrize("given", ["store", "array"])
+@pytest.mark.parametrize("planes", [None, [0, 1]])
+def test_labels_that_are_damaged_are_named(tmp_path: Path, given: str, planes: list[int] | None) -> None:
+    path = tmp_path / "l.zarr"
+    store = LabelStore(VOLUME.shape, path=path)
+    store.put((2,), Window(0, 0, *VOLUME.shape[1:]), TRUTH[2].astype(np.uint32))
+    store.flush()
+    file = path / "0/c/2/0/0"
+    file.write_bytes(file.read_bytes()[:-4])
+    labels = LabelStore.open(path) if given == "store" else zarr.open_array(path / "0", mode="r")
+    with pytest.raises(DamageError, match=r"l\.zarr(/0)? could not be read as labels \(.*undamaged copy"):
+        propagate(VOLUME, labels, tmp_path / "o.zarr", GreyPredictor(), planes=planes)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["l.zarr"]
 
 
 def test_copying_masks_within_a_scene_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_iseg.errors import InputError, SaveError
+from napari_iseg.errors import DamageError, InputError, SaveError
 from napari_iseg.fewshot import components
 from napari_iseg.fewshot.components import separate_objects
 from napari_iseg.labels.store import LabelStore
@@ -113,3 +113,12 @@ def test_refusals(tmp_path: Path) -> None:
         separate_objects(store, tmp_path / "a.zarr", ndim=3)
     with pytest.raises(InputError, match="exists already"):
         separate_objects(store, tmp_path / "classes.zarr", ndim=2)
+
+
+def test_classes_that_are_damaged_are_named(tmp_path: Path) -> None:
+    stored(tmp_path / "classes.zarr", np.eye(8, dtype=np.uint32), 8)
+    file = tmp_path / "classes.zarr/0/c/0/0"
+    file.write_bytes(file.read_bytes()[:-3])
+    with pytest.raises(DamageError, match=r"classes\.zarr could not be read as labels"):
+        separate_objects(tmp_path / "classes.zarr", tmp_path / "objects.zarr", ndim=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["classes.zarr"]

@@ -17,7 +17,7 @@ from filelock import FileLock
 from run_fakes import GreyPredictor, blobs, sparse
 
 from napari_iseg import files
-from napari_iseg.errors import InputError
+from napari_iseg.errors import InputError, SaveError
 from napari_iseg.fewshot import room
 from napari_iseg.fewshot.decisions import Decisions
 from napari_iseg.fewshot.propagate import propagate
@@ -103,6 +103,51 @@ def test_what_a_run_on_another_machine_had_moved_away_is_back_too(
         room.put_back(out, folder)
         assert [path.name for path in tmp_path.iterdir()] == ["rest.zarr"]
         shutil.rmtree(out)
+
+
+def test_of_a_link_what_it_names_is_overwritten_or_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, out = tmp_path / "disk" / "rest.zarr", tmp_path / "rest.zarr"
+    real.parent.mkdir()
+    out.symlink_to(real)
+    propagate(VOLUME, LABELS, out, GreyPredictor())
+    before = real.stat().st_ino
+    with pytest.raises(InputError, match="annotated already"):
+        propagate(VOLUME, LABELS, out, GreyPredictor(), existing="overwrite", planes=[2])
+    assert real.stat().st_ino == before
+    propagate(VOLUME, LABELS, out, GreyPredictor(), existing="overwrite")
+    assert out.is_symlink()
+    assert [path.name for path in real.parent.iterdir()] == ["rest.zarr"]
+    assert real.stat().st_ino != before
+    with monkeypatch.context() as elsewhere:  # another machine is killed before it can start
+        elsewhere.setattr(files, "_machine", lambda: "0" * 8)
+        real.rename(files.temporary_beside(out, "old"))
+    room.put_back(out, tmp_path / "rest.zarr.run")
+    assert [path.name for path in real.parent.iterdir()] == ["rest.zarr"]
+    assert np.array_equal(result(out), TRUTH)
+
+
+def test_what_cannot_be_put_back_is_told_with_its_place_and_back_at_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "rest.zarr"
+    propagate(VOLUME, LABELS, out, GreyPredictor())
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if target.name == out.name:
+            raise PermissionError(13, "Access is denied")
+        return real(self, target)
+
+    with monkeypatch.context() as held:
+        held.setattr(Path, "rename", rename)
+        with pytest.raises(
+            SaveError, match=r"put back \(Access is denied\): it is \S+rest\S+\.old\.zarr now"
+        ):
+            propagate(VOLUME, LABELS, out, GreyPredictor(), existing="overwrite", planes=[2])
+    assert not out.exists()
+    assert propagate(VOLUME, LABELS, out, GreyPredictor(), existing="resume").computed == 0
 
 
 def test_one_that_waits_begins_when_the_other_is_refused_and_takes_its_folder_away(tmp_path: Path) -> None:

@@ -83,6 +83,29 @@ def test_labels_that_can_be_read_are_as_their_user_wants_them(folder, monkeypatc
         assert set(np.unique(session.labels.read())) == {0, 3, 8}
 
 
+@pytest.mark.parametrize("shape", [(2, 60, 70), (1100, 1100)])
+def test_objects_that_were_erased_by_hand_do_not_come_back(tmp_path, shape):
+    image = np.zeros(shape, np.uint8)
+    places = ((0, 20, 20), (1, 20, 20)) if len(shape) == 3 else ((20, 20), (1080, 1080), (20, 800))
+    with fake_session(tmp_path / "s", image) as session:
+        for place in places:
+            session.click(place)
+            session.commit()
+    rest = list(range(1, len(places) + 1))
+    for label in (1, 2):  # until nothing is left of two planes, and one chunk in four of the other image
+        store = LabelStore.open(tmp_path / "s" / LABELS)
+        store.erase(label)
+        store.flush()
+        rest.remove(label)
+        with reopened(tmp_path / "s", image) as session:
+            assert session.note == ""
+            assert sorted(set(np.unique(session.labels.levels[0])) - {0}) == rest
+    shutil.rmtree(tmp_path / "s" / LABELS / "0" / "c")
+    with reopened(tmp_path / "s", image) as session:
+        assert "damaged or missing and have been made again" in session.note
+        assert session.labels.labels == tuple(range(1, len(places) + 1))
+
+
 def test_a_chunk_that_an_object_only_goes_round_may_be_missing(tmp_path):
     image = np.zeros((1100, 1100), np.uint8)
     mask = np.eye(1100, dtype=bool)

@@ -179,6 +179,31 @@ def test_a_name_too_long_for_its_temporary_one_is_refused_before_the_work(tmp_pa
         check_export(LabelStore((8, 8)), tmp_path / ("x" * 240 + ".tif"))
 
 
+@pytest.mark.parametrize("ending", [".zarr", ".ome.zarr", ".tif", ".png"])
+def test_the_longest_name_is_written_and_replaced(tmp_path, ending):
+    path = tmp_path / ("x" * (200 - len(ending)) + ending)
+    for _ in range(2):
+        check_export(LabelStore((8, 8)), path)
+        export_labels(LabelStore((8, 8)), path)
+        assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["l.zarr", "l.tif"])
+def test_an_export_onto_a_link_replaces_what_it_names(tmp_path, name):
+    store, truth = filled((40, 50))
+    link, real = tmp_path / "home" / name, tmp_path / "disk" / name
+    link.parent.mkdir()
+    link.symlink_to(real)
+    for _ in range(2):  # the first time there is nothing
+        export_labels(store, link)
+        assert link.is_symlink()
+        assert [real] == list(real.parent.iterdir())
+        found = LabelStore.open(real).read() if name == "l.zarr" else tifffile.imread(real)
+        np.testing.assert_array_equal(found, truth)
+        store.erase(1)
+        truth[truth == 1] = 0
+
+
 def test_a_group_that_is_not_labels_is_never_replaced(tmp_path):
     zarr.save_array(tmp_path / "image.zarr", np.ones((4, 4)))
     with pytest.raises(InputError, match="holds no labels"):

@@ -11,7 +11,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_iseg.errors import InputError, SaveError
+from napari_iseg.errors import DamageError, InputError, SaveError
 from napari_iseg.labels.export import export_labels
 from napari_iseg.labels.regions import Region, tiles_of
 from napari_iseg.labels.store import LabelStore
@@ -137,8 +137,38 @@ def test_a_chunk_that_cannot_be_read_is_never_taken_for_an_empty_one(tmp_path):
     (tmp_path / "l.zarr" / "0" / "c" / "0" / "0").write_bytes(b"damaged")
     store = LabelStore.open(tmp_path / "l.zarr")
     for _ in range(2):
-        with pytest.raises(RuntimeError, match="decompression"):
+        with pytest.raises(DamageError, match=r"^\S+l\.zarr could not be read as labels .*decompression"):
             store.next_label()
+
+
+def test_damage_is_told_wherever_labels_are_read(tmp_path):
+    store = LabelStore((3, 64, 64), path=tmp_path / "l.zarr")
+    store.write(3, (1,), Window(0, 0, 10, 10), SQUARE)
+    file = tmp_path / "l.zarr/0/c/1/0/0"
+    file.write_bytes(file.read_bytes()[:-4])
+    store.image_axes = (1, 0, 2)
+    for act in (
+        lambda: store.read((1,)),
+        lambda: store.write(4, (1,), Window(0, 0, 10, 10), SQUARE),
+        lambda: store.put((1,), Window(0, 0, 10, 10), SQUARE.astype(np.uint32)),
+        lambda: store.erase(3),
+        lambda: export_labels(store, tmp_path / "o.tif"),
+        lambda: export_labels(store, tmp_path / "o.zarr"),
+        lambda: export_labels(LabelStore.open(tmp_path / "l.zarr"), tmp_path / "o.zarr"),
+    ):
+        with pytest.raises(DamageError, match=r"^\S+l\.zarr could not be read as labels"):
+            act()
+    assert [path.name for path in tmp_path.iterdir()] == ["l.zarr"]
+    with pytest.raises(InputError, match="values have the shape"):
+        store.put((0,), Window(0, 0, 9, 10), SQUARE.astype(np.uint32))
+    assert not store.read((0,)).any()
+
+
+def test_a_store_is_made_where_a_link_to_nothing_points(tmp_path):
+    (tmp_path / "l.zarr").symlink_to(tmp_path / "real.zarr")
+    LabelStore((64, 64), path=tmp_path / "l.zarr").write(3, (), Window(0, 0, 10, 10), SQUARE)
+    assert (tmp_path / "l.zarr").is_symlink()
+    assert LabelStore.open(tmp_path / "real.zarr").labels == (3,)
 
 
 def test_an_opened_store_erases_all_of_an_object_that_was_added_to(tmp_path):
@@ -285,6 +315,35 @@ def test_labels_can_be_placed_anew(tmp_path):
     with pytest.raises(InputError, match="positive"):
         store.place(scale=(1, 0, 1))
     assert store.space == opened.space
+
+
+def test_placing_labels_of_another_program_leaves_all_else_they_say(tmp_path):
+    LabelStore((40, 50), path=tmp_path / "l.zarr", scale=(0.5, 0.5), translate=(3, 4), units=("um",) * 2)
+    group = zarr.open_group(tmp_path / "l.zarr")
+    stated = group.attrs["ome"]
+    stated["multiscales"][0] |= {
+        "coordinateTransformations": [{"type": "scale", "scale": [2.0, 2.0]}],
+        "metadata": {"method": "theirs"},
+    }
+    stated["multiscales"][0]["axes"][0]["note"] = "theirs"
+    stated["image-label"] |= {
+        "colors": [{"label-value": 7, "rgba": [255, 0, 0, 255]}],
+        "source": {"image": "../../"},
+    }
+    stated["theirs"] = 1
+    group.attrs["ome"] = stated
+    store = LabelStore.open(tmp_path / "l.zarr")
+    assert (store.space.scale, store.space.translate) == ((1, 1), (6, 8))
+    store.place(scale=(3, 4), units=("nm", None))
+    found = zarr.open_group(tmp_path / "l.zarr").attrs["ome"]
+    assert (found["image-label"], found["theirs"]) == (stated["image-label"], 1)
+    multiscale = found["multiscales"][0]
+    assert multiscale["metadata"] == {"method": "theirs"}
+    assert multiscale["axes"] == [
+        {"name": "y", "type": "space", "note": "theirs", "unit": "nanometer"},
+        {"name": "x", "type": "space"},
+    ]
+    assert LabelStore.open(tmp_path / "l.zarr").space == store.space
 
 
 def test_a_full_disk_leaves_the_old_place(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from napari_iseg.fewshot.arguments import as_labels
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
+from napari_iseg.images.damage import reading
 from napari_iseg.labels.layout import written_boxes
 from napari_iseg.labels.regions import tiles_of
 from napari_iseg.prompts import Window
@@ -27,8 +28,16 @@ def read_plane(labels: Any, frame: Frame, plane: Plane, window: Window) -> npt.N
     ------
     InputError
         For an id that int32 cannot hold.
+    DamageError
+        For a file that cannot be read.
     """
-    return as_labels(labels[frame.index(plane, window)], f"The labels ({frame.name(plane)}) hold")
+    return as_labels(_block(labels, frame.index(plane, window)), f"The labels ({frame.name(plane)}) hold")
+
+
+def _block(labels: Any, box: tuple[int | slice, ...]) -> Array:
+    """The values of a box of a label array, whose files may be damaged."""
+    with reading(getattr(getattr(labels, "store", None), "root", "The label array"), "labels"):
+        return np.asarray(labels[box])
 
 
 def occupied(
@@ -41,6 +50,11 @@ def occupied(
     labels : array of ``frame.shape``
     planes : only these; None: all. Of a zarr array on disk only the chunks that have a file are looked at, of
         anything else everything, slab by slab along the slicing axis.
+
+    Raises
+    ------
+    DamageError
+        For a file that cannot be read.
     """
     windows = list(tiles_of(Window.of_shape(frame.plane_shape), _SIDE))
     if planes is not None or frame.slicing is None:
@@ -69,7 +83,7 @@ def _in_boxes(labels: Any, frame: Frame, boxes: list[tuple[slice, ...]]) -> set[
     found: set[tuple[Plane, Window]] = set()
     whole = Window.of_shape(frame.plane_shape)
     for box in boxes:
-        values = np.asarray(labels[box]) > 0
+        values = _block(labels, box) > 0
         rows, cols = box[frame.rows], box[frame.cols]
         hit = np.argwhere(values.any(axis=(frame.rows, frame.cols)))
         area = Window(rows.start, cols.start, rows.stop, cols.stop)
@@ -86,7 +100,7 @@ def _filled(labels: Any, frame: Frame, plane: Plane, span: slice, window: Window
     at = list(frame.index(plane, window))
     assert frame.slicing is not None
     at[frame.slicing] = span
-    slab = np.asarray(labels[tuple(at)])
+    slab = _block(labels, tuple(at))
     axes = [axis for axis in range(len(frame.shape)) if not isinstance(at[axis], int)]
     across = tuple(index for index, axis in enumerate(axes) if axis != frame.slicing)
     return np.flatnonzero((slab > 0).any(axis=across))

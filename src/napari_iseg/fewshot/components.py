@@ -73,7 +73,7 @@ def separate_objects(
     temporary = temporary_beside(path)
     try:
         array = _empty(store, temporary, path)
-        count = _label(store.levels[0], array, ndim, min_pixels, block_values)
+        count = _label(store, array, ndim, min_pixels, block_values)
         if split is not None:
             blocks = list(_blocks(shape, store.levels[0].chunks, ndim, block_values))
             count = split_touching(array, blocks, count, split, write_levels)
@@ -87,14 +87,14 @@ def separate_objects(
     return count
 
 
-def _label(classes: Any, ids: list[Any], ndim: int, min_pixels: int, block_values: int) -> int:
+def _label(classes: LabelStore, ids: list[Any], ndim: int, min_pixels: int, block_values: int) -> int:
     """Label in three passes over the blocks: pieces, joins, final numbers."""
-    blocks = list(_blocks(classes.shape, classes.chunks, ndim, block_values))
+    blocks = list(_blocks(classes.shape, classes.levels[0].chunks, ndim, block_values))
     sizes: list[Ids] = [np.zeros(1, np.int64)]
     firsts: list[Ids] = [np.zeros(1, np.int64)]
     known = 0
     for block in blocks:
-        pieces, areas, first = _pieces(np.asarray(classes[block]), ndim)
+        pieces, areas, first = _pieces(classes.block(block), ndim)
         if len(areas):
             pieces[pieces > 0] += known
             ids[0][block] = pieces.astype(np.uint32)
@@ -144,7 +144,7 @@ def _flat(local: Ids, block: Block, shape: tuple[int, ...]) -> Ids:
     return flat
 
 
-def _joins(classes: Any, ids: Any, block: Block, ndim: int) -> Iterator[Ids]:
+def _joins(classes: LabelStore, ids: Any, block: Block, ndim: int) -> Iterator[Ids]:
     """Pairs of ids that touch across the upper borders of a block and are of one class."""
     for axis in range(len(block) - ndim, len(block)):
         at = block[axis].start
@@ -152,7 +152,7 @@ def _joins(classes: Any, ids: Any, block: Block, ndim: int) -> Iterator[Ids]:
             continue
         border = (*block[:axis], slice(at - 1, at + 1), *block[axis + 1 :])
         below, above = (np.take(np.asarray(ids[border]), side, axis).ravel() for side in (0, 1))
-        low, high = (np.take(np.asarray(classes[border]), side, axis).ravel() for side in (0, 1))
+        low, high = (np.take(classes.block(border), side, axis).ravel() for side in (0, 1))
         same = (low == high) & (below > 0) & (above > 0)
         if same.any():
             yield np.unique(np.stack([below[same], above[same]], 1).astype(np.int64), axis=0)

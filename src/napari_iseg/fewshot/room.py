@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import BaseFileLock, Timeout
 
 from napari_iseg.errors import InputError, IsegError, SaveError
-from napari_iseg.files import acquired, hidden_in, remove, temporary_beside
+from napari_iseg.files import acquired, give_back, hidden_in, real_place, remove, temporary_beside
 from napari_iseg.labels.store import LabelStore
 
 # In a run's folder, of an output: what was found of its blocks, and words on planes that go with it.
@@ -87,7 +87,7 @@ def put_back(out: Path, folder: Path) -> None:
         for entry in hidden_in(place.parent, place.name)
         if entry.kind == "old"
     ]
-    if any(place == out for place, _ in moved) and not out.exists():
+    if any(place == real_place(out) for place, _ in moved) and not out.exists():
         for place, _ in moved:
             remove(place)
         _back(moved)
@@ -113,7 +113,7 @@ def room_for(out: Path, folder: Path, existing: str, *, unknown: bool) -> Iterat
     InputError
         When ``out`` is to be resumed and has no record, or is to be overwritten and holds no labels.
     SaveError
-        When something cannot be moved; everything is then where it was.
+        When something cannot be moved; everything is then where it was, or its words say where.
     """
     if out.exists() and existing != "overwrite":
         if unknown:
@@ -142,7 +142,8 @@ def room_for(out: Path, folder: Path, existing: str, *, unknown: bool) -> Iterat
 
 
 def _places(out: Path, folder: Path) -> tuple[Path, ...]:
-    return (out, *(folder / name for name in _FOUND))
+    """What is of an output; of a link what it names: only beside that it can be moved away."""
+    return tuple(real_place(path) for path in (out, *(folder / name for name in _FOUND)))
 
 
 def _moved(places: Sequence[Path]) -> list[tuple[Path, Path]]:
@@ -164,5 +165,12 @@ def _moved(places: Sequence[Path]) -> list[tuple[Path, Path]]:
 
 
 def _back(moved: Sequence[tuple[Path, Path]]) -> None:
+    """Give all their names again, as many as can have them; SaveError for one that cannot."""
+    refusals = []
     for path, old in moved:
-        old.rename(path)
+        try:
+            give_back(old, path)
+        except SaveError as error:
+            refusals.append(error)
+    if refusals:
+        raise refusals[0]

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr.errors
 from zarr.codecs import BytesCodec, ZstdCodec
 
-from napari_iseg.errors import DamageError, IsegError
+from napari_iseg.errors import DamageError
 from napari_iseg.interactive.committing import traces
 from napari_iseg.interactive.history import Parts
 from napari_iseg.interactive.objects import Plane
 from napari_iseg.labels.layout import CHUNK
 from napari_iseg.labels.pyramid import level_parts
 from napari_iseg.labels.regions import Mask, Region, Tile, part_of, tiles_of
-from napari_iseg.labels.store import Labels, LabelStore, Trace
+from napari_iseg.labels.store import LabelStore, Trace
 from napari_iseg.prompts import Window
 
 _ZSTD = b"\x28\xb5\x2f\xfd"  # how a frame begins (RFC 8878)
@@ -28,36 +27,27 @@ _ZSTD = b"\x28\xb5\x2f\xfd"  # how a frame begins (RFC 8878)
 class OwnLabels(LabelStore):
     """The labels in a session's folder, which the journal can make again where a file cannot be read."""
 
-    def read(self, plane: Plane = (), window: Window | None = None) -> Labels:
-        """See ``LabelStore``; raises DamageError where there is such a file."""
-        with self._readable():
-            return super().read(plane, window)
-
-    def put(self, plane: Plane, window: Window, values: Labels) -> None:
-        """See ``LabelStore``; raises DamageError where a file of which a part stays cannot be read."""
-        with self._readable():
-            super().put(plane, window, values)
-
     @contextmanager
     def _readable(self) -> Iterator[None]:
         try:
-            yield
-        except IsegError:  # some are ValueErrors
-            raise
-        except (RuntimeError, ValueError, zarr.errors.BaseZarrError) as error:
-            if self.path is None:
+            with super()._readable():
+                yield
+        except DamageError as error:
+            if isinstance(error.__cause__, OSError):  # the disk's own: the file may be whole
                 raise
             raise DamageError(
-                f"The labels in {self.path} are damaged ({error}); close the session, delete that folder and "
-                "open the session again: its journal makes it anew."
+                f"The labels in {self.path} are damaged ({error.__cause__}); close the session, delete that "
+                "folder and open the session again: its journal makes it anew."
             ) from error
 
 
 def is_whole(store: LabelStore, objects: Mapping[int, Parts]) -> bool:
     """Whether the files for all recorded pixels of the objects are there and not cut off, in all levels.
 
-    Nothing is decoded. Labels that can be read are as their user wants them, whatever was recorded. A store
-    that is laid out in another way than ours is taken as it is.
+    Labels that can be read are as their user wants them, whatever was recorded. A chunk whose labels were all
+    erased has no file either: it is lost where another level has labels for it, or nothing at all is left of
+    its array. So only what lies about missing files is decoded. A store that is laid out in another way than
+    ours is taken as it is.
     """
     arrays = store.levels
     if not all(map(_is_ours, arrays)):
@@ -75,21 +65,25 @@ def is_whole(store: LabelStore, objects: Mapping[int, Parts]) -> bool:
             return None
         return _is_frame(content)
 
+    @cache
+    def lost(plane: Plane, at: tuple[int, int, int]) -> bool:
+        return _has_labels_beside(arrays, plane, at)
+
     def tile_is_whole(plane: Plane, tile: Tile) -> bool:
         anywhere = np.broadcast_to(np.True_, tile.window.shape)  # takes no memory
         found = {at: whole(at[0], plane, *at[1:]) for at, _ in _chunks(tile.window, anywhere, len(arrays))}
-        if None in found.values():  # seldom: then it matters which of them have pixels
-            found = {
-                at: found[at] for at, here in _chunks(tile.window, tile.mask(), len(arrays)) if here.any()
-            }
-        return all(found.values())
+        if False in found.values():
+            return False
+        if None not in found.values():
+            return True
+        # Seldom: then it matters which of them have pixels.
+        recorded = [at for at, here in _chunks(tile.window, tile.mask(), len(arrays)) if here.any()]
+        return not any(found[at] is None and lost(plane, at) for at in recorded)
 
-    return all(
-        tile_is_whole(part.plane, tile)
-        for parts in objects.values()
-        for part in parts
-        for tile in part.region.tiles
-    )
+    tiles = [(part.plane, tile) for parts in objects.values() for part in parts for tile in part.region.tiles]
+    # Its folder of chunks is there also when all of them were erased.
+    begun = not tiles or Path(f"{arrays[0].store.root}/{arrays[0].path}/c").is_dir()
+    return begun and all(tile_is_whole(plane, tile) for plane, tile in tiles)
 
 
 def _chunks(window: Window, mask: Mask, levels: int) -> Iterator[tuple[tuple[int, int, int], Mask]]:
@@ -97,6 +91,16 @@ def _chunks(window: Window, mask: Mask, levels: int) -> Iterator[tuple[tuple[int
     for level, part, here in ((0, window, mask), *level_parts(window, mask, levels)):
         for inner in tiles_of(part, CHUNK):
             yield (level, inner.top // CHUNK, inner.left // CHUNK), here[part_of(inner, part)]
+
+
+def _has_labels_beside(arrays: Sequence[Any], plane: Plane, at: tuple[int, int, int]) -> bool:
+    """Whether the next finer or coarser level has labels in the pixels that a chunk shares with it."""
+    level, *place = at
+    finer = tuple(slice(2 * i * CHUNK, 2 * (i + 1) * CHUNK, 2) for i in place)
+    coarser = tuple(slice(i * CHUNK // 2, (i + 1) * CHUNK // 2) for i in place)
+    return (level > 0 and bool(np.any(arrays[level - 1][(*plane, *finer)]))) or (
+        level + 1 < len(arrays) and bool(np.any(arrays[level + 1][(*plane, *coarser)]))
+    )
 
 
 def _is_ours(array: Any) -> bool:

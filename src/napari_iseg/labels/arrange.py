@@ -102,7 +102,7 @@ def _parts(labels: LabelStore, order: Sequence[int]) -> Iterator[_Part]:
             yield plane, tile, labels.read(plane, tile)
         return
     for box in _blocks(labels, order):
-        block = np.asarray(labels.levels[0][tuple(slice(*span) for span in box)])
+        block = labels.block(tuple(slice(*span) for span in box))
         yield from _planes(block.transpose(order), [box[axis][0] for axis in order])
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from napari_iseg.errors import InputError, SaveError
-from napari_iseg.files import put_in_place, remove, temporary_beside
+from napari_iseg.files import real_place, remove, replacing_folder, temporary_beside
 from napari_iseg.labels.arrange import arranged, image_order, in_order
-from napari_iseg.labels.export_polygons import write_geopackage
+from napari_iseg.labels.export_polygons import check_lon_lat, write_polygons
 from napari_iseg.labels.export_tiff import tiff_order, write_geotiff, write_tiff
 from napari_iseg.labels.georeference import GeoReference, geo_reference
 from napari_iseg.labels.layout import clear_away, open_pyramid
@@ -43,20 +43,23 @@ def export_labels(
     * ``.ome.tif``, ``.ome.tiff``: OME-TIFF, tiled and compressed, with physical sizes
     * ``.zarr``: OME-Zarr 0.5 pyramid with scale, translation, axes and units
     * ``.gpkg``: GeoPackage of outlines with their label and area in square metres, for labels on a map
+    * ``.geojson``: the same as GeoJSON, whose coordinates are longitude and latitude (WGS 84, RFC 7946)
     * ``.png``: 16-bit grey picture, 2-D only, at most 65535 objects
 
     Parameters
     ----------
     labels : LabelStore
     path : Path
-        An existing file or label group of that name is replaced, once the new one is complete.
+        An existing file or label group of that name is replaced, once the new one is complete; of a link what
+        it names.
     like : Path, optional
-        The image: when it is a GeoTIFF, its CRS and transform are taken; it has the rows and columns of the
-        labels.
+        The image: when it is a GeoTIFF, or a JPEG 2000 or VRT on a map, its CRS and transform are taken; it
+        has the rows and columns of the labels.
     crs, transform : optional
         Anything rasterio takes, e.g. "EPSG:25832" and an ``affine.Affine``; override those of ``like``.
     pieces : bool
-        In a GeoPackage, every connected piece of a label is a polygon of its own, as classes need it.
+        In a GeoPackage or GeoJSON, every connected piece of a label is a polygon of its own, as classes need
+        it.
 
     Returns
     -------
@@ -90,14 +93,16 @@ def _exporter(
         raise InputError(
             f"Labels cannot be saved as {target.name!r}; valid endings are {', '.join(_ENDINGS)}."
         )
-    if len(os.fsencode(target.name)) > _LONGEST_NAME:
-        raise InputError(f"The name {target.name[:40]}… is too long; use at most {_LONGEST_NAME} bytes.")
+    written = real_place(target).name
+    if len(os.fsencode(written)) > _LONGEST_NAME:
+        raise InputError(f"The name {written[:40]}… is too long; use at most {_LONGEST_NAME} bytes.")
     if like is not None and target.exists() and Path(like).exists() and target.samefile(like):
         raise InputError(f"{target} is the image itself; choose another name for the labels.")
-    placeable = kind in (".tif", ".tiff", ".gpkg")
+    placeable = kind in (".tif", ".tiff", *_POLYGONS)
     if not placeable and (crs is not None or transform is not None):
         raise InputError(
-            f"Only GeoTIFF and GeoPackage hold map coordinates; save {target.name!r} as .tif or .gpkg."
+            "Only GeoTIFF and GeoPackage (or GeoJSON) hold map coordinates; save "
+            f"{target.name!r} as .tif, .gpkg or .geojson."
         )
     geo = geo_reference(Path(like) if like is not None else None, crs, transform) if placeable else None
     if kind == ".zarr":
@@ -105,19 +110,21 @@ def _exporter(
         return lambda: _replace_group(labels, target)
     if kind == ".png":
         _check_png(labels)
-    on_map = kind == ".gpkg" or geo is not None
+    on_map = kind in _POLYGONS or geo is not None
     write = _map_writer(labels, target, geo, pieces) if on_map else _WRITERS[kind]
     order = image_order(labels) if on_map or kind == ".png" else tiff_order(labels)
     return lambda: _replace(target, labels, order, write)
 
 
 def _map_writer(labels: LabelStore, target: Path, geo: GeoReference | None, pieces: bool) -> _Write:
-    """What writes a GeoTIFF or GeoPackage, once it is sure that it can."""
+    """What writes a GeoTIFF, GeoPackage or GeoJSON, once it is sure that it can."""
+    kind = target.suffix.lower()
     if len(labels.shape) > 2:
         raise InputError("A map of labels holds one plane; save the stack as .zarr or leave the CRS out.")
-    if geo is None or (target.suffix.lower() == ".gpkg" and geo.transform is None):
+    if geo is None or (kind in _POLYGONS and geo.transform is None):
         raise InputError(
-            "A GeoPackage needs map coordinates and the image has none; save as .tif or .zarr instead."
+            f"A {_POLYGONS[kind]} needs map coordinates and the image has none; save as .tif or .zarr "
+            "instead."
         )
     shape = tuple(labels.shape[axis] for axis in image_order(labels))
     if geo.shape is not None and geo.shape != shape:
@@ -125,8 +132,13 @@ def _map_writer(labels: LabelStore, target: Path, geo: GeoReference | None, piec
             f"The labels have {shape[0]} x {shape[1]} pixels but the image whose place on the map they would "
             f"take has {geo.shape[0]} x {geo.shape[1]}; give the place of these pixels (transform=...)."
         )
-    if target.suffix.lower() == ".gpkg":
-        return lambda ordered, path: write_geopackage(ordered, path, geo, target.stem, pieces=pieces)
+    if kind == ".geojson":
+        check_lon_lat(geo, shape)
+    if kind in _POLYGONS:
+        geojson = kind == ".geojson"
+        return lambda ordered, path: write_polygons(
+            ordered, path, geo, target.stem, pieces=pieces, geojson=geojson
+        )
     return lambda ordered, path: write_geotiff(ordered, path, geo)
 
 
@@ -134,12 +146,12 @@ def _replace(target: Path, labels: LabelStore, order: Sequence[int], write: _Wri
     """Let ``write`` make a temporary file of the labels beside ``target``, then put it in place."""
     temporary = temporary_beside(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.parent.mkdir(parents=True, exist_ok=True)
         with in_order(labels, order, temporary) as ordered:
             write(ordered, temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(target)
+        temporary.replace(real_place(target))
     except OSError as error:
         raise _not_written(target, error) from error
     finally:
@@ -159,18 +171,16 @@ def _check_group(labels: LabelStore, target: Path) -> None:
 
 def _replace_group(labels: LabelStore, target: Path) -> None:
     """Write a label group under a temporary name, then put it in place of an earlier one."""
-    temporary = temporary_beside(target)
-    try:
-        # An axis that runs backwards keeps its pixels and its negative scale, as in a session's own store:
-        # turned round, they would not lie on the pixels of the image any more.
-        order = image_order(labels)
-        arranged(labels, order, path=temporary, name=_stem(target), traced=False).flush()
-        put_in_place(temporary, target)
-    except OSError as error:
-        clear_away(temporary)
-        raise _not_written(target, error) from error
-    finally:
-        remove(temporary)
+    # An axis that runs backwards keeps its pixels and its negative scale, as in a session's own store:
+    # turned round, they would not lie on the pixels of the image any more.
+    order = image_order(labels)
+    with replacing_folder(target) as fresh:
+        fresh.rmdir()  # its name is all that is wanted
+        try:
+            arranged(labels, order, path=fresh, name=_stem(target), traced=False).flush()
+        except OSError as error:
+            clear_away(fresh)
+            raise _not_written(target, error) from error
 
 
 def _not_written(target: Path, error: OSError) -> SaveError:
@@ -206,4 +216,5 @@ _WRITERS: Mapping[str, _Write] = {
     ".tiff": lambda labels, path: write_tiff(labels, path, ome=False),
     ".png": _write_png,
 }
-_ENDINGS = (*_WRITERS, ".zarr", ".gpkg")
+_POLYGONS = {".gpkg": "GeoPackage", ".geojson": "GeoJSON"}
+_ENDINGS = (*_WRITERS, ".zarr", *_POLYGONS)

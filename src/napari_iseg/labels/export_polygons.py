@@ -1,4 +1,4 @@
-"""Labels as polygons of a map: a GeoPackage for QGIS."""
+"""Labels as polygons of a map: a GeoPackage or GeoJSON for QGIS."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from napari_iseg.labels.store import LabelStore
 
 _LON_LAT = "OGC:CRS84"
 _RADIUS, _ECCENTRICITY = 6_378_137.0, 0.00669437999014  # of WGS 84: metres, squared
+_LON_LAT_OPTIONS = {"RFC7946": "YES", "COORDINATE_PRECISION": "9"}  # a tenth of a millimetre
 _TRUE = 0.01  # how far the areas of a map may be off
 
 
-def write_geopackage(labels: LabelStore, path: Path, geo: GeoReference, name: str, *, pieces: bool) -> None:
+def write_polygons(
+    labels: LabelStore, path: Path, geo: GeoReference, name: str, *, pieces: bool, geojson: bool = False
+) -> None:
     """One feature per label, or per connected piece, with its label and its area in square metres.
 
     The array is looked at tile by tile; outlines that meet at a border of tiles are joined in whole pixels,
@@ -30,6 +33,7 @@ def write_geopackage(labels: LabelStore, path: Path, geo: GeoReference, name: st
     name : of the layer in the file
     pieces : every piece is a feature of its own, for labels that are classes; pixels that share a side
         belong together
+    geojson : longitude and latitude (RFC 7946) in a GeoJSON file; else a GeoPackage in the CRS of the image
 
     Raises
     ------
@@ -43,7 +47,7 @@ def write_geopackage(labels: LabelStore, path: Path, geo: GeoReference, name: st
         import pyogrio
         import shapely
     except ImportError as error:
-        raise InputError('A GeoPackage needs pyogrio and shapely: pip install "napari-iseg[geo]".') from error
+        raise InputError('Polygons need pyogrio and shapely: pip install "napari-iseg[geo]".') from error
     found = [
         (label, shapely.transform(shape, lambda xy: _to_map(xy, geo.transform)))
         for label, outlines in sorted(_outlines(labels).items())
@@ -60,13 +64,32 @@ def write_geopackage(labels: LabelStore, path: Path, geo: GeoReference, name: st
             field_data=[np.array([label for label, _ in found], np.int64), _areas(shapes, geo.crs)],
             fields=["label", "area_m2"],
             layer=name,
-            driver="GPKG",
+            driver="GeoJSON" if geojson else "GPKG",
+            layer_options=_LON_LAT_OPTIONS if geojson else None,
             geometry_type=kind,
             crs=geo.crs.to_wkt() if geo.crs is not None else None,
         )
     # GDAL's words for a disk that is read-only, and for one that is full by the time of any of its steps
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise OSError(str(error)) from error
+
+
+def check_lon_lat(geo: GeoReference, shape: tuple[int, ...]) -> None:
+    """Refuse a map of ``shape`` (rows, cols) pixels that has no longitudes and latitudes on the Earth."""
+    import_rasterio()
+    from rasterio.warp import transform
+
+    east, north = geo.transform * (shape[1] / 2, shape[0] / 2)
+    try:
+        if geo.crs is not None:
+            transform(geo.crs, _LON_LAT, [east], [north])
+            return
+        reason: Exception | None = None
+    except Exception as error:  # of another planet, or a site's own: GDAL's errors have no class to name
+        reason = error
+    raise InputError(
+        "A GeoJSON holds longitudes and latitudes and the image's CRS gives none; save as .gpkg instead."
+    ) from reason
 
 
 def _outlines(labels: LabelStore) -> dict[int, list[Any]]:

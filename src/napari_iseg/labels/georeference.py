@@ -1,4 +1,4 @@
-"""Where pixels lie on the Earth: read from a GeoTIFF, and the way from map coordinates to pixels and back."""
+"""Where pixels lie on the Earth: read from a raster, and the way from map coordinates to pixels and back."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import tifffile
 
 from napari_iseg.errors import InputError
 from napari_iseg.images.damage import reading_tags
+from napari_iseg.images.gdal import has_place
 
 _GEO_KEYS = 34735  # the tag that makes a TIFF a GeoTIFF
 _TRANSFORM_TAGS = (33550, 34264)
@@ -34,12 +35,12 @@ class GeoReference:
 
 
 def geo_reference(like: Path | None, crs: Any, transform: Any) -> GeoReference | None:
-    """CRS and transform as given, or else those of the GeoTIFF ``like``; None without any.
+    """CRS and transform as given, or else those of the raster ``like``; None without any.
 
     Raises InputError when there are some but rasterio is not installed, when the CRS is not known or the
     transform is none, or when ``like`` is damaged.
     """
-    known = like is not None and is_geotiff(like)
+    known = like is not None and (is_geotiff(like) or has_place(like))
     if not known and crs is None and transform is None:
         return None
     rasterio = import_rasterio()
@@ -138,7 +139,8 @@ def to_pixels(
     Parameters
     ----------
     polygons : GeoJSON geometries of type Polygon
-    crs : of their coordinates; None: longitude and latitude
+    crs : of their coordinates; None: longitude (-180 to 360, as maps of the world begin at either) and
+        latitude
     like : the image; unless it is a GeoTIFF, the coordinates are taken for (x, y) pixels
 
     Raises
@@ -148,7 +150,7 @@ def to_pixels(
     """
     geo = geo_reference(like, None, None)
     corners = [corner for polygon in polygons for ring in polygon["coordinates"] for corner in ring]
-    if geo is not None and crs is None and any(abs(x) > 180 or abs(y) > 90 for x, y, *_ in corners):
+    if geo is not None and crs is None and any(x < -180 or x > 360 or abs(y) > 90 for x, y, *_ in corners):
         raise InputError(
             "The polygons name no CRS and their numbers are no longitudes and latitudes; export them with "
             "their CRS, or in EPSG:4326."

@@ -17,8 +17,8 @@ import zarr.errors
 import zarr.storage
 
 from napari_iseg.errors import InputError
-from napari_iseg.files import temporary_beside
-from napari_iseg.labels.metadata import Space, ome_attributes, ome_axes, space_of
+from napari_iseg.files import real_place, temporary_beside
+from napari_iseg.labels.metadata import Space, ome_attributes, ome_axes, placed, space_of
 from napari_iseg.labels.pyramid import level_shapes
 from napari_iseg.prompts import Window
 
@@ -29,7 +29,10 @@ NOTES = "napari-iseg"  # our own group attribute
 def create(
     path: Path | None, shape: tuple[int, ...], chunks: int | Sequence[int] | None, space: Space, name: str
 ) -> tuple[Any, list[Any]]:
-    """A group with empty arrays for every level. On disk it is made under a temporary name and renamed."""
+    """A group with empty arrays for every level. On disk it is made under a temporary name and renamed.
+
+    Where ``path`` is a link to nothing, it is made there.
+    """
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
     side = chunks if isinstance(chunks, int) else CHUNK
@@ -47,7 +50,7 @@ def create(
         temporary = temporary_beside(path)
         try:
             _filled(temporary, shape, whole, space, name)
-            temporary.rename(path)
+            temporary.rename(real_place(path))
         except BaseException:  # also Ctrl-C: nothing half made stays behind
             clear_away(temporary)
             raise
@@ -82,10 +85,10 @@ def _filled(place: Any, shape: tuple[int, ...], chunks: tuple[int, ...], space: 
 
 
 def restate(group: Any, space: Space) -> None:
-    """State another space, with the same names of axes and levels, in an existing group."""
-    (known,) = dict(group.attrs)["ome"]["multiscales"]
-    names = [data["path"] for data in known["datasets"]]
-    group.attrs.update(ome_attributes(space, names, known.get("name", "labels")))
+    """State another space in an existing group, with the same names of axes and levels; all else stays."""
+    ome = group.attrs["ome"]
+    known, *others = ome["multiscales"]
+    group.attrs["ome"] = {**ome, "multiscales": [placed(known, space), *others]}
 
 
 def sync(file: Path) -> None:

@@ -150,15 +150,34 @@ def ome_attributes(space: Space, levels: Sequence[str], name: str) -> dict[str, 
     return {"ome": {"version": "0.5", "multiscales": [multiscale], "image-label": {"version": "0.5"}}}
 
 
+def placed(multiscale: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """An OME multiscale with another space; what it says beside units and transformations stays.
+
+    The levels' transformations state the whole space: one for all of them goes.
+    """
+    made = ome_attributes(space, [data["path"] for data in multiscale["datasets"]], "")
+    (fresh,) = made["ome"]["multiscales"]
+    axes = []
+    for axis, new in zip(multiscale["axes"], fresh["axes"], strict=True):
+        named = {key: value for key, value in axis.items() if key != "unit"}
+        axes.append(named | ({"unit": new["unit"]} if "unit" in new else {}))
+    datasets = [old | new for old, new in zip(multiscale["datasets"], fresh["datasets"], strict=True)]
+    rest = {key: value for key, value in multiscale.items() if key != "coordinateTransformations"}
+    return {**rest, "axes": axes, "datasets": datasets}
+
+
 def space_of(attributes: Mapping[str, Any]) -> Space:
     """The space that a group's OME attributes state; raises KeyError or IndexError when there are none."""
     multiscale = attributes["ome"]["multiscales"][0]
-    steps = {step["type"]: step for step in multiscale["datasets"][0]["coordinateTransformations"]}
     axes = multiscale["axes"]
+    scale, shift = [1.0] * len(axes), [0.0] * len(axes)
+    of_level = multiscale["datasets"][0]["coordinateTransformations"]
+    for step in (*of_level, *(multiscale.get("coordinateTransformations") or ())):
+        if step["type"] == "scale":
+            scale = [a * b for a, b in zip(scale, step["scale"], strict=True)]
+            shift = [a * b for a, b in zip(shift, step["scale"], strict=True)]
+        elif step["type"] == "translation":
+            shift = [a + b for a, b in zip(shift, step["translation"], strict=True)]
     return Space.make(
-        len(axes),
-        [axis["name"] for axis in axes],
-        steps["scale"]["scale"],
-        steps.get("translation", {}).get("translation"),
-        [axis.get("unit") for axis in axes],
+        len(axes), [axis["name"] for axis in axes], scale, shift, [axis.get("unit") for axis in axes]
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_iseg.errors import InputError, SaveError
+from napari_iseg.images.damage import reading
 from napari_iseg.labels.layout import (
     Notes,
     create,
@@ -158,10 +160,27 @@ class LabelStore:
         return tuple(trace.prompts for trace in self.traces_of(label))
 
     def read(self, plane: Plane = (), window: Window | None = None) -> Labels:
-        """(rows, cols) uint32 of a window of a plane, level-0 pixels; the whole plane without a window."""
+        """(rows, cols) uint32 of a window of a plane, level-0 pixels; the whole plane without a window.
+
+        Raises
+        ------
+        DamageError
+            When a file of it cannot be read.
+        """
         window = self._checked(plane, window)
-        values: Labels = np.asarray(self._levels[0][(*plane, *window.slices)], dtype=np.uint32)
-        return values
+        return self.block((*plane, *window.slices))
+
+    def block(self, box: tuple[int | slice, ...]) -> Labels:
+        """uint32 of any box of the level-0 array, an index or a slice per axis.
+
+        Raises
+        ------
+        DamageError
+            When a file of it cannot be read.
+        """
+        with self._readable():
+            values: Labels = np.asarray(self._levels[0][box], dtype=np.uint32)
+            return values
 
     def write(
         self,
@@ -291,14 +310,27 @@ class LabelStore:
         self._unsynced.clear()
 
     def put(self, plane: Plane, window: Window, values: Labels) -> None:
-        """Write the values of a window, (rows, cols) uint32, in all levels; the caller keeps the traces."""
+        """Write the values of a window, (rows, cols) uint32, in all levels; the caller keeps the traces.
+
+        Raises
+        ------
+        InputError
+            For a window or values that do not fit.
+        DamageError
+            When a file of which a part stays cannot be read.
+        SaveError
+            See ``write``.
+        """
+        if self._checked(plane, window).shape != values.shape:
+            raise InputError(f"The values have the shape {values.shape} but their window is {window.shape}.")
 
         def put() -> None:
             self._levels[0][(*plane, *window.slices)] = values
             for level, part, coarse in level_parts(window, values, len(self._levels)):
                 self._levels[level][(*plane, *part.slices)] = coarse
 
-        self._saving(self.path, put)
+        with self._readable():
+            self._saving(self.path, put)
         if self.path is not None:
             self._unsynced.add((0, plane, window))
             self._unsynced.update(
@@ -323,7 +355,7 @@ class LabelStore:
         for chunk in written_chunks(self._levels[0]):
             *lead, rows, cols = chunk
             window = Window(rows.start, cols.start, rows.stop, cols.stop)
-            values = np.asarray(self._levels[0][chunk])
+            values = self.block(chunk)
             for index in np.ndindex(values.shape[:-2]):
                 plane = tuple(span.start + i for span, i in zip(lead, index, strict=True))
                 for label in np.unique(values[index]):
@@ -332,6 +364,12 @@ class LabelStore:
         for label, traces in found.items():
             self.remember(label, (*self._traces.get(label, ()), *traces))
         self._searched = True  # not before: a chunk that cannot be read must not pass for an empty one
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """A block in which files of the labels are decoded, which others may have damaged."""
+        with reading(self.path, "labels") if self.path is not None else nullcontext():
+            yield
 
     def _saving(self, path: Path | None, work: Callable[[], _T]) -> _T:
         """Run ``work`` and turn a failing disk into a SaveError."""
