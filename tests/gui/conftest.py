@@ -17,8 +17,17 @@ from .fewshot_bench import FewShotBench
 NO_WINDOW = why_no_window()
 
 if NO_WINDOW is None:
+    import napari.settings
+
     from napari_iseg.widgets.click_dock import ClickDock
     from napari_iseg.widgets.preferences import Preferences
+
+    if not hasattr(napari.settings, "get_plugin_settings"):  # and without them no fixture of napari's
+
+        @pytest.fixture
+        def plugin_settings() -> None:
+            """Skips: napari before 0.9 has no settings of plugins."""
+            pytest.skip("this napari has no settings of plugins")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

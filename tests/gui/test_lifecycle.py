@@ -348,6 +348,33 @@ def test_clicks_are_taken_back_where_napari_slices_in_the_background(bench, monk
     np.testing.assert_array_equal(bench.editor.layers.current.data, bench.editor.session.patch.mask)
 
 
+def test_a_click_is_taken_away_once_napari_has_sliced_the_clicks_that_were_there(bench, monkeypatch):
+    monkeypatch.setattr(get_settings().experimental, "async_", True)
+    bench.viewer._layer_slicer._force_sync = False
+    image = bench.viewer.add_image(IMAGE[None].repeat(5, 0))
+    bench.open()
+    bench.click((0, 60, 60))
+    points, tasks = bench.editor.layers.points, bench.viewer._layer_slicer._layers_to_task
+    bench.qtbot.waitUntil(lambda: points.loaded)
+    hold = threading.Event()
+    bench.viewer._layer_slicer._executor.submit(hold.wait, 10)
+    bench.viewer.dims.set_point(0, 1)
+    bench.viewer.dims.set_point(0, 0)  # what comes of it is about one click
+    assert not points.loaded
+    bench.do("undo")
+    assert bench.editor.session.clicks == ()
+    points.add((0, 20, 20))  # with napari's own tool
+    assert bench.editor.clicks == []
+    assert "Wait" in bench.dock.status.text()
+    hold.set()
+    bench.qtbot.waitUntil(lambda: len(points.data) == 0)
+    points.get_value((0, 60, 60), view_direction=None, dims_displayed=[1, 2], world=True)
+    bench.qtbot.waitUntil(lambda: points.loaded and not tasks)
+    bench.click((0, 60, 60))
+    assert points.data.tolist() == [[0, 60, 60]]
+    assert image.loaded
+
+
 def test_a_stopped_answer_is_not_said_to_have_come(bench):
     bench.viewer.add_image(IMAGE)
     dock = bench.open()

@@ -78,4 +78,5 @@ def help_table(modifier: str) -> str:
         ("S, drag", "Select and move clicks (napari's own select mode); Delete removes them, Z ends it.")
     )
     cells = "".join(f"<tr><td><b>{key}</b>&nbsp;&nbsp;</td><td>{tip}</td></tr>" for key, tip in rows)
-    return f"<table>{cells}</table><p>Keys work while one of the layers of this dock is selected.</p>"
+    where = "Keys work while one of the layers of this dock is selected, and outside of fields."
+    return f"<table>{cells}</table><p>{where}</p>"

@@ -11,8 +11,10 @@ from napari_iseg.errors import InputError
 from napari_iseg.prompts import Box
 from napari_iseg.widgets.mouse import CLICK_DISTANCE
 from napari_iseg.widgets.placement import Placement, PlaneAxes
+from napari_iseg.widgets.scene import to_world
 
 if TYPE_CHECKING:
+    import napari
     from napari.layers import Image, Shapes
 
 COLOR = "#00c8ff"
@@ -26,13 +28,14 @@ class BoxLayer:
 
     Parameters
     ----------
+    viewer : where the layer is shown
     image : the layer that is segmented
     axes : which of its axes are the plane
     """
 
-    def __init__(self, image: Image, axes: PlaneAxes) -> None:
+    def __init__(self, viewer: napari.Viewer, image: Image, axes: PlaneAxes) -> None:
         self.layer: Shapes | None = None
-        self._image, self._axes = image, axes
+        self._viewer, self._image, self._axes = viewer, image, axes
         self._shown: Placed | None = None
 
     def make(self) -> Shapes:
@@ -100,7 +103,7 @@ class BoxLayer:
         """The longer side of a box in pixels of the canvas."""
         assert self.layer is not None
         corners = self._corners((0,) * len(self._axes.leading), box)
-        first, right, _, below = (np.asarray(self.layer.data_to_world(corner), float) for corner in corners)
+        first, right, _, below = (to_world(self._viewer, self.layer, corner) for corner in corners)
         sides = np.linalg.norm(right - first), np.linalg.norm(below - first)
         return float(max(sides) / self.layer.scale_factor)
 

@@ -25,7 +25,7 @@ from napari_iseg.widgets.image_watch import ImageWatch
 from napari_iseg.widgets.model_choice import ModelChoice
 from napari_iseg.widgets.model_loader import ModelKey, ModelLoader, short_of_memory
 from napari_iseg.widgets.options import Options
-from napari_iseg.widgets.reports import report, warn
+from napari_iseg.widgets.reports import in_the_dock, report, warn
 from napari_iseg.widgets.session_files import SessionFiles
 from napari_iseg.widgets.view import DockView
 from napari_iseg.widgets.worker import Worker
@@ -194,7 +194,7 @@ class ClickController:
         if editor is None or self.choice.key is None:
             warn(self._hint())
             return
-        where = scene.locate(editor.layers.image, editor.layers.axes, position)
+        where = scene.locate(self.viewer, editor.layers.image, editor.layers.axes, position)
         if where is None:
             self.say("That was outside the image; click on it.")
             return
@@ -321,7 +321,7 @@ class ClickController:
         if isinstance(error, NoBoxesError) and self.boxes.hint:
             self._news = ""  # the hint knows that a box is drawn
         else:
-            self._news = str(told) if isinstance(told, IsegError) else f"That failed: {told}"
+            self._news = in_the_dock(told) if isinstance(told, IsegError) else f"That failed: {told}"
         usable = self.choice.fall_back(error)
         if usable is not None:
             self.view.set_model(usable.name, usable.device)

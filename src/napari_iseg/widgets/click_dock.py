@@ -30,7 +30,7 @@ from napari_iseg.widgets.dock_parts import ActionButtons, LabelBox, OptionsBox, 
 from napari_iseg.widgets.model_box import ModelBox
 from napari_iseg.widgets.model_loader import ModelKey, ModelLoader
 from napari_iseg.widgets.options import Options
-from napari_iseg.widgets.preferences import Preferences
+from napari_iseg.widgets.preferences import Preferences, follow_preferences
 from napari_iseg.widgets.session_files import SUFFIX
 from napari_iseg.widgets.tabs import share_side
 
@@ -49,7 +49,7 @@ class ClickDock(Dock):
     ----------
     napari_viewer : the viewer the dock works in; napari passes it
     loader : lists and loads models; default: the models of this machine
-    preferences : default: the user's
+    preferences : default: the user's, of which the key of background clicks is followed
     """
 
     def __init__(
@@ -74,6 +74,8 @@ class ClickDock(Dock):
         self.destroyed.connect(self.controller.abandon)
         self.controller.loader.embedding_bytes = self._preferences.embedding_bytes
         self._connect()
+        follow = preferences is None
+        self._unfollow = follow_preferences(self._preference_changed) if follow else lambda: None
         self._list_models()
         self._list_images()
         self._preload_timer = QTimer(self)
@@ -181,6 +183,7 @@ class ClickDock(Dock):
     def shut_down(self) -> None:
         """Stop everything and disconnect from the viewer; calling it again does nothing."""
         self._preload_timer.stop()
+        self._unfollow()
         self.options.close_timers()
         events = self._viewer.layers.events
         for event in (events.inserted, events.renamed):
@@ -273,6 +276,14 @@ class ClickDock(Dock):
         for event in (events.inserted, events.renamed):
             event.connect(self._list_images)
         events.removed.connect(self._list_images_soon)
+
+    def _preference_changed(self, _event: Any) -> None:
+        """Another key for background clicks counts at once; the rest when a dock is opened again."""
+        modifier = Preferences.read().background_modifier
+        if modifier != self.controller.hands.modifier:
+            self.controller.hands.modifier = modifier
+            self.actions.set_modifier(modifier)
+            self.help.setText(help_table(modifier))
 
     # -- lists --
 

@@ -83,7 +83,7 @@ class Commands:
         name, self.armed = self.armed, ""
         editor = self._controller.editor
         if name and editor is not None:
-            where = scene.locate(editor.layers.image, editor.layers.axes, position)
+            where = scene.locate(editor.layers.viewer, editor.layers.image, editor.layers.axes, position)
             if where is None:
                 self._missed()
             else:

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_iseg.widgets.bare import bare_viewer
 from napari_iseg.widgets.canvas_context import CanvasContext
+from napari_iseg.widgets.keyboard import leave_keys_to_canvas
 
 if TYPE_CHECKING:
     import napari
@@ -42,6 +43,7 @@ class Dock(QWidget):
     def showEvent(self, event: Any) -> None:
         """It is in a window now."""
         self._canvas_context.find(self)
+        leave_keys_to_canvas(self)
         super().showEvent(event)
 
     def closeEvent(self, event: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtpy.QtCore import QEvent, QSize, Qt, Signal
-from qtpy.QtGui import QShowEvent
+from qtpy.QtGui import QKeyEvent, QShowEvent
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -86,6 +86,10 @@ class ScrolledColumn(QScrollArea):
         bar, frame = self.verticalScrollBar().sizeHint().width(), 2 * self.frameWidth()
         width = self.widget().minimumSizeHint().width() + bar + frame
         return QSize(width, super().minimumSizeHint().height())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """A button that is clicked leaves the keyboard here: all keys, arrows too, go on to napari."""
+        event.ignore()
 
     def showEvent(self, event: QShowEvent) -> None:
         """What it holds gets its style now, and with it another width, which Qt does not pass on."""
@@ -223,15 +227,10 @@ class ActionButtons(QWidget):
 
     def __init__(self, modifier: str) -> None:
         super().__init__()
-        key = modifier.replace("Control", "Ctrl")
         self.foreground = QRadioButton("● Foreground")
         self.background = QRadioButton("━ Background")
-        self.foreground.setToolTip(
-            f"A click says: this belongs to the object. Key: X. {key}+click or a right click: the opposite."
-        )
-        self.background.setToolTip(
-            f"A click says: this does not belong. Key: X. {key}+click or a right click: the opposite."
-        )
+        self.opposite = SmallLabel()
+        self.set_modifier(modifier)
         self.foreground.setChecked(True)
         self._signs = QButtonGroup(self)
         signs = QHBoxLayout()
@@ -249,9 +248,17 @@ class ActionButtons(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(signs)
-        layout.addWidget(SmallLabel(f"{key}+click or right click: the opposite"))
+        layout.addWidget(self.opposite)
         layout.addLayout(grid)
         self.foreground.toggled.connect(self.sign_chosen)
+
+    def set_modifier(self, modifier: str) -> None:
+        """Name the key of background clicks."""
+        key = modifier.replace("Control", "Ctrl")
+        also = f"Key: X. {key}+click or a right click: the opposite."
+        self.foreground.setToolTip(f"A click says: this belongs to the object. {also}")
+        self.background.setToolTip(f"A click says: this does not belong. {also}")
+        self.opposite.setText(f"{key}+click or right click: the opposite")
 
     def set_positive(self, positive: bool) -> None:
         """Show which sign plain clicks have."""

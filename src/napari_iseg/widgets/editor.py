@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QTimer
+
 from napari_iseg.errors import IsegError
 from napari_iseg.prompts import Box, Click, Window
 from napari_iseg.widgets.editor_state import EditorState, Plane
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
     from napari_iseg.interactive.edges import Refiner
     from napari_iseg.interactive.session import Session
+
+SLICING = 30  # milliseconds until napari is asked again whether it has sliced the clicks
 
 
 class Editor(EditorState):
@@ -233,9 +237,10 @@ class Editor(EditorState):
         self.changed.emit()
 
     def _show_clicks(self) -> None:
-        if self.layers.are_shown and not self._lent:
+        if self.layers.are_shown and not self._lent and not self._closed:
             with self.quiet():
-                self.layers.show_clicks(self.clicks)
+                if not self.layers.show_clicks(self.clicks):
+                    QTimer.singleShot(SLICING, self._show_clicks)
                 self.layers.boxes.show(self.box)
 
     def _do(self, run: Callable[[], None], *, settled: bool = False) -> None:

@@ -14,7 +14,9 @@ from napari_iseg.errors import InputError
 from napari_iseg.widgets.actions import ACTIONS
 from napari_iseg.widgets.box_layer import Placed
 from napari_iseg.widgets.editor import Editor
+from napari_iseg.widgets.keyboard import FieldKeys
 from napari_iseg.widgets.mouse import click_callback
+from napari_iseg.widgets.scene import to_world
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -32,7 +34,7 @@ class Hands:
     on_key : gets the name of the action whose key was pressed
     on_hint : gets a sentence for the status line
     on_box : gets plane and box, or None where it was deleted
-    modifier : the key of background clicks
+    modifier : the key of background clicks; may be set
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class Hands:
         modifier: str,
     ) -> None:
         self._on_click, self._on_key, self._on_hint, self._on_box = on_click, on_key, on_hint, on_box
-        self._on_canvas = click_callback(on_click, modifier)
+        self.modifier = modifier
+        self._on_canvas = click_callback(on_click, lambda: self.modifier)
         self._bound: list[Layer] = []
         self._boxes: Layer | None = None  # that is listened to
         self._editor: Editor | None = None
+        self._fields = FieldKeys()
 
     def attach(self, editor: Editor) -> None:
         """Listen to an editor's clicks layer, which must exist."""
@@ -57,11 +61,14 @@ class Hands:
         points.mouse_drag_callbacks.append(self._on_canvas)
         points.events.data.connect(self._points_edited)
         points.events.mode.connect(self._tool_chosen)
+        self._fields.start()
         self.bind_keys()
 
     def detach(self) -> None:
         """Stop listening."""
         editor, self._editor = self._editor, None
+        if editor is not None:
+            self._fields.stop()
         points = None if editor is None else editor.layers.points
         if points is not None:
             points.events.data.disconnect(self._points_edited)
@@ -91,9 +98,14 @@ class Hands:
                 continue
             for entry in ACTIONS:
                 if entry.key:
-                    layer.bind_key(entry.key, _pressed(partial(self._on_key, entry.name)), overwrite=True)
+                    act = partial(self._key_pressed, entry.name)
+                    layer.bind_key(entry.key, _pressed(act), overwrite=True)
             refuse_paste(layer, self._on_hint)
             self._bound.append(layer)
+
+    def _key_pressed(self, name: str) -> None:
+        if not self._fields.hold_key:
+            self._on_key(name)
 
     def quiet(self) -> AbstractContextManager[Any]:
         """A context in which changes of the clicks and of the box are our own and not reported."""
@@ -147,14 +159,14 @@ class Hands:
             return
         points, known, axes = editor.layers.points, editor.clicks, editor.layers.axes
         data, selected = points.data.copy(), set(points.selected_data)
-        if editor.pending or not editor.settled:
+        if editor.pending or not editor.settled or editor.layers.clicks_are_late:
             self._on_hint("Wait for the answer before moving or removing clicks.")
         elif action == "removed" and len(data) < len(known):
             for index in sorted({int(i) % len(known) for i in event.data_indices}, reverse=True):
                 editor.remove(index)
         elif action == "added" and len(data) > len(known):
             for point in data[len(known) :]:
-                self._on_click(editor.layers.image.data_to_world(point), True)
+                self._on_click(to_world(editor.layers.viewer, editor.layers.image, point), True)
         elif action == "changed" and len(data) == len(known):
             for index, (plane, click) in enumerate(known):
                 now, (row, col) = axes.split(data[index])

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from napari_iseg.errors import InputError
 from napari_iseg.samples import Sample
+from napari_iseg.widgets import scene
 
 if TYPE_CHECKING:
     import napari
@@ -62,9 +63,10 @@ def open_demo(
             "`napari-iseg models list` shows how to get others."
         )
     where = point if point is not None else good_point(picture)
-    for axis, position in enumerate(image.data_to_world(where)[:-2]):
-        viewer.dims.set_point(axis, position)
-    dock.controller.click_world(image.data_to_world(where), True)
+    position = scene.to_world(viewer, image, where)
+    for axis, at in enumerate(position[:-2]):
+        viewer.dims.set_point(axis, at)
+    dock.controller.click_world(position, True)
     if block:
         napari.run()
     return viewer

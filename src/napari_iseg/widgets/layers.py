@@ -50,8 +50,9 @@ class ClickLayers:
         self.current: Labels | None = None
         self.probability: Image | None = None
         self.committed: Labels | None = None
-        self.boxes = BoxLayer(image, axes)
+        self.boxes = BoxLayer(viewer, image, axes)
         self._shown: list[tuple[tuple[int, ...], Click]] = []  # the clicks
+        self.clicks_are_late = False  # more are shown than there are
         self._folder: Path | None = None  # of the session whose labels are shown
         self._put_out_of_sight = False  # the probability, by us
 
@@ -135,17 +136,28 @@ class ClickLayers:
             if self.points is not None and self.points in self.viewer.layers:
                 self.viewer.layers.selection.active = self.points
 
-    def show_clicks(self, clicks: Sequence[tuple[tuple[int, ...], Click]]) -> None:
+    def show_clicks(self, clicks: Sequence[tuple[tuple[int, ...], Click]]) -> bool:
         """Make the clicks layer show exactly these (plane, click); the caller blocks its own callbacks.
 
         Foreground clicks are green discs, background clicks red minus signs; the shapes tell them apart too.
+
+        Returns
+        -------
+        bool
+            False where clicks that are gone cannot be taken away yet, as napari is slicing the layer
+            (NAPARI_ASYNC): its answer would name points that are no more, and napari would fail.
         """
+        self.clicks_are_late = False
         if self.points is None:
-            return
+            return True
         joined = [self.axes.join(plane, click.row, click.col) for plane, click in clicks]
         data, points = np.asarray(joined).reshape(-1, self.axes.ndim), self.points
         if self._shown == [*clicks] and np.array_equal(points.data, data):
-            return  # each of the changes below makes napari draw
+            return True  # each of the changes below makes napari draw
+        fewer = len(data) < len(points.data)
+        if fewer and not points.loaded:
+            self.clicks_are_late = True
+            return False
         self._shown, positive = [*clicks], [click.positive for _, click in clicks]
         points.selected_data = set()
         points.data = data
@@ -161,7 +173,10 @@ class ClickLayers:
                 colors = [FOREGROUND if sign else BACKGROUND for sign in positive]
                 points.face_color = points.border_color = colors  # a wide border comes with a limited size
                 points.size = MARKER_PIXELS
+            if fewer:
+                points.set_view_slice()  # at once: the mouse would meet points that are no more
         points.refresh()
+        return True
 
     def add_current(self) -> Labels:
         """The layer of the current object, added empty where it is missing.

@@ -16,20 +16,22 @@ OnClick = Callable[[Sequence[float], bool], None]
 Callback = Callable[[Any, Any], Generator[None, None, None]]
 
 
-def click_callback(on_click: OnClick, modifier: str) -> Callback:
+def click_callback(on_click: OnClick, modifier: str | Callable[[], str]) -> Callback:
     """A napari mouse-drag callback that reports clicks and leaves drags to the camera.
 
     Parameters
     ----------
     on_click : called with the world position and whether the plain left button was used
-    modifier : the key ("Control", "Shift") that, like the right button, makes the second argument False
+    modifier : the key ("Control", "Shift") that, like the right button, makes the second argument False, or
+        what is asked for it at every click
     """
 
     def callback(layer: Any, event: Any) -> Generator[None, None, None]:
         if str(layer.mode) != "pan_zoom" or event.button not in (LEFT, RIGHT):
             return
-        plain = event.button == LEFT and modifier not in event.modifiers
-        if set(event.modifiers) - {modifier}:
+        key = modifier if isinstance(modifier, str) else modifier()
+        plain = event.button == LEFT and key not in event.modifiers
+        if set(event.modifiers) - {key}:
             return  # Alt and others belong to napari
         start, position = np.array(event.pos, float), tuple(event.position)
         distance = 0.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -53,12 +55,8 @@ class Preferences:
     @classmethod
     def read(cls) -> Preferences:
         """The stored settings; the defaults where napari has no plugin settings or no manifest of ours."""
-        try:
-            from napari.settings import get_plugin_settings
-
-            stored = get_plugin_settings("napari-iseg")
-        except (ImportError, KeyError, ValueError, AttributeError):
-            # napari before 0.9 has no plugin settings; a source tree that is not installed has no manifest
+        stored = _stored()
+        if stored is None:
             return cls()
         return cls(
             device=stored.computing.device,
@@ -70,6 +68,32 @@ class Preferences:
             embeddings_gb=stored.files.embeddings_gb,
             background_modifier=stored.mouse.background_modifier,
         )
+
+
+def follow_preferences(changed: Callable[[Any], None]) -> Callable[[], None]:
+    """Have a method called (with napari's event) when the user changes a preference.
+
+    Returns
+    -------
+    Callable
+        Ends that.
+    """
+    stored = _stored()
+    if stored is None:
+        return lambda: None
+    stored.events.changed.connect(changed)
+    return lambda: stored.events.changed.disconnect(changed)
+
+
+def _stored() -> Any:
+    """napari's settings of this plugin; None where there are none."""
+    try:
+        from napari.settings import get_plugin_settings
+
+        return get_plugin_settings("napari-iseg")
+    except (ImportError, KeyError, ValueError, AttributeError):
+        # napari before 0.9 has no plugin settings; a source tree that is not installed has no manifest
+        return None
 
 
 def _folder(text: str) -> Path | None:

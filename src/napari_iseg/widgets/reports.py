@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from napari_iseg.errors import InputError, IsegError
+
+_DEVICE_IN_PYTHON = re.compile(r"use device='\w+'( or '\w+')*")
 
 
 def warn(sentence: str) -> None:
@@ -12,14 +16,19 @@ def warn(sentence: str) -> None:
     show_warning(sentence)
 
 
+def in_the_dock(error: Exception) -> str:
+    """The sentence of an error with what to do in a dock, where it says what to do in Python."""
+    return _DEVICE_IN_PYTHON.sub("choose another in the list Device", str(error))
+
+
 def report(error: Exception) -> None:
     """Show an error: our own by their sentence, others with napari's traceback view."""
     from napari.utils.notifications import notification_manager, show_error
 
     if isinstance(error, InputError):
-        warn(str(error))
+        warn(in_the_dock(error))
     elif isinstance(error, IsegError):
-        show_error(str(error))
+        show_error(in_the_dock(error))
     elif isinstance(error, MemoryError):
         show_error(
             "There is not enough memory for this; close other images or programs, or take a smaller model."

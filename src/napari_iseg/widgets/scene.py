@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from napari_iseg.widgets.placement import PlaneAxes
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
 
 OUTPUT = "napari-iseg output"  # key of the metadata of image layers that show what a dock has found
@@ -60,6 +60,37 @@ def shown_axes(viewer: napari.Viewer, image: Image) -> PlaneAxes:
     return axes
 
 
+def to_world(viewer: napari.Viewer, layer: Layer, point: Sequence[float]) -> npt.NDArray[np.float64]:
+    """A data position (a value per axis of the layer) in the viewer's world, that of sliders and mouse."""
+    return np.asarray(layer.data_to_world(point), float) * _world_units(viewer, layer)
+
+
+def to_data(viewer: napari.Viewer, layer: Layer, position: Sequence[float]) -> npt.NDArray[np.float64]:
+    """A position in the viewer's world (a value per axis of the viewer) in the layer's data."""
+    own = np.zeros(layer.ndim)  # a layer's axes are the viewer's last ones
+    last = np.asarray(position, float)[-layer.ndim :]
+    own[layer.ndim - len(last) :] = last
+    return np.asarray(layer.world_to_data(own / _world_units(viewer, layer)), float)
+
+
+def _world_units(viewer: napari.Viewer, layer: Layer) -> npt.NDArray[np.float64]:
+    """What one unit of each axis of a layer is in the viewer's units: 1000 where it has um and another nm.
+
+    napari (0.9) draws all layers in the smallest unit of each kind, and its sliders and mouse positions are
+    in that. A layer's own `data_to_world` and `world_to_data` know only of the layer's.
+    """
+    shared: tuple[Any, ...] | None = getattr(viewer.layers.extent, "units", None)
+    if shared is None or len(shared) < layer.ndim:  # kinds of units that do not go together: each has its own
+        return np.ones(layer.ndim)
+    here, own = tuple(shared[-layer.ndim :]), tuple(layer.units)
+    if here == own:
+        return np.ones(layer.ndim)
+    import pint
+
+    in_base = pint.get_application_registry().get_base_units
+    return np.asarray([in_base(mine)[0] / in_base(unit)[0] for mine, unit in zip(own, here, strict=True)])
+
+
 def _leaves_its_planes(image: Image, axes: PlaneAxes) -> bool:
     """Whether the transform mixes the plane's axes with others, by more than half a pixel from end to end."""
     origin = np.asarray(image.data_to_world((0,) * image.ndim), float)
@@ -88,7 +119,7 @@ def shows_axes(viewer: napari.Viewer, image: Image, axes: PlaneAxes) -> bool:
 
 def go_to(viewer: napari.Viewer, image: Image, axes: PlaneAxes, plane: Sequence[int]) -> None:
     """Have the sliders show a plane of an image."""
-    point = image.data_to_world(axes.join(plane, 0.0, 0.0))
+    point = to_world(viewer, image, axes.join(plane, 0.0, 0.0))
     extra = viewer.dims.ndim - image.ndim
     for axis in axes.leading:
         viewer.dims.set_point(axis + extra, point[axis])
@@ -98,8 +129,8 @@ def look_at(
     viewer: napari.Viewer, image: Image, axes: PlaneAxes, plane: Sequence[int], window: Window
 ) -> None:
     """Move the camera so that a window of a plane fills most of the canvas."""
-    first = np.asarray(image.data_to_world(axes.join(plane, window.top, window.left)), float)
-    last = np.asarray(image.data_to_world(axes.join(plane, window.bottom - 1, window.right - 1)), float)
+    first = to_world(viewer, image, axes.join(plane, window.top, window.left))
+    last = to_world(viewer, image, axes.join(plane, window.bottom - 1, window.right - 1))
     scenery = viewer.scene if hasattr(viewer, "scene") else viewer  # napari before 0.9
     shown = [axis - (viewer.dims.ndim - image.ndim) for axis in viewer.dims.displayed]
     scenery.camera.center = tuple(((first + last) / 2)[shown])
@@ -114,10 +145,10 @@ def image_shape(image: Image) -> tuple[int, ...]:
 
 
 def locate(
-    image: Image, axes: PlaneAxes, position: Sequence[float]
+    viewer: napari.Viewer, image: Image, axes: PlaneAxes, position: Sequence[float]
 ) -> tuple[tuple[int, ...], float, float] | None:
     """A world position as (plane, row, col) in data pixels of level 0; None when it is outside the image."""
-    point = np.asarray(image.world_to_data(position), float)
+    point = to_data(viewer, image, position)
     shape = np.asarray(image_shape(image))
     if not np.isfinite(point).all() or (np.rint(point) < 0).any() or (np.rint(point) >= shape).any():
         return None
@@ -127,7 +158,7 @@ def locate(
 
 def shown_plane(viewer: napari.Viewer, image: Image, axes: PlaneAxes) -> tuple[int, ...] | None:
     """The plane index that the sliders show; None where the image has no plane."""
-    point = np.asarray(image.world_to_data(viewer.dims.point), float)
+    point = to_data(viewer, image, viewer.dims.point)
     shape = image_shape(image)
     plane = tuple(int(np.rint(point[axis])) for axis in axes.leading)
     inside = all(0 <= index < shape[axis] for index, axis in zip(plane, axes.leading, strict=True))
@@ -167,7 +198,7 @@ def visible_window(image: Image, axes: PlaneAxes, viewer: napari.Viewer) -> Wind
     corners = np.tile(np.asarray(viewer.dims.point, float), (4, 1))
     reach = np.asarray([(-1, -1), (-1, 1), (1, -1), (1, 1)]) * view_size(viewer) / (2 * camera.zoom)
     corners[:, list(viewer.dims.displayed)] = np.asarray(camera.center, float)[-2:] + reach
-    seen = np.asarray([image.world_to_data(corner) for corner in corners], float)[:, [axes.rows, axes.cols]]
+    seen = np.asarray([to_data(viewer, image, corner) for corner in corners])[:, [axes.rows, axes.cols]]
     seen += 0.5  # pixel centres are at integers in napari, a window counts from the edges of pixels
     size = np.asarray(image_shape(image))[[axes.rows, axes.cols]]
     top, left = (int(edge) for edge in np.clip(np.floor(seen.min(0)), 0, size))
