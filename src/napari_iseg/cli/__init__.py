@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from napari_iseg.cli.common import escape_unwritable
+from napari_iseg.cli.common import escape_unwritable, local_path
 from napari_iseg.errors import IncompleteError, IsegError
 
 BAD_INPUT = 2
@@ -22,7 +22,7 @@ _UNWRITTEN = (errno.ENOSPC, errno.EFBIG, errno.EPIPE)
 
 def main(arguments: list[str] | None = None) -> None:
     """Run ``napari-iseg``: exit code 0; 2 for bad input, 3 where a part failed, 130 after Ctrl-C, else 1."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = [local_path(text) for text in (sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in given  # wherever it stands: people add it at the end of the line that failed
     if not debug:  # what it has to say of a broken file comes in our sentence
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)

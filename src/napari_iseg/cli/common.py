@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from rich.console import Console
 
@@ -35,6 +37,12 @@ def escape_unwritable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def local_path(argument: str) -> str:
+    """The path that a file:// address names, as a desktop copies it; anything else as it is."""
+    address = urlsplit(argument) if argument[:7].lower() == "file://" else None
+    return argument if address is None else url2pathname(address.path)
 
 
 def need_extra(extra: str, *modules: str) -> None:

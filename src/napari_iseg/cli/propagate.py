@@ -206,7 +206,7 @@ def _labels(path: Path, opened: Opened) -> Any:
             return LabelStore.open(path)
         except InputError:
             pass  # a plain zarr array, or an image: its shape is checked like any other
-    found = open_image(path)
+    found = open_image(path, numbers=True)
     array = found.image[0] if isinstance(found.image, list) else found.image
     if tuple(array.shape) != opened.shape:
         raise InputError(

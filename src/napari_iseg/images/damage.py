@@ -6,14 +6,17 @@ import errno
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 from PIL.Image import DecompressionBombError
+from tifffile import TiffFileError
 
 from napari_iseg.errors import DamageError, InputError, IsegError
+
+T = TypeVar("T")
 
 # Codecs (imagecodecs, numcodecs) raise RuntimeError; tifffile and zarr ValueError, or what a lookup raises.
 _DAMAGE = (
@@ -27,6 +30,7 @@ _DAMAGE = (
     zipfile.BadZipFile,
     DecompressionBombError,
     struct.error,
+    TiffFileError,  # a ValueError from tifffile 2025.10.4 on
 )
 _MISSING_CODEC = "imagecodecs"
 _OF_DECODERS = (None, errno.EINVAL)  # the latter from a damaged offset; any other number is the system's
@@ -47,12 +51,13 @@ def reading(name: str | Path, what: str = "an image") -> Iterator[None]:
         yield
     except IsegError:
         raise
+    except ImportError as error:  # tifffile looks elsewhere for some codecs before it gives up
+        raise _no_codec(name, str(error)) from error
     except _DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if _MISSING_CODEC in reason:
-            fix = "run `pip install imagecodecs` and try again"
-            raise InputError(f"{name} is compressed ({reason}); {fix}.") from error
-        if isinstance(error, OSError) and error.errno not in _OF_DECODERS:
+            raise _no_codec(name, reason) from error
+        if _is_of_system(error):
             raise DamageError(
                 f"{name} could not be read ({error.strerror or reason}); see that its disk or network drive "
                 "is there and may be read, and try again."
@@ -60,6 +65,31 @@ def reading(name: str | Path, what: str = "an image") -> Iterator[None]:
         raise DamageError(
             f"{name} could not be read as {what} ({reason}); replace it by an undamaged copy."
         ) from error
+
+
+def _no_codec(name: str | Path, reason: str) -> InputError:
+    fix = f"run `pip install {_MISSING_CODEC}` and try again"
+    return InputError(f"{name} is compressed ({reason}); {fix}.")
+
+
+def unless_damaged(read: Callable[[], T]) -> T | None:
+    """What ``read`` gives; None where it meets damage.
+
+    Raises
+    ------
+    DamageError
+        When the disk or network drive does not answer: what it holds may be well the next time.
+    """
+    try:
+        return read()
+    except DamageError as error:
+        if _is_of_system(error.__cause__):
+            raise
+        return None
+
+
+def _is_of_system(error: BaseException | None) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.errno not in _OF_DECODERS
 
 
 @contextmanager

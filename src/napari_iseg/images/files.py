@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from napari_iseg.errors import InputError
 from napari_iseg.images.damage import reading
 
 TIFF_SUFFIXES = (".tif", ".tiff")
+GDAL_SUFFIXES = (".jp2", ".j2k", ".j2c", ".jpx", ".jpf", ".vrt")
+_ADDRESS = re.compile(r"([a-z][a-z0-9+]+):[/\\]+", re.IGNORECASE)  # one letter is a drive
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +49,13 @@ class Opened:
         return tuple(int(size) for axis, size in enumerate(array.shape) if axis != channel)
 
 
-def open_image(path: Path) -> Opened:
-    """Open a TIFF (OME, ImageJ, GeoTIFF, tiled), zarr, OME-Zarr, PNG, JPEG or any other picture file.
+def open_image(path: Path, *, numbers: bool = False) -> Opened:
+    """Open a TIFF (OME, ImageJ, GeoTIFF, tiled), zarr, OME-Zarr, JPEG 2000, VRT, PNG, JPEG or other picture.
+
+    Parameters
+    ----------
+    numbers : the pixels are labels: a palette's indices and values of a few bits stay as they are, and are
+        not made the colours and greys that they stand for
 
     Raises
     ------
@@ -55,14 +63,30 @@ def open_image(path: Path) -> Opened:
         When there is no such file, or it holds no image that can be read.
     """
     if not path.exists():
-        raise InputError(f"There is no file {path}; check the path.")
+        raise _no_file(path)
     if path.is_dir():
         return _zarr(path)
     if path.suffix.lower() in TIFF_SUFFIXES:
         from napari_iseg.images.tiff import open_tiff
 
-        return open_tiff(path)
+        return open_tiff(path, numbers=numbers)
+    if path.suffix.lower() in GDAL_SUFFIXES:
+        from napari_iseg.images.gdal import open_gdal
+
+        return open_gdal(path, numbers=numbers)
     return _picture(path)
+
+
+def _no_file(path: Path) -> InputError:
+    """The refusal; of an address, of whose slashes a path keeps one, what reads it."""
+    address = _ADDRESS.match(str(path))
+    if address is None:
+        return InputError(f"There is no file {path}; check the path.")
+    rest = path.as_posix()[address.end() :]
+    return InputError(
+        f"{address[1]}://{rest} is an address and no file; open it in Python (`zarr.open`) and give "
+        "the array to `napari_iseg.Session` or `napari_iseg.propagate`."
+    )
 
 
 def _picture(path: Path) -> Opened:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 PERCENTILES = (0.1, 99.9)
-_LARGEST = 1e300  # keeps high - low finite
+_LARGEST = float(np.finfo(np.float64).max) / 2  # keeps high - low finite
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_iseg.images.lazy import LazyArray
+
 TAG = 42113  # GDAL_NODATA: the number as text
 
 
@@ -29,7 +31,7 @@ def quiet_tags() -> Iterator[None]:
         logger.removeFilter(other)
 
 
-class Masked:
+class Masked(LazyArray):
     """A lazily read array with one value masked, or put in its place another one.
 
     Parameters
@@ -40,25 +42,9 @@ class Masked:
     """
 
     def __init__(self, array: Any, value: Any, fill: Any = None) -> None:
+        chunks, store = getattr(array, "chunks", None), getattr(array, "store", None)
+        super().__init__(array.shape, array.dtype, chunks, store)
         self._array, self._value, self._fill = array, value, fill
-        self.shape: tuple[int, ...] = tuple(array.shape)
-        self.dtype: np.dtype[Any] = np.dtype(array.dtype)
-        self.ndim = len(self.shape)
-
-    @property
-    def chunks(self) -> Any:
-        """Sizes of the chunks, where the array has some."""
-        return getattr(self._array, "chunks", None)
-
-    @property
-    def store(self) -> Any:
-        """Where the array lies, where it says so."""
-        return getattr(self._array, "store", None)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        """All values as they are stored, or with ``fill``."""
-        whole = np.asarray(self[...])
-        return whole if dtype is None else whole.astype(dtype)
 
     def __getitem__(self, index: Any) -> npt.NDArray[Any]:
         part = np.asarray(self._array[index])  # of a masked array, too: all its values

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_iseg.errors import InputError, IsegError
 from napari_iseg.images.damage import name_of, reading
 from napari_iseg.images.layout import Layout
+from napari_iseg.images.nodata import Masked
 from napari_iseg.prompts import Window
 
 _READ_THROUGH = 4  # channels this close together are read in one piece
@@ -66,6 +67,12 @@ class Pyramid:
             else:
                 found.append(np.append(np.arange(0, size, chunk), size))
         return found[0], found[1]
+
+    def has_gaps(self, level: int) -> bool:
+        """Whether some pixels of a level may be without a value: NaN, an infinity or masked."""
+        array = self._levels[level]
+        masked = isinstance(getattr(array, "_meta", array), (np.ma.MaskedArray, Masked))  # the first: dask's
+        return masked or self.dtype.kind == "f"
 
     def raw(self, level: int, window: Window, plane: tuple[int, ...]) -> npt.NDArray[Any]:
         """(rows, cols, bands) values as stored; ``window`` in pixels of the level, ``plane`` of level 0."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_iseg.errors import InputError
 from napari_iseg.images.damage import reading_tags
-from napari_iseg.images.files import TIFF_SUFFIXES, Opened, open_image
+from napari_iseg.images.files import GDAL_SUFFIXES, TIFF_SUFFIXES, Opened, open_image
 from napari_iseg.images.nodata import quiet_tags
 from napari_iseg.images.source import PlaneSource
 from napari_iseg.prompts import Window
@@ -68,9 +68,15 @@ def open_scene(path: Path, bands: Sequence[int] | None = None) -> Scene:
     options = channel_options(opened, bands)
     rows, cols = opened.shape
     if rows * cols > _WITHOUT_LEVELS and not isinstance(opened.image, list):
+        tiff = path.suffix.lower() in TIFF_SUFFIXES
+        fix = (
+            f"gdaladdo -r average {path.name} 2 4 8 16 32 64"
+            if tiff
+            else (f"gdal_translate -of COG {path.name} {path.stem}.tif")
+        )
         raise InputError(
             f"{path.name} is large and has no overviews, so every look at the whole would read all of it; "
-            f"run `gdaladdo -r average {path.name} 2 4 8 16 32 64` once."
+            f"run `{fix}` once{'' if tiff else ' and open that'}."
         )
     source = PlaneSource.wrap(opened.image, **options)
     chosen = options.get("bands", (0, 1, 2) if opened.rgb else (0,))
@@ -155,7 +161,11 @@ def named_colours(path: Path) -> tuple[int, int, int] | None:
 
 
 def _names(path: Path, role: str) -> list[str]:
-    """What a TIFF that GDAL wrote says of each band: its description, or the colour it stands for."""
+    """What a raster of GDAL's says of each band: its description, or the colour it stands for."""
+    if path.suffix.lower() in GDAL_SUFFIXES:
+        from napari_iseg.images import gdal
+
+        return gdal.names(path, role)
     import tifffile
 
     text = _tags(path).get(_GDAL)
@@ -172,7 +182,11 @@ def _names(path: Path, role: str) -> list[str]:
 
 
 def _place(path: Path) -> tuple[tuple[float, float], tuple[float, float], str | None]:
-    """Scale, translate and unit of a north-up GeoTIFF; pixels for everything else."""
+    """Scale, translate and unit of a north-up raster; pixels for everything else."""
+    if path.suffix.lower() in GDAL_SUFFIXES:
+        from napari_iseg.images import gdal
+
+        return gdal.place(path) or ((1.0, 1.0), (0.0, 0.0), None)
     with reading_tags(path):
         tags = _tags(path)
         step, tie = tags.get(_PIXEL_SCALE), tags.get(_TIE_POINT)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from itertools import product
 from threading import Lock
 from typing import Any
 
@@ -12,7 +14,8 @@ import numpy.typing as npt
 
 from napari_iseg.errors import InputError
 from napari_iseg.images.averaging import Means
-from napari_iseg.images.blocks import block_means, split
+from napari_iseg.images.blocks import Span, block_means, split
+from napari_iseg.images.damage import unless_damaged
 from napari_iseg.images.intensity import Stretch, needs_sample, stretch_for
 from napari_iseg.images.layout import as_levels, layout_of
 from napari_iseg.images.pyramid import Pyramid
@@ -124,26 +127,39 @@ class PlaneSource:
         """
         self._check(window, plane, scale)
         pyramid, level = self._pyramid, self._pyramid.level_for(scale)
-        rows = _edges(window.top, window.bottom, scale, pyramid.factor(level, 0))
-        cols = _edges(window.left, window.right, scale, pyramid.factor(level, 1))
-        (top, bottom), (left, right) = map(_whole, (rows, cols), pyramid.shape(level))
-        shown, bands = Window(top, left, bottom, right), pyramid.layout.bands
+        bands = pyramid.layout.bands
+        rows, cols, shown = self._cells(window, level, scale)
         answer = np.zeros((len(rows) - 1, len(cols) - 1, 3), np.float32)
         for part, means in block_means(
             lambda block: pyramid.raw(level, block, plane),
             self.stretch(),
             shown,
-            Means(rows - top, shown.height),
-            Means(cols - left, shown.width),
-            split(shown, pyramid.borders(level), pyramid.dtype.itemsize * len(bands)),
+            Means(rows - shown.top, shown.height),
+            Means(cols - shown.left, shown.width),
+            self._blocks(shown, level),
         ):
             answer[part, :, : len(bands)] = means
         if len(bands) == 1:
             answer[..., 1:] = answer[..., :1]
         return answer
 
+    def holds_values(self, window: Window, plane: tuple[int, ...] = (), scale: int = 1) -> bool:
+        """Whether there is anything in a window but NaN, infinities and masked values, which are all 0.
+
+        Parameters are those of ``read``.
+        """
+        level = self._pyramid.level_for(scale)
+        shown = self._cells(window, level, scale)[2]
+        return not self._pyramid.has_gaps(level) or any(
+            bool(np.isfinite(self._pyramid.raw(level, Window(top, left, bottom, right), plane)).any())
+            for (top, bottom), (left, right) in product(*self._blocks(shown, level))
+        )
+
     def stretch(self) -> Stretch:
-        """The intensities that become 0 and 1; looked up on the first call, from a bounded sample."""
+        """The intensities that become 0 and 1; looked up on the first call, from a bounded sample.
+
+        What is damaged of the sample is left out; DamageError when all of it is.
+        """
         with self._lock:
             if self._stretch is None:
                 dtype = self._pyramid.dtype
@@ -151,6 +167,20 @@ class PlaneSource:
                 bands = len(self._pyramid.layout.bands)
                 self._stretch = stretch_for(dtype, sample, joint=self._pyramid.layout.rgb, bands=bands)
             return self._stretch
+
+    def _cells(
+        self, window: Window, level: int, scale: int
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], Window]:
+        """Borders of the cells of ``scale`` pixels along rows and columns, and what they touch of a level."""
+        rows = _edges(window.top, window.bottom, scale, self._pyramid.factor(level, 0))
+        cols = _edges(window.left, window.right, scale, self._pyramid.factor(level, 1))
+        (top, bottom), (left, right) = map(_whole, (rows, cols), self._pyramid.shape(level))
+        return rows, cols, Window(top, left, bottom, right)
+
+    def _blocks(self, shown: Window, level: int) -> tuple[list[Span], list[Span]]:
+        """How to go through a window of a level; see ``split``."""
+        pixel = self._pyramid.dtype.itemsize * len(self._pyramid.layout.bands)
+        return split(shown, self._pyramid.borders(level), pixel)
 
     def _check(self, window: Window, plane: tuple[int, ...], scale: int) -> None:
         leaves = window.union(Window.of_shape(self.shape)).shape != self.shape
@@ -167,11 +197,14 @@ class PlaneSource:
         """(N, bands) values spread over all planes of the coarsest level."""
         level, bands = self._pyramid.coarsest, len(self._pyramid.layout.bands)
         places = sample_places(self._pyramid.shape(level), math.prod(self.leading_shape), bands)
-        found = []
-        for flat, window in places:
+
+        def values(flat: int, window: Window) -> npt.NDArray[Any]:
             plane = tuple(int(i) for i in np.unravel_index(flat, self.leading_shape))
-            found.append(self._pyramid.raw(level, window, plane).reshape(-1, bands))
-        return np.concatenate(found)
+            return self._pyramid.raw(level, window, plane).reshape(-1, bands)
+
+        read = (unless_damaged(partial(values, *place)) for place in places)
+        found = [part for part in read if part is not None]
+        return np.concatenate(found or [values(*places[0])])  # of nothing: raises what is wrong
 
 
 def _edges(start: int, stop: int, scale: int, factor: float) -> npt.NDArray[np.float64]:

@@ -8,16 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_iseg.images.damage import reading_tags
 from napari_iseg.images.files import Opened
+from napari_iseg.images.lazy import LookedUp, Turned
 from napari_iseg.images.nodata import TAG, quiet_tags, stated_nodata, without_nodata
 
 LAZY_BYTES = 64 << 20  # larger images are read by windows
 
 
-def open_tiff(path: Path) -> Opened:
+def open_tiff(path: Path, *, numbers: bool = False) -> Opened:
     """The first series of a TIFF file, as a numpy array or, when large or a pyramid, as zarr arrays.
+
+    Parameters
+    ----------
+    numbers : see `napari_iseg.images.files.open_image`
 
     Raises
     ------
@@ -29,10 +35,12 @@ def open_tiff(path: Path) -> Opened:
     with reading_tags(path), quiet_tags(), ExitStack() as closing:
         file = closing.enter_context(tifffile.TiffFile(path))
         series = file.series[0]
-        lazy = len(series.levels) > 1 or series.nbytes > LAZY_BYTES
-        image = _levels(series, path) if lazy else series.asarray()
+        beside = [] if len(series.levels) > 1 else _overviews(path, series, closing)
+        lazy = len(series.levels) > 1 or bool(beside) or series.nbytes > LAZY_BYTES
+        image = _levels(series, path) + beside if lazy else [series.asarray()]
         sizes = _pixel_sizes(file)
         nodata = _nodata(file, series.dtype)
+        table = None if numbers else _table(file, series)
         if lazy:
             closing.pop_all()
     axes = series.axes
@@ -41,27 +49,83 @@ def open_tiff(path: Path) -> Opened:
     letters = [axes[index] for index in keep]
     scale = tuple(sizes.get(letter, (1.0, None))[0] for letter in letters) if sizes else None
     units = tuple(sizes.get(letter, (1.0, None))[1] for letter in letters) if sizes else None
+    if table is not None:
+        image = [LookedUp(level, table) if lazy else table[level.astype(np.intp)] for level in image]
+        nodata = None  # it is a colour now
     return Opened(
         path,
-        without_nodata(image, nodata),
+        without_nodata(image if len(image) > 1 else image[0], nodata),
         _names(letters),
         scale,
         units,
-        rgb=rgb,
+        rgb=rgb or (table is not None and table.ndim == 2),
         channel_axis=channel,
         nodata=nodata,
     )
 
 
-def _levels(series: Any, path: Path) -> Any:
-    """The levels of a series as zarr arrays that read windows; one array when there is one level."""
+def _levels(series: Any, path: Path) -> list[Any]:
+    """The levels of a series as zarr arrays that read windows."""
+    return [_windowed(series.aszarr(level=k), path) for k in range(len(series.levels))]
+
+
+def _windowed(store: Any, path: Path) -> Any:
     import zarr
 
-    stores = [series.aszarr(level=k) for k in range(len(series.levels))]
-    for store in stores:
-        store.root = path  # as zarr's own stores have it: who reads later can name the file
-    levels = [zarr.open_array(store, mode="r") for store in stores]
-    return levels if len(levels) > 1 else levels[0]
+    store.root = path  # as zarr's own stores have it: who reads later can name the file
+    return zarr.open_array(store, mode="r")
+
+
+def _overviews(path: Path, series: Any, closing: ExitStack) -> list[Any]:
+    """The coarser levels that GDAL has put beside a file of one plane, in PATH.ovr, finest first."""
+    import tifffile
+
+    beside = path.with_name(f"{path.name}.ovr")
+    if not beside.is_file():
+        return []
+    with reading_tags(beside):
+        file = closing.enter_context(tifffile.TiffFile(beside))
+        pages = [page for page in file.pages if _is_overview(page, series)]
+        levels = [_windowed(page.aszarr(), beside) for page in pages]
+    turns = [[page.axes.index(axis) for axis in series.axes] for page in pages]  # its colours may lie apart
+    found = [
+        level if turn == sorted(turn) else Turned(level, turn)
+        for level, turn in zip(levels, turns, strict=True)
+    ]
+    return sorted(found, key=lambda level: -math.prod(level.shape))
+
+
+def _is_overview(page: Any, series: Any) -> bool:
+    """Whether a page shows all of a series, smaller by a whole number; not its mask."""
+    if sorted(page.axes) != sorted(series.axes) or page.dtype != series.dtype or page.is_mask:
+        return False
+    small = dict(zip(page.axes, page.shape, strict=True))
+    full = dict(zip(series.axes, series.shape, strict=True))
+    factor = round(max(full[axis] / small[axis] for axis in "YX"))
+    return factor > 1 and all(
+        abs(small[axis] - size / factor) < 1 if axis in "YX" else small[axis] == size
+        for axis, size in full.items()
+    )
+
+
+def _table(file: Any, series: Any) -> npt.NDArray[np.uint8] | None:
+    """What the values of a picture stand for: (entries, 3) colours or (entries,) greys; None: themselves.
+
+    A microscope's look-up table (ImageJ, OME) only says how intensities are to be shown.
+    """
+    bits, colours = file.pages.first.bitspersample, file.pages.first.colormap
+    channels = "S" in series.axes or "C" in series.axes
+    if file.is_imagej or file.is_ome or channels or np.dtype(series.dtype).kind not in "bu":
+        return None
+    if colours is not None and bits <= 16:
+        narrow = colours.max() < 256  # written by programs that take the 16 bits for 8
+        table = np.zeros((2**bits, 3), np.uint8)  # of fewer entries, the rest is black
+        known = (colours if narrow else colours >> 8).T[: 2**bits]
+        table[: len(known)] = known
+        return table
+    if 1 < bits < 8:
+        return np.round(np.linspace(0, 255, 2**bits)).astype(np.uint8)
+    return None
 
 
 def _nodata(file: Any, dtype: Any) -> Any:

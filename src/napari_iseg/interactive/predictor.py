@@ -102,7 +102,7 @@ class Predictor:
         -----
         While there is neither a positive click nor a mask there is no object: the answer is empty, and the
         network is not asked. Nor is it for a background click so far away that the area does not hold it:
-        there is no object there.
+        there is no object there. Nor where the area holds no values (NaN, masked pixels).
         """
         now = self._prompted_state(state, click, box, view)
         if state is not None and click is not None and now.box == state.box and not counts(click, now.area):
@@ -116,6 +116,9 @@ class Predictor:
         if self._one_pass is None:
             self._one_pass = one_pass_of(self.model)
         image = self._image(now.area, now.scale)
+        # A network finds something anywhere, also where nothing was seen.
+        if not image.any() and not self.source.holds_values(now.area, self.plane, now.scale):
+            return now
         return run_passes(self.model, self.rule, image, now, cancelled, self._one_pass)
 
     def _prompted_state(

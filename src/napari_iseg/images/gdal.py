@@ -1,0 +1,168 @@
+"""JPEG 2000 (Sentinel-2) and VRT rasters, read by windows through rasterio."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_iseg.errors import InputError
+from napari_iseg.images.damage import reading
+from napari_iseg.images.files import GDAL_SUFFIXES, Opened
+from napari_iseg.images.lazy import LazyArray, LookedUp, full_index
+from napari_iseg.images.nodata import stated_nodata, without_nodata
+
+Place = tuple[tuple[float, float], tuple[float, float], str | None]
+
+
+def open_gdal(path: Path, *, numbers: bool = False) -> Opened:
+    """A raster with the overviews that it has, one band or (rows, cols, bands); nothing is read yet.
+
+    Parameters
+    ----------
+    numbers : leave the indices of a palette as they are
+
+    Raises
+    ------
+    InputError
+        When rasterio is missing, or the file is damaged or no raster.
+    """
+    with reading(path, "a raster"), _dataset(path) as source:
+        count, overviews = source.count, len(source.overviews(1))
+        dtype = np.result_type(*source.dtypes)
+        nodata = stated_nodata(source.nodata, dtype)
+        table = _palette(source) if count == 1 and not numbers else None
+        levels: list[Any] = [_Level(path, source, dtype, None)]
+        for number in range(overviews):
+            with _dataset(path, overview_level=number) as overview:
+                levels.append(_Level(path, overview, dtype, number))
+    if table is not None:
+        levels, nodata = [LookedUp(level, table) for level in levels], None
+    rgb = table is not None or count in (3, 4)
+    image = levels if len(levels) > 1 else levels[0]
+    return Opened(
+        path,
+        without_nodata(image, nodata),
+        ("y", "x"),
+        rgb=rgb,
+        channel_axis=2 if count > 1 and not rgb else None,
+        nodata=nodata,
+    )
+
+
+def names(path: Path, role: str) -> list[str]:
+    """What a raster says of each band: its "description", or the "colorinterp" that it stands for."""
+    with reading(path, "a raster"), _dataset(path) as source:
+        if role == "description":
+            return [text or "" for text in source.descriptions]
+        return [colour.name for colour in source.colorinterp]
+
+
+def place(path: Path) -> Place | None:
+    """Scale, translate and unit of a north-up raster, as a `Scene` has them; None for everything else."""
+    with reading(path, "a raster"), _dataset(path) as source:
+        to_map, crs = source.transform, source.crs
+        if to_map.b or to_map.d or to_map.a <= 0 or to_map.e >= 0:
+            return None
+        linear = crs.linear_units.lower() if crs is not None and crs.is_projected else ""
+    unit = next((unit for unit in ("metre", "foot") if unit in linear), None)
+    centre = (to_map.f + to_map.e / 2, to_map.c + to_map.a / 2)  # of the first pixel
+    return (to_map.e, to_map.a), centre, unit
+
+
+def has_place(path: Path) -> bool:
+    """Whether a file is one of these rasters and has map coordinates; never without rasterio."""
+    if path.suffix.lower() not in GDAL_SUFFIXES or not path.is_file() or find_spec("rasterio") is None:
+        return False
+    with reading(path, "a raster"), _dataset(path) as source:
+        return source.crs is not None or not source.transform.is_identity
+
+
+class _Level(LazyArray):
+    """The pixels of a raster, or of one of its overviews.
+
+    Parameters
+    ----------
+    source : what rasterio says of them; another is opened when the first pixels are read
+    overview : which one, from 0 on; None: the raster itself
+    """
+
+    def __init__(self, path: Path, source: Any, dtype: np.dtype[Any], overview: int | None) -> None:
+        bands = () if source.count == 1 else (source.count,)
+        super().__init__(
+            (*source.shape, *bands), dtype, (*source.block_shapes[0], *bands), SimpleNamespace(root=path)
+        )
+        self._path = path
+        self._options = {} if overview is None else {"overview_level": overview}
+        self._source: Any = None
+        self._lock = Lock()  # GDAL reads a dataset by one thread at a time
+
+    def __getitem__(self, index: Any) -> npt.NDArray[Any]:
+        full = full_index(index, self.ndim)
+        chosen = [np.arange(size)[span] for size, span in zip(self.shape, full, strict=True)]
+        spans = [(int(one.min()), int(one.max()) + 1) if one.size else (0, 1) for one in chosen]
+        values = self._read(*spans)
+        for axis in reversed(range(self.ndim)):
+            wanted = chosen[axis] - spans[axis][0]
+            if not np.array_equal(wanted, np.arange(values.shape[axis])):
+                values = np.take(values, wanted, axis)
+        return values
+
+    def _read(
+        self, rows: tuple[int, int], cols: tuple[int, int], bands: tuple[int, int] | None = None
+    ) -> npt.NDArray[Any]:
+        """(rows, cols) values, or (rows, cols, bands)."""
+        wanted = 1 if bands is None else [band + 1 for band in range(*bands)]
+        with self._lock:
+            if self._source is None:
+                self._source = _open(self._path, **self._options)
+            try:
+                values = self._source.read(wanted, window=(rows, cols), out_dtype=self.dtype)
+            except OSError as error:  # the reason is one below
+                raise OSError(str(error.__cause__ or error)) from error
+        return np.asarray(values if bands is None else np.moveaxis(values, 0, -1))
+
+
+@contextmanager
+def _dataset(path: Path, **options: Any) -> Iterator[Any]:
+    """The raster as rasterio opens it, for the block."""
+    with _open(path, **options) as source:
+        yield source
+
+
+def _open(path: Path, **options: Any) -> Any:
+    fix = f"convert it once: `gdal_translate -of COG {path.name} {path.stem}.tif`"
+    try:
+        import rasterio
+    except ImportError as error:
+        raise InputError(
+            f'{path.name} is read by rasterio; run `pip install "napari-iseg[geo]"`, or {fix}.'
+        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        try:
+            return rasterio.open(path, **options)
+        except rasterio.errors.RasterioIOError as error:
+            if "not recognized" not in str(error):
+                raise
+            raise InputError(
+                f"{path.name} is no raster, or of a kind that the installed rasterio does not read; {fix}."
+            ) from error
+
+
+def _palette(source: Any) -> npt.NDArray[np.uint8] | None:
+    """(entries, 3) colours of a raster of indices, for each value of its type; None for any other."""
+    if source.colorinterp[0].name != "palette" or source.dtypes[0] not in ("uint8", "uint16"):
+        return None
+    table = np.zeros((int(np.iinfo(source.dtypes[0]).max) + 1, 3), np.uint8)
+    for entry, colour in source.colormap(1).items():
+        table[entry] = colour[:3]
+    return table
