@@ -163,7 +163,7 @@ def state_of(**changes):
 def test_sizes_come_back_from_shapes(change):
     variant = {**TINY, **change}
     shapes = {key: tuple(value.shape) for key, value in state_of(**change).items()}
-    assert backends.recognise(shapes, {"NUM_HEADS": 2}).variant == variant
+    assert backends.recognise(shapes, {"num_heads": 2}).variant == variant
     assert backends.recognise(shapes, variant).variant == variant
 
 

@@ -32,6 +32,7 @@ def test_card_comes_back_as_written(tmp_path):
     assert back == read_card(path)
     assert card_table(back) == card_table(CARD)
     assert back.files == CARD.files
+    assert back.size == CARD.size_bytes == 12
     assert back.folder == tmp_path / "some-model"
     assert [p.name for p in path.parent.iterdir()] == ["card.toml"]
 

@@ -1,14 +1,19 @@
 """Finding a backend, building its networks, and recognising its checkpoints."""
 
+import json
 import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from napari_iseg import backends
+from napari_iseg.backends.adaptiveclick_variants import read_sizes as read_adaptiveclick_sizes
 from napari_iseg.backends.cfr_icl_variants import published_shapes, read_sizes
+from napari_iseg.backends.mst_variants import read_sizes as read_mst_sizes
+from napari_iseg.backends.sam_variants import read_sizes as read_sam_sizes
 from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError
 
 TINY = {
@@ -41,6 +46,15 @@ def test_unknown_backend_names_the_nearest():
         backends.get("cfricl")
 
 
+@pytest.mark.parametrize("name", [None, 3, ["cfr-icl"]], ids=repr)
+def test_a_backend_is_asked_for_by_its_name(name):
+    for call in (backends.get, backends.get_click, backends.build):
+        with pytest.raises(
+            InputError, match=r"A backend is a name \(cfr-icl, .*\), got " + re.escape(repr(name))
+        ):
+            call(name)
+
+
 def test_unknown_variant_names_the_nearest():
     with pytest.raises(ModelNotFoundError, match="vit-b"):
         backends.build("cfr-icl", "vitb")
@@ -64,12 +78,47 @@ def test_a_variant_is_a_name_or_a_mapping(name, variant):
         ({"upsample": "x3"}, "x1, x2, x4"),
         ({"neck_dims": [8, 8]}, "4 whole numbers"),
         ({"embed_dim": 0}, "from 1 on"),
+        ({"embed_dim": True}, "from 1 on"),
+        ({"neck_dims": np.array([8.0, 8.0, 16.0, 16.0])}, "from 1 on"),
+        ({"neck_dims": "8888"}, "4 whole numbers"),
+        ({"img_size": None}, r"img_size must be a whole number or two, \(rows, cols\), got None"),
+        ({"img_size": 64.0}, "img_size must be a whole number or two.*got 64.0"),
+        ({"img_size": [64, 64, 3]}, "whole number or two"),
+        ({"img_size": (64, 0)}, "from 1 on"),
+        ({"patch_size": (16, 8)}, r"patch_size must be a whole number or two equal ones, got \(16, 8\)"),
+        ({"patch_size": [16]}, "two equal ones"),
         ({"width": 3}, "unknown key 'width'"),
     ],
 )
 def test_variant_that_describes_no_network_is_refused(change, words):
     with pytest.raises(InputError, match=words):
         backends.build("cfr-icl", {**TINY, **change})
+
+
+def test_sizes_may_be_pairs_as_published_and_numbers_of_numpy():
+    given = {
+        key: np.int64(value) if isinstance(value, int) else np.array(value) if key == "neck_dims" else value
+        for key, value in TINY.items()
+    }
+    for changes in ({}, {"img_size": (64, 64), "patch_size": (16, 16)}, {"patch_size": np.array([16, 16])}):
+        sizes = read_sizes({**given, **changes})
+        assert json.loads(json.dumps(sizes.mapping())) == TINY  # plain numbers, for a card
+    backends.build("cfr-icl", {**TINY, "img_size": (64, 64), "patch_size": (16, 16)})
+
+
+def test_the_other_backends_take_numbers_of_numpy_too():
+    mst = read_mst_sizes({**TINY, "embed_dim": np.int64(48), "num_heads": 4, "scoring": np.array([1, 3])})
+    assert json.loads(json.dumps(mst.mapping()))["scoring"] == [1, 3]
+    sizes = {"embed_dim": np.int64(32), "depth": 2, "num_heads": 2, "global_attn_indexes": np.array([1])}
+    assert json.loads(json.dumps(read_sam_sizes(sizes).mapping()))["global_attn_indexes"] == [1]
+    clicked = {**TINY, "patch_size": (16, 16), "decoder_dim": np.int64(32), "queries": np.int64(4)}
+    del clicked["upsample"], clicked["head_channels"]
+    assert json.loads(json.dumps(read_adaptiveclick_sizes(clicked).mapping()))["queries"] == 4
+    edges = backends.build("is5net", {"in_channels": np.int64(4), "width": np.float32(0.0625)})
+    assert edges.in_channels == 4
+    for name, change in (("mst", {"branch": []}), ("is5net", {"in_channels": [5]})):
+        with pytest.raises(InputError, match="must be one of"):
+            backends.build(name, change)
 
 
 def test_missing_sizes_are_named():

@@ -202,8 +202,26 @@ def test_refusals_name_what_is_missing(folder, tmp_path):
     (tmp_path / "broken.zip").write_bytes(b"not a zip")
     with pytest.raises(InputError, match="readable zip"):
         open_dataset(tmp_path / "broken.zip")
-    with pytest.raises(InputError, match="between 0 and 1"):
-        split_items([], 1.5)
+    for share in (1.5, "half"):
+        with pytest.raises(InputError, match="between 0 and 1"):
+            split_items([], share)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"axis": "a"}, "axis must be a whole number of at least 0, got 'a'"),
+        ({"axis": None}, "axis must be a whole number"),
+        ({"axis": -1}, "axis must be a whole number of at least 0, got -1"),
+        ({"axis": 3}, "axis 0, 1 or 2"),
+        ({"ignore": "void"}, "ignore must be a label's whole number, or None for none, got 'void'"),
+    ],
+)
+def test_options_of_a_volume_of_another_kind_are_refused(tmp_path, option, words):
+    for name in ("em_image", "em_labels"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros((2, 4, 4), np.uint16))
+    with pytest.raises(InputError, match=words):
+        open_dataset(tmp_path / "em_image.tif", **option)
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -66,8 +66,12 @@ def published(tmp_path, monkeypatch):
 
 def test_a_published_file_becomes_a_model_with_the_same_answers(published, store):
     path, net = published
-    card = import_file(path, store)
+    said = []
+    card = import_file(path, store, ImportOptions(tell=said.append))
     assert (card.backend, dict(card.variant), card.names) == ("adaptiveclick", SIZES, "published")
+    assert said == []  # no heads were guessed
+    with pytest.raises(CheckpointError, match="states 4 attention heads, and --heads 2"):
+        import_file(path, store, ImportOptions(name="other", heads=2))
     given = (torch.rand(1, 3, 224, 224), torch.zeros(1, 1, 224, 224))
     clicks = torch.tensor([[[50.0, 60.0, 0], [-1, -1, -1]]])
     with torch.inference_mode():

@@ -123,6 +123,21 @@ def test_a_wrong_file_without_checksum_is_not_taken_up_again(store, save_publish
         assert fetch("plain", store, YES).is_local
 
 
+@pytest.mark.parametrize("reason", ["404", "sha256 differs", "has 9 bytes instead of 5"])
+def test_a_fetch_that_brought_nothing_leaves_no_folder(store, reason):
+    with serve() as running:
+        if "404" not in reason:
+            running.files["/net.pth"] = b"something"
+        sums = {"sha256": "0" * 64} if "sha256" in reason else {"size": 5}
+        file = CardFile(f"{running.url}/net.pth", **sums)
+        write_card(
+            ModelCard("plain", "cfr-icl", SIZES, licence="MIT", files=(file,)), store.shipped / "plain"
+        )
+        with pytest.raises(FetchError, match=reason):
+            fetch("plain", store, YES)
+    assert list((store.home / "downloads").iterdir()) == []
+
+
 def test_other_weights_than_the_card_describes_are_refused(site, store):
     write_card(replace(store.find("big"), variant="vit-b"), store.shipped / "big")
     with pytest.raises(

@@ -22,7 +22,7 @@ from napari_iseg.weights import safetensors_writer
 from napari_iseg.weights.checkpoint import open_checkpoint
 from napari_iseg.weights.importer import ImportOptions, import_file
 from napari_iseg.weights.recognise import unwrapped
-from napari_iseg.weights.store import load_model
+from napari_iseg.weights.store import Store, load_model
 from napari_iseg.weights.verify import sha256_of, verify
 
 
@@ -108,6 +108,51 @@ def test_a_guess_of_the_heads_is_said_and_can_be_corrected(tmp_path, store):
     assert len(said) == 1
     with pytest.raises(CheckpointError, match="cannot have 3 attention heads"):
         import_file(path, store, ImportOptions(name="odd", heads=3))
+
+
+def test_heads_that_the_file_states_are_not_overruled(save_published, store, tmp_path):
+    path = save_published()  # its configuration says 2, the header of the imported one too
+    card = import_file(path, store, ImportOptions(name="stated", heads=2))
+    copy = tmp_path / "moved.safetensors"
+    copy.write_bytes(card.weights_path.read_bytes())
+    other = ImportOptions(name="other", heads=4)
+    for stated in (path, copy, card.weights_path):  # the last lies beside its card
+        with pytest.raises(CheckpointError, match="states 2 attention heads, and --heads 4 was given; leave"):
+            import_file(stated, store, other)
+    torch.save({"state_dict": published_state(), "config": {"num_heads": 5}}, tmp_path / "odd.pth")
+    corrected = import_file(tmp_path / "odd.pth", store, other)  # 16 wide, so 5 can only be wrong
+    assert corrected.variant["num_heads"] == 4
+
+
+def test_heads_that_shapes_show_are_not_called_a_guess(store, tmp_path):
+    sizes = {"embed_dim": 32, "depth": 1, "num_heads": 2, "global_attn_indexes": [0], "img_size": 64}
+    with torch.device("meta"):
+        shapes = backends.build("sam", {**sizes, "prompt_dim": 32, "mlp_dim": 8, "iou_dim": 8}).state_dict()
+    torch.save({key: torch.zeros(value.shape) for key, value in shapes.items()}, tmp_path / "sam.pth")
+    said = []
+    assert import_file(tmp_path / "sam.pth", store, ImportOptions(tell=said.append)).variant["num_heads"] == 2
+    assert said == []
+    with pytest.raises(CheckpointError, match="cannot have 4 attention heads"):
+        import_file(tmp_path / "sam.pth", store, ImportOptions(name="other", heads=4))
+
+
+def test_a_card_without_weights_states_the_heads_of_a_bare_file(store, tmp_path):
+    waiting = ModelCard("mine", "cfr-icl", SIZES, weights="bare.safetensors", names="published")
+    write_card(waiting, store.shipped / "mine")
+    torch.save(published_state(), tmp_path / "bare.pth")
+    said = []
+    with pytest.raises(CheckpointError, match="states 2 attention heads, and --heads 4"):
+        import_file(tmp_path / "bare.pth", store, ImportOptions(heads=4))
+    assert import_file(tmp_path / "bare.pth", store, ImportOptions(tell=said.append)).variant == SIZES
+    assert said == []
+
+
+def test_an_imported_card_has_the_prompts_of_shipped_and_trained_ones(save_published, store):
+    imported = import_file(save_published(), store)
+    shipped = Store().list_models()
+    assert imported.prompts == load_model(save_published(), device="cpu").card.prompts == ("click",)
+    for card in shipped:
+        assert card.prompts == tuple(sorted(backends.get(card.backend).prompts)), card.name
 
 
 def test_a_file_that_is_damaged_inside_leaves_nothing_behind(save_published, store):

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from napari_iseg.backends.cards import ModelCard, write_card
-from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError
+from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError, SaveError
+from napari_iseg.weights.fetch import FetchOptions, fetch
 from napari_iseg.weights.store import Store, how_to_get, load_model, thin_model_of
 
 
@@ -58,6 +59,8 @@ def test_a_miss_names_the_nearest_and_the_list_command(store):
         load_model("CFR-ICL-Starter", store=store)
     with pytest.raises(ModelNotFoundError, match="none has a name like it"):
         store.find("zzzz")
+    with pytest.raises(InputError, match="by its name, got a NoneType"):
+        store.find(None)
 
 
 def test_a_user_card_completes_a_published_one_and_never_hides_a_shipped_one(store):
@@ -128,3 +131,35 @@ def test_a_setting_that_names_no_model_for_thin_structures_is_refused():
     with pytest.raises(ModelNotFoundError, match="thin-starte"):
         thin_model_of(model.with_inference(thin="thin-starte"))
     assert list(model.helpers) == ["thin-starter"]
+
+
+@pytest.fixture
+def no_home(monkeypatch):
+    """An account without a home, as in a container that runs under a number."""
+    pwd = pytest.importorskip("pwd")
+
+    def nobody(uid):
+        raise KeyError(uid)
+
+    for variable in ("HOME", "XDG_DATA_HOME", "NAPARI_ISEG_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setattr(pwd, "getpwnam", nobody)
+
+
+def test_without_a_home_there_are_the_shipped_models_and_no_place_for_others(no_home, monkeypatch, tmp_path):
+    store = Store()
+    assert "cfr-icl-starter" in {model.name for model in store.list_models()}
+    assert store.problems() == {}
+    assert store.weights_of(store.find("cfr-icl-starter")).is_file()
+    with pytest.raises(ModelNotFoundError, match=r"models fetch cfr-icl-cocolvis-vit-h`\."):
+        store.weights_of(store.find("cfr-icl-cocolvis-vit-h"))
+    with pytest.raises(SaveError, match=r"no home folder.*set NAPARI_ISEG_HOME"):
+        fetch("cfr-icl-cocolvis-vit-h", store, FetchOptions(accept_licence=True))
+    monkeypatch.setenv("NAPARI_ISEG_HOME", "~/mine")  # has no meaning either
+    with pytest.raises(SaveError, match="no home folder"):
+        _ = Store().user_folder
+    with pytest.raises(InputError, match=r"no home folder for '~nobody/x\.pth'"):
+        load_model("~nobody/x.pth", store=store)
+    monkeypatch.setenv("NAPARI_ISEG_HOME", str(tmp_path))
+    assert Store().user_folder == tmp_path / "models"

@@ -76,8 +76,10 @@ def get(name: str) -> Method:
     Raises
     ------
     ModelNotFoundError
-        For an unknown name; the sentence gives the nearest known ones.
+        For an unknown name; the sentence gives the nearest known ones. InputError for what is no name.
     """
+    if not isinstance(name, str):
+        raise InputError(f"A backend is a name ({', '.join(BACKENDS)}), got {name!r}.")
     if name not in BACKENDS:
         near = get_close_matches(name, BACKENDS, n=3, cutoff=0.3) or list(BACKENDS)
         raise ModelNotFoundError(f"There is no backend {name!r}; use {' or '.join(repr(n) for n in near)}.")

@@ -30,7 +30,7 @@ class AdaptiveClick:
     name = "adaptiveclick"
     title = "AdaptiveClick"
     good_at = "objects whose clicks could mean several things; photographs and medical images"
-    prompts = frozenset({"click", "mask"})
+    prompts = frozenset({"click"})
     inference = Inference()
     # A variant with "trunk": "conv" is our starter network; its other keys are that network's arguments.
     variants: Mapping[str, Variant] = MappingProxyType(
@@ -50,7 +50,9 @@ class AdaptiveClick:
     def recognise(self, shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Recognition | None:
         """See `napari_iseg.backends.recognise`; the starter network is recognised by its card instead."""
         sizes = recognised(shapes, hints or {})
-        return None if sizes is None else Recognition(self.name, sizes.mapping(), label(sizes))
+        if sizes is None:
+            return None
+        return Recognition(self.name, sizes.mapping(), label(sizes), heads_shown=False)
 
     def differences(self, shapes: Shapes) -> tuple[str, list[str]]:
         """The nearest variant's label and what differs from it, see `napari_iseg.backends.differences`."""

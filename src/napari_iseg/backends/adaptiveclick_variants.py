@@ -65,9 +65,7 @@ def read_sizes(variant: Variant) -> Sizes:
     """
     fields = Sizes.__dataclass_fields__
     values = checked_values(variant, fields, {key: fields[key].default for key in _NUMBERS})
-    for key in _NUMBERS:
-        whole(key, values[key])
-    sizes = Sizes(**values)
+    sizes = Sizes(**values | {key: whole(key, values[key]) for key in _NUMBERS})
     check_trunk(sizes)
     if sizes.decoder_dim % 32:
         raise InputError(
@@ -96,16 +94,15 @@ def sizes_from_shapes(shapes: Shapes, hints: Mapping[str, Any]) -> Sizes | None:
 
     Parameters
     ----------
-    hints : ``num_heads`` and ``img_size``, or as published files name them ``NUM_HEADS`` and ``crop_size``
+    hints : ``num_heads`` and ``img_size``
     """
     try:
         queries, decoder_dim = shapes["click_aware_decoder.query_feat.weight"]
         hidden = shapes["click_aware_decoder.transformer_ffn_layers.0.linear1.weight"][0]
         finest = shapes["pixel_decoder.lateral_convs.0.0.weight"][1]
-        size, heads = hints.get("img_size", hints.get("crop_size")), hints.get("NUM_HEADS")
         return read_sizes(
             {
-                **trunk_of(shapes, size, hints.get("num_heads", heads), VARIANTS),
+                **trunk_of(shapes, hints.get("img_size"), hints.get("num_heads"), VARIANTS),
                 "neck_dims": [
                     finest,
                     *(shapes[f"pixel_decoder.input_proj.{i}.0.weight"][1] for i in (2, 1, 0)),

@@ -145,6 +145,7 @@ class Recognition:
     backend: str
     variant: dict[str, Any]
     label: str  # for people: "CFR-ICL vit-b"
+    heads_shown: bool = True  # whether keys and shapes tell ``num_heads``; else hinted or usual
 
 
 class Method(Protocol):
@@ -157,7 +158,7 @@ class Method(Protocol):
     name: str
     title: str  # this and the next as plain texts in the class: lists read them without importing it
     good_at: str  # one line for the model list
-    prompts: frozenset[str]  # what its networks take beside the image, of "click", "box", "mask"
+    prompts: frozenset[str]  # of "click", "box", "mask" what a person gives; a mask before is the session's
     variants: Mapping[str, Variant]
 
     def build(self, variant: str | Variant) -> PublishedNet:

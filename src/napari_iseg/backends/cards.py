@@ -45,7 +45,8 @@ class ModelCard:
     name : how the model is asked for; also the name of its folder
     title, description, good_at : for people; ``good_at`` is one line for the model list
     backend, variant : what builds the network; ``variant`` is a name or the variant's mapping
-    prompts : of "click", "box", "mask"; none for what only stands by another model
+    prompts : of "click", "box", "mask" what a person gives the network (the mask before, which click models
+        take too, comes from the session); none for what only stands by another model
     licence, licence_url, source : of the weights, and where they were published
     files : what ``fetch`` downloads; empty when nothing can be fetched
     manual_url : where a person downloads the file when a program cannot
@@ -82,6 +83,11 @@ class ModelCard:
     def weights_path(self) -> Path | None:
         """Where the weights lie or will lie; None for a card that has no folder yet."""
         return None if self.folder is None else self.folder / self.weights
+
+    @property
+    def size(self) -> int:
+        """Bytes of the weights file; 0 where it is neither here nor known."""
+        return self.size_bytes
 
     @property
     def published_stem(self) -> str:

@@ -92,7 +92,7 @@ class CfrIcl:
     name = "cfr-icl"
     title = "CFR-ICL"
     good_at = "objects of any kind from clicks; refines its own mask"
-    prompts = frozenset({"click", "mask"})
+    prompts = frozenset({"click"})
     inference = Inference()
     # A variant with "trunk": "conv" is our starter network; its other keys are that network's arguments.
     variants: Mapping[str, Variant] = MappingProxyType(
@@ -116,7 +116,7 @@ class CfrIcl:
         sizes = sizes_from_shapes(shapes, hints or {})
         if sizes is None or _differences(shapes, sizes):
             return None
-        return Recognition(self.name, sizes.mapping(), _label(sizes))
+        return Recognition(self.name, sizes.mapping(), _label(sizes), heads_shown=False)
 
     def differences(self, shapes: Shapes) -> tuple[str, list[str]]:
         """The nearest variant's label and what differs from it, see `napari_iseg.backends.differences`."""

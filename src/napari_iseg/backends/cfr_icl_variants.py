@@ -55,7 +55,7 @@ def read_sizes(variant: Variant) -> VitSizes:
     if values["upsample"] not in list(UPSAMPLE):  # which compares; a dictionary would want it to be hashable
         raise InputError(f"upsample must be one of {', '.join(UPSAMPLE)}, got {values['upsample']!r}.")
     values.setdefault("head_channels", 256 // UPSAMPLE[values["upsample"]])
-    whole("head_channels", values["head_channels"])
+    values["head_channels"] = whole("head_channels", values["head_channels"])
     sizes = VitSizes(**values)
     check_trunk(sizes)
     return sizes

@@ -52,7 +52,7 @@ class Ifsenet:
     name = "ifsenet"
     title = "IFSENet"
     good_at = "a few clicked slices or tiles become all"
-    prompts = frozenset({"click", "mask"})
+    prompts = frozenset({"click"})
     # Ours: nothing is published. The window is what the network was trained on, as for CFR-ICL.
     inference = Inference(threshold=0.5, flip=False)
     variants: Mapping[str, Variant] = VARIANTS

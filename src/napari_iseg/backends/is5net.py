@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -180,9 +181,9 @@ class Is5Net(_IsNetMethod):
     def _net(self, variant: Variant) -> PublishedNet:
         checked = _checked(variant, ("in_channels", "width"))
         channels = checked.get("in_channels", 5)
-        if channels not in CHANNELS:
+        if channels not in list(CHANNELS):  # which compares; a mapping would want it to be hashable
             raise InputError(f"in_channels must be one of {', '.join(map(str, CHANNELS))}, got {channels!r}.")
-        return EdgeNet(channels, _width(checked))
+        return EdgeNet(int(channels), _width(checked))
 
     def _read(self, shapes: Shapes) -> dict[str, Any] | None:
         shape = shapes.get("conv_in.weight", ())
@@ -278,6 +279,6 @@ def _checked(variant: Variant, known: tuple[str, ...]) -> dict[str, Any]:
 
 def _width(variant: Mapping[str, Any]) -> float:
     width = variant.get("width", 1.0)
-    if not isinstance(width, int | float) or isinstance(width, bool) or not 1 / 16 <= width <= 4:
+    if not isinstance(width, Real) or isinstance(width, bool) or not 1 / 16 <= float(width) <= 4:
         raise InputError(f"width must be a factor from 1/16 to 4 on the published channels, got {width!r}.")
-    return float(cast("float", width))
+    return float(width)

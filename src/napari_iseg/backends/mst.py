@@ -157,7 +157,7 @@ class Mst:
     name = "mst"
     title = "MST"
     good_at = "objects of very different sizes in one image"
-    prompts = frozenset({"click", "mask"})
+    prompts = frozenset({"click"})
     inference = Inference(zoom_min_side=20)
     # A variant with "trunk": "conv" is our starter network; its other keys are that network's arguments.
     variants: Mapping[str, Variant] = MappingProxyType(
@@ -181,7 +181,7 @@ class Mst:
         sizes = sizes_from_shapes(shapes, hints or {})
         if sizes is None or shape_differences(shapes, published_shapes(sizes), UNUSED):
             return None
-        return Recognition(self.name, sizes.mapping(), _label(sizes))
+        return Recognition(self.name, sizes.mapping(), _label(sizes), heads_shown=False)
 
     def differences(self, shapes: Shapes) -> tuple[str, list[str]]:
         """The nearest variant's label and what differs from it, see `napari_iseg.backends.differences`."""

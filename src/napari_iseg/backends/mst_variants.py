@@ -11,7 +11,7 @@ from typing import Any, Final
 from napari_iseg.backends.base import Shapes, Variant
 from napari_iseg.backends.cfr_icl_variants import VitSizes
 from napari_iseg.backends.cfr_icl_variants import published_shapes as plain_shapes
-from napari_iseg.backends.published import whole
+from napari_iseg.backends.published import is_whole, listed, whole
 from napari_iseg.backends.vit_sizes import checked_values, trunk_of
 from napari_iseg.errors import InputError
 from napari_iseg.nn.mst_score import ScoreRules
@@ -87,14 +87,14 @@ def read_sizes(variant: Variant) -> MstSizes:
         For unknown or missing keys and for sizes that describe no network.
     """
     branch = variant.get("branch", "main")
-    if branch not in RULES:
+    if branch not in list(RULES):  # which compares; a dictionary would want it to be hashable
         raise InputError(f"branch must be one of {', '.join(RULES)}, got {branch!r}.")
     trained = 224 if "224" in branch else 1024 if "1024" in branch else 448
     defaults = {"img_size": trained, "upsample": "x1", "head_channels": 256, "branch": branch}
     values = checked_values(variant, MstSizes.__dataclass_fields__, {**defaults, "quality": False})
     if values["upsample"] != "x1":
         raise InputError(f"upsample can only be 'x1' in MST, got {values['upsample']!r}.")
-    whole("head_channels", values["head_channels"])
+    values["head_channels"] = whole("head_channels", values["head_channels"])
     values["scoring"] = _scoring(values.get("scoring"), branch, values["depth"])
     values["quality"] = bool(values["quality"])
     sizes = MstSizes(**values)
@@ -105,10 +105,10 @@ def read_sizes(variant: Variant) -> MstSizes:
 def _scoring(value: Any, branch: str, depth: int) -> tuple[int, ...]:
     if value is None:
         return scoring_blocks(branch, depth)
-    fits = isinstance(value, Sequence) and not isinstance(value, str)
-    if not fits or not all(isinstance(i, int) and 0 <= i < depth for i in value):
+    blocks = listed(value)
+    if blocks is None or not all(is_whole(block) and 0 <= block < depth for block in blocks):
         raise InputError(f"scoring must be numbers of blocks from 0 to {depth - 1}, got {value!r}.")
-    return tuple(sorted(set(value)))
+    return tuple(sorted({int(block) for block in blocks}))
 
 
 def _check(sizes: MstSizes) -> None:

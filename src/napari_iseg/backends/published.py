@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from numbers import Integral
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from napari_iseg.backends.base import ClickNet, Shapes, Variant
@@ -19,24 +21,56 @@ _SHOWN = 3  # differing keys named in a refusal
 
 def whole(key: str, value: Any) -> int:
     """``value`` if it is a whole number from 1 on; InputError names ``key`` otherwise."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not is_whole(value) or value < 1:
         raise InputError(f"{key} must be a whole number from 1 on, got {value!r}.")
-    return value
+    return int(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether ``value`` is a whole number of any kind, numpy's too; truth values are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def listed(value: Any) -> tuple[Any, ...] | None:
+    """The entries of a list, a tuple or an array of one axis; None for anything else."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else None
 
 
 def wholes(key: str, value: Any, count: int) -> tuple[int, ...]:
     """``value`` as ``count`` whole numbers from 1 on; InputError names ``key`` otherwise."""
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != count:
+    parts = listed(value)
+    if parts is None or len(parts) != count:
         raise InputError(f"{key} must be {count} whole numbers, got {value!r}.")
-    return tuple(whole(key, v) for v in value)
+    return tuple(whole(key, part) for part in parts)
 
 
 def image_size(value: Any) -> int | tuple[int, int]:
-    """A variant's ``img_size``: one number for a square, else (rows, cols)."""
-    if isinstance(value, int):
+    """A variant's ``img_size``: one number for a square, else (rows, cols); InputError otherwise."""
+    if is_whole(value):
         return whole("img_size", value)
-    rows, cols = wholes("img_size", value, 2)
+    parts = listed(value)
+    if parts is None or len(parts) != 2:
+        raise InputError(f"img_size must be a whole number or two, (rows, cols), got {value!r}.")
+    rows, cols = wholes("img_size", parts, 2)
     return rows if rows == cols else (rows, cols)
+
+
+def patch_side(value: Any) -> int:
+    """A variant's ``patch_size``: one number, or as published files have it twice the same.
+
+    Raises
+    ------
+    InputError
+        Otherwise.
+    """
+    parts = listed(value)
+    if parts is None:
+        return whole("patch_size", value)
+    if len(parts) != 2 or parts[0] != parts[1]:
+        raise InputError(f"patch_size must be a whole number or two equal ones, got {value!r}.")
+    return whole("patch_size", parts[0])
 
 
 def trained_size(tokens: int, patch: int, hint: Any) -> Any:
@@ -47,13 +81,9 @@ def trained_size(tokens: int, patch: int, hint: Any) -> Any:
     InputError
         When nothing is hinted and the tokens are no square grid.
     """
-    sides = (hint, hint) if isinstance(hint, int) else tuple(hint) if isinstance(hint, (list, tuple)) else ()
-    if (
-        len(sides) == 2
-        and all(isinstance(s, int) for s in sides)
-        and (sides[0] // patch) * (sides[1] // patch) == tokens
-    ):
-        return list(sides)
+    sides = (hint, hint) if is_whole(hint) else listed(hint) or ()
+    if len(sides) == 2 and all(map(is_whole, sides)) and (sides[0] // patch) * (sides[1] // patch) == tokens:
+        return [int(side) for side in sides]
     side = round(max(tokens, 0) ** 0.5)
     if side * side != tokens:
         raise InputError(f"{tokens} position tokens are no square grid.")
@@ -62,8 +92,8 @@ def trained_size(tokens: int, patch: int, hint: Any) -> Any:
 
 def heads_of(dim: int, depth: int, hint: Any, variants: Mapping[str, Variant]) -> int:
     """Attention heads: what the file says, else the published model's of that size, else a usual width."""
-    if isinstance(hint, int) and hint > 0 and dim % hint == 0:
-        return hint
+    if is_whole(hint) and hint > 0 and dim % hint == 0:
+        return int(hint)
     for variant in variants.values():
         if (variant["embed_dim"], variant["depth"]) == (dim, depth):
             return int(variant["num_heads"])

@@ -17,7 +17,7 @@ from napari_iseg.nn.derived import Derived
 from napari_iseg.nn.exact import exact
 from napari_iseg.nn.few_tokens import FewTokenAttention
 from napari_iseg.nn.square_frame import SquareFrame
-from napari_iseg.nn.triton_guard import keep_triton_out
+from napari_iseg.nn.torchvision_guard import need_torchvision
 
 _CERTAIN = 1e-4  # probabilities are kept so far from 0 and 1 when they become logits
 
@@ -162,7 +162,7 @@ def best(logits: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
 
 def _vit(sizes: SamSizes) -> Any:
     """Image encoder of segment-anything."""
-    keep_triton_out()  # the package imports torchvision
+    need_torchvision()
     from segment_anything.modeling import ImageEncoderViT
 
     return ImageEncoderViT(
@@ -183,7 +183,7 @@ def _vit(sizes: SamSizes) -> Any:
 
 def prompt_parts(width: int, grid: int, side: int, mlp_dim: int, iou_dim: int) -> tuple[Any, Any]:
     """Prompt encoder and mask decoder of segment-anything, for embeddings of ``width`` on grid x grid."""
-    keep_triton_out()
+    need_torchvision()
     from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 
     prompts = PromptEncoder(

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from napari_iseg.backends.base import Shapes, Variant
-from napari_iseg.backends.published import whole
+from napari_iseg.backends.published import is_whole, listed, whole
 from napari_iseg.errors import InputError
 
 UNUSED: Final = re.compile(r"pixel_(mean|std)")  # constants that some files carry
@@ -127,11 +127,13 @@ def read_sizes(variant: Variant) -> SamSizes:
     if unknown or missing:
         problem = f"has an unknown key {unknown[0]!r}" if unknown else f"lacks {', '.join(missing)}"
         raise InputError(f"The variant {problem}; its keys are {', '.join(known)}.")
-    blocks = variant["global_attn_indexes"]
-    if not isinstance(blocks, list | tuple) or not all(isinstance(index, int) for index in blocks):
-        raise InputError(f"global_attn_indexes must be a list of block numbers, got {blocks!r}.")
+    blocks = listed(variant["global_attn_indexes"])
+    if blocks is None or not all(map(is_whole, blocks)):
+        raise InputError(
+            f"global_attn_indexes must be a list of block numbers, got {variant['global_attn_indexes']!r}."
+        )
     numbers = {key: whole(key, value) for key, value in variant.items() if key != "global_attn_indexes"}
-    sizes = SamSizes(global_attn_indexes=tuple(blocks), **numbers)
+    sizes = SamSizes(global_attn_indexes=tuple(map(int, blocks)), **numbers)
     _check(sizes)
     return sizes
 

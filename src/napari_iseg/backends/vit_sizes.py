@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from napari_iseg.backends.base import Shapes, Variant
-from napari_iseg.backends.published import heads_of, image_size, trained_size, whole, wholes
+from napari_iseg.backends.published import heads_of, image_size, patch_side, trained_size, whole, wholes
 from napari_iseg.errors import InputError
 
 _NEEDED: Final = ("embed_dim", "depth", "num_heads", "neck_dims")
@@ -18,7 +18,8 @@ _NEEDED: Final = ("embed_dim", "depth", "num_heads", "neck_dims")
 class TrunkSizes:
     """The trunk and pyramid of a checked variant; field names are the mapping's keys.
 
-    ``img_size`` may be given as one number or as (rows, cols). ``neck_dims`` are the pyramid's channels,
+    ``img_size`` may be given as one number or as (rows, cols), ``patch_size`` also as two equal numbers.
+    ``neck_dims`` are the pyramid's channels,
     finest first.
     """
 
@@ -54,11 +55,11 @@ def checked_values(variant: Variant, known: Iterable[str], defaults: Mapping[str
     if unknown or missing:
         problem = f"has an unknown key {unknown[0]!r}" if unknown else f"lacks {', '.join(missing)}"
         raise InputError(f"The variant {problem}; its keys are {', '.join(known)}.")
-    for key in ("patch_size", "embed_dim", "depth", "num_heads"):
-        whole(key, values[key])
     return {
         **values,
+        **{key: whole(key, values[key]) for key in ("embed_dim", "depth", "num_heads")},
         "img_size": image_size(values["img_size"]),
+        "patch_size": patch_side(values["patch_size"]),
         "neck_dims": wholes("neck_dims", values["neck_dims"], 4),
     }
 

@@ -23,3 +23,9 @@ def check_kind(kind: Any) -> None:
     """Refuse a kind of labels that there is not."""
     if kind is not None and kind not in KINDS:
         raise InputError(f"Labels are of the kind {', '.join(map(repr, KINDS))} or None, got {kind!r}.")
+
+
+def check_ignore(ignore: Any) -> None:
+    """Refuse what is no label value that could be ignored."""
+    if ignore is not None and (isinstance(ignore, bool) or not isinstance(ignore, Integral)):
+        raise InputError(f"ignore must be a label's whole number, or None for none, got {ignore!r}.")

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.errors import InputError
-from napari_iseg.evaluation.arguments import check_kind, check_whole
+from napari_iseg.evaluation.arguments import check_ignore, check_kind, check_whole
 from napari_iseg.evaluation.files import FolderFiles, TiffVolume, ZipFiles, read_tiff, tiff_shape
 from napari_iseg.evaluation.label_ids import as_ids, ignored_id, one_object
 from napari_iseg.evaluation.splits import split_items
@@ -232,6 +232,8 @@ def open_dataset(
         raise InputError(f"A data set is opened by its path, got a {type(path).__name__}.")
     check_kind(kind)
     check_whole("min_area", min_area, 0)
+    check_whole("axis", axis, 0)
+    check_ignore(ignore)
     path = Path(path)
     if not path.exists():
         raise InputError(

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from numbers import Real
 
 from napari_iseg.errors import InputError
 
@@ -32,8 +33,8 @@ def split_items(items: Sequence[Key], validation: float = 0.2, seed: int = 0) ->
     validation : share of the images held out, above 0 and below 1
     seed : another seed gives another split
     """
-    if not 0 < validation < 1:
-        raise InputError(f"The validation share must lie between 0 and 1, got {validation}.")
+    if not isinstance(validation, Real) or not 0 < float(validation) < 1:
+        raise InputError(f"The validation share must lie between 0 and 1, got {validation!r}.")
     single = [i for i, (_, _, position) in enumerate(items) if position is None]
     volumes: dict[str, list[int]] = defaultdict(list)
     for i, (_, group, position) in enumerate(items):

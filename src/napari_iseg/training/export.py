@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from napari_iseg import backends
-from napari_iseg.backends.base import Method
 from napari_iseg.backends.cards import ModelCard, write_card
 from napari_iseg.errors import CheckpointError, SaveError
 from napari_iseg.evaluation.plots import new_figure, save_figure
@@ -77,7 +76,7 @@ def export(
         name=recipe.name,
         backend=recipe.backend,
         variant=recipe.variant,
-        prompts=tuple(sorted(_prompts(backend))),
+        prompts=tuple(sorted(backend.prompts)),
         sha256=sha256_of(weights),
         size_bytes=weights.stat().st_size,
         names="own",
@@ -100,11 +99,6 @@ def _licence(recipe: Recipe) -> str:
     """Nobody can give weights away that were learned from data of an unknown licence."""
     unknown = [entry.path for entry in recipe.data if not entry.licence]
     return f"not stated (the recipe gives none for {', '.join(unknown)})" if unknown else "BSD-3-Clause"
-
-
-def _prompts(method: Method) -> frozenset[str]:
-    """What a person gives; the mask before, which click models take too, comes from the session."""
-    return method.prompts & {"click", "box"} if backends.role(method.name) == "click" else method.prompts
 
 
 def checkpoint_state(path: Path) -> tuple[dict[str, Tensor], int, dict[str, float]]:

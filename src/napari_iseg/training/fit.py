@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
 from napari_iseg.errors import CheckpointError, InputError, SaveError
+from napari_iseg.files import remove, temporary_beside
 from napari_iseg.training.bank import Bank
 from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.interrupt import ctrl_c_noted
@@ -272,22 +272,23 @@ class Trainer:
         self._save(self.folder / "last.ckpt", kept)
 
     def _save(self, path: Path, state: dict[str, Any]) -> None:
-        part = path.with_suffix(".part")
+        target = path.resolve()  # of a link what it names is replaced
+        part = temporary_beside(target)  # Fabric takes a path and no stream, so `replacing` cannot be used
         try:
             self.fabric.save(part, state)
             if self.fabric.is_global_zero:
                 with part.open("rb+") as file:
                     os.fsync(file.fileno())  # else a power cut may keep the new name without what is in it
-                part.replace(path)
+                part.replace(target)
         except (OSError, RuntimeError) as error:  # torch's writer tells of a full disk by a RuntimeError
             if not self.fabric.is_global_zero:
                 raise SaveError(f"The first process ended while it wrote {path}; see what it says.") from None
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
             raise SaveError(
                 f"The checkpoint {path} could not be written ({first_line(error)}); make room or the folder "
                 "writable and give the command again: the run goes on from the checkpoint before."
             ) from error
+        finally:
+            remove(part)
 
     def _batches(self, start: int) -> Iterator[dict[str, Tensor]]:
         recipe = self.recipe

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from napari_iseg.errors import InputError
-from napari_iseg.training.augment import published_augmentation
+from napari_iseg.nn.torchvision_guard import need_torchvision
 from napari_iseg.training.bank import Bank
 from napari_iseg.training.checks import options_of
 from napari_iseg.training.clicks import ClickSampler
@@ -64,6 +64,9 @@ class PublishedSamples(IndexedSamples[Bank]):
         self.rule = rule
         self.options = options_of(PublishedOptions, options, f"sampling = {rule!r}")
         self.clicks = ClickSampler(max_clicks=self.options.max_clicks)
+        need_torchvision()
+        from napari_iseg.training.augment import published_augmentation  # torchvision, loaded for these alone
+
         self._augment = published_augmentation(rule, self.options.size)
 
     def draw(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:

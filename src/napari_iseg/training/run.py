@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from napari_iseg.backends.edge_model import EdgeOptions
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.evaluation.left_out import ENTRY, left_out_table
 from napari_iseg.interactive.rules import window_rule
+from napari_iseg.training.alone import alone
 from napari_iseg.training.checks import check, check_inference
 from napari_iseg.training.episode_bank import EpisodeBank
 from napari_iseg.training.export import between, checkpoint_state, export, plot_curves
@@ -55,7 +57,7 @@ def train(
         After Ctrl-C; the steps until then are kept.
     InputError
         For a recipe that cannot be, when data are missing, when no object is held out to validate with, or
-        the run's folder holds a run of another recipe.
+        the run's folder holds a run of another recipe, or one that another process is at.
     SaveError
         When something cannot be written.
     """
@@ -65,17 +67,18 @@ def train(
     fabric = make_fabric(recipe)
     claim(recipe, out, write=False)
     first = is_first_process()
-    sets = open_sets(recipe, data, tell if first else None)
-    fabric.launch()  # where there are several processes, each has come this far by itself
-    bank = task.bank(recipe, sets, on_set if first else None)
-    held_out = [part for _, _, part in sets]
-    validate = task.validator(recipe, held_out) if holds_out(recipe) else None
-    claim(recipe, out, write=first)  # only now: a recipe that is refused must not bar the folder to the next
-    trainer = Trainer(recipe, bank, out, validate, task, fabric)
-    net = trainer.run(_recorder(out, on_step) if first else None)
-    if first:
-        card = _export(trainer, net, recipe, out, sets)
-    fabric.barrier()
+    with alone(out) if first else nullcontext():  # the first process stands for the others of its run
+        sets = open_sets(recipe, data, tell if first else None)
+        fabric.launch()  # where there are several processes, each has come this far by itself
+        bank = task.bank(recipe, sets, on_set if first else None)
+        held_out = [part for _, _, part in sets]
+        validate = task.validator(recipe, held_out) if holds_out(recipe) else None
+        claim(recipe, out, write=first)  # only now: one that is refused must not bar the folder to the next
+        trainer = Trainer(recipe, bank, out, validate, task, fabric)
+        net = trainer.run(_recorder(out, on_step) if first else None)
+        if first:
+            card = _export(trainer, net, recipe, out, sets)
+        fabric.barrier()
     return card if first else read_card(out / recipe.name)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from napari_iseg.errors import InputError
 from napari_iseg.training.recipe import Recipe
+from napari_iseg.weights.store import path_of
 
 
 def check_starts(recipe: Recipe) -> None:
@@ -22,7 +21,7 @@ def check_starts(recipe: Recipe) -> None:
         "guide in [loss]": recipe.loss.guide,
     }
     for entry, model in named.items():
-        path = Path(model or "").expanduser()
+        path = path_of(model or "")
         if not model or len(path.parts) < 2 or path.exists():  # names of installed models are one part
             continue
         if path.parts[0] == "runs":

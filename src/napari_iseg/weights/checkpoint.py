@@ -23,6 +23,7 @@ _WRAPPERS = ("module.", "_orig_mod.")  # of networks trained in parallel, and of
 _MAX_WRAPS = 4
 _MAX_HINT_DEPTH = 6
 _MAX_HINTS = 2000
+_OTHER_NAMES = {"NUM_HEADS": "num_heads", "crop_size": "img_size"}  # AdaptiveClick's, and ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Checkpoint:
 
     ``shapes``: key -> shape; a "module." or "_orig_mod." before every key is already taken off. ``dtypes``:
     key -> "float32", ...
-    ``hints``: what the file states about its sizes (``{"num_heads": 12, ...}``), from its configuration.
+    ``hints``: what the file states about its sizes (``{"num_heads": 12, ...}``), from its configuration;
+    under one name whatever the method.
     ``metadata``: text entries of a safetensors header.
     """
 
@@ -162,6 +164,9 @@ def _hints(tree: Any) -> dict[str, Any]:
     """Plain values of a pickled configuration, flattened, without its {type, value, specified} wrappers."""
     found: dict[str, Any] = {}
     _collect(_items(tree).get("config"), found, 0)
+    for theirs, ours in _OTHER_NAMES.items():
+        if theirs in found:
+            found.setdefault(ours, found[theirs])
     return found
 
 

@@ -222,8 +222,7 @@ def _check_scheme(url: str, scheme: str) -> None:
 
 def _chunks(answer: requests.Response) -> Iterator[bytes]:
     """Data as it comes in: `iter_content` would lose what came before a drop inside a chunk."""
-    read = getattr(answer.raw, "read1", answer.raw.read)  # urllib3 below 2.1 has no read1
-    while chunk := read(2**16):
+    while chunk := answer.raw.read1(2**16):
         yield chunk
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -61,7 +62,12 @@ def fetch(name: str, store: Store, options: FetchOptions | None = None) -> Model
         card = store.find(name)
         if card.is_local:  # somebody else brought it meanwhile
             return card
-        folder = store.home / "downloads" / card.name
+        return _brought(card, store.home / "downloads" / card.name, store, options)
+
+
+def _brought(card: ModelCard, folder: Path, store: Store, options: FetchOptions) -> ModelCard:
+    """Download into ``folder`` and import; what came of one that stopped stays there, an empty folder not."""
+    try:
         parts, sums = _download(card, folder, options)
         try:
             done = _import(card, folder, parts, sums, store, options)
@@ -71,6 +77,9 @@ def fetch(name: str, store: Store, options: FetchOptions | None = None) -> Model
             raise
         shutil.rmtree(folder, ignore_errors=True)
         return done
+    finally:
+        with suppress(OSError):  # it holds something, or is gone
+            folder.rmdir()
 
 
 def _download(card: ModelCard, folder: Path, options: FetchOptions) -> tuple[list[Path], list[str]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_iseg import backends
 from napari_iseg.backends.base import Recognition
@@ -45,8 +45,9 @@ class ImportOptions:
 
     ``name``: of the new model; ``licence``, ``licence_url``: of the weights; ``backend``, ``variant``: what
     it must be recognised as; ``half``: store 16-bit numbers; ``overwrite``: replace a model of the same name;
-    ``widen``: make an IS-Net of 3 or 4 input channels one of 5; ``heads``: attention heads, which shapes do
-    not show; ``tell``: called with a sentence on what had to be assumed.
+    ``widen``: make an IS-Net of 3 or 4 input channels one of 5; ``heads``: attention heads, where shapes do
+    not show and neither file nor card states them; ``tell``: called with a sentence on what had to be
+    assumed.
     """
 
     name: str | None = None
@@ -74,7 +75,8 @@ def import_file(
     Raises
     ------
     CheckpointError
-        Damaged, with NaN or infinity, of no known network (with the nearest), or of another than demanded.
+        Damaged, with NaN or infinity, of no known network (with the nearest), or of another than demanded,
+        so with other attention heads than ``options.heads``.
     InputError
         A name that cannot be used or is taken.
     SaveError
@@ -107,24 +109,50 @@ def _recognise(file: Checkpoint, base: ModelCard | None, options: ImportOptions)
         known: tuple[Recognition, str] | None = (described(base.backend, base.variant), base.names)
     else:
         known = claimed(file.metadata)
-    if known is not None:
-        check_demand(known[0], options.backend, options.variant)
-        check_fit(*known, file.shapes)
-        return known
-    hints = {**file.hints, "num_heads": options.heads} if options.heads else file.hints
-    found = identify(file.shapes, hints, backend=options.backend, variant=options.variant)
+    if known is None:
+        return _from_shapes(file, base, options), "published"
+    check_demand(known[0], options.backend, options.variant)
+    _check_heads(known[0], known[0].variant.get("num_heads"), options.heads)
+    check_fit(*known, file.shapes)
+    return known
+
+
+def _from_shapes(file: Checkpoint, base: ModelCard | None, options: ImportOptions) -> Recognition:
+    """What a file is whose header does not say it; of the heads, which no shape shows, `options` may tell."""
+    card = {} if base is None else described(base.backend, base.variant).variant
+    hints = {**{key: card[key] for key in ("num_heads",) if key in card}, **file.hints}
+
+    def found_by(hints: Mapping[str, Any]) -> Recognition:
+        return identify(file.shapes, hints, backend=options.backend, variant=options.variant)
+
+    found, stated = found_by(hints), hints.get("num_heads")
     heads = found.variant.get("num_heads")
-    if options.heads and heads != options.heads:
-        raise CheckpointError(
-            f"The file was recognised as {found.label}, which cannot have {options.heads} attention heads; "
-            "leave --heads out or correct it."
-        )
-    if options.tell and heads and "num_heads" not in hints and variant_name(found) is None:
+    if found.heads_shown or heads == stated:
+        _check_heads(found, heads if heads == stated else None, options.heads)
+    elif options.heads:
+        found = found_by({**hints, "num_heads": options.heads})
+        _check_heads(found, None, options.heads)
+    elif options.tell and variant_name(found) is None:
         options.tell(
             f"The file does not say how many attention heads its network has; {heads} were assumed. If that "
             "is wrong, import it again with --heads N --overwrite."
         )
-    return found, "published"
+    return found
+
+
+def _check_heads(found: Recognition, stated: int | None, asked: int | None) -> None:
+    """Refuse attention heads that the network has not; ``stated``: what the file or its card says of them."""
+    if not asked or asked == found.variant.get("num_heads"):
+        return
+    if stated is not None:
+        raise CheckpointError(
+            f"The file or its card states {stated} attention heads, and --heads {asked} was given; leave "
+            "--heads out."
+        )
+    raise CheckpointError(
+        f"The file was recognised as {found.label}, which cannot have {asked} attention heads; leave --heads "
+        "out or correct it."
+    )
 
 
 def _published_card(path: Path, store: Store, name: str | None) -> ModelCard | None:

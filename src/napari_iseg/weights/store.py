@@ -12,7 +12,7 @@ import platformdirs
 
 from napari_iseg import backends
 from napari_iseg.backends.cards import CARD_FILE, ModelCard, read_card
-from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError
+from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError, SaveError
 from napari_iseg.files import sweep
 
 if TYPE_CHECKING:
@@ -35,17 +35,22 @@ class Store:
     """
 
     def __init__(self, home: str | Path | None = None, shipped: Path | None = None) -> None:
-        chosen = (
-            home
-            or os.environ.get(HOME_VARIABLE)
-            or platformdirs.user_data_dir("napari-iseg", appauthor=False)
-        )
-        self.home = Path(chosen).expanduser()
+        self._home = _folder_of(home)
         self.shipped = shipped or _shipped_folder()
 
     @property
+    def home(self) -> Path:
+        """The user's folder; SaveError where the account has none, as in some containers."""
+        if self._home is None:
+            raise SaveError(
+                "This account has no home folder, so there is no place for models of your own; set "
+                f"{HOME_VARIABLE} to a folder."
+            )
+        return self._home
+
+    @property
     def user_folder(self) -> Path:
-        """Where fetched and imported models go."""
+        """Where fetched and imported models go; SaveError as `home`."""
         return self.home / "models"
 
     def list_models(self) -> list[ModelCard]:
@@ -56,7 +61,7 @@ class Store:
         Damaged cards are left out here; see `problems`.
         """
         cards = {card.name: card for card in _read_all(self.shipped)[0]}
-        for card in _read_all(self.user_folder)[0]:
+        for card in self._read_own()[0]:
             present = cards.get(card.name)
             if present is None or _is_copy(card, present):
                 cards[card.name] = card
@@ -67,7 +72,7 @@ class Store:
 
     def problems(self) -> dict[str, str]:
         """Of every card that cannot be used, the name of its folder and one sentence."""
-        return _read_all(self.shipped)[1] | _read_all(self.user_folder)[1]
+        return _read_all(self.shipped)[1] | self._read_own()[1]
 
     def find(self, name: str) -> ModelCard:
         """The card of a model.
@@ -78,7 +83,11 @@ class Store:
             No such model; the sentence gives the nearest names.
         CheckpointError
             Its card cannot be used; the sentence says why.
+        InputError
+            What is no name.
         """
+        if not isinstance(name, str):
+            raise InputError(f"A model is found by its name, got a {type(name).__name__}.")
         cards = {card.name: card for card in self.list_models()}
         if name in cards:
             return cards[name]
@@ -101,10 +110,14 @@ class Store:
         if path is not None and path.is_file():
             return path
         # The command line looks in the usual folder, unless told otherwise.
-        there = "" if self.home == Store().home else f", with {HOME_VARIABLE}={self.home} set"
+        there = "" if self._home == Store()._home else f", with {HOME_VARIABLE}={self._home} set"
         raise ModelNotFoundError(
             f"The weights of {card.name} are not on this machine; {how_to_get(card)}{there}."
         )
+
+    def _read_own(self) -> tuple[list[ModelCard], dict[str, str]]:
+        """As `_read_all`, of the user's folder; nothing where there can be none."""
+        return _read_all(self.user_folder) if self._home is not None else ([], {})
 
 
 def how_to_get(card: ModelCard) -> str:
@@ -123,6 +136,14 @@ def how_to_get(card: ModelCard) -> str:
             f"`napari-iseg models import {stem}.pth --name {card.name}`"
         )
     return f"put {card.weights} into {card.folder} or import the model again"
+
+
+def path_of(name_or_path: str | Path) -> Path:
+    """What a model is asked for by, as a path, ``~`` replaced; InputError for the home of nobody."""
+    try:
+        return Path(name_or_path).expanduser()
+    except RuntimeError:
+        raise InputError(f"There is no home folder for {str(name_or_path)!r}; give the whole path.") from None
 
 
 def list_models(store: Store | None = None) -> list[ModelCard]:
@@ -172,7 +193,7 @@ def load_net(name_or_path: str | Path, store: Store | None = None) -> tuple[Mode
         kind = type(name_or_path).__name__
         raise InputError(f"A model is loaded by its name or the path of its file, got a {kind}.")
     store = store or Store()
-    path = Path(name_or_path).expanduser()
+    path = path_of(name_or_path)
     named = isinstance(name_or_path, str) and any(card.name == name_or_path for card in store.list_models())
     if not named and path.is_dir() and (path / CARD_FILE).is_file():
         card = read_card(path)
@@ -259,6 +280,15 @@ def _read_all(folder: Path) -> tuple[list[ModelCard], dict[str, str]]:
 def _is_copy(mine: ModelCard, shipped: ModelCard) -> bool:
     """Whether a user's card is the shipped card's model with weights."""
     return not shipped.is_local and (mine.backend, mine.variant) == (shipped.backend, shipped.variant)
+
+
+def _folder_of(home: str | Path | None) -> Path | None:
+    """The user's folder for a program's data; None for an account without a home, as it depends on that."""
+    try:
+        chosen = home or os.environ.get(HOME_VARIABLE)
+        return Path(chosen or platformdirs.user_data_dir("napari-iseg", appauthor=False)).expanduser()
+    except RuntimeError:  # of platformdirs and of ``expanduser``
+        return None
 
 
 def _shipped_folder() -> Path:
