@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from napari_iseg.widgets.asking import GEOPACKAGE, OME_ZARR, TIFF, ask_where
+from napari_iseg.widgets.asking import GEOJSON, GEOPACKAGE, OME_ZARR, TIFF, ask_where
 
 
 def test_the_ending_is_that_of_the_kind(qtbot):
@@ -15,7 +15,7 @@ def test_the_ending_is_that_of_the_kind(qtbot):
     ask_where(parent, "Save", "a.b", [TIFF, OME_ZARR, GEOPACKAGE], chosen.append)
     dialog = parent.findChild(QFileDialog)
     assert Path(dialog.selectedFiles()[0]).name == "a_b.tif"
-    for kind, ending in ((OME_ZARR, "zarr"), (GEOPACKAGE, "gpkg"), (TIFF, "tif")):
+    for kind, ending in ((OME_ZARR, "zarr"), (GEOPACKAGE, "gpkg"), (GEOJSON, "geojson"), (TIFF, "tif")):
         dialog.filterSelected.emit(kind)
         assert dialog.defaultSuffix() == ending
     dialog.fileSelected.emit("/somewhere/x.zarr")

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 
 from napari_iseg.labels.store import LabelStore
+from napari_iseg.widgets.map_place import export_beside
 from napari_iseg.widgets.sessions import face
 
 
@@ -91,3 +92,16 @@ def test_labels_of_a_cropped_layer_do_not_take_the_place_of_its_whole_file(bench
     before = path.read_bytes()
     exported(bench, path, monkeypatch)
     assert path.read_bytes() == before, "the image itself is not written over"
+
+
+@pytest.mark.parametrize(("shape", "known"), [((40, 50), True), ((30, 50), False)])
+def test_a_jpeg_2000_gives_its_place_to_labels_of_all_of_it_only(tmp_path, shape, known):
+    rasterio = pytest.importorskip("rasterio")
+    place = {"crs": "EPSG:25832", "transform": rasterio.Affine(2, 0, 500, 0, -2, 900)}
+    kind = {"driver": "JP2OpenJPEG", "width": 50, "height": 40, "count": 1, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "scene.jp2", "w", **kind, **place) as file:
+        file.write(np.zeros((40, 50), np.uint8), 1)
+    said = export_beside(LabelStore(shape), tmp_path / "labels.tif", str(tmp_path / "scene.jp2"), shape)
+    with rasterio.open(tmp_path / "labels.tif") as file:
+        assert (file.crs is not None) == known
+    assert ("no map coordinates" in said) != known

@@ -8,7 +8,8 @@ from pathlib import Path
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-TIFF, OME_ZARR, GEOPACKAGE = "TIFF (*.tif *.tiff)", "OME-Zarr (*.zarr)", "GeoPackage (*.gpkg)"
+TIFF, OME_ZARR = "TIFF (*.tif *.tiff)", "OME-Zarr (*.zarr)"
+GEOPACKAGE, GEOJSON = "GeoPackage (*.gpkg)", "GeoJSON (*.geojson)"
 
 
 def ask_where(

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_iseg.fewshot.frame import Frame
 from napari_iseg.labels.store import LabelStore
-from napari_iseg.widgets.asking import GEOPACKAGE, OME_ZARR, TIFF
+from napari_iseg.widgets.asking import GEOJSON, GEOPACKAGE, OME_ZARR, TIFF
 from napari_iseg.widgets.fewshot_request import space_of
 from napari_iseg.widgets.fewshot_view import FewShotView
 from napari_iseg.widgets.map_place import export_beside
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def suggestion(image: Image) -> tuple[str, list[str]]:
     """Name and kinds of file for the result of an image: a scene has polygons too."""
     flat = len(image_shape(image)) == 2
-    return f"{image.name}_few-shot", [OME_ZARR, TIFF, GEOPACKAGE] if flat else [OME_ZARR, TIFF]
+    return f"{image.name}_few-shot", [OME_ZARR, TIFF, GEOPACKAGE, GEOJSON] if flat else [OME_ZARR, TIFF]
 
 
 def save(out: Path, path: Path, image: Image, frame: Frame, worker: Worker, view: FewShotView) -> None:

@@ -8,7 +8,7 @@ import tifffile
 
 from napari_iseg.errors import InputError
 from napari_iseg.labels.export import export_labels
-from napari_iseg.labels.georeference import is_geotiff
+from napari_iseg.labels.georeference import geo_reference, is_geotiff
 from napari_iseg.labels.store import LabelStore
 
 LEFT_OUT = " It has no map coordinates: the layer has other rows and columns than its file, as after a crop."
@@ -38,9 +38,10 @@ def export_beside(
 
 
 def _is_of_others(file: Path, shape: tuple[int, ...]) -> bool:
-    """Whether a GeoTIFF has other rows and columns."""
+    """Whether a raster with map coordinates has other rows and columns."""
     if not is_geotiff(file):
-        return False
+        place = geo_reference(file, None, None)
+        return place is not None and place.shape != shape
     with tifffile.TiffFile(file) as tiff:
         page = tiff.pages.first
         return (page.imagelength, page.imagewidth) != shape

@@ -1,4 +1,4 @@
-"""File > IO Utilities > Open a scene: a GeoTIFF in its own colours and coordinates.
+"""File > IO Utilities > Open a scene: a GeoTIFF or JPEG 2000 in its own colours and coordinates.
 
 Not a reader: napari would then ask at every TIFF of any kind who is to read it.
 """
@@ -97,11 +97,11 @@ def _stay_small(form: Any) -> None:
     widget_init=_stay_small,
     call_button="Open",
     persist=False,
-    scene={"mode": "r", "filter": "*.tif *.tiff *.TIF *.TIFF"},
+    scene={"mode": "r", "filter": "*.tif *.tiff *.jp2 *.vrt *.TIF *.TIFF *.JP2 *.VRT"},
     bands={"tooltip": "Shown as red, green and blue, from 1 on, as in 3,2,1. Empty: what the file says."},
 )
 def scene_opener(viewer: napari.Viewer, scene: Path = Path(), bands: str = "") -> None:
-    """Open a GeoTIFF, or any other large picture."""
+    """Open a GeoTIFF, a JPEG 2000, or any other large picture."""
     if scene == Path():
         show_error("Choose a file first.")
         return
