@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -287,6 +288,13 @@ def test_foreign_weights_are_refused_with_the_nearest_network_and_first_differen
     assert "missing neck.down_16.0.bias" in str(caught.value)
     assert "unexpected backbone.blocks.0.gamma" in str(caught.value)
     assert not store.user_folder.exists()
+
+
+def test_weights_of_ours_without_their_card_are_refused_and_the_card_is_named(tmp_path, store):
+    shipped = Store().find("cfr-icl-starter")
+    shutil.copy(shipped.folder / shipped.weights, tmp_path)
+    with pytest.raises(CheckpointError, match=r"put the card\.toml from there beside it"):
+        import_file(tmp_path / shipped.weights, store)
 
 
 def test_another_network_than_demanded_is_refused_with_both(save_published, store):

@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_iseg import backends
 from napari_iseg.backends.base import Recognition, Shapes
+from napari_iseg.backends.cards import CARD_FILE
 from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.weights.checkpoint import Checkpoint
 from napari_iseg.weights.damage import damaged
@@ -141,7 +142,8 @@ def _unknown(shapes: Shapes, wanted: str) -> str:
     return (
         f"The file, of {len(shapes)} tensors, fits no known network{asked}; the nearest is {label}, "
         f"which differs by: {'; '.join(wrong[:_SHOWN])}{more}. Take a checkpoint of one of the methods that "
-        "`napari-iseg models list` names, in the form its authors published it."
+        "`napari-iseg models list` names, in the form its authors published it; if it comes from a training "
+        f"run or a model folder of napari-iseg, put the {CARD_FILE} from there beside it."
     )
 
 
