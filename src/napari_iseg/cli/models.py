@@ -13,7 +13,7 @@ import typer
 from napari_iseg.backends.cards import CARD_FILE, ModelCard, card_table, read_card, write_card
 from napari_iseg.cli.common import console, errors, print_json
 from napari_iseg.errors import InputError
-from napari_iseg.weights.store import Store, how_to_get
+from napari_iseg.weights.store import Store, how_to_get, path_of
 
 if TYPE_CHECKING:
     from napari_iseg.weights.download import Bar
@@ -184,7 +184,7 @@ def verify(
 
 def _found(store: Store, name: str) -> ModelCard:
     """The card of that name, or that in the folder of that name."""
-    folder = Path(name).expanduser()
+    folder = path_of(name)
     named = any(card.name == name for card in store.list_models())
     return read_card(folder) if not named and (folder / CARD_FILE).is_file() else store.find(name)
 

@@ -136,13 +136,13 @@ def card_of(model: str) -> ModelCard | None:
         For the folder of a training run: the sentence says where its model lies.
     """
     from napari_iseg.backends.cards import CARD_FILE, read_card
-    from napari_iseg.weights.store import list_models
+    from napari_iseg.weights.store import list_models, path_of
 
     name = model.partition(":no-")[0]  # of an ablation
     for card in list_models():
         if card.name == name:
             return card  # a name counts before a folder
-    place = Path(name).expanduser()
+    place = path_of(name)
     inside = sorted(card.parent for card in place.glob(f"*/{CARD_FILE}"))
     if inside and not (place / CARD_FILE).is_file():
         raise InputError(f"{model} is a folder with models in it, no model; give {inside[0]} instead.")

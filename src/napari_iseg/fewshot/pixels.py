@@ -9,6 +9,7 @@ come to.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from math import isqrt
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_iseg.fewshot.feature_cache import content_key
+from napari_iseg.images.damage import unless_damaged
 from napari_iseg.prompts import Window
 
 if TYPE_CHECKING:
@@ -53,7 +55,8 @@ def sample_of(window: Window, place: Sequence[int], counts: Sequence[int]) -> Wi
 def same_pixels(jobs: Iterable[Job], record: Record, source: PlaneSource) -> bool:
     """Whether what is finished was made from the image's present pixels, as far as its samples tell.
 
-    Results of methods that look at no image, and of runs before samples were kept, are taken as they are.
+    Results of methods that look at no image, and of runs before samples were kept, are taken as they are, and
+    so is what was made from pixels that are damaged since.
     """
     found: dict[tuple[Unit, str], Job] = {}  # the steps of a chain have the samples of their unit
     for job in jobs:
@@ -71,6 +74,7 @@ def same_pixels(jobs: Iterable[Job], record: Record, source: PlaneSource) -> boo
         if count >= _FEWEST and perf_counter() > end:
             break
         (_, pixels), job = done[number]
-        if content_key(source.read(job.sample, job.unit.plane)) != pixels:
+        sample = unless_damaged(partial(source.read, job.sample, job.unit.plane))
+        if sample is not None and content_key(sample) != pixels:
             return False
     return True

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
+import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from napari_iseg.errors import InputError, IsegError
@@ -15,8 +19,16 @@ from napari_iseg.fewshot.executors import Local
 from napari_iseg.fewshot.jobs import Item, Outcome
 from napari_iseg.fewshot.worker import Setup, Worker
 
-_READY, _REFUSED = "ready", "refused"
+_UP, _READY, _REFUSED = "up", "ready", "refused"
 _DEPTH = 2  # items with a process: one that is computed, one that is read meanwhile
+_STARTS = 3  # of one process in a row: one that is killed is replaced, one that always dies ends the run
+_GUARD = 'put what it does under `if __name__ == "__main__":`, or use one worker'
+
+
+def refuse_in_a_start() -> None:
+    """InputError where a new process reads the main script again, and the script starts a run once more."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing itself asks
+        raise InputError(f"A worker process runs the main script again and must not start a run; {_GUARD}.")
 
 
 class Processes:
@@ -30,7 +42,8 @@ class Processes:
     Raises
     ------
     InputError
-        When image or model cannot be handed to another process, or a process cannot open them.
+        When image or model cannot be handed to another process, or a process cannot open them; when the main
+        script starts the run without a guard; when a process dies at its start several times in a row.
     """
 
     def __init__(self, setup: Setup, devices: Sequence[str]) -> None:
@@ -40,11 +53,14 @@ class Processes:
         self._found: deque[Outcome] = deque()
         self.capacity = _DEPTH * len(devices)
         self.elsewhere = True
+        packed = _packed(setup)
         try:
             for device in devices:
                 self._lanes.append(self._start(device))
             for lane in self._lanes:
-                lane.await_ready()
+                lane.hand_over(packed)
+            for number in range(len(self._lanes)):
+                self._settle(number, packed)
         except BaseException:
             self.close()
             raise
@@ -77,21 +93,28 @@ class Processes:
             lane.end()
 
     def _start(self, device: str) -> _Lane:
+        """A process that loads its code; what it works on goes through its pipe, as `start` could block."""
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=serve, args=(replace(self._setup, device=device), theirs), daemon=True
-        )
-        try:
+        process = self._context.Process(target=serve, args=(theirs, device), daemon=True)
+        with _importable_main():
             process.start()
-        except (TypeError, AttributeError, ValueError, OSError) as error:  # what pickle says of live objects
-            if "pickle" in str(error).lower() or isinstance(error, (TypeError, AttributeError)):
-                raise InputError(
-                    f"The image or model cannot be handed to another process ({error}); save the image as "
-                    "zarr or TIFF and give the model by name, or use one worker."
-                ) from error
-            raise
         theirs.close()
         return _Lane(process, ours, device)
+
+    def _settle(self, number: int, packed: bytes) -> None:
+        """Wait until a process that was handed its setup is ready; put another in the place of a dead one."""
+        for _ in range(_STARTS - 1):
+            if self._lanes[number].is_ready():
+                return
+            self._lanes[number].end()
+            self._lanes[number] = self._start(self._lanes[number].device)
+            self._lanes[number].hand_over(packed)
+        lane = self._lanes[number]
+        if not lane.is_ready():
+            raise InputError(
+                f"A worker process{lane.where} ended {_STARTS} times while it started, at last with code "
+                f"{lane.process.exitcode} (out of memory?); free memory, or use fewer workers."
+            )
 
     def _replace(self, number: int) -> None:
         """Start a process in place of a dead one; what it held failed this time."""
@@ -100,8 +123,10 @@ class Processes:
         reason = f"its process ended with code {lane.process.exitcode} (out of memory?)"
         self._found.extend(Outcome(item, error=reason) for item in lane.items)
         lane.end()
+        packed = _packed(self._setup)
         self._lanes[number] = self._start(lane.device)
-        self._lanes[number].await_ready()
+        self._lanes[number].hand_over(packed)
+        self._settle(number, packed)
 
 
 class _Lane:
@@ -109,17 +134,35 @@ class _Lane:
 
     def __init__(self, process: BaseProcess, pipe: Connection[Any, Any], device: str) -> None:
         self.process, self.pipe, self.device = process, pipe, device
+        self.where = "" if device == "auto" else f" on {device}"
         self.items: dict[int, Item] = {}
 
-    def await_ready(self) -> None:
+    def hand_over(self, packed: bytes) -> None:
+        """Give the setup to the process once its code is loaded; InputError where it ends before that."""
+        try:
+            self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join(10)
+            if (self.process.exitcode or 0) >= 0:  # not killed: what it ran was the main script
+                raise InputError(
+                    f"The worker processes could not start, as each runs the main script again; {_GUARD}."
+                ) from None
+            return  # killed: `is_ready` finds out
+        try:
+            self.pipe.send_bytes(packed)
+        except OSError:
+            return  # as above
+
+    def is_ready(self) -> bool:
+        """Wait for its word; False when it has died, InputError when it cannot do the work."""
         try:
             state, reason = self.pipe.recv()
-        except (EOFError, OSError) as error:
-            raise InputError(
-                f"A worker process on {self.device} ended while it started; try with one worker."
-            ) from error
+        except (EOFError, OSError):
+            self.process.join(10)
+            return False
         if state == _REFUSED:
             raise InputError(reason)
+        return True
 
     def give(self, item: Item) -> None:
         self.items[item.number] = item
@@ -135,13 +178,46 @@ class _Lane:
         self.process.join(10)
 
 
-def serve(setup: Setup, pipe: Connection[Any, Any]) -> None:
-    """A worker process: items in, outcomes out, until the pipe closes."""
+def _packed(setup: Setup) -> bytes:
+    """The setup as bytes; InputError when it holds what lives in this process alone."""
     try:
-        worker = Worker(setup)
+        return pickle.dumps(setup, pickle.HIGHEST_PROTOCOL)
+    except Exception as error:  # objects raise what they like when they are pickled
+        raise InputError(_not_handed(error)) from error
+
+
+def _not_handed(error: Exception) -> str:
+    return (
+        f"The image or model cannot be handed to another process ({error}); save the image as zarr or TIFF "
+        "and give the model by name, or use one worker."
+    )
+
+
+@contextmanager
+def _importable_main() -> Iterator[None]:
+    """Hide a main script that no file holds (``python - < script``), which a process could not run again."""
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    if file is None or main.__spec__ is not None or Path(file).exists():
+        yield
+        return
+    del main.__file__
+    try:
+        yield
+    finally:
+        main.__file__ = file
+
+
+def serve(pipe: Connection[Any, Any], device: str) -> None:
+    """A worker process: a packed setup, then items in, outcomes out, until the pipe closes."""
+    try:
+        pipe.send((_UP, ""))
+        worker = Worker(replace(_unpacked(pipe), device=device))
     except IsegError as error:
         pipe.send((_REFUSED, str(error)))
         return
+    except EOFError:
+        return  # the run has ended already
     pipe.send((_READY, ""))
     local, held = Local(worker, readers=1, ahead=_DEPTH - 1), 0
     try:
@@ -153,3 +229,12 @@ def serve(setup: Setup, pipe: Connection[Any, Any]) -> None:
             held -= 1
     except (EOFError, OSError):  # nobody listens any more
         local.close()
+
+
+def _unpacked(pipe: Connection[Any, Any]) -> Setup:
+    packed = pipe.recv_bytes()
+    try:
+        setup: Setup = pickle.loads(packed)
+    except Exception as error:  # as a class of a script that no file holds
+        raise InputError(_not_handed(error)) from error
+    return setup

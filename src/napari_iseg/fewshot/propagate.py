@@ -20,6 +20,7 @@ from napari_iseg.fewshot.given import GivenImage, GivenLabels, given_clicks, kno
 from napari_iseg.fewshot.models import DEFAULT_MODEL
 from napari_iseg.fewshot.predictors import Described, describe
 from napari_iseg.fewshot.preparing import Prepared, Request, check_output, prepare
+from napari_iseg.fewshot.processes import Processes, refuse_in_a_start
 from napari_iseg.fewshot.runner import Ended, Failure, Listener, Runner
 from napari_iseg.fewshot.suggest import Suggestion, suggest
 from napari_iseg.fewshot.worker import Worker
@@ -126,7 +127,8 @@ def propagate(
     sequential : carry the answer from slice to slice, from both sides, until it is no longer trusted
     probability : keep the probabilities too, as ``out/probability`` (label, ..., rows, cols) float16
     existing : "ask" refuses an output that exists, "resume" goes on with it, "overwrite" replaces it
-    workers : processes on this machine, as a number or as devices ("cuda:0", "cuda:1")
+    workers : processes on this machine, as a number or as devices ("cuda:0", "cuda:1"). Each runs the main
+        script again, so that what a script does must stand under ``if __name__ == "__main__":``
     device, precision, threads : of the model; threads 0: as the library likes. For equal bits between runs
         use equal threads
     batch : windows per call of the model, which a GPU likes
@@ -143,6 +145,7 @@ def propagate(
     IncompleteError
         When units failed repeatedly; all others are done, the message names them, resuming tries them again.
     """
+    refuse_in_a_start()
     check_model(model)
     check_run(planes=planes, supports=supports, only=only, region=region, axes=axes)
     given = GivenLabels.of(labels)
@@ -245,8 +248,6 @@ def _executor(
 
         return Cluster(setup, scheduler)
     if len(devices) > 1:
-        from napari_iseg.fewshot.processes import Processes
-
         return Processes(setup, devices)
     worker = Worker(setup, described.predictor(setup.features), prepared.record.supports)
     return Local(worker, ahead=_ahead(prepared))

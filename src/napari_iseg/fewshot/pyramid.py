@@ -133,9 +133,9 @@ def timm_encoder(name: str, device: str = "auto") -> PyramidEncoder:
     ModelNotFoundError
         For a name that timm does not know; FetchError when the weights cannot be had.
     """
-    from napari_iseg.nn.triton_guard import keep_triton_out
+    from napari_iseg.nn.torchvision_guard import need_torchvision
 
-    keep_triton_out()
+    need_torchvision()
     import timm
 
     if name not in timm.list_models():

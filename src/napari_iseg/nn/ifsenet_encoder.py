@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from napari_iseg.errors import FetchError, InputError
 from napari_iseg.nn.click_unet import AttentionBlock, ConvBlock, Guidance
-from napari_iseg.nn.triton_guard import keep_triton_out
+from napari_iseg.nn.torchvision_guard import need_torchvision
 
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
@@ -98,7 +98,7 @@ class ResNetEncoder(nn.Module):
 
 
 def _timm_resnet(name: str, stride: int, pretrained: bool) -> Any:
-    keep_triton_out()
+    need_torchvision()
     import timm  # here, not above: a click's way in the viewer must not load it
 
     return timm.create_model(name, pretrained=pretrained, num_classes=0, output_stride=stride)
