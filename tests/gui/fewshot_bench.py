@@ -49,7 +49,8 @@ class FewShotBench:
 
     def settle(self) -> None:
         controller = self.dock.controller
-        self.qtbot.waitUntil(lambda: not controller.running and not controller.worker.busy, timeout=60_000)
+        at_rest = lambda: not (controller.running or controller.worker.busy or controller.news.busy)  # noqa: E731
+        self.qtbot.waitUntil(at_rest, timeout=60_000)
 
     def show(self, plane: int) -> None:
         self.dock.controller.ways.go_to((plane,))

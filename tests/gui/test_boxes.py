@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from napari.utils._test_utils import read_only_mouse_event
 from napari.utils.interactions import (
     mouse_move_callbacks,
     mouse_press_callbacks,
@@ -21,6 +20,7 @@ from napari_iseg.backends.prompt_net import PromptNet
 from napari_iseg.prompts import Box
 
 from .fakes import CARD, FakeLoader, LocalCard
+from .napari_versions import read_only_mouse_event
 from .test_click import press_and_release
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (128, 128), dtype=np.uint8)

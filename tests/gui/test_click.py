@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.settings import get_settings
-from napari.utils._test_utils import read_only_mouse_event
 from napari.utils.interactions import mouse_press_callbacks, mouse_release_callbacks
 from napari.utils.key_bindings import KeymapHandler
 
 from napari_iseg.labels.store import HIGHEST
+
+from .napari_versions import read_only_mouse_event
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (128, 128), dtype=np.uint8)
 

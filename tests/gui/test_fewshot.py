@@ -18,6 +18,7 @@ from napari_iseg.weights.store import Store, list_models
 
 from .conftest import NO_WINDOW
 from .fewshot_bench import TRUTH, VOLUME, sparse
+from .napari_versions import camera_of
 
 if NO_WINDOW is None:
     from napari_iseg.widgets.fewshot_models import Loader, known_models
@@ -337,7 +338,7 @@ def test_a_scene_is_done_in_tiles(fewshot):
     assert np.array_equal(fewshot.result[labels > 0], labels[labels > 0])
     assert not dock.accept_button.isEnabled(), "a scene is no slice"
     dock.strip.chosen.emit(2, 2)
-    place = fewshot.image.world_to_data(fewshot.viewer.scene.camera.center[-2:])
+    place = fewshot.image.world_to_data(camera_of(fewshot.viewer).center[-2:])
     assert (place > 95).all(), "a cell is a way to its tile"
 
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
+import napari.settings
 import numpy as np
 import pytest
 from app_model.types import KeyBinding
-from napari.utils._test_utils import read_only_mouse_event
 from napari.utils.interactions import mouse_press_callbacks, mouse_release_callbacks
 from napari.utils.notifications import notification_manager
 
 from napari_iseg.fewshot.kept_clicks import kept_clicks
 from napari_iseg.fewshot.preparing import run_folder
 
+from .conftest import NO_WINDOW
 from .fewshot_bench import TRUTH, VOLUME, sparse
+from .test_manifest import MANIFEST
+
+if NO_WINDOW is None:
+    from napari_iseg.widgets.fewshot_dock import FewShotDock
+from .napari_versions import read_only_mouse_event
 
 PLACE = (4, 3, 3)
 
@@ -42,7 +48,7 @@ def given(fewshot: Any) -> list[tuple[int, int, bool]]:
     """(plane, label, sign) of what a run would be given."""
     controller = fewshot.dock.controller
     frame = controller.images.open(fewshot.image, fewshot.dock.settings.axis).frame
-    found = controller.annotations.given_clicks(fewshot.image, frame)
+    found = controller.annotations.given_clicks(fewshot.viewer, fewshot.image, frame)
     return [(plane[0], label, click.positive) for plane, pairs in found.items() for label, click in pairs]
 
 
@@ -58,6 +64,22 @@ def test_left_is_the_object_right_is_background_with_the_label_that_is_set(fewsh
     assert clicks.face_color[0].tolist() == clicks.face_color[3].tolist() != clicks.face_color[1].tolist()
     clicks.current_symbol = "star"
     assert [str(symbol) for symbol in clicks.symbol] == ["disc", "hbar", "hbar", "disc"], "of the next only"
+
+
+def test_the_key_of_background_clicks_is_followed(fewshot, plugin_settings, npe2pm):
+    npe2pm.register(MANIFEST)
+    stored = napari.settings.get_plugin_settings("napari-iseg")
+    stored.files.autosave_folder = str(fewshot.folder)
+    fewshot.image = fewshot.viewer.add_image(VOLUME, name="stack")
+    fewshot.dock = FewShotDock(fewshot.viewer, models={"grey": ""}, load=lambda *_: fewshot.fake)
+    fewshot.viewer.window.add_dock_widget(fewshot.dock, name="Few-shot")
+    fewshot.dock.clicks.activated.emit(1)
+    layer = fewshot.viewer.layers["stack corrections"]
+    press(layer, PLACE, modifiers=["Control"])
+    stored.mouse.background_modifier = "Shift"
+    press(layer, (3, 9, 9), modifiers=["Control"])  # napari's now
+    press(layer, (2, 9, 9), modifiers=["Shift"])
+    assert given(fewshot) == [(4, 1, False), (2, 1, False)]
 
 
 def test_nothing_is_clicked_in_3d_and_nothing_pasted_and_it_is_said(fewshot, clicks, monkeypatch):

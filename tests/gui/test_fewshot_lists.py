@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QApplication, QComboBox, QListWidget
 
 from .fewshot_bench import TRUTH, sparse
+from .napari_versions import camera_of
 
 
 def test_annotated_slices_are_listed_before_the_run_and_while_painting(fewshot):
@@ -38,6 +42,16 @@ def test_committed_slices_are_listed_as_they_are_committed(bench, fewshot):
     assert words == ["1 · labelled · label 1", "2 · labelled · label 2", "4 · labelled · label 3"]
 
 
+def test_of_the_click_docks_layers_only_the_committed_objects_are_annotations(bench, fewshot):
+    fewshot.viewer = bench.viewer
+    dock = fewshot.open(np.full((64, 64), 80, np.uint8))
+    bench.open()
+    bench.click((30, 30))
+    assert [dock.labels.itemText(i) for i in range(dock.labels.count())] == ["none"]
+    bench.do("commit")
+    assert dock.labels.currentText() == bench.editor.layers.committed.name
+
+
 def test_a_look_around_reads_no_labels_again(fewshot, monkeypatch):
     dock = fewshot.open(labels=sparse(TRUTH, 1).astype(np.uint8))
     fewshot.settle()
@@ -45,7 +59,15 @@ def test_a_look_around_reads_no_labels_again(fewshot, monkeypatch):
     monkeypatch.setattr(dock.controller.before, "list_annotated", lambda: lists.append(1))
     for plane in (4, 0, 2):
         fewshot.viewer.dims.set_point(0, plane)
-    fewshot.viewer.scene.camera.zoom *= 2
+    camera_of(fewshot.viewer).zoom *= 2
     assert lists == []
     fewshot.viewer.layers["some"].refresh()
     assert len(lists) == 1
+
+
+def test_a_choice_in_a_list_by_mouse_leaves_the_keyboard_with_the_canvas(fewshot):
+    dock = fewshot.open()
+    QApplication.sendEvent(dock, QShowEvent())
+    lists = [*dock.findChildren(QComboBox), *dock.findChildren(QListWidget)]
+    assert dock.supports in lists
+    assert {choice.focusPolicy() for choice in lists} == {Qt.FocusPolicy.TabFocus}

@@ -16,6 +16,7 @@ from napari_iseg.widgets.fewshot_request import Opened
 from napari_iseg.widgets.origin import Origin
 from napari_iseg.widgets.scene_file import add_scene, read_bands, scene_opener, values_of
 
+from .napari_versions import camera_of
 from .test_scenes import check_click
 
 NORTH, WEST, STEP = 5_300_000.0, 500_000.0, 0.5
@@ -42,7 +43,7 @@ def test_a_scene_lies_on_the_map_with_north_up(bench, scene):
     assert layer.rgb
     np.testing.assert_allclose(layer.data_to_world((0, 0)), (NORTH - STEP / 2, WEST + STEP / 2))
     np.testing.assert_allclose(layer.data_to_world((119, 0))[0], NORTH - 119.5 * STEP)
-    assert tuple(str(side) for side in bench.viewer.scene.camera.orientation2d) == ("up", "right")
+    assert tuple(str(side) for side in camera_of(bench.viewer).orientation2d) == ("up", "right")
     assert layer.source.path == str(scene)
 
 

@@ -10,6 +10,8 @@ import zarr
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.placement import PlaneAxes
 
+from .napari_versions import camera_of, canvas_size, grid_of
+
 RANDOM = np.random.default_rng(1)
 
 
@@ -203,7 +205,7 @@ PLACED_SCENES = {
 def seen(viewer, image) -> list[int]:
     """First and last row and column + 1 of what napari has put on its canvas, by its own reckoning."""
     canvas = viewer.window._qt_viewer.canvas
-    view = canvas.grid_views[0] if viewer.canvas.grid.enabled else canvas.view
+    view = canvas.grid_views[0] if grid_of(viewer).enabled else canvas.view
     width, height = view.rect.size
     corners = [(0, 0), (width, 0), (0, height), (width, height)]
     found = np.asarray([image.world_to_data(canvas._map_canvas2world(corner, view)) for corner in corners])
@@ -214,8 +216,8 @@ def seen(viewer, image) -> list[int]:
 
 def look(viewer, qtbot, image, point, zoom) -> None:
     """Have the canvas drawn there."""
-    viewer.scene.camera.center = np.asarray(image.data_to_world(point))[list(viewer.dims.displayed)]
-    viewer.scene.camera.zoom = zoom
+    camera_of(viewer).center = np.asarray(image.data_to_world(point))[list(viewer.dims.displayed)]
+    camera_of(viewer).zoom = zoom
     qtbot.wait(60)
 
 
@@ -244,7 +246,7 @@ def test_what_is_seen_of_a_plane_whose_axes_are_turned_in_a_canvas_of_another_si
     look(viewer, qtbot, image, (1, 203.3, 305.8), 4)
     for tiles in (False, True):
         viewer.add_image(pixels(400, 600))
-        viewer.canvas.grid.enabled = tiles
+        grid_of(viewer).enabled = tiles
         look(viewer, qtbot, image, (1, 203.3, 305.8), 4)
         window = scene.visible_window(image, PlaneAxes(3, 1, 2), viewer)
         assert [window.top, window.left, window.bottom, window.right] == pytest.approx(
@@ -261,8 +263,8 @@ def test_what_is_seen_of_a_chunked_scene_goes_with_the_click(bench):
     levels = [zarr.array(pixels(4096 // by, 4096 // by), chunks=(1024, 1024)) for by in (1, 2, 4)]
     image = bench.viewer.add_image(levels, multiscale=True, contrast_limits=(0, 255))
     bench.open()
-    bench.viewer.scene.camera.center, bench.viewer.scene.camera.zoom = (2000, 1500), 2
-    height, width = bench.viewer.canvas.size
+    camera_of(bench.viewer).center, camera_of(bench.viewer).zoom = (2000, 1500), 2
+    height, width = canvas_size(bench.viewer)
     bench.click((2000, 1500))
     area = bench.editor.session.patch.window
     assert (area.height, area.width) == pytest.approx((height / 2, width / 2), abs=2)

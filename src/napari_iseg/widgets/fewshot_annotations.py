@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.errors import InputError
-from napari_iseg.fewshot.annotated import occupied
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.fewshot.frame import Frame, Plane
 from napari_iseg.labels.store import HIGHEST as HIGHEST_LABEL
@@ -18,9 +17,10 @@ from napari_iseg.prompts import Click, Window
 from napari_iseg.widgets.fewshot_clicks import BACKGROUND
 from napari_iseg.widgets.fewshot_results import RESULT
 from napari_iseg.widgets.placement import PlaneAxes
-from napari_iseg.widgets.scene import image_shape
+from napari_iseg.widgets.scene import image_shape, to_data, to_world
 
 if TYPE_CHECKING:
+    import napari
     from napari.layers import Image, Labels, Points
 
 
@@ -59,13 +59,6 @@ class Overlay:
         if whole and plane in self._accepted and self._result is not None:
             values = np.where(values == 0, np.asarray(self._result[index], np.int64), values)
         return values
-
-    def planes(self) -> list[Plane]:
-        """All planes with labels, and all accepted ones."""
-        found = set(self._accepted)
-        if self._base is not None:
-            found |= {plane for plane, _ in occupied(self._base, self._frame)}
-        return sorted(found)
 
 
 def fitting(layers: Sequence[Any], image: Any) -> int:
@@ -118,7 +111,7 @@ class Annotations:
                 )
         return base
 
-    def given_clicks(self, image: Image, frame: Frame) -> Clicks:
+    def given_clicks(self, viewer: napari.Viewer, image: Image, frame: Frame) -> Clicks:
         """(label, click) by plane, in pixels of the image; clicks beside it are left out.
 
         Raises
@@ -133,7 +126,7 @@ class Annotations:
         labels = self.clicks.features.get("label")
         whole = Window.of_shape(frame.plane_shape)
         for number, point in enumerate(self.clicks.data):
-            place = image.world_to_data(self.clicks.data_to_world(point))[-len(frame.shape) :]
+            place = to_data(viewer, image, to_world(viewer, self.clicks, point))
             plane, (row, col) = axes.split(place)
             inside = all(0 <= i < n for i, n in zip(plane, frame.leading_shape, strict=True))
             if inside and whole.contains(row, col):

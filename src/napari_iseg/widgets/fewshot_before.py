@@ -70,7 +70,7 @@ class Beforehand:
 
         def look() -> Earlier:  # reads pixels
             path = opened.output(folder, settings.tile, whose)
-            meant = opened.meant(folder, settings.tile, whose)
+            meant = opened.known(folder, settings.tile).meant(whose)
             return Earlier(path, earlier_clicks(path), made_from(path), whose.labels, meant)
 
         controller.worker.submit_task(
@@ -86,8 +86,9 @@ class Beforehand:
             self._controller.view.set_status(found.words)
 
     def list_annotated(self) -> None:
-        """Show the painted slices of a stack before there is a run that lists them."""
+        """Show the painted slices of a stack before there is a run that lists them; then what is new."""
         if not self._is_now:
+            self._controller.news.look()
             return
         controller = self._controller
         opened, painted = controller.images.attempt(controller.image, controller.view.settings.axis), None

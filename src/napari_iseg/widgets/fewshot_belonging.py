@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_iseg.errors import IsegError
-from napari_iseg.widgets.fewshot_outputs import Made, Whose, made_from
-from napari_iseg.widgets.reports import report
+from napari_iseg.widgets.fewshot_outputs import Known, Made, Whose, made_from
+from napari_iseg.widgets.reports import report, warn
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_iseg.widgets.fewshot_controller import FewShotController
 
-Place = Callable[[Whose], Path]  # where the result of an image lies that goes on with some labels
+Results = Callable[[], Known]  # those that there are now of an image
 
 
 class Belonging:
@@ -28,8 +28,8 @@ class Belonging:
         self._controller = controller
         self._made = Made()
         self._chosen: tuple[Labels | None, str | None] = None, None  # with the name that they had
-        self._begun: tuple[Labels | None, Place] | None = None  # the run that is under way
-        self._place: Place | None = None  # of the result that is shown
+        self._begun: tuple[Labels | None, str | None, Results] | None = None  # the run that is under way
+        self._known: Results | None = None  # of the image whose result is shown
 
     @property
     def whose(self) -> Whose:
@@ -43,13 +43,20 @@ class Belonging:
 
     def choose(self, labels: Labels | None) -> bool:
         """These are annotated in; whether they are others than before, or have another name."""
-        try:
-            self._made.follow_names()
-        except IsegError as error:
-            report(error)
+        self._follow_names()
         before, self._chosen = self._chosen, (labels, None if labels is None else str(labels.name))
         self._controller.annotations.labels = labels
         return before != self._chosen
+
+    def _follow_names(self) -> None:
+        try:
+            for old, new in self._made.follow_names():
+                warn(
+                    f"There is an earlier result made from labels {new!r}: they go on with it now. That of "
+                    f"labels {old!r} stays as it is; rename the layer back to go on with that."
+                )
+        except IsegError as error:
+            report(error)
 
     def stays(self) -> bool:
         """Whether the result that is shown goes on with what is chosen now; says so.
@@ -57,10 +64,10 @@ class Belonging:
         Of a run that is not shown yet ``is_for_now`` tells once it is known where its result lies.
         """
         results, whose = self._controller.results, self.whose
-        if results is None or self._place is None:
+        if results is None or self._known is None:
             return False
         path = results.output.path
-        stays = whose.labels is None or self._place(whose) == path
+        stays = whose.labels is None or self._known().of(whose) == path
         of = "" if made_from(path) in (None, whose.labels) else f", made from labels {made_from(path)!r}"
         if not stays:
             words = "These labels have a result of their own, by Run; that of before stays."
@@ -71,20 +78,24 @@ class Belonging:
         self._controller.view.set_status(words)
         return stays
 
-    def begin(self, place: Place) -> None:
+    def begin(self, known: Results) -> None:
         """A run begins with what is chosen."""
-        self._begun = self._controller.annotations.labels, place
+        annotations = self._controller.annotations
+        self._begun = annotations.labels, annotations.name, known
 
     def is_for_now(self, path: Path) -> bool:
         """Whether the run that was begun, whose result lies at ``path``, goes on with what is chosen now."""
         assert self._begun is not None
-        labels, place = self._begun
-        try:
-            self._made.keep(path, labels)
-        except IsegError as error:
-            report(error)
-        others = self._controller.annotations.labels is not labels
-        if others and place(self.whose._replace(shown=path)) != path:
+        labels, name, known = self._begun
+        if labels is not None and name is not None:  # else it keeps its name: what was accepted is of those
+            try:
+                self._made.keep(path, known().digests, labels, name)
+            except IsegError as error:
+                report(error)
+            self._follow_names()
+        annotations = self._controller.annotations
+        others = annotations.labels is not labels or annotations.name != name
+        if others and known().of(self.whose._replace(shown=path)) != path:
             return False
-        self._place = place
+        self._known = known
         return True

@@ -17,7 +17,7 @@ from napari_iseg.widgets.hands import refuse_paste
 from napari_iseg.widgets.mouse import click_callback
 from napari_iseg.widgets.placement import PLACING, Placement, PlaneAxes, put
 from napari_iseg.widgets.reports import report, warn
-from napari_iseg.widgets.scene import image_shape
+from napari_iseg.widgets.scene import image_shape, to_data
 
 if TYPE_CHECKING:
     import napari
@@ -34,7 +34,7 @@ def new_clicks(
     viewer: napari.Viewer,
     image: Image,
     label: Callable[[], int],
-    modifier: str,
+    modifier: Callable[[], str],
     clicks: Clicks,
     axes: PlaneAxes,
 ) -> Points:
@@ -43,7 +43,8 @@ def new_clicks(
     Parameters
     ----------
     label : asked at every click for the label that it belongs to
-    modifier : the key ("Control", "Shift") that, like the right button, makes a background click
+    modifier : asked likewise for the key ("Control", "Shift") that, like the right button, makes a background
+        click
     clicks, axes : those that it holds from the start, and the planes that they are on
     """
     from napari.layers import Points
@@ -62,8 +63,7 @@ def new_clicks(
     layer.feature_defaults = {"label": [label()]}
 
     def click(position: Sequence[float], on_object: bool) -> None:
-        place = layer.world_to_data(position)
-        pixel = np.round(np.asarray(image.world_to_data(position))[-len(image_shape(image)) :])
+        place, pixel = to_data(viewer, layer, position), np.round(to_data(viewer, image, position))
         if viewer.dims.ndisplay == 3:
             warn("Clicks are made on slices: switch the viewer back to 2D (the cube button, or Ctrl+Y).")
             return

@@ -20,6 +20,7 @@ from napari_iseg.widgets.fewshot_before import Beforehand
 from napari_iseg.widgets.fewshot_belonging import Belonging
 from napari_iseg.widgets.fewshot_clicks import ClicksFollow, ClicksWatch, belong, result_of, warn_of_ignored
 from napari_iseg.widgets.fewshot_models import LoadModel, Models
+from napari_iseg.widgets.fewshot_news import News
 from napari_iseg.widgets.fewshot_outputs import made_from
 from napari_iseg.widgets.fewshot_request import Openings, frame_of, request_of
 from napari_iseg.widgets.fewshot_results import Results, settle_clicks
@@ -69,6 +70,7 @@ class FewShotController:
         self.belonging = Belonging(self)
         self.images = Openings()
         self.before = Beforehand(self)
+        self.news = News(self)
         self.ways = Ways(self)
         self.signals.prepared.connect(self._prepared)
         self.signals.supports.connect(self._supported)
@@ -117,6 +119,7 @@ class FewShotController:
         self.cancel()
         self._to_reject, self._wanted = [], False
         self.results = self.report = None
+        self.news.forget()
 
     def run(self) -> None:
         """Start, or start anew with what has changed."""
@@ -130,8 +133,10 @@ class FewShotController:
             return
         try:
             opened = self.images.open(self.image, settings.axis)
-            whose = self.belonging.whose
-            make_request = request_of(self.viewer, opened, settings, self.annotations, self.folder, whose)
+            whose, taken = self.belonging.whose, self.news.begin()
+            make_request = request_of(
+                self.viewer, opened, settings, self.annotations, self.folder, whose, taken
+            )
         except IsegError as error:
             report(error)
             return
@@ -139,7 +144,7 @@ class FewShotController:
         control = self._control = Control()
         if self._paused:
             control.pause()
-        self.belonging.begin(partial(opened.output, self.folder, settings.tile))
+        self.belonging.begin(partial(opened.known, self.folder, settings.tile))
         self._wanted, self._paused = True, False
         self.follow_plane()
         self.view.set_running(True, control.paused)
@@ -223,6 +228,7 @@ class FewShotController:
         self.closed = True
         self.cancel()
         self.worker.close()
+        self.news.close()
         self.signals.silence()
         self.ways.close()
         self.viewer.dims.events.point.disconnect(self.follow_plane)
@@ -260,6 +266,7 @@ class FewShotController:
             name = made_from(prepared.output.path)
             self.results = Results(self.viewer, self.image, frame, grid, prepared.output, name)
         self.results.use(prepared)
+        self.news.run_is_shown()
         try:
             shown_anew = known is not self.results and self.annotations.clicks is None
             kept = settle_clicks(prepared.output.path, self._given(), shown_anew)
@@ -278,7 +285,7 @@ class FewShotController:
 
     def _supported(self, rows: list[SupportRow]) -> None:
         if self._wanted:
-            self.view.show_supports(rows)
+            self.news.list_run(rows)
             warn_of_ignored([row.ref for row in rows], self._given())
 
     def _progress(self, progress: Progress) -> None:
@@ -303,13 +310,13 @@ class FewShotController:
             self.tell()
             return
         if result.failed:
-            first = result.failed[0]
-            warn(
-                f"{len(result.failed)} units failed, first {first.where}: {first.reason}. Run again to retry."
-            )
+            first, count = result.failed[0], len(result.failed)
+            which = f"{count} {self._pieces(count)} failed, first {first.where}"
+            warn(f"{which}: {first.reason.rstrip('.')}. Run again to retry.")
         stopped = "Stopped; run again to go on." if result.cancelled else "Done."
         pieces = f"{result.computed} {self._pieces(result.computed)}"
-        self.view.set_status(f"{stopped} {pieces} computed, mean trust {result.trust:.2f}.")
+        done = f"{stopped} {pieces} computed, mean trust {result.trust:.2f}."
+        self.view.set_status(f"{done} {self.news.words}".rstrip())
         if self.results is not None:
             self.results.look_for_next()
             self.results.refresh()
@@ -321,6 +328,7 @@ class FewShotController:
         self.view.set_status("Stopped.")
         report(error)
         if not self._do_what_waits():
+            self.before.list_annotated()
             self.tell()
 
     def _pieces(self, count: int) -> str:
@@ -357,7 +365,9 @@ class FewShotController:
         """The clicks on the planes of the image."""
         if self.image is None:
             return {}
-        return self.annotations.given_clicks(self.image, frame_of(self.image, self.view.settings.axis))
+        return self.annotations.given_clicks(
+            self.viewer, self.image, frame_of(self.image, self.view.settings.axis)
+        )
 
     def follow_plane(self, _event: Any = None) -> None:
         """The viewer shows another plane, or other axes."""

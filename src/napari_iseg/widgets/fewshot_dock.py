@@ -63,7 +63,7 @@ class FewShotDock(Dock):
     napari_viewer : the viewer the dock works in; napari passes it
     models : names of few-shot models with a line on each; default: those of this machine
     load : loads one; default: by name
-    preferences : default: the user's
+    preferences : default: the user's, of which the key of background clicks is followed
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class FewShotDock(Dock):
     ) -> None:
         super().__init__(napari_viewer)
         self._preferences = preferences or Preferences.read()
+        self._modifier = lambda: (preferences or Preferences.read()).background_modifier  # as it is by then
         self._listening = True
         self._no_labels = False  # chosen by the user
         self._watch = LabelsWatch(self._viewer, self._list_annotated)
@@ -201,8 +202,7 @@ class FewShotDock(Dock):
         self.click_label.setToolTip("The label that the next click belongs to.")
         self.click_label.setMinimumWidth(72)  # it would take the room of the highest label
         label = lambda: int(self.click_label.value())  # noqa: E731 - asked at each click
-        modifier = self._preferences.background_modifier
-        self._own_clicks = OwnClicks(self._viewer, self.clicks, label, modifier)
+        self._own_clicks = OwnClicks(self._viewer, self.clicks, label, self._modifier)
         self.axis = AxisCombo("The axis that is sliced; the other two are the plane that was annotated in.")
         self.model = combo("What carries the annotation to the other slices.")
         for name, line in models.items():
@@ -246,6 +246,7 @@ class FewShotDock(Dock):
         self.supports.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
         self.supports.setToolTip("What was annotated; click to go there.")
         self.supports.setMinimumHeight(140)
+        self.supports.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keyboard with the canvas
         self.strip = TrustStrip()
         self.status = SmallLabel()
         self.status.setToolTip("What to do next.")
@@ -377,7 +378,11 @@ class FewShotDock(Dock):
         self.controller.before.look_for_earlier()
 
     def _axis_chosen(self) -> None:
-        self.range.offer(self.controller.image, self.axis.currentData())
+        image = self.controller.image
+        sliced = image is None or self.axis.currentData() is not None
+        for choice in (self.accept_button, self.reject_button):
+            choice.setVisible(sliced)  # a scene is corrected tile by tile
+        self.range.offer(image, self.axis.currentData())
 
     def _annotations_chosen(self) -> None:
         labels = self.labels.layer

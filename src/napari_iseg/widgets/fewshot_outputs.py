@@ -6,6 +6,7 @@ import json
 import re
 import weakref
 from collections.abc import Iterable, Iterator
+from functools import partial
 from hashlib import blake2b
 from itertools import chain, count
 from pathlib import Path
@@ -18,6 +19,7 @@ from napari_iseg.fewshot.frame import Frame
 from napari_iseg.fewshot.preparing import run_folder
 from napari_iseg.files import write_text
 from napari_iseg.images import PlaneSource
+from napari_iseg.images.damage import unless_damaged
 from napari_iseg.images.sampling import sample_places
 from napari_iseg.prompts import Window
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
 _BANDS = 3  # of what a source gives
+_LONGEST = 40  # bytes of a layer's name in a file's
 _FILE = "labels.json"  # in a run's folder: the name of the labels layer that it was made from
 
 
@@ -33,7 +36,8 @@ def digests_of(source: PlaneSource, frame: Frame, tile: int) -> tuple[str, str]:
 
     Parameters
     ----------
-    source : the image; a sample of its pixels is read, so call this outside the GUI thread
+    source : the image; a sample of its pixels is read, so call this outside the GUI thread. What is damaged
+        of it counts as such: mended, it is another image.
     """
     planes = int(np.prod(source.leading_shape, dtype=np.int64))
 
@@ -42,7 +46,8 @@ def digests_of(source: PlaneSource, frame: Frame, tile: int) -> tuple[str, str]:
         digest.update(repr((frame.shape, frame.slicing, tile)).encode())
         for number, window in places:
             plane = tuple(int(i) for i in np.unravel_index(number, source.leading_shape))
-            digest.update(source.read(window, plane).tobytes())
+            pixels = unless_damaged(partial(source.read, window, plane))
+            digest.update(b"damaged" if pixels is None else pixels.tobytes())
         return digest.hexdigest()
 
     return digest_of(sample_places(source.shape, planes, _BANDS)), digest_of(_middles(source.shape, planes))
@@ -64,9 +69,16 @@ class Whose(NamedTuple):
 
 
 class Known:
-    """The results that there are of an image, by the names of the labels that they were made from."""
+    """The results that there are of an image, by the names of the labels that they were made from.
+
+    Parameters
+    ----------
+    folder : of all results
+    digests : of the image, as of ``digests_of``
+    """
 
     def __init__(self, folder: Path, digests: tuple[str, str]) -> None:
+        self.digests = digests
         self._paths: dict[str | None, Path] = {}  # None: from clicks alone, or before names were noted
         for digest in digests[::-1]:  # of two with the same name that of now, which got the name last
             found = sorted(folder.glob(f"*-{digest}.zarr"), key=lambda path: (_noted_at(path), path))
@@ -85,6 +97,10 @@ class Known:
                 return self._paths[name]
         free = whose.labels is None or whose.there.isdisjoint(map(str, self._paths))
         return next(iter(self._paths.values())) if free and len(self._paths) == 1 else None
+
+    def named(self, labels: str) -> Path | None:
+        """The one that was made from labels of this name."""
+        return self._paths.get(labels)
 
     def meant(self, whose: Whose) -> list[str]:
         """The names of labels whose results may be meant where none goes on."""
@@ -121,29 +137,41 @@ def output_path(
 class Made:
     """The results of this session by the labels layers that they were made from.
 
-    Each result has its layer's name on disk with it, where it is changed when the layer is renamed.
+    Each result has its layer's name on disk with it, where it is changed when the layer is renamed; but no
+    two of an image get the same name, by which only one would be found again.
     """
 
     def __init__(self) -> None:
-        self._paths: weakref.WeakKeyDictionary[Labels, set[Path]] = weakref.WeakKeyDictionary()
+        self._paths: weakref.WeakKeyDictionary[Labels, dict[Path, tuple[str, str]]]
+        self._paths = weakref.WeakKeyDictionary()  # with the digests of their images
 
-    def keep(self, path: Path, labels: Labels | None) -> None:
-        """A result is made from a labels layer; SaveError where that cannot be written.
-
-        Without one it keeps the name that it has: what was accepted is of those labels still.
-        """
-        if labels is None:
-            return
+    def keep(self, path: Path, digests: tuple[str, str], labels: Labels, name: str) -> None:
+        """A result is made from a labels layer, which had this name then; SaveError as of ``write_text``."""
         for others in self._paths.values():
-            others.discard(path)
-        self._paths.setdefault(labels, set()).add(path)
-        _note(path, str(labels.name))
+            others.pop(path, None)
+        self._paths.setdefault(labels, {})[path] = digests
+        _note(path, name)
 
-    def follow_names(self) -> None:
-        """Layers may have other names; SaveError as above."""
+    def follow_names(self) -> list[tuple[str, str]]:
+        """Layers may have other names; SaveError as above.
+
+        Returns
+        -------
+        list of (name of a result, new name of its layer)
+            Where an earlier result has the new name: the layer goes on with that one, and its own stays as it
+            is.
+        """
+        left = []
         for labels, paths in self._paths.items():
-            for path in paths:
-                _note(path, str(labels.name))
+            new = str(labels.name)
+            for path, digests in list(paths.items()):
+                old = made_from(path)
+                if old in (None, new) or Known(path.parent, digests).named(new) is None:
+                    _note(path, new)
+                else:
+                    del paths[path]
+                    left.append((str(old), new))
+        return left
 
 
 def _note(path: Path, labels: str | None) -> None:
@@ -168,8 +196,8 @@ def made_from(path: Path) -> str | None:
 
 
 def _readable(name: str) -> str:
-    """A name as part of a file's."""
-    return re.sub(r"\W+", "-", name).strip("-")[:40]
+    """A name as part of a file's, of which a file system takes some 255 bytes, or 143."""
+    return re.sub(r"\W+", "-", name).strip("-").encode()[:_LONGEST].decode(errors="ignore")
 
 
 def _middles(shape: tuple[int, int], planes: int) -> Iterator[tuple[int, Window]]:

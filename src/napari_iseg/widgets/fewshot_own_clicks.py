@@ -26,7 +26,11 @@ class OwnClicks:
     """
 
     def __init__(
-        self, viewer: napari.Viewer, choice: LayerCombo, label: Callable[[], int], modifier: str
+        self,
+        viewer: napari.Viewer,
+        choice: LayerCombo,
+        label: Callable[[], int],
+        modifier: Callable[[], str],
     ) -> None:
         self._viewer, self._choice, self._label, self._modifier = viewer, choice, label, modifier
 

@@ -13,7 +13,7 @@ from napari_iseg.errors import InputError
 from napari_iseg.fewshot.areas import Areas
 from napari_iseg.fewshot.base import UnitPredictor
 from napari_iseg.fewshot.decisions import Decisions
-from napari_iseg.fewshot.frame import Frame, Plane
+from napari_iseg.fewshot.frame import Frame, Grid, Plane
 from napari_iseg.fewshot.given import GivenImage
 from napari_iseg.fewshot.preparing import Request, run_folder
 from napari_iseg.images import PlaneSource
@@ -22,6 +22,7 @@ from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.fewshot_annotations import Annotations, Overlay
+from napari_iseg.widgets.fewshot_news import Taken, labelled
 from napari_iseg.widgets.fewshot_outputs import Known, Whose, digests_of, make_folder, output_path
 from napari_iseg.widgets.fewshot_view import FewShotSettings
 from napari_iseg.widgets.placement import PlaneAxes
@@ -64,9 +65,9 @@ class Opened:
         """Where its result for these labels lies; reads a few pixels the first time."""
         return output_path(folder, str(self.image.name), self._digests(tile), *whose)
 
-    def meant(self, folder: Path, tile: int, whose: Whose) -> list[str]:
-        """The names of labels whose results may be meant where it has none for these; reads as above."""
-        return Known(folder, self._digests(tile)).meant(whose)
+    def known(self, folder: Path, tile: int) -> Known:
+        """All its results; reads as above."""
+        return Known(folder, self._digests(tile))
 
     def _digests(self, tile: int) -> tuple[str, str]:
         if tile not in self.digests:
@@ -125,8 +126,13 @@ def request_of(
     annotations: Annotations,
     folder: Path,
     whose: Whose,
+    taken: Taken,
 ) -> Callable[[UnitPredictor], Request]:
     """What makes the request once there is a predictor, which reads pixels: to be called in the worker.
+
+    Parameters
+    ----------
+    taken : it puts the labels that the run takes in here
 
     Raises
     ------
@@ -137,10 +143,11 @@ def request_of(
     planes, region = _where(viewer, image, frame, settings)
     complete: bool | Areas = not settings.partial
     if settings.complete_in is not None:
-        complete = areas_of(settings.complete_in, image, frame)
+        complete = areas_of(viewer, settings.complete_in, image, frame)
     painted = annotations.array(image, frame)
-    clicks = annotations.given_clicks(image, frame)
-    space = space_of(image, frame)
+    clicks = annotations.given_clicks(viewer, image, frame)
+    space, halo = space_of(image, frame), settings.tile // 8
+    grid = Grid(frame.plane_shape, settings.tile, halo)
     make_folder(folder)
 
     def make(predictor: UnitPredictor) -> Request:
@@ -148,10 +155,11 @@ def request_of(
         lost = out.exists() and not run_folder(out).exists()  # nobody can go on with it
         accepted = Decisions(run_folder(out)).accepted if out.exists() else set()
         result = LabelStore.open(out).levels[0] if accepted else None
-        labels = Overlay(painted, frame, result, accepted)
+        # before the run reads them: what is annotated in between is said to be new once too often, not never
+        taken.update(labelled(painted, frame, grid, lambda: False))
         return Request(
             image=lambda: opened.source,
-            labels=labels,
+            labels=Overlay(painted, frame, result, accepted),
             frame=frame,
             space=space,
             out=out,
@@ -161,11 +169,11 @@ def request_of(
             planes=planes,
             region=region,
             tile=settings.tile,
-            halo=settings.tile // 8,
+            halo=halo,
             memory=_MEMORY,
             features=_FEATURES,
             clicks=clicks,
-            support_planes=labels.planes(),
+            support_planes=sorted({plane for plane, _ in taken} | accepted),
             accepted=accepted,
             complete=complete,
             sequential=settings.sequential,
@@ -175,7 +183,7 @@ def request_of(
     return make
 
 
-def areas_of(shapes: Shapes, image: Image, frame: Frame) -> Areas:
+def areas_of(viewer: napari.Viewer, shapes: Shapes, image: Image, frame: Frame) -> Areas:
     """The polygons, rectangles and ellipses of a layer in pixels of the image; lines are left out.
 
     Raises
@@ -188,7 +196,7 @@ def areas_of(shapes: Shapes, image: Image, frame: Frame) -> Areas:
         if kind in ("line", "path"):
             continue
         outline = _ellipse(corners) if kind == "ellipse" else corners
-        points = [image.world_to_data(shapes.data_to_world(c))[-len(frame.shape) :] for c in outline]
+        points = [scene.to_data(viewer, image, scene.to_world(viewer, shapes, c)) for c in outline]
         found.append([(point[frame.rows], point[frame.cols]) for point in points])
     if not found:
         raise InputError(f"The layer {shapes.name!r} holds no polygon; draw one, or choose another region.")
@@ -208,7 +216,7 @@ def _where(
 ) -> tuple[list[Plane] | None, Window | Areas | None]:
     """Planes and window of the region that is set."""
     if settings.area is not None:
-        return None, areas_of(settings.area, image, frame)
+        return None, areas_of(viewer, settings.area, image, frame)
     if settings.region == "visible":
         plane = plane_in_view(viewer, image, settings.axis)
         if plane is None:

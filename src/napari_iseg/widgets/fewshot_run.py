@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,11 @@ from napari_iseg.fewshot.runner import Runner
 from napari_iseg.fewshot.support_store import SupportRef
 from napari_iseg.fewshot.worker import Worker as RunWorker
 from napari_iseg.images import PlaneSource
+from napari_iseg.images.damage import unless_damaged
 from napari_iseg.prompts import Window
 
 THUMBNAIL = 64  # pixels
-_MOST_THUMBNAILS = 64
+MOST_THUMBNAILS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,22 +120,41 @@ def annotated_rows(
 
     Parameters
     ----------
-    labels : array of ``frame.shape``
+    source, labels : as of ``annotated_row``
     """
     whole = Window.of_shape(source.shape)
-    step = max(1, -(-max(source.shape) // THUMBNAIL))
     rows: dict[Plane, SupportRow] = {}
     for plane, _ in occupied(labels, frame):
-        if cancelled() or len(rows) >= _MOST_THUMBNAILS:
+        if cancelled() or len(rows) >= MOST_THUMBNAILS:
             break
         if plane not in rows:
-            mask = read_plane(labels, frame, plane, whole)
-            present = tuple(int(label) for label in np.unique(mask[mask > 0]))
-            key = ",".join(map(str, plane))
-            ref = SupportRef(key, plane, whole, frame.position(plane), present, False, "labelled", 0)
-            picture = _picture(source.read(whole, plane, step), mask[::step, ::step])
-            rows[plane] = SupportRow(ref, None, picture)
+            rows[plane] = annotated_row(source, labels, frame, plane, whole)
     return list(rows.values())
+
+
+def annotated_row(
+    source: PlaneSource, labels: Any, frame: Frame, plane: Plane, window: Window, origin: str = "labelled"
+) -> SupportRow:
+    """A window with labels as the list shows it; reads pixels.
+
+    Parameters
+    ----------
+    source : the image; what is damaged is shown black
+    labels : array of ``frame.shape``
+    origin : words on how it was annotated
+    """
+    step = max(1, -(-max(window.shape) // THUMBNAIL))
+    mask = read_plane(labels, frame, plane, window)
+    present = tuple(int(label) for label in np.unique(mask[mask > 0]))
+    key = ",".join(map(str, plane)) or "scene"
+    if window.shape != source.shape:
+        key = f"{key}@{window.top},{window.left}"  # as the supports of a run have it
+    ref = SupportRef(key, plane, window, frame.position(plane), present, False, origin, 0)
+    small = mask[::step, ::step]
+    image = unless_damaged(partial(source.read, window, plane, step))
+    if image is None:
+        image = np.zeros((*small.shape, 3), np.float32)
+    return SupportRow(ref, None, _picture(image, small))
 
 
 class _Teller:
@@ -152,7 +173,7 @@ def _rows(prepared: Prepared, source: PlaneSource, predictor: UnitPredictor | No
     rows = []
     ask: Any = getattr(predictor, "reliability", None)
     for number, ref in enumerate(prepared.plan.supports.values()):
-        if number >= _MOST_THUMBNAILS:
+        if number >= MOST_THUMBNAILS:
             break
         support = prepared.record.supports.read(ref, source)
         reliability = float(ask(support, prepared.plan.rules.labels)) if ask is not None else None

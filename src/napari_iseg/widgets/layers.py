@@ -191,6 +191,7 @@ class ClickLayers:
                 name=f"{self.image.name} current object",
                 opacity=0.45,
                 colormap=object_colors(),
+                metadata={OUTPUT: True},
                 **Placement.of(self.image).whole(),
             )
             self.current.editable = False
