@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tifffile
+
+from napari_iseg.cli.common import local_path
 
 
 def test_a_files_address_is_its_path_and_another_is_refused(run, tmp_path):
@@ -15,3 +18,22 @@ def test_a_files_address_is_its_path_and_another_is_refused(run, tmp_path):
     ended = run("propagate", "http://127.0.0.1:1/town.zarr", image, out)
     assert ended.code == 2
     assert "http://127.0.0.1:1/town.zarr is an address and no file" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("file:///a/b%20c.tif", "/a/b c.tif"),
+        ("file://localhost/a.tif", "/a.tif"),
+        ("file:/a.tif", "/a.tif"),
+        ("file:///a/b#1?.tif", "/a/b#1?.tif"),
+        ("--output=file:///a.tif", "--output=/a.tif"),
+        ("file://server/share/a.tif", "file://server/share/a.tif"),
+        ("file://a.tif", "file://a.tif"),
+        ("file://", "file://"),
+        ("file:", "file:"),
+        ("a file:///b", "a file:///b"),
+    ],
+)
+def test_only_an_address_of_this_machine_is_a_path(given, path):
+    assert local_path(given).replace("\\", "/") == path

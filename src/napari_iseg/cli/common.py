@@ -5,12 +5,12 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from rich.console import Console
@@ -20,6 +20,9 @@ from napari_iseg.errors import InputError
 # No markup: names of files and extras hold square brackets, too.
 console = Console(highlight=False, markup=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+# Qt and Java write one slash; of another machine than this one it is no path.
+_FILE_ADDRESS = re.compile(r"(--[\w-]+=)?file:(?://(?:localhost)?)?(/(?!/).+)", re.IGNORECASE)
 
 
 def print_json(value: Any) -> None:
@@ -40,9 +43,12 @@ def escape_unwritable() -> None:
 
 
 def local_path(argument: str) -> str:
-    """The path that a file:// address names, as a desktop copies it; anything else as it is."""
-    address = urlsplit(argument) if argument[:7].lower() == "file://" else None
-    return argument if address is None else url2pathname(address.path)
+    """With the path that a file:// address of this machine names, as a desktop copies it; else as it is.
+
+    An option's value may stand behind its name, as in --output=file:///home/me/mask.tif.
+    """
+    address = _FILE_ADDRESS.fullmatch(argument)
+    return argument if address is None else (address[1] or "") + url2pathname(address[2])
 
 
 def need_extra(extra: str, *modules: str) -> None:
