@@ -366,6 +366,15 @@ def test_a_click_is_taken_away_once_napari_has_sliced_the_clicks_that_were_there
     points.add((0, 20, 20))  # with napari's own tool
     assert bench.editor.clicks == []
     assert "Wait" in bench.dock.status.text()
+    asked, layers = [], bench.editor.layers
+    with monkeypatch.context() as counting:
+        real = layers.show_clicks
+        counting.setattr(layers, "show_clicks", lambda clicks: asked.append(1) or real(clicks))
+        for _ in range(10):
+            bench.editor.show()
+        asked.clear()
+        bench.qtbot.wait(150)
+        assert len(asked) <= 6, "one waits for all"
     hold.set()
     bench.qtbot.waitUntil(lambda: len(points.data) == 0)
     points.get_value((0, 60, 60), view_direction=None, dims_displayed=[1, 2], world=True)

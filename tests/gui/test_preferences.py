@@ -61,6 +61,15 @@ def test_a_device_that_is_not_there_is_changed_in_the_dock(device: str, monkeypa
     assert in_the_dock(told.value).endswith("; choose another in the list Device.")
 
 
+def test_overwriting_is_offered_where_it_can_be_done(bench):
+    bench.viewer.add_image(np.random.default_rng(0).integers(0, 255, (128, 128), np.uint8))
+    bench.open()
+    for _ in range(2):
+        bench.click((60, 60))
+        bench.do("commit")
+    assert bench.dock.status.text().endswith("delete or reopen those.")
+
+
 def test_a_stored_device_that_is_not_there_is_told_of_in_words_of_the_dock(bench):
     bench.viewer.add_image(np.zeros((128, 128), np.uint8))
     dock: Any = bench.open(device="cuda")

@@ -46,7 +46,7 @@ class Editor(EditorState):
         # Wraps our own edits of the clicks and the box.
         self.quiet: Callable[[], AbstractContextManager[Any]] = nullcontext
         self._worker, self._plan_session = worker, plan_session
-        self._closed = self._suspended = False
+        self._closed = self._suspended = self._asks_again = False
         self._asked_at = 0.0
 
     def click(self, plane: Plane, click: Click, view: Window | None) -> None:
@@ -239,9 +239,14 @@ class Editor(EditorState):
     def _show_clicks(self) -> None:
         if self.layers.are_shown and not self._lent and not self._closed:
             with self.quiet():
-                if not self.layers.show_clicks(self.clicks):
-                    QTimer.singleShot(SLICING, self._show_clicks)
+                if not self.layers.show_clicks(self.clicks) and not self._asks_again:
+                    self._asks_again = True
+                    QTimer.singleShot(SLICING, self._ask_again)
                 self.layers.boxes.show(self.box)
+
+    def _ask_again(self) -> None:
+        self._asks_again = False
+        self._show_clicks()
 
     def _do(self, run: Callable[[], None], *, settled: bool = False) -> None:
         self._later.append((run, settled))

@@ -106,6 +106,8 @@ class Hands:
     def _key_pressed(self, name: str) -> None:
         if not self._fields.hold_key:
             self._on_key(name)
+        elif self._fields.in_list:
+            self._on_hint("A list has the keyboard; click on the image first.")
 
     def quiet(self) -> AbstractContextManager[Any]:
         """A context in which changes of the clicks and of the box are our own and not reported."""

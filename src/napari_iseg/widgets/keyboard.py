@@ -25,11 +25,16 @@ class FieldKeys(QObject):
 
     There Enter confirms what was typed and Esc calls it off, whosever field it is, and both go on to the
     window. Who has the keyboard by then does not tell: napari's slice number gives it up at Enter.
+
+    Attributes
+    ----------
+    hold_key : whether it was
+    in_list : whether the last field was a list to choose from, which keeps the keyboard after a choice
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.hold_key = False
+        self.hold_key = self.in_list = False
 
     def start(self) -> None:
         """Watch the field that has the keyboard, whichever it is."""
@@ -40,10 +45,10 @@ class FieldKeys(QObject):
         """Watch no other field."""
         QApplication.instance().focusChanged.disconnect(self._focus_changed)
 
-    def eventFilter(self, _field: QObject, event: QEvent) -> bool:
+    def eventFilter(self, field: QObject, event: QEvent) -> bool:
         """A field hears of a key, before what it lies in."""
         if event.type() == QEvent.Type.KeyPress:
-            self.hold_key = True
+            self.hold_key, self.in_list = True, isinstance(field, QComboBox)
             QTimer.singleShot(0, self._let_go)  # once all have heard of it
         return False
 

@@ -154,7 +154,7 @@ class ClickLayers:
         data, points = np.asarray(joined).reshape(-1, self.axes.ndim), self.points
         if self._shown == [*clicks] and np.array_equal(points.data, data):
             return True  # each of the changes below makes napari draw
-        fewer = len(data) < len(points.data)
+        fewer = len(data) < max(len(points.data), len(self._shown))  # napari may have taken them itself
         if fewer and not points.loaded:
             self.clicks_are_late = True
             return False

@@ -7,6 +7,7 @@ import re
 from napari_iseg.errors import InputError, IsegError
 
 _DEVICE_IN_PYTHON = re.compile(r"use device='\w+'( or '\w+')*")
+_OVERWRITE_IN_PYTHON = ", or commit with overwrite=True"
 
 
 def warn(sentence: str) -> None:
@@ -18,7 +19,8 @@ def warn(sentence: str) -> None:
 
 def in_the_dock(error: Exception) -> str:
     """The sentence of an error with what to do in a dock, where it says what to do in Python."""
-    return _DEVICE_IN_PYTHON.sub("choose another in the list Device", str(error))
+    words = str(error).replace(_OVERWRITE_IN_PYTHON, "")
+    return _DEVICE_IN_PYTHON.sub("choose another in the list Device", words)
 
 
 def report(error: Exception) -> None:
