@@ -38,6 +38,31 @@ def test_grey_with_transparency_is_grey(tmp_path):
     np.testing.assert_array_equal(opened.image, grey[..., 0])
 
 
+@pytest.mark.parametrize("name", ["l.png", "l.gif", "l.bmp"])
+def test_labels_in_a_palette_are_numbers_and_a_picture_its_colours(tmp_path, name):
+    values = (np.arange(30).reshape(5, 6) % 3).astype(np.uint8)
+    values[0, 0] = 255  # PASCAL VOC's border
+    picture = Image.fromarray(values, "P")
+    picture.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0] + [7] * 759)
+    picture.save(tmp_path / name, optimize=False)
+    opened = open_image(tmp_path / name, numbers=True)
+    assert (opened.rgb, opened.axes, opened.shape) == (False, ("y", "x"), (5, 6))
+    np.testing.assert_array_equal(opened.image, values)
+    assert open_image(tmp_path / name).rgb
+
+
+def test_pictures_without_a_palette_or_of_several_frames_are_the_same_as_labels(tmp_path):
+    grey = np.arange(30, dtype=np.uint8).reshape(5, 6)
+    Image.fromarray(grey).save(tmp_path / "g.png")
+    np.testing.assert_array_equal(open_image(tmp_path / "g.png", numbers=True).image, grey)
+    frames = [Image.fromarray(grey + k).convert("P") for k in range(2)]
+    frames[0].save(tmp_path / "m.gif", save_all=True, append_images=frames[1:])
+    assert open_image(tmp_path / "m.gif", numbers=True).image.shape[:3] == (2, 5, 6)
+    (tmp_path / "no.png").write_bytes(b"hello")
+    with pytest.raises(DamageError, match="could not be read as an image"):
+        open_image(tmp_path / "no.png", numbers=True)
+
+
 def test_imagej_stack_has_its_sizes(tmp_path):
     stack = RNG.integers(0, 999, (4, 20, 30)).astype(np.uint16)
     metadata = {"axes": "ZYX", "spacing": 2.5, "unit": "um"}

@@ -141,3 +141,34 @@ def test_what_cannot_be_read_is_a_sentence_with_the_reason(tmp_path):
     opened = open_image(vrt(tmp_path / "a.vrt", tmp_path / "gone.tif", ""))
     with pytest.raises(DamageError, match=r"a\.vrt could not be read .*gone\.tif: No such file"):
         PlaneSource.wrap(opened.image).read(Window(0, 0, 5, 5))
+
+
+def test_a_file_that_a_vrt_is_made_of_is_said_to_be_missing(tmp_path):
+    opened = open_image(vrt(tmp_path / "a.vrt", tmp_path / "gone.tif", "", ""))
+    with pytest.raises(DamageError, match=r"gone\.tif: No such .* is missing: put it back.*a\.vrt\.$"):
+        PlaneSource.wrap(opened.image, **channel_options(opened)).read(Window(0, 0, 5, 5))
+
+
+def test_bands_of_several_types_become_one_that_holds_them(tmp_path):
+    values = raster(tmp_path / "a.tif", 3, driver="GTiff")
+    path = vrt(tmp_path / "a.vrt", tmp_path / "a.tif", "", "", "")
+    path.write_text(path.read_text().replace('"UInt16" band="2"', '"Float32" band="2"'))
+    image = open_image(path).image
+    assert image.dtype == np.float32
+    np.testing.assert_array_equal(image[30:90, :, 1:], values[1:, 30:90].transpose(1, 2, 0))
+    np.testing.assert_array_equal(image[5, 7], values[:, 5, 7])
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_jpeg_2000_of_several_tiles_that_ends_early_is_damaged(tmp_path, bands):
+    """Not what lay in the memory before; a window of the tiles that are there is read."""
+    path = tmp_path / "a.jp2"
+    values = raster(path, bands, BLOCKXSIZE="128", BLOCKYSIZE="128")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 6 // 10])
+    source = PlaneSource.wrap(open_image(path).image, rgb=bands == 3)
+    for scale in (1, 2):
+        with pytest.raises(DamageError, match=r"a\.jp2 could not be read as an image .*undamaged copy"):
+            source.read(Window(0, 0, 520, 600), (), scale)
+    first = open_image(path).image[0][:100, :256]
+    np.testing.assert_array_equal(first, np.moveaxis(values, 0, -1).squeeze()[:100, :256])

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_iseg.errors import DamageError
 from napari_iseg.images import tiff
 from napari_iseg.images.files import open_image
+from napari_iseg.images.lazy import LookedUp
 from napari_iseg.images.source import PlaneSource
 from napari_iseg.prompts import Window
 
@@ -71,3 +73,57 @@ def test_overviews_beside_the_file_are_its_levels_with_colours_together_or_apart
     assert opened.rgb
     source = PlaneSource.wrap(opened.image, rgb=True)
     np.testing.assert_allclose(source.read(Window(0, 0, 96, 80), (), 4), quarter / 255, atol=1e-6)
+
+
+def test_a_palette_is_looked_up_window_by_window(tmp_path):
+    """Colours of the whole image take three times its memory, and the time to make them."""
+    tifffile.imwrite(tmp_path / "p.tif", INDICES, photometric="palette", colormap=COLOURS)
+    image = open_image(tmp_path / "p.tif").image
+    assert isinstance(image, LookedUp)
+    np.testing.assert_array_equal(image[3, 4], COLOURS[:, INDICES[3, 4]] // 257)
+    bits = LookedUp(INDICES % 2 > 0, np.array([9, 200], np.uint8))
+    np.testing.assert_array_equal(bits[:5, 2], np.where(INDICES[:5, 2] % 2, 200, 9))
+
+
+@pytest.mark.parametrize(
+    ("values", "options"),
+    [
+        (INDICES, {"extratags": [(320, 3, 768, COLOURS.ravel().tolist(), True)]}),  # greys, colours beside
+        (np.stack([INDICES] * 3), {"photometric": "palette", "colormap": COLOURS}),
+        (INDICES.astype(np.uint16), {"photometric": "palette", "colormap": np.zeros((3, 2**16), np.uint16)}),
+    ],
+)
+def test_colours_of_what_is_no_map_or_drawing_leave_intensities_alone(tmp_path, values, options):
+    tifffile.imwrite(tmp_path / "i.tif", values, **({"photometric": "minisblack"} | options))
+    opened = open_image(tmp_path / "i.tif")
+    assert not opened.rgb
+    np.testing.assert_array_equal(opened.image, values)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_map_has_its_colours_however_gdal_wrote_them(tmp_path, dtype):
+    rasterio = pytest.importorskip("rasterio")
+    place = rasterio.transform.from_origin(0, 0, 1, 1)
+    shape = {"height": 96, "width": 80, "count": 1, "dtype": dtype, "transform": place}
+    with rasterio.open(tmp_path / "m.tif", "w", driver="GTiff", **shape) as file:
+        file.write(INDICES.astype(dtype), 1)
+        file.write_colormap(1, {1: (9, 8, 7, 255)})  # after the pixels: the file calls them greys
+    image = open_image(tmp_path / "m.tif").image
+    np.testing.assert_array_equal(image[INDICES.shape[0] - 1], np.outer(INDICES[-1] == 1, [9, 8, 7]))
+
+
+@pytest.mark.parametrize("beside", [b"", b"no TIFF at all", b"II*\x00\x08\x00"])
+def test_overviews_beside_the_file_that_are_none_are_left_out(tmp_path, beside):
+    tifffile.imwrite(tmp_path / "a.tif", INDICES)
+    (tmp_path / "a.tif.ovr").write_bytes(beside)
+    np.testing.assert_array_equal(open_image(tmp_path / "a.tif").image, INDICES)
+
+
+def test_overviews_that_end_early_are_to_be_made_again(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", INDICES)
+    path = tmp_path / "a.tif.ovr"
+    tifffile.imwrite(path, INDICES[::2, ::2], subfiletype=1, tile=(16, 16), metadata=None)
+    path.write_bytes(path.read_bytes()[:-300])
+    source = PlaneSource.wrap(open_image(tmp_path / "a.tif").image)
+    with pytest.raises(DamageError, match=r"a\.tif\.ovr could not .*; delete it; `gdaladdo` makes"):
+        source.read(Window(0, 0, 96, 80), (), 2)

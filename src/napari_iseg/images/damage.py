@@ -62,9 +62,13 @@ def reading(name: str | Path, what: str = "an image") -> Iterator[None]:
                 f"{name} could not be read ({error.strerror or reason}); see that its disk or network drive "
                 "is there and may be read, and try again."
             ) from error
-        raise DamageError(
-            f"{name} could not be read as {what} ({reason}); replace it by an undamaged copy."
-        ) from error
+        raise DamageError(f"{name} could not be read as {what} ({reason}); {_mend(name)}.") from error
+
+
+def _mend(name: str | Path) -> str:
+    if str(name).endswith(".ovr"):  # GDAL's overviews beside a picture, which is whole without them
+        return "delete it; `gdaladdo` makes it again"
+    return "replace it by an undamaged copy"
 
 
 def _no_codec(name: str | Path, reason: str) -> InputError:

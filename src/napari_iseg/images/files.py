@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from napari_iseg.errors import InputError
 from napari_iseg.images.damage import reading
 
@@ -74,7 +77,7 @@ def open_image(path: Path, *, numbers: bool = False) -> Opened:
         from napari_iseg.images.gdal import open_gdal
 
         return open_gdal(path, numbers=numbers)
-    return _picture(path)
+    return _picture(path, numbers=numbers)
 
 
 def _no_file(path: Path) -> InputError:
@@ -89,14 +92,15 @@ def _no_file(path: Path) -> InputError:
     )
 
 
-def _picture(path: Path) -> Opened:
+def _picture(path: Path, *, numbers: bool) -> Opened:
     """A picture in one of the everyday formats; read at once."""
     import imageio.v3 as imageio
     from imageio import config
 
     try:
         with reading(path):
-            image = imageio.imread(path)
+            indices = _indices(path) if numbers else None
+            image = imageio.imread(path) if indices is None else indices
     except InputError as error:
         if path.suffix.lower() in config.known_extensions:
             raise
@@ -108,6 +112,19 @@ def _picture(path: Path) -> Opened:
     rgb = image.ndim >= 3 and image.shape[-1] in (3, 4)
     planes = image.ndim - (3 if rgb else 2)
     return Opened(path, image, (*(f"a{index}" for index in range(planes)), "y", "x"), rgb=rgb)
+
+
+def _indices(path: Path) -> npt.NDArray[Any] | None:
+    """(rows, cols) what a picture with a palette holds; None for all others, and those of several frames."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            if picture.mode != "P" or getattr(picture, "n_frames", 1) > 1:
+                return None
+            return np.asarray(picture)
+    except UnidentifiedImageError:  # imageio may know it
+        return None
 
 
 def _zarr(path: Path) -> Opened:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_iseg.errors import InputError
+from napari_iseg.errors import DamageError, InputError
 from napari_iseg.images.damage import reading
 from napari_iseg.images.files import GDAL_SUFFIXES, Opened
 from napari_iseg.images.lazy import LazyArray, LookedUp, full_index
@@ -120,15 +121,38 @@ class _Level(LazyArray):
         self, rows: tuple[int, int], cols: tuple[int, int], bands: tuple[int, int] | None = None
     ) -> npt.NDArray[Any]:
         """(rows, cols) values, or (rows, cols, bands)."""
-        wanted = 1 if bands is None else [band + 1 for band in range(*bands)]
-        with self._lock:
+        import rasterio
+
+        numbers = [1] if bands is None else [band + 1 for band in range(*bands)]
+        # rasterio hears of no error in the threads that decode the tiles of a JPEG 2000 file
+        with self._lock, rasterio.Env(GDAL_NUM_THREADS=1), _reasons(self._path):
             if self._source is None:
                 self._source = _open(self._path, **self._options)
-            try:
-                values = self._source.read(wanted, window=(rows, cols), out_dtype=self.dtype)
-            except OSError as error:  # the reason is one below
-                raise OSError(str(error.__cause__ or error)) from error
-        return np.asarray(values if bands is None else np.moveaxis(values, 0, -1))
+            read = partial(self._source.read, window=(rows, cols), out_dtype=self.dtype)
+            alike = len(set(self._source.dtypes)) == 1  # at once it reads no others
+            values = read(numbers) if alike else np.stack([read(number) for number in numbers])
+        return np.asarray(values[0] if bands is None else np.moveaxis(values, 0, -1))
+
+
+@contextmanager
+def _reasons(path: Path) -> Iterator[None]:
+    """A block that reads pixels, whose errors say why: of those that rasterio raises, the cause does.
+
+    Raises
+    ------
+    DamageError
+        When a file that the raster is made of is missing.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = str(error.__cause__ or error)
+        if "No such file" not in reason:
+            raise OSError(reason) from error
+        raise DamageError(
+            f"{path} could not be read ({reason}); it is made of that file, which is missing: put it back, "
+            f"or correct its place in {path.name}."
+        ) from error
 
 
 @contextmanager

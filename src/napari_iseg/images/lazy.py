@@ -61,8 +61,8 @@ class LookedUp(LazyArray):
     def __getitem__(self, index: Any) -> npt.NDArray[Any]:
         full = full_index(index, self.ndim)
         count = len(self._array.shape)
-        found = np.asarray(self._array[full[:count]]).astype(np.intp)  # booleans would be taken for a mask
-        return self._table[found][(..., *full[count:])]
+        found = np.asarray(self._array[full[:count]])
+        return np.take(self._table, found, axis=0)[(..., *full[count:])]  # as an index, booleans are a mask
 
 
 class Turned(LazyArray):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_iseg.images.damage import reading_tags
+from napari_iseg.images.damage import reading_tags, unless_damaged
 from napari_iseg.images.files import Opened
 from napari_iseg.images.lazy import LookedUp, Turned
 from napari_iseg.images.nodata import TAG, quiet_tags, stated_nodata, without_nodata
 
 LAZY_BYTES = 64 << 20  # larger images are read by windows
+_PALETTE = 3  # what the tag PhotometricInterpretation says of indices
 
 
 def open_tiff(path: Path, *, numbers: bool = False) -> Opened:
@@ -50,7 +52,7 @@ def open_tiff(path: Path, *, numbers: bool = False) -> Opened:
     scale = tuple(sizes.get(letter, (1.0, None))[0] for letter in letters) if sizes else None
     units = tuple(sizes.get(letter, (1.0, None))[1] for letter in letters) if sizes else None
     if table is not None:
-        image = [LookedUp(level, table) if lazy else table[level.astype(np.intp)] for level in image]
+        image = [LookedUp(level, table) for level in image]
         nodata = None  # it is a colour now
     return Opened(
         path,
@@ -77,16 +79,24 @@ def _windowed(store: Any, path: Path) -> Any:
 
 
 def _overviews(path: Path, series: Any, closing: ExitStack) -> list[Any]:
-    """The coarser levels that GDAL has put beside a file of one plane, in PATH.ovr, finest first."""
-    import tifffile
+    """The coarser levels that GDAL has put beside a file of one plane, in PATH.ovr, finest first.
 
+    There are no such levels where that file is empty or no TIFF: the picture is whole without them.
+    """
     beside = path.with_name(f"{path.name}.ovr")
     if not beside.is_file():
         return []
-    with reading_tags(beside):
-        file = closing.enter_context(tifffile.TiffFile(beside))
+    return unless_damaged(partial(_levels_beside, beside, series, closing)) or []
+
+
+def _levels_beside(beside: Path, series: Any, closing: ExitStack) -> list[Any]:
+    import tifffile
+
+    with ExitStack() as opening, reading_tags(beside):
+        file = opening.enter_context(tifffile.TiffFile(beside))
         pages = [page for page in file.pages if _is_overview(page, series)]
         levels = [_windowed(page.aszarr(), beside) for page in pages]
+        closing.enter_context(opening.pop_all())  # it stays open; where it is damaged, not
     turns = [[page.axes.index(axis) for axis in series.axes] for page in pages]  # its colours may lie apart
     found = [
         level if turn == sorted(turn) else Turned(level, turn)
@@ -111,21 +121,32 @@ def _is_overview(page: Any, series: Any) -> bool:
 def _table(file: Any, series: Any) -> npt.NDArray[np.uint8] | None:
     """What the values of a picture stand for: (entries, 3) colours or (entries,) greys; None: themselves.
 
-    A microscope's look-up table (ImageJ, OME) only says how intensities are to be shown.
+    A microscope's look-up table only says how intensities are to be shown.
     """
-    bits, colours = file.pages.first.bitspersample, file.pages.first.colormap
+    page = file.pages.first
+    bits, colours = page.bitspersample, page.colormap
     channels = "S" in series.axes or "C" in series.axes
     if file.is_imagej or file.is_ome or channels or np.dtype(series.dtype).kind not in "bu":
         return None
-    if colours is not None and bits <= 16:
+    if colours is not None and bits <= 16 and series.axes == "YX" and (_is_map(file) or _is_drawing(page)):
         narrow = colours.max() < 256  # written by programs that take the 16 bits for 8
         table = np.zeros((2**bits, 3), np.uint8)  # of fewer entries, the rest is black
         known = (colours if narrow else colours >> 8).T[: 2**bits]
         table[: len(known)] = known
         return table
-    if 1 < bits < 8:
+    if 1 < bits < 8 and page.photometric != _PALETTE:
         return np.round(np.linspace(0, 255, 2**bits)).astype(np.uint8)
     return None
+
+
+def _is_map(file: Any) -> bool:
+    """Whether it is GDAL's, which leaves greys as the photometric where colours came after the pixels."""
+    return bool(file.is_geotiff or file.is_gdal)
+
+
+def _is_drawing(page: Any) -> bool:
+    """Whether values stand for colours; not a microscope's 16 bits, nor greys with a table beside them."""
+    return bool(page.photometric == _PALETTE and page.bitspersample <= 8)
 
 
 def _nodata(file: Any, dtype: Any) -> Any:
