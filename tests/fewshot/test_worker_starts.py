@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -12,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run_fakes import GreyPredictor
+from run_fakes import GreyPredictor, blobs, sparse
 
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.predictors import _given
-from napari_iseg.fewshot.processes import Processes
+from napari_iseg.fewshot.processes import Processes, serve
+from napari_iseg.fewshot.propagate import propagate
 from napari_iseg.fewshot.worker import Setup
 from napari_iseg.images import PlaneSource
 
@@ -46,6 +48,7 @@ def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     assert "could not start" in last
     assert '`if __name__ == "__main__":`' in last
     assert "Another run is at work" not in ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["script.py"], "the mended script can run"
 
 
 def test_a_script_from_standard_input_works_with_models_of_modules(tmp_path: Path) -> None:
@@ -59,6 +62,7 @@ except ValueError as error:
     lines = ended.stdout.splitlines()
     assert lines[0].startswith("The image or model cannot be handed to another process"), ended.stderr
     assert lines[1:] == ["done"], ended.stderr
+    assert not (tmp_path / "own.zarr").exists()
 
 
 @dataclass
@@ -99,3 +103,20 @@ def test_processes_that_always_die_at_their_start_end_the_run(
     ):
         Processes(setup, ["cpu"])
     assert (tmp_path / "count").read_bytes() == b"xx"
+
+
+def test_a_process_of_a_pool_is_told_to_use_one_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # as a pool makes its own
+    volume, truth = blobs(4, 60)
+    with pytest.raises(InputError, match="use one worker"):
+        propagate(volume, sparse(truth, 2), tmp_path / "rest.zarr", GreyPredictor(), workers=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_process_whose_run_has_ended_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    ours.close()
+    serve(theirs, "auto")
+    assert capfd.readouterr().err == ""

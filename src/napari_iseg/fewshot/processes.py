@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -29,6 +31,12 @@ def refuse_in_a_start() -> None:
     """InputError where a new process reads the main script again, and the script starts a run once more."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing itself asks
         raise InputError(f"A worker process runs the main script again and must not start a run; {_GUARD}.")
+
+
+def refuse_in_a_pool() -> None:
+    """InputError where this process may not start others."""
+    if multiprocessing.current_process().daemon:
+        raise InputError("A process of a pool cannot start worker processes; use one worker there.")
 
 
 class Processes:
@@ -96,7 +104,7 @@ class Processes:
         """A process that loads its code; what it works on goes through its pipe, as `start` could block."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=serve, args=(theirs, device), daemon=True)
-        with _importable_main():
+        with _importable_main(), _deaf_to_ctrl_c():
             process.start()
         theirs.close()
         return _Lane(process, ours, device)
@@ -188,8 +196,8 @@ def _packed(setup: Setup) -> bytes:
 
 def _not_handed(error: Exception) -> str:
     return (
-        f"The image or model cannot be handed to another process ({error}); save the image as zarr or TIFF "
-        "and give the model by name, or use one worker."
+        f"The image or model cannot be handed to another process ({error}); save the image as zarr or TIFF, "
+        "and give the model by name or put its class into a module, or use one worker."
     )
 
 
@@ -198,7 +206,7 @@ def _importable_main() -> Iterator[None]:
     """Hide a main script that no file holds (``python - < script``), which a process could not run again."""
     main = sys.modules["__main__"]
     file = getattr(main, "__file__", None)
-    if file is None or main.__spec__ is not None or Path(file).exists():
+    if file is None or main.__spec__ is not None or Path(file).is_file():
         yield
         return
     del main.__file__
@@ -208,17 +216,24 @@ def _importable_main() -> Iterator[None]:
         main.__file__ = file
 
 
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Have a new process leave Ctrl-C, which all of a terminal hear, to this one, which ends it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def serve(pipe: Connection[Any, Any], device: str) -> None:
     """A worker process: a packed setup, then items in, outcomes out, until the pipe closes."""
-    try:
-        pipe.send((_UP, ""))
-        worker = Worker(replace(_unpacked(pipe), device=device))
-    except IsegError as error:
-        pipe.send((_REFUSED, str(error)))
+    worker = _worker(pipe, device)
+    if worker is None:
         return
-    except EOFError:
-        return  # the run has ended already
-    pipe.send((_READY, ""))
     local, held = Local(worker, readers=1, ahead=_DEPTH - 1), 0
     try:
         while True:
@@ -231,8 +246,24 @@ def serve(pipe: Connection[Any, Any], device: str) -> None:
         local.close()
 
 
-def _unpacked(pipe: Connection[Any, Any]) -> Setup:
-    packed = pipe.recv_bytes()
+def _worker(pipe: Connection[Any, Any], device: str) -> Worker | None:
+    """What works, once it is told what on; None where it cannot, or where the run has ended already."""
+    try:
+        pipe.send((_UP, ""))
+        packed = pipe.recv_bytes()
+    except (EOFError, OSError):
+        return None
+    try:
+        worker, word = Worker(replace(_unpacked(packed), device=device)), (_READY, "")
+    except IsegError as error:
+        worker, word = None, (_REFUSED, str(error))
+    with suppress(OSError):
+        pipe.send(word)
+        return worker
+    return None
+
+
+def _unpacked(packed: bytes) -> Setup:
     try:
         setup: Setup = pickle.loads(packed)
     except Exception as error:  # as a class of a script that no file holds

@@ -19,11 +19,12 @@ from napari_iseg.fewshot.frame import Frame, Plane
 from napari_iseg.fewshot.given import GivenImage, GivenLabels, given_clicks, known_planes, plane_list
 from napari_iseg.fewshot.models import DEFAULT_MODEL
 from napari_iseg.fewshot.predictors import Described, describe
-from napari_iseg.fewshot.preparing import Prepared, Request, check_output, prepare
-from napari_iseg.fewshot.processes import Processes, refuse_in_a_start
+from napari_iseg.fewshot.preparing import Prepared, Request, check_output, prepare, run_folder
+from napari_iseg.fewshot.processes import Processes, refuse_in_a_pool, refuse_in_a_start
 from napari_iseg.fewshot.runner import Ended, Failure, Listener, Runner
 from napari_iseg.fewshot.suggest import Suggestion, suggest
 from napari_iseg.fewshot.worker import Worker
+from napari_iseg.files import remove
 from napari_iseg.labels.metadata import Space
 from napari_iseg.prompts import Click, Window
 
@@ -164,7 +165,10 @@ def propagate(
         from napari_iseg.fewshot.cluster import check_scheduler
 
         check_scheduler(scheduler)
+    elif len(devices) > 1:
+        refuse_in_a_pool()
     described = describe(model, devices[0], precision)
+    fresh = [path for path in (Path(out), run_folder(Path(out))) if not path.exists()]
     prepared = prepare(
         Request(
             image=image.opener(frame),
@@ -195,6 +199,15 @@ def propagate(
     )
     try:
         executor = _executor(prepared, described, devices, scheduler)
+    except InputError:
+        prepared.close()
+        for path in fresh:  # or the next try would be asked what to do with it
+            remove(path)
+        raise
+    except BaseException:
+        prepared.close()
+        raise
+    try:
         runner = Runner(
             prepared.plan,
             prepared.record,
