@@ -19,6 +19,7 @@ def test_annotated_slices_are_listed_before_the_run_and_while_painting(fewshot):
     assert not dock.supports.item(0).icon().isNull()
     layer = fewshot.viewer.layers["some"]
     layer.paint((4, 6, 6), 1)
+    QApplication.processEvents()  # it is looked at from the event loop
     fewshot.settle()
     assert listed() == ["1", "3", "4"]
     layer.undo()

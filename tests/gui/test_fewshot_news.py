@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import numpy as np
+from qtpy.QtWidgets import QApplication
 
 from .conftest import NO_WINDOW
 from .fewshot_bench import TRUTH, VOLUME, sparse
@@ -21,13 +22,19 @@ def listed(fewshot: Any) -> list[str]:
     return [rows.item(i).text().split("\n")[0] for i in range(rows.count())]
 
 
-def begun(fewshot: Any) -> Any:
-    """The labels of a run from slice 0 that is shown and goes on for a while."""
+def paint(fewshot: Any, *places: tuple[int, ...]) -> None:
+    """Brush strokes, which are looked at from the event loop."""
+    for place in places:
+        fewshot.viewer.layers["some"].paint(place, 1)
+    QApplication.processEvents()
+
+
+def begin(fewshot: Any) -> None:
+    """A run from slice 0 that is shown and goes on for a while."""
     fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
     fewshot.fake.slow = 0.3
     fewshot.dock.run_button.click()
     fewshot.qtbot.waitUntil(lambda: len(fewshot.fake.calls) > 1, timeout=30_000)
-    return fewshot.viewer.layers["some"]
 
 
 def test_painted_after_a_run_it_is_new_and_painted_away_it_is_not(fewshot):
@@ -37,8 +44,7 @@ def test_painted_after_a_run_it_is_new_and_painted_away_it_is_not(fewshot):
     layer.refresh()  # as when it is hidden and shown
     fewshot.settle()
     assert dock.status.text() == done
-    layer.paint((4, 6, 6), 1)
-    layer.paint((2, 6, 12), 1)
+    paint(fewshot, (4, 6, 6), (2, 6, 12))
     fewshot.settle()
     assert listed(fewshot) == ["0 · labelled", "2 · labelled, changed", "4 · labelled, new"]
     assert not dock.supports.item(2).icon().isNull()
@@ -76,9 +82,23 @@ def test_committed_after_a_run_it_is_new(bench, fewshot):
     assert dock.status.text() == CHANGED
 
 
+def test_the_last_slice_that_was_not_annotated_goes_into_the_result(fewshot):
+    dock = fewshot.open(labels=sparse(TRUTH, 0, 1, 2, 4).astype(np.uint8))
+    fewshot.run()
+    paint(fewshot, (3, 2, 2))
+    fewshot.settle()
+    assert (listed(fewshot)[3], dock.status.text()) == ("3 · labelled, new", CHANGED)
+    fewshot.run()
+    assert dock.status.text() == "Done. Nothing is left to predict."
+    assert listed(fewshot)[3].startswith("3 · labelled")
+    assert "new" not in listed(fewshot)[3]
+    np.testing.assert_array_equal(fewshot.result, fewshot.viewer.layers["some"].data)
+
+
 def test_in_mid_run_it_is_said_at_once_and_at_the_end(fewshot):
-    layer, dock = begun(fewshot), fewshot.dock
-    layer.paint((4, 6, 6), 1)
+    begin(fewshot)
+    dock = fewshot.dock
+    paint(fewshot, (4, 6, 6))
     fewshot.qtbot.waitUntil(lambda: listed(fewshot) == ["0 · labelled", "4 · labelled, new"], timeout=30_000)
     assert dock.controller.running
     assert dock.status.text() == "Labels have changed; Run anew brings the rest up to date."
@@ -102,7 +122,7 @@ def test_what_comes_too_late_for_a_run_that_prepares_is_new_to_it(fewshot, monke
     dock = fewshot.open(labels=sparse(TRUTH, 0).astype(np.uint8))
     dock.run_button.click()
     assert taken.wait(30)
-    fewshot.viewer.layers["some"].paint((4, 6, 6), 1)
+    paint(fewshot, (4, 6, 6))
     painted.set()
     fewshot.settle()
     assert dock.status.text().endswith(CHANGED)
@@ -110,12 +130,13 @@ def test_what_comes_too_late_for_a_run_that_prepares_is_new_to_it(fewshot, monke
 
 
 def test_a_run_of_other_labels_hears_nothing_of_them(fewshot):
-    layer, dock = begun(fewshot), fewshot.dock
+    begin(fewshot)
+    dock = fewshot.dock
     fewshot.fake.slow = 0
     fewshot.settle()
     dock.labels.setCurrentIndex(0)
     dock.labels.activated.emit(0)
-    layer.paint((4, 6, 6), 1)
+    paint(fewshot, (4, 6, 6))
     fewshot.settle()
     assert listed(fewshot) == ["0 · labelled"]
     assert dock.status.text().startswith("The result stays")
@@ -131,7 +152,7 @@ def test_of_a_scene_the_tile_is_new(fewshot):
     dock.tile.setValue(64)
     fewshot.run()
     before = listed(fewshot)
-    fewshot.viewer.layers["some"].paint((130, 130), 1)
+    paint(fewshot, (130, 130))
     fewshot.settle()
     assert listed(fewshot) == [*before, "tile 80,80 · labelled, new"]
     assert dock.status.text() == CHANGED

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product, takewhile
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,10 @@ def _block(labels: Any, box: tuple[int | slice, ...]) -> Array:
 
 
 def occupied(
-    labels: Any, frame: Frame, planes: Sequence[Plane] | None = None
+    labels: Any,
+    frame: Frame,
+    planes: Sequence[Plane] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Plane, Window]]:
     """Windows of planes that hold a label, without ever reading more than 64 planes of 1024 x 1024.
 
@@ -50,6 +54,7 @@ def occupied(
     labels : array of ``frame.shape``
     planes : only these; None: all. Of a zarr array on disk only the chunks that have a file are looked at, of
         anything else everything, slab by slab along the slicing axis.
+    cancelled : asked before every read; once it is true no more windows come
 
     Raises
     ------
@@ -58,27 +63,28 @@ def occupied(
     """
     windows = list(tiles_of(Window.of_shape(frame.plane_shape), _SIDE))
     if planes is not None or frame.slicing is None:
-        for plane in planes if planes is not None else [()]:
-            for window in windows:
-                if (read_plane(labels, frame, plane, window) > 0).any():
-                    yield plane, window
+        for plane, window in product(planes if planes is not None else [()], windows):
+            if cancelled():
+                return
+            if (read_plane(labels, frame, plane, window) > 0).any():
+                yield plane, window
         return
     boxes = written_boxes(labels)
     if boxes is not None:
-        yield from sorted(_in_boxes(labels, frame, boxes), key=lambda found: (found[0], found[1].top))
+        wanted = takewhile(lambda _box: not cancelled(), boxes)
+        yield from sorted(_in_boxes(labels, frame, wanted), key=lambda found: (found[0], found[1].top))
         return
     thick = min(_chunk(labels, frame.slicing), _THICK)
     size = frame.shape[frame.slicing]
     others = [plane for plane in frame.planes() if plane[frame.place] == 0]
-    for other in others:
-        for start in range(0, size, thick):
-            stop = min(size, start + thick)
-            for window in windows:
-                for offset in _filled(labels, frame, other, slice(start, stop), window):
-                    yield _replaced(other, frame.place, start + int(offset)), window
+    for other, start, window in product(others, range(0, size, thick), windows):
+        if cancelled():
+            return
+        for offset in _filled(labels, frame, other, slice(start, min(size, start + thick)), window):
+            yield _replaced(other, frame.place, start + int(offset)), window
 
 
-def _in_boxes(labels: Any, frame: Frame, boxes: list[tuple[slice, ...]]) -> set[tuple[Plane, Window]]:
+def _in_boxes(labels: Any, frame: Frame, boxes: Iterable[tuple[slice, ...]]) -> set[tuple[Plane, Window]]:
     """(plane, window) of the labels in some boxes; windows are those of the fixed grid of 1024 pixels."""
     found: set[tuple[Plane, Window]] = set()
     whole = Window.of_shape(frame.plane_shape)

@@ -168,14 +168,15 @@ def _plan(
     refs: Sequence[SupportRef],
     labels: tuple[int, ...],
 ) -> Plan:
-    """What is to be done; InputError when that is nothing."""
+    """What is to be done; InputError when that is nothing, in a result that is yet to be made."""
     frame, mode = request.frame, "sequential" if request.sequential else "independent"
     planes = list(request.planes) if request.planes is not None else list(frame.planes())
     rules = Rules(request.identity, image_digest(source), labels, mode, request.on_grid, frame.spacing)
     plan = Plan(frame, grid, rules, refs, planes, request.region)
     if not plan.blocks:
         raise InputError("The region lies beside the image, so there is nothing to do; move it onto it.")
-    if all(plan.jobs[unit.name].fixed for unit in plan.blocks):
+    # one that is resumed gets the annotations, also the last; one that is overwritten lies elsewhere by now
+    if not request.out.exists() and all(plan.jobs[unit.name].fixed for unit in plan.blocks):
         raise InputError(
             "Every slice or tile asked for is annotated already, so there is nothing to predict; choose more "
             "planes or another slicing axis, or say that the labels are partial."

@@ -314,9 +314,10 @@ class FewShotController:
             which = f"{count} {self._pieces(count)} failed, first {first.where}"
             warn(f"{which}: {first.reason.rstrip('.')}. Run again to retry.")
         stopped = "Stopped; run again to go on." if result.cancelled else "Done."
-        pieces = f"{result.computed} {self._pieces(result.computed)}"
-        done = f"{stopped} {pieces} computed, mean trust {result.trust:.2f}."
-        self.view.set_status(f"{done} {self.news.words}".rstrip())
+        done = f"{result.computed} {self._pieces(result.computed)} computed, mean trust {result.trust:.2f}."
+        if result.next is None and not (result.cancelled or result.failed):
+            done = "Nothing is left to predict."
+        self.view.set_status(f"{stopped} {done} {self.news.words}".rstrip())
         if self.results is not None:
             self.results.look_for_next()
             self.results.refresh()

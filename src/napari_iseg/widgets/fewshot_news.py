@@ -32,7 +32,7 @@ def labelled(labels: Any | None, frame: Frame, grid: Grid, cancelled: Callable[[
         As of ``read_plane``.
     """
     found: Taken = {}
-    for plane, part in occupied(labels, frame) if labels is not None else ():
+    for plane, part in occupied(labels, frame, None, cancelled) if labels is not None else ():
         if cancelled():
             break
         for window in support_windows(labels, frame, grid, plane, part):

@@ -124,7 +124,7 @@ def annotated_rows(
     """
     whole = Window.of_shape(source.shape)
     rows: dict[Plane, SupportRow] = {}
-    for plane, _ in occupied(labels, frame):
+    for plane, _ in occupied(labels, frame, None, cancelled):
         if cancelled() or len(rows) >= MOST_THUMBNAILS:
             break
         if plane not in rows:
