@@ -18,6 +18,7 @@ from napari_iseg.backends.base import Inference
 from napari_iseg.backends.model import Model
 from napari_iseg.backends.prompt_net import PromptNet
 from napari_iseg.prompts import Box
+from napari_iseg.widgets.scene import OUTPUT
 
 from .fakes import CARD, FakeLoader, LocalCard
 from .napari_versions import read_only_mouse_event
@@ -103,6 +104,7 @@ def test_a_drawn_box_is_answered_and_clicks_correct_it(boxes: Any) -> None:
     boxes.do("box")
     layers = boxes.editor.layers
     assert boxes.viewer.layers.selection.active is layers.boxes.layer
+    assert OUTPUT in layers.boxes.layer.metadata
     drag(boxes, (19.5, 29.5), (59.5, 99.5))
     assert boxes.editor.session.current_box == Box(20, 30, 60, 100)
     assert mask_box(boxes.editor.session.mask) == (20, 30, 60, 100)

@@ -7,6 +7,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication, QComboBox, QListWidget
 
+from napari_iseg.widgets.scene import OUTPUT
+
 from .fewshot_bench import TRUTH, sparse
 from .napari_versions import camera_of
 
@@ -49,6 +51,10 @@ def test_of_the_click_docks_layers_only_the_committed_objects_are_annotations(be
     bench.open()
     bench.click((30, 30))
     assert [dock.labels.itemText(i) for i in range(dock.labels.count())] == ["none"]
+    assert [dock.clicks.itemText(i) for i in range(dock.clicks.count())] == ["none", "new layer…"]
+    for own, regions in ((True, 3), (False, 4)):
+        bench.viewer.add_shapes(metadata={OUTPUT: True} if own else {})
+        assert dock.region.count() == regions
     bench.do("commit")
     assert dock.labels.currentText() == bench.editor.layers.committed.name
 

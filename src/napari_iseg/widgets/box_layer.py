@@ -11,7 +11,7 @@ from napari_iseg.errors import InputError
 from napari_iseg.prompts import Box
 from napari_iseg.widgets.mouse import CLICK_DISTANCE
 from napari_iseg.widgets.placement import Placement, PlaneAxes
-from napari_iseg.widgets.scene import to_world
+from napari_iseg.widgets.scene import OUTPUT, to_world
 
 if TYPE_CHECKING:
     import napari
@@ -49,6 +49,7 @@ class BoxLayer:
             edge_color=COLOR,
             face_color="transparent",
             edge_width=1,
+            metadata={OUTPUT: True},
             **Placement.of(self._image).whole(),
         )
         self.layer.mode = "pan_zoom"

@@ -336,7 +336,7 @@ class FewShotDock(Dock):
         kept = self.labels.offer([x for x in layers if isinstance(x, Labels)])
         if not kept and not self._no_labels:
             self.labels.setCurrentIndex(fitting(self.labels.layers, self.image.layer))
-        shapes = [layer for layer in self._viewer.layers if isinstance(layer, Shapes)]
+        shapes = [x for x in self._viewer.layers if isinstance(x, Shapes) and x not in found]
         for choice in (self.region, self.unlabelled):
             choice.offer(shapes)
         self._image_chosen()

@@ -83,6 +83,7 @@ class ClickLayers:
             name=f"{self.image.name} clicks",
             size=MARKER_PIXELS,
             canvas_size_limits=(MARKER_PIXELS, MARKER_PIXELS),
+            metadata={OUTPUT: True},
             **Placement.of(self.image).whole(),
         )
         self.points, self._shown = points, []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
 
-OUTPUT = "napari-iseg output"  # key of the metadata of layers that show what a dock has found
+OUTPUT = "napari-iseg output"  # key of the metadata of layers that are a dock's own, of no use to another
 
 
 def pictures(viewer: napari.Viewer) -> list[Image]:
