@@ -150,6 +150,22 @@ def test_what_cannot_be_put_back_is_told_with_its_place_and_back_at_the_next_run
     assert propagate(VOLUME, LABELS, out, GreyPredictor(), existing="resume").computed == 0
 
 
+def test_a_result_that_is_put_back_outlives_a_resumed_run_that_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Local(GreyPredictor):
+        """Cannot be handed to another process."""
+
+    out = tmp_path / "rest.zarr"
+    propagate(VOLUME, LABELS, out, GreyPredictor())
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(files, "_machine", lambda: "0" * 8)
+        out.rename(files.temporary_beside(out, "old"))
+    with pytest.raises(InputError, match="cannot be handed"):
+        propagate(VOLUME, LABELS, out, Local(), existing="resume", workers=2)
+    assert np.array_equal(result(out), TRUTH)
+
+
 def test_one_that_waits_begins_when_the_other_is_refused_and_takes_its_folder_away(tmp_path: Path) -> None:
     out, folder = tmp_path / "rest.zarr", tmp_path / "rest.zarr.run"
     first = room.Hold(out, folder)

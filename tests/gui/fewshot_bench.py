@@ -52,6 +52,13 @@ class FewShotBench:
         at_rest = lambda: not (controller.running or controller.worker.busy or controller.news.busy)  # noqa: E731
         self.qtbot.waitUntil(at_rest, timeout=60_000)
 
+    def commit(self, clicks, plane: int) -> None:
+        """An object on a plane by the click dock of that bench."""
+        clicks.viewer.dims.set_point(0, plane)
+        clicks.click((plane, 30, 30))
+        clicks.do("commit")
+        self.settle()
+
     def show(self, plane: int) -> None:
         self.dock.controller.ways.go_to((plane,))
 

@@ -68,16 +68,9 @@ def test_committed_after_a_run_it_is_new(bench, fewshot):
     fewshot.viewer = bench.viewer
     dock = fewshot.open(np.full((5, 64, 64), 80, np.uint8))
     bench.open()
-
-    def commit(plane: int) -> None:
-        bench.viewer.dims.set_point(0, plane)
-        bench.click((plane, 30, 30))
-        bench.do("commit")
-        fewshot.settle()
-
-    commit(1)
+    fewshot.commit(bench, 1)
     fewshot.run()
-    commit(3)
+    fewshot.commit(bench, 3)
     assert listed(fewshot) == ["1 · labelled", "3 · labelled, new"]
     assert dock.status.text() == CHANGED
 

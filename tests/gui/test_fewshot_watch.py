@@ -40,18 +40,11 @@ def test_what_came_while_the_layer_was_hidden_is_listed_when_it_is_shown(bench, 
     fewshot.viewer = bench.viewer
     dock = fewshot.open(np.full((5, 64, 64), 80, np.uint8))
     bench.open()
-
-    def commit(plane: int) -> None:
-        bench.viewer.dims.set_point(0, plane)
-        bench.click((plane, 30, 30))
-        bench.do("commit")
-        fewshot.settle()
-
-    commit(1)
+    fewshot.commit(bench, 1)
     fewshot.run()
     layer = dock.controller.annotations.labels
     layer.visible = False
-    commit(3)
+    fewshot.commit(bench, 3)
     bench.viewer.dims.set_point(0, 4)
     layer.visible = True
     fewshot.settle()

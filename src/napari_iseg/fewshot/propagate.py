@@ -168,7 +168,9 @@ def propagate(
     elif len(devices) > 1:
         refuse_in_a_pool()
     described = describe(model, devices[0], precision)
-    fresh = [path for path in (Path(out), run_folder(Path(out))) if not path.exists()]
+    # not of a resumed run: an earlier result, killed while it was replaced, may be put back first
+    places = () if existing == "resume" else (Path(out), run_folder(Path(out)))
+    fresh = [path for path in places if not path.exists()]
     prepared = prepare(
         Request(
             image=image.opener(frame),
