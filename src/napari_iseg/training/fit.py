@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
 from napari_iseg.errors import CheckpointError, InputError, SaveError
-from napari_iseg.files import remove, temporary_beside
+from napari_iseg.files import real_place, remove, temporary_beside
 from napari_iseg.training.bank import Bank
 from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.interrupt import ctrl_c_noted
@@ -272,7 +272,7 @@ class Trainer:
         self._save(self.folder / "last.ckpt", kept)
 
     def _save(self, path: Path, state: dict[str, Any]) -> None:
-        target = path.resolve()  # of a link what it names is replaced
+        target = real_place(path)  # of a link what it names is replaced
         part = temporary_beside(target)  # Fabric takes a path and no stream, so `replacing` cannot be used
         try:
             self.fabric.save(part, state)
