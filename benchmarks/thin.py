@@ -11,9 +11,9 @@ import time
 
 import numpy as np
 import torch
+from thin_shapes import SHAPES, blob, picture, thin_iou
 
 from napari_iseg.errors import InputError
-from napari_iseg.evaluation.thin import SHAPES, blob, picture, thin_iou
 from napari_iseg.interactive.edges import refine_edges
 from napari_iseg.weights.store import load_edge_model
 

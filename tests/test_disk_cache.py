@@ -13,6 +13,7 @@ import pytest
 
 from napari_iseg.disk_cache import DiskCache
 from napari_iseg.errors import SaveError
+from napari_iseg.files import temporary_beside
 
 ONE = {"a": np.zeros(1000, np.uint8)}  # some 1500 bytes as a file
 
@@ -101,6 +102,20 @@ def test_what_killed_processes_left_is_removed_but_not_what_is_being_written(tmp
     assert new.exists()
     DiskCache(tmp_path, limit=1100).put("l", ONE)
     assert new.exists()
+
+
+def test_of_a_killed_process_nothing_counts_for_ever_and_others_may_read_what_is_kept(tmp_path: Path) -> None:
+    part = temporary_beside(tmp_path / "old.cached.npz")
+    part.write_bytes(bytes(10))
+    cache = DiskCache(tmp_path)
+    assert cache.nbytes == 10
+    (tmp_path / "like").touch()
+    cache.put("k", ONE)
+    assert part.exists(), "it may be being written"
+    assert (tmp_path / "k.cached.npz").stat().st_mode == (tmp_path / "like").stat().st_mode
+    os.utime(part, (1, 1))
+    cache.put("l", ONE)
+    assert not part.exists()
 
 
 def test_several_processes_share_a_folder(tmp_path: Path) -> None:

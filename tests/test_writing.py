@@ -15,7 +15,6 @@ from filelock import FileLock, Timeout
 from napari_iseg import files
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.files import (
-    acquired,
     put_in_place,
     replacing,
     replacing_folder,
@@ -23,6 +22,7 @@ from napari_iseg.files import (
     temporary_beside,
     write_text,
 )
+from napari_iseg.locks import acquired
 
 KILLED = """
 import os, sys
@@ -152,6 +152,26 @@ def test_what_a_link_names_is_replaced_even_if_it_is_missing(tmp_path: Path) -> 
     (home / "loop").symlink_to(home / "loop")
     with pytest.raises(SaveError, match=r"loop could not be written"), replacing_folder(home / "loop"):
         pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such rights there")
+def test_who_may_read_and_write_stays_and_what_is_new_is_of_the_umask(tmp_path: Path) -> None:
+    file, folder = tmp_path / "a.txt", tmp_path / "m"
+    before = os.umask(0o027)
+    try:
+        for expected in ([0o640, 0o640, 0o750], [0o664, 0o640, 0o775]):
+            write_text(file, "")
+            with replacing(tmp_path / "new.npz", new=True, synced=False) as stream:
+                stream.write(b"x")
+            with replacing_folder(folder) as fresh:
+                write_text(fresh / "a", "")
+            rights = [path.stat().st_mode & 0o777 for path in (file, tmp_path / "new.npz", folder)]
+            assert rights == expected
+            (tmp_path / "new.npz").unlink()
+            file.chmod(0o664)
+            folder.chmod(0o775)
+    finally:
+        os.umask(before)
 
 
 def test_what_can_neither_be_replaced_nor_put_back_is_told_with_its_place(

@@ -6,7 +6,6 @@ import lzma
 import os
 import re
 import struct
-import tempfile
 import time
 import zipfile
 import zlib
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_iseg.errors import SaveError
+from napari_iseg.files import replacing
 
 LIMIT = 2 * 2**30  # bytes
 _ENDING = ".cached.npz"  # tells our files from others in a folder that a user chose
@@ -104,22 +103,9 @@ class DiskCache:
         path = self._path(key)
         if sum(array.nbytes for array in arrays.values()) > self.limit:
             return
-        temporary: Path | None = None
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.folder, prefix=".", suffix=_ENDING)
-            temporary = Path(name)
-            with os.fdopen(handle, "wb") as stream:
-                np.savez(stream, **arrays, **{_NAMES: np.array(list(arrays))})  # type: ignore[arg-type]  # its own option has a name too
-            temporary.replace(path)
-        except OSError as error:
-            raise SaveError(
-                f"Nothing could be kept in {self.folder} ({error.strerror or error}); "
-                "make space or choose another folder."
-            ) from error
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
+        # Its own option has a name, too.
+        with replacing(path, synced=False, fix="make space or choose another folder") as stream:
+            np.savez(stream, **arrays, **{_NAMES: np.array(list(arrays))})  # type: ignore[arg-type]
         self._shrink()
 
     def _shrink(self) -> None:
@@ -140,7 +126,8 @@ class DiskCache:
         found = []
         with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
             for entry in entries:
-                if entry.name.endswith(_ENDING):
+                hidden = entry.name.startswith(".") and f"{_ENDING}." in entry.name
+                if hidden or entry.name.endswith(_ENDING):
                     with suppress(FileNotFoundError):  # another process removed it
                         about = entry.stat()
                         found.append((about.st_mtime_ns, about.st_size, Path(entry.path)))

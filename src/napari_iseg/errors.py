@@ -44,7 +44,8 @@ class IncompleteError(IsegError, RuntimeError):
 
     Attributes
     ----------
-    report : what was done, as the run would have returned it
+    report : object
+        What was done, as the run would have returned it.
     """
 
     def __init__(self, message: str, report: object = None) -> None:

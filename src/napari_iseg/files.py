@@ -1,8 +1,7 @@
-"""Writing so that a reader sees the old file or folder or the new one, never a half; and locks."""
+"""Writing so that a reader sees the old file or folder or the new one, never a half."""
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 import re
@@ -12,27 +11,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 from uuid import uuid4
 
-from napari_iseg.errors import IsegError, SaveError
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
+from napari_iseg.errors import InputError, IsegError, SaveError
 
 # Of `temporary_beside`: what it stands for, machine, process, kind.
 _HIDDEN = re.compile(r"\.(.+)\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.(part|old)(?:\..*)?")
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+_FILE_ADDRESS = re.compile(r"file:(?://(?:localhost)?)?(/(?!/).+)", re.IGNORECASE)
+_FIX = "nothing was changed. Free some space, or make the folder one that you may write to"
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, new: bool = False, synced: bool = True, fix: str = _FIX) -> Iterator[IO[bytes]]:
     """A stream into a temporary neighbour of ``path``, which takes its place when the block ends well.
 
-    Where ``path`` is a link, what it names is replaced.
+    Where ``path`` is a link, what it names is replaced. Who may read and write it stays.
+
+    Parameters
+    ----------
+    new : nothing may be replaced, also nothing that was made meanwhile
+    synced : it survives a power cut; False for what can be made again, as that is faster
+    fix : the end of the sentence when it cannot be written, without its full stop
 
     Raises
     ------
+    InputError
+        It is there and should be new.
     SaveError
         It cannot be written (no space, no permission); ``path`` is untouched and the neighbour removed.
     """
@@ -42,26 +47,63 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(target)
+            if synced:
+                stream.flush()
+                os.fsync(stream.fileno())
+        give_name(temporary, path, new=new)
     except IsegError:
         raise
     except OSError as error:
-        raise _not_written(path, error) from None
+        raise _not_written(path, error, fix) from None
     finally:
         remove(temporary)
 
 
+def give_name(fresh: Path, path: Path, *, new: bool = False) -> None:
+    """Give a file that is complete its name; with ``new`` only where nothing has it.
+
+    Of two that do so at the same moment one succeeds: looking first whether the name is free would not do.
+
+    Raises
+    ------
+    InputError
+        It is there and should be new.
+    OSError
+        The name cannot be given; what was there is there as before.
+    """
+    target = real_place(path)
+    if not new:
+        _keep_mode(fresh, target)
+        fresh.replace(target)
+        return
+    try:
+        os.link(fresh, target)  # unlike a rename it never takes a name from another file
+    except FileExistsError:
+        raise _taken(path) from None
+    except OSError:  # a file system without such links, like those of memory sticks
+        try:
+            target.open("xb").close()
+        except FileExistsError:
+            raise _taken(path) from None
+        fresh.replace(target)
+    remove(fresh)
+
+
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path, *, new: bool = False) -> Iterator[Path]:
     """A new folder beside ``path`` to be filled, which takes its place when the block ends well.
 
     Where ``path`` is a link, what it names is replaced. Killed between the two renames that this takes, the
     earlier folder is put back by the next ``sweep``.
 
+    Parameters
+    ----------
+    new : nothing may be replaced, also nothing that was made meanwhile
+
     Raises
     ------
+    InputError
+        It is there and should be new.
     SaveError
         It cannot be written; ``path`` is untouched, or the message says where it is now, and the new folder
         removed.
@@ -71,30 +113,45 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     try:
         fresh.mkdir(parents=True)
         yield fresh
-        put_in_place(fresh, target)
+        put_in_place(fresh, target, new=new)
     except SaveError as error:  # of a file inside, whose place has another name for the reader
         raise SaveError(str(error).replace(str(fresh), str(path))) from None
     except IsegError:
         raise
     except OSError as error:
-        raise _not_written(path, error) from None
+        raise _not_written(path, error, _FIX) from None
     finally:
         remove(fresh)
 
 
-def put_in_place(fresh: Path, path: Path) -> None:
+def put_in_place(fresh: Path, path: Path, *, new: bool = False) -> None:
     """Give a folder that is complete its name, of a link that of what it names; an earlier folder goes.
+
+    Parameters
+    ----------
+    new : there may be no earlier one
 
     Raises
     ------
+    InputError
+        It is there and should be new.
     OSError
         The names cannot be changed; the earlier one is there as before.
     SaveError
         Nor can they be changed back: it says where the earlier one is.
     """
     target = real_place(path)
+    if new:
+        try:
+            fresh.rename(target)  # refused where there is a file, or a folder that holds something
+        except OSError:
+            if target.exists():
+                raise _taken(path) from None
+            raise
+        return
     old = temporary_beside(target, "old")
     if target.exists():
+        _keep_mode(fresh, target)
         target.rename(old)
     try:
         fresh.rename(target)
@@ -125,6 +182,61 @@ def give_back(old: Path, path: Path) -> None:
 def real_place(path: Path) -> Path:
     """What is replaced when ``path`` is: of a link what it names, which may be missing."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def check_place(path: Path) -> None:
+    """Refuse now what could not be written later: a name in a folder that may not be written to.
+
+    A folder that is missing is asked for where it would be made.
+
+    Raises
+    ------
+    SaveError
+        The sentence names the folder.
+    """
+    folder = real_place(path).absolute().parent
+    while not os.path.exists(folder):  # noqa: PTH110 - Path.exists fails where one may not look
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        raise SaveError(f"The folder {folder} cannot be written to; choose another place for {path.name}.")
+
+
+def local_path(text: str) -> str:
+    """The path that a file:// address of this machine names, as a desktop copies it; other text as it is.
+
+    Qt and Java write one slash, and a path keeps one; what is of another machine is no path of this one.
+    """
+    address = _FILE_ADDRESS.fullmatch(text)
+    if address is None:
+        return text
+    from urllib.request import url2pathname  # here, as it is slow to import
+
+    return url2pathname(address[1])
+
+
+def lies_in(path: Path, place: Path) -> bool:
+    """Whether ``path`` is what ``place`` names, or lies in that folder: it goes when that is replaced."""
+    same = path.exists() and place.exists() and path.samefile(place)
+    return same or Path(os.path.realpath(path)).is_relative_to(os.path.realpath(place))
+
+
+def made(folder: Path, fix: str) -> Path:
+    """A folder, which is made with all that it lies in where it is missing.
+
+    Parameters
+    ----------
+    fix : what to do when it cannot be made, the end of that sentence
+
+    Raises
+    ------
+    SaveError
+        It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SaveError(f"The folder {folder} cannot be made ({error.strerror or error}); {fix}.") from error
+    return folder
 
 
 def write_text(path: Path, text: str) -> None:
@@ -219,33 +331,10 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def acquired(path: Path, timeout: float = -1) -> BaseFileLock | None:
-    """The lock whose file is ``path``, held; None on a file system without locks: work goes on without.
-
-    Parameters
-    ----------
-    timeout : seconds to wait for whoever has it; -1: as long as it takes
-
-    Raises
-    ------
-    filelock.Timeout
-        Somebody else has it still.
-    OSError
-        Its file cannot be made.
-    """
-    from filelock import FileLock  # here, as most that is written needs none
-
-    # Its own way without locks would take the file that an earlier lock has left for one that is held.
-    lock = FileLock(path, fallback_to_soft=False)
-    try:
-        lock.acquire(timeout=timeout)
-    except NotImplementedError:
-        return None
-    except OSError as error:  # a Timeout is one too, without a number
-        if error.errno not in _NO_LOCKS:
-            raise
-        return None
-    return lock
+def _keep_mode(fresh: Path, target: Path) -> None:
+    """Let those who may read and write what is replaced do so with what takes its place."""
+    with suppress(OSError):  # nothing is there, or its file system knows no such rights
+        shutil.copymode(target, fresh)
 
 
 def _machine() -> str:
@@ -257,8 +346,12 @@ def _machine() -> str:
     return f"{zlib.crc32(' '.join(known).encode()):08x}"
 
 
-def _not_written(path: Path, error: OSError) -> SaveError:
-    return SaveError(
-        f"{path} could not be written ({error.strerror or error}); nothing was changed. Free some space, "
-        "or make the folder one that you may write to."
+def _taken(path: Path) -> InputError:
+    return InputError(
+        f"{path} exists already: somebody made it meanwhile, and it was left as it is; overwrite it or "
+        "choose another name."
     )
+
+
+def _not_written(path: Path, error: OSError, fix: str) -> SaveError:
+    return SaveError(f"{path} could not be written ({error.strerror or error}); {fix}.")

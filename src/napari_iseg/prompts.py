@@ -5,13 +5,20 @@ Everything is (row, col) in pixels of the full-resolution plane; integer coordin
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.errors import InputError
+
+# What users give: Python's numbers, numpy's, or an array of them.
+Coordinates: TypeAlias = Sequence[SupportsFloat] | npt.NDArray[np.integer[Any] | np.floating[Any]]
+Edges: TypeAlias = Sequence[SupportsIndex] | npt.NDArray[np.integer[Any]]  # top, left, bottom, right
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +30,8 @@ class Click:
     positive: bool = True
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.row) and np.isfinite(self.col)):
-            raise InputError(f"A click needs finite coordinates, got ({self.row}, {self.col}).")
+        if not _finite(self.row, self.col):
+            raise InputError(f"A click needs finite coordinates, got ({self.row!r}, {self.col!r}).")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,17 @@ class Window:
         return cls(0, 0, shape[0], shape[1])
 
 
+def as_window(value: Window | Edges, what: str = "A window") -> Window:
+    """A window, or its edges (top, left, bottom, right), with Python's integers; else InputError."""
+    edges = (value.top, value.left, value.bottom, value.right) if isinstance(value, Window) else value
+    try:
+        return Window(*(operator.index(edge) for edge in edges))
+    except TypeError:
+        raise InputError(
+            f"{what} must be a Window or four whole numbers (top, left, bottom, right), got {value!r}."
+        ) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """A box prompt: two corners, (row0, col0) inclusive to (row1, col1) exclusive; corners may come in
@@ -95,7 +113,7 @@ class Box:
 
     def __post_init__(self) -> None:
         corners = (self.row0, self.col0, self.row1, self.col1)
-        if not all(np.isfinite(value) for value in corners):
+        if not _finite(*corners):
             raise InputError(f"A box needs finite corners, got {corners}.")
         if self.row0 == self.row1 or self.col0 == self.col1:
             raise InputError(f"The box {corners} has no area; draw it with height and width.")
@@ -111,6 +129,14 @@ class Prompts:
 
     clicks: tuple[Click, ...] = ()
     box: Box | None = None
+
+
+def _finite(*values: Any) -> bool:
+    """Whether all are finite numbers; text is none, even that of a number."""
+    try:
+        return all(math.isfinite(value) for value in values)
+    except (TypeError, OverflowError):
+        return False
 
 
 def click_array(clicks: Sequence[Click]) -> npt.NDArray[np.float32]:

@@ -31,12 +31,18 @@ class Sample:
 
     Attributes
     ----------
-    name : str
+    name
+        As `sample` takes it.
     image : (Y, X), (Z, Y, X) or (Y, X, 3) uint8 or uint16
-    labels : (Y, X) or (Z, Y, X) uint16, 0 is background; None where nobody knows the truth
-    scale : size of a pixel along every axis except colour; None when unknown
-    units : pint names of the units of ``scale``; None when unknown
-    rgb : whether the last axis is colour
+        The picture.
+    labels : (Y, X) or (Z, Y, X) uint16, or None
+        0 is background; None where nobody knows the truth.
+    scale
+        Size of a pixel along every axis except colour; None when unknown.
+    units
+        Pint names of the units of ``scale``; None when unknown.
+    rgb
+        Whether the last axis is colour.
     """
 
     name: str
@@ -60,6 +66,8 @@ def sample(name: str) -> Sample:
     InputError
         When there is no sample of that name, or the installation lacks its file.
     """
+    if not isinstance(name, str):
+        raise InputError(f"A sample is read by its name, one of {', '.join(sample_names())}; got {name!r}.")
     if name in _MADE:
         return _made(name)
     if name in _SKIMAGE:

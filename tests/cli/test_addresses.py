@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_iseg.cli.common import local_path
+from napari_iseg.cli.common import with_local_path
 
 
 def test_a_files_address_is_its_path_and_another_is_refused(run, tmp_path):
@@ -18,6 +18,8 @@ def test_a_files_address_is_its_path_and_another_is_refused(run, tmp_path):
     ended = run("propagate", "http://127.0.0.1:1/town.zarr", image, out)
     assert ended.code == 2
     assert "http://127.0.0.1:1/town.zarr is an address and no file" in ended.err
+    ended = run("propagate", "file://server/share/town.zarr", image, out)
+    assert "file://server/share/town.zarr is a file of another machine" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -36,4 +38,4 @@ def test_a_files_address_is_its_path_and_another_is_refused(run, tmp_path):
     ],
 )
 def test_only_an_address_of_this_machine_is_a_path(given, path):
-    assert local_path(given).replace("\\", "/") == path
+    assert with_local_path(given).replace("\\", "/") == path

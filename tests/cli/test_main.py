@@ -117,7 +117,7 @@ def _typed(arguments, output):
     return subprocess.run(command, stdout=output, stderr=subprocess.PIPE, env=environment, check=False)
 
 
-@pytest.mark.parametrize("broken", ["napari_iseg.images.files.open_image", "napari_iseg.cli.build_app"])
+@pytest.mark.parametrize("broken", ["napari_iseg.images.files.open_image", "napari_iseg.cli.app.build_app"])
 def test_ctrl_c_is_one_word_and_exit_code_130(run, monkeypatch, broken):
     def pressed(*_: object) -> None:
         raise KeyboardInterrupt

@@ -181,7 +181,8 @@ def test_only_what_depends_on_a_change_is_done_again(tmp_path):
     labels[2:6, 2:6] = BUILDING
     again = iseg.propagate(image, labels, out, model, complete=False, existing="resume", rgb=True, **TILE)
     assert 0 < again.computed < first.computed / 2
-    assert len(model.calls) == again.computed
+    assert len(model.calls) == again.predictions
+    assert again.units == again.computed + again.kept
     assert (result(out)[:, 2000:] == truth[:, 2000:]).mean() > 0.99
 
 
@@ -207,4 +208,4 @@ def test_the_same_from_the_command_line(scene, tmp_path, capfd):
     with pytest.raises(SystemExit) as ended:
         main(["propagate", str(scene), str(labels), str(tmp_path / "p.zarr"), "--region", "none.geojson"])
     assert ended.value.code == 2
-    assert "none.geojson could not be read" in " ".join(capfd.readouterr().err.split())
+    assert "There is no file none.geojson" in " ".join(capfd.readouterr().err.split())

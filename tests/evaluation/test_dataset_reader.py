@@ -7,7 +7,7 @@ import tifffile
 from PIL import Image
 
 from napari_iseg.errors import InputError
-from napari_iseg.evaluation.datasets import Item, concatenate, open_dataset, unique_names
+from napari_iseg.evaluation.datasets import Dataset, Item, concatenate, open_dataset, unique_names
 from napari_iseg.evaluation.splits import split_items
 
 
@@ -438,3 +438,12 @@ def test_later_sets_of_a_name_are_numbered(folder):
     dataset = open_dataset(folder)
     names = [replace(dataset, name=name) for name in ("a", "a-2", "a", "b", "a")]
     assert [d.name for d in unique_names(names)] == ["a", "a-2", "a-3", "b", "a-4"]
+
+
+@pytest.mark.parametrize("share", [5.0, 0, 1, -0.1, "a", float("nan"), 0.99, 0.001])
+def test_shares_that_leave_nothing_of_a_single_image_are_refused(share):
+    pixels = np.zeros((10, 50), np.int32)
+    dataset = Dataset("d", (Item("x", "instances", lambda: pixels, lambda: pixels),))
+    with pytest.raises(InputError, match=r"lie between 0 and 1|50 columns cannot be cut at .* nearer 0\.5"):
+        dataset.split(share)
+    assert [part[0].labels().shape for part in dataset.split(0.5)] == [(10, 23), (10, 25)]

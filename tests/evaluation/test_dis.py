@@ -14,7 +14,7 @@ from napari_iseg.cli import main
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.datasets import open_dataset
 from napari_iseg.evaluation.dis import COLUMNS, BoxedMask, DegradedTruth, DisReport, dis_table, evaluate_dis
-from napari_iseg.evaluation.dis_metrics import boundary_iou, dis_scores, inner_band
+from napari_iseg.evaluation.dis_metrics import boundary_iou, dis_scores, inner_band, mask_iou
 from napari_iseg.evaluation.dis_verdict import verdict_table, verdicts
 from napari_iseg.evaluation.hce import human_correction_efforts
 
@@ -100,6 +100,12 @@ def test_empty_and_full_truths_have_their_published_values():
     assert dis_scores(full, full).mae == 0
 
 
+def test_what_is_nearly_nothing_is_no_mask():
+    truth = np.zeros((40, 40), bool)
+    truth[10:30, 10:30] = True
+    assert dis_scores(truth * 0.005, truth, with_hce=False).iou == 0  # its grey levels are 0 and 1
+
+
 def test_grey_levels_probabilities_and_masks_agree():
     rng = np.random.default_rng(0)
     truth = np.zeros((40, 50), bool)
@@ -114,6 +120,44 @@ def test_grey_levels_probabilities_and_masks_agree():
     assert dis_scores(truth, truth).hce == 0
     with pytest.raises(InputError, match="alike"):
         dis_scores(levels[:9], truth)
+
+
+def test_masks_of_any_kind_have_the_same_scores():
+    truth = np.zeros((30, 40), bool)
+    truth[5:20, 5:30] = True
+    found = np.roll(truth, 2, 1)
+    ways = (
+        lambda m: m,
+        lambda m: m * np.uint8(255),
+        lambda m: m.astype(np.uint8),
+        lambda m: m.astype(np.float32),
+    )
+    scores = [dis_scores(one(found), other(truth), with_hce=False) for one in ways for other in ways]
+    assert {(score.iou, score.boundary_iou, score.mae) for score in scores} == {
+        (mask_iou(found, truth), boundary_iou(found, truth), scores[0].mae)
+    }
+    for score in (mask_iou, boundary_iou):
+        assert len({score(one(found), other(truth)) for one in ways for other in ways}) == 1
+        assert score(truth, ways[1](truth)) == 1 > score(found, truth)
+
+
+@pytest.mark.parametrize("score", [mask_iou, boundary_iou, dis_scores])
+@pytest.mark.parametrize(
+    ("picture", "named"),
+    [
+        (np.full((9, 9), np.nan), "got float64 from nan"),
+        (np.full((9, 9), 1.5), "got float64 from 1.5 to 1.5"),
+        (np.full((9, 9), -3), "got int64 from -3"),
+        (np.full((9, 9), 300), "to 300; scale it"),
+        (np.full((9, 9), "a"), "values of type"),
+        (np.ones((1, 9)), "alike"),
+    ],
+)
+def test_what_is_no_mask_is_refused_by_all_scores(score, picture, named):
+    mask = np.ones((9, 9), bool)
+    for pair in ((picture, mask), (mask, picture)):
+        with pytest.raises(InputError, match=named):
+            score(*pair)
 
 
 def test_boundary_iou_sees_what_iou_does_not():

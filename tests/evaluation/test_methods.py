@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_iseg.backends.base import ClickNet
+from napari_iseg.backends.base import ClickNet, Inference
 from napari_iseg.backends.cards import ModelCard
 from napari_iseg.backends.model import Model
 from napari_iseg.evaluation.baselines import BACKGROUND, OBJECT, RandomWalker
@@ -45,6 +45,15 @@ def test_model_is_evaluated_on_the_whole_image(model):
     assert report.objects[0].ious[0] > 0.9
     assert report.objects[0].area == 400
     assert report.objects[0].relative_side == pytest.approx(20 / np.sqrt(48 * 64))
+
+
+def test_a_network_of_a_backend_of_ones_own_is_evaluated():
+    card = ModelCard("mine", "my-backend", "x", inference={"size": [64, 64]})
+    model = Model(card, BrightNet(), device="cpu", inference=Inference(size=(64, 64), flip=False))
+    report = evaluate(model, one_image(*scene()), max_clicks=2)
+    assert report.objects[0].ious[0] > 0.9
+    assert report.method == "mine (flip = false)"
+    assert report.run["inference"]["size"] == [64, 64]
 
 
 def test_large_image_is_not_cut_to_a_context(model):

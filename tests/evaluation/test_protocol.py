@@ -5,6 +5,7 @@ import pytest
 
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.datasets import Dataset, Item
+from napari_iseg.evaluation.dis import ClickedMask
 from napari_iseg.evaluation.metrics import ObjectResult, Report, iou
 from napari_iseg.evaluation.protocol import choose_objects, evaluate
 from napari_iseg.evaluation.report import markdown, write_report
@@ -145,6 +146,48 @@ def test_bad_options_are_refused():
 def test_options_that_cannot_be_are_refused(options, named):
     with pytest.raises(InputError, match=named):
         evaluate(**{"model": Disks(5), "dataset": squares([10]), **options})
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"name": None}, r"this Disks also a name \(a string\)\.$"),
+        ({"threshold": None}, r"this Disks also a threshold \(a number"),
+        ({"threshold": float("nan")}, "also a threshold"),
+        ({"name": None, "threshold": "0.5", "start": 5}, r"also start\(\) and a name .* and a threshold"),
+    ],
+)
+def test_an_own_method_that_lacks_something_is_refused_before_any_click(changes, named):
+    method = Disks(5)
+    vars(method).update(changes)
+    with pytest.raises(InputError, match=named):
+        evaluate(method, squares([10]))
+    assert not method.clicks
+    with pytest.raises(InputError, match=r"of the class: Disks\(\)"):
+        evaluate(Disks, squares([10]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        (np.zeros((60, 199)), r"'disks' .* each of 60 x 200 pixels, got float64 of shape \(60, 199\)"),
+        (np.full((60, 200), np.nan), "got NaN in it"),
+        (None, "got object of shape"),
+    ],
+)
+def test_an_answer_that_is_no_mask_is_refused(answer, named):
+    method = Disks(5)
+    method.click = lambda *_: answer
+    with pytest.raises(InputError, match=named):
+        evaluate(method, squares([10]))
+    with pytest.raises(InputError, match=named):
+        ClickedMask(method).mask(np.zeros((60, 200)), squares([10])[0].truth(1), 0)
+
+
+def test_an_own_method_may_call_something_of_its_own_its_model():
+    method = Disks(5)
+    method.model = object()
+    assert "weights_sha256" not in evaluate(method, squares([10]), max_clicks=1).run
 
 
 def test_report_files_hold_what_was_measured(tmp_path):

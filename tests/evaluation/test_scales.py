@@ -73,7 +73,9 @@ def test_a_report_comes_back_from_json():
     assert Report.from_dict(json.loads(json.dumps(finite(empty.to_dict())))) == empty
 
 
-@pytest.mark.parametrize("bounds", [(), (0.3, 0.1), (0.1, 0.1), (0.0, 0.5), (0.5, 1.0), (float("nan"),)])
+@pytest.mark.parametrize(
+    "bounds", [(), (0.3, 0.1), (0.1, 0.1), (0.0, 0.5), (0.5, 1.0), (float("nan"),), None, "ab", 0.5]
+)
 def test_bounds_that_make_no_bins_are_refused(bounds):
     with pytest.raises(InputError, match="must ascend between 0 and 1"):
         checked_bounds(bounds)

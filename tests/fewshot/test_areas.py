@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -117,6 +118,69 @@ def test_bad_geojson_is_a_sentence(tmp_path):
         Areas.read(path)
     with pytest.raises(InputError, match="three corners"):
         Areas.of([[(0, 0), (1, 1)]])
+    with pytest.raises(InputError, match=r"Polygons are a list, each of .*, got None"):
+        Areas.of(None)
+    with pytest.raises(InputError, match="path is the name of a file, got None"):
+        Areas.read(None)
+
+
+def test_map_coordinates_are_never_taken_for_pixels(tmp_path):
+    path, plain = geojson(tmp_path / "r.geojson", [RING], crs="EPSG:25832"), tmp_path / "plain.png"
+    plain.touch()
+    with pytest.raises(InputError, match=r"There is no image at .*scen\.tif; check the path"):
+        Areas.read(path, tmp_path / "scen.tif")
+    with pytest.raises(InputError, match=r"a CRS \(EPSG:25832\) but plain\.png has no map coordinates"):
+        Areas.read(path, plain)
+    with pytest.raises(InputError, match=r"but no image is given \(like=...\)"):
+        Areas.read(path)
+    assert Areas.read(geojson(path, [RING]), plain) == Areas.read(path)
+
+
+def layers(path, crs, **named):
+    """A file of a square per layer, in (x, y)."""
+    pyogrio, shapely = pytest.importorskip("pyogrio"), pytest.importorskip("shapely")
+    for name, shape in named.items():
+        pyogrio.raw.write(
+            path, np.array([shapely.to_wkb(shape)], object), [np.array([1])], ["id"], layer=name, crs=crs,
+            geometry_type=shape.geom_type, append=path.exists(),
+        )  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".shp"])
+def test_polygons_of_other_kinds_of_files_land_where_geojson_does(tmp_path, suffix):
+    rasterio, shapely = pytest.importorskip("rasterio"), pytest.importorskip("shapely")
+    place = rasterio.transform.from_origin(500_000, 6_000_000, 0.5, 0.5)
+    options = {
+        "height": 60,
+        "width": 50,
+        "count": 1,
+        "dtype": "uint8",
+        "crs": "EPSG:25832",
+        "transform": place,
+    }
+    with rasterio.open(tmp_path / "scene.tif", "w", driver="GTiff", **options) as target:
+        target.write(np.zeros((1, 60, 50), np.uint8))
+    square = shapely.box(500_005, 5_999_985, 500_010, 5_999_990)
+    # stated in another CRS than the image's
+    there = rasterio.warp.transform_geom("EPSG:25832", "EPSG:4326", square, precision=9)
+    path = layers(tmp_path / f"aoi{suffix}", "EPSG:4326", aoi=shapely.geometry.shape(there))
+    mask = Areas.read(path, tmp_path / "scene.tif").mask(Window(0, 0, 60, 50))
+    expected = np.zeros((60, 50), bool)
+    expected[20:30, 10:20] = True
+    assert (mask != expected).sum() <= 20, "reprojected corners may miss a border by a hair"
+
+
+def test_other_kinds_of_files_are_refused_in_a_sentence(tmp_path, monkeypatch):
+    shapely = pytest.importorskip("shapely")
+    path = layers(tmp_path / "two.gpkg", "EPSG:4326", a=shapely.box(0, 0, 9, 9), b=shapely.box(0, 0, 5, 5))
+    with pytest.raises(InputError, match=r"two\.gpkg holds several layers \(a, b\)"):
+        Areas.read(path)
+    with pytest.raises(InputError, match="holds no polygon"):
+        Areas.read(layers(tmp_path / "line.gpkg", None, a=shapely.LineString([(0, 0), (1, 1)])))
+    monkeypatch.setitem(sys.modules, "pyogrio", None)
+    with pytest.raises(InputError, match=r"no GeoJSON file of polygons.*napari-iseg\[geo\]"):
+        Areas.read(path)
 
 
 RING = [[0, 0], [9, 0], [9, 9], [0, 0]]
@@ -161,6 +225,8 @@ def test_a_run_works_in_its_polygon_and_leaves_the_rest_alone(tmp_path):
     np.testing.assert_array_equal(found[inside], CLASSES[inside])
     assert not found[~inside & (labels == 0)].any()
     assert first.units < 16
+    assert (first.computed, first.kept) == (first.units, 0)
+    assert first.predictions > first.units, "those of the neighbours, whose windows reach into the polygon"
     again = iseg.propagate(SCENE, labels, out, model, region=area, existing="resume", **options)
     assert again.computed == 0
     other = Areas.of([[(100, 20), (160, 20), (160, 90), (100, 90)]])

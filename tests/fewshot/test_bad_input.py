@@ -17,6 +17,7 @@ from napari_iseg.fewshot.decisions import Decisions
 from napari_iseg.fewshot.kept_clicks import keep_clicks, kept_clicks
 from napari_iseg.fewshot.propagate import propagate
 from napari_iseg.fewshot.sizes import byte_count
+from napari_iseg.images import PlaneSource
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Click, Window
 
@@ -59,6 +60,33 @@ VOLUME, TRUTH = blobs()
         ({"region": (0, 0, 9, 9)}, r"region is a Window\(top, left, bottom, right\)"),
         ({"axes": "zzz"}, "Every axis needs a name of its own, as .*, got 'zzz'"),
         ({"axes": 3}, "axes are names"),
+        ({"only": []}, "only needs at least one label"),
+        ({"threads": -1}, "threads is a whole number, 0 for .*, got -1"),
+        ({"batch": "a"}, "batch is a whole number, at least 1, got 'a'"),
+        ({"batch": 0}, "batch is a whole number, at least 1, got 0"),
+        ({"listener": 5}, "listener is a function"),
+        ({"control": 5}, "control is a Control"),
+        ({"tile": "a"}, "tile is a whole number of pixels, got 'a'"),
+        ({"halo": 1.5}, "halo is a whole number of pixels"),
+        ({"axis": 1.5}, "axis is the number or the name of the slicing axis, got 1.5"),
+        ({"clicks": [1]}, "clicks are pairs of a label and a Click per plane"),
+        ({"clicks": {0: [Click(3, 3)]}}, "clicks are pairs"),
+        ({"clicks": {0: 5}}, "clicks are pairs"),
+        ({"clicks": {"a": [(1, Click(3, 3))]}}, "clicks are pairs"),
+        ({"workers": 1.5}, r"workers is a number of processes, or a list .*, got 1\.5"),
+        ({"workers": None}, "workers is a number"),
+        ({"workers": "cpu"}, "workers is a number .*, got 'cpu'"),
+        ({"workers": []}, "workers needs at least one device"),
+        ({"scheduler": 5}, "scheduler is the address of a Dask scheduler"),
+        ({"complete": "x"}, "complete is True, False or Areas of polygons, got 'x'"),
+        ({"sequential": "x"}, "sequential is True or False, got 'x'"),
+        ({"probability": 1}, "probability is True or False, got 1"),
+        ({"volume": None}, "The image holds object values, no numbers"),
+        ({"labels": [[1], [2, 3]]}, "The labels are no array"),
+        ({"bands": [9]}, r"Give channel_axis to choose bands of an image of shape \(5, 24, 24\)"),
+        ({"channel_axis": "a"}, "channel_axis must be given by number"),
+        ({"channel_axis": 7}, "channel_axis 7 does not exist in an image of 3 axes"),
+        ({"volume": PlaneSource.wrap(VOLUME), "bands": [0]}, "has its channels already; give bands to"),
     ],
 )
 def test_refusals(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
@@ -95,6 +123,39 @@ def test_sequential_scene(tmp_path: Path) -> None:
     labels[:, 12:] = 0
     with pytest.raises(InputError, match="no neighbouring slices"):
         propagate(VOLUME[0], labels, tmp_path / "a.zarr", GreyPredictor(), sequential=True, complete=False)
+
+
+def fails(_: object) -> None:
+    raise RuntimeError("of the listener")
+
+
+def test_a_run_that_found_nothing_can_be_started_again(tmp_path: Path) -> None:
+    out = tmp_path / "rest.zarr"
+    with pytest.raises(RuntimeError, match="of the listener"):
+        propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor(), listener=fails)
+    assert not list(tmp_path.iterdir())
+    propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor())
+    before = files_of(out)
+    with pytest.raises(RuntimeError, match="of the listener"):
+        propagate(VOLUME, sparse(TRUTH, 1), out, GreyPredictor(), existing="resume", listener=fails)
+    assert files_of(out) == before, "what was there stays"
+
+
+def test_what_a_run_has_found_stays_when_it_ends(tmp_path: Path) -> None:
+    def fails_at_the_second(entry: Any) -> None:
+        if getattr(entry, "done", 0) == 2:
+            fails(entry)
+
+    out = tmp_path / "rest.zarr"
+    with pytest.raises(RuntimeError, match="of the listener"):
+        propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor(), listener=fails_at_the_second)
+    assert propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor(), existing="resume").kept == 2
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    numbers = {"tile": np.int64(16), "halo": np.int32(2), "batch": np.int8(2), "workers": np.int64(1)}
+    flags = {"probability": np.True_, "complete": np.True_}
+    propagate(VOLUME, sparse(TRUTH, 2), tmp_path / "rest.zarr", GreyPredictor(), **numbers, **flags)
 
 
 def test_an_output_that_exists_is_never_guessed_about(tmp_path: Path) -> None:

@@ -55,6 +55,23 @@ def test_equal_to_labelling_in_memory(tmp_path: Path, ndim: int, block_values: i
     assert np.array_equal(found, expected)
 
 
+@pytest.mark.parametrize("block_values", [1, 10**7])
+def test_what_lies_far_apart_is_found_without_looking_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_values: int
+) -> None:
+    scene = np.zeros((400, 400), np.uint32)
+    scene[10:20, 14:18], scene[380:385, 360:399] = 1, 2  # both go over borders of chunks
+    store, read = LabelStore(scene.shape, path=tmp_path / "classes.zarr", chunks=16), []
+    for window in (Window(0, 0, 24, 24), Window(376, 350, 400, 400)):
+        store.put((), window, scene[window.slices])
+    block = LabelStore.block
+    monkeypatch.setattr(LabelStore, "block", lambda self, box: (read.append(box), block(self, box))[1])
+    count = separate_objects(store, tmp_path / "objects.zarr", ndim=2, block_values=block_values, split=2)
+    assert count == 2
+    np.testing.assert_array_equal(LabelStore.open(tmp_path / "objects.zarr").levels[0][...], truth(scene, 2))
+    assert block_values > 1 or len(read) < 50, "of 625 chunks"
+
+
 def test_a_snake_over_all_blocks_is_one_object(tmp_path: Path) -> None:
     scene = np.zeros((40, 40), np.uint32)
     scene[::4] = 1

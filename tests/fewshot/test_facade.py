@@ -180,6 +180,8 @@ def test_features_are_encoded_once_and_within_the_limit(free: FewShotModel) -> N
     ("arguments", "named"),
     [
         ({}, "needs a mask or clicks"),
+        ({"clicks": 5}, "clicks are a list, as [(row, col, True), ...], got 5"),
+        ({"clicks": Click(3, 3)}, "clicks are a list"),
         ({"mask": np.zeros((5, 5), np.int32)}, "(5, 5)"),
         ({"mask": np.zeros((96, 96), np.float32)}, "float32"),
         ({"clicks": [(200, 3, True)]}, "outside"),
@@ -232,6 +234,15 @@ def test_what_is_no_few_shot_model_is_refused(given: object, tmp_path: Path) -> 
     ):
         with pytest.raises(InputError, match="few-shot model or the name of one is needed"):
             use(given)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(-1, "cache_bytes"), (1.5, "cache_bytes"), ("much", "not understood")]
+)
+def test_a_cache_is_as_large_as_is_said(size: Any, words: str) -> None:
+    assert iseg.FewShot("copy-nearest", cache_bytes="2 GB").cache.limit == 2 * 10**9
+    with pytest.raises(InputError, match=words):
+        iseg.FewShot("copy-nearest", cache_bytes=size)
 
 
 def test_an_unknown_option_of_images_is_refused_at_once() -> None:

@@ -20,6 +20,7 @@ from napari_iseg import files
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.fewshot import room
 from napari_iseg.fewshot.decisions import Decisions
+from napari_iseg.fewshot.preparing import run_folder
 from napari_iseg.fewshot.propagate import propagate
 from napari_iseg.labels.store import LabelStore
 
@@ -118,13 +119,14 @@ def test_of_a_link_what_it_names_is_overwritten_or_put_back(
     assert real.stat().st_ino == before
     propagate(VOLUME, LABELS, out, GreyPredictor(), existing="overwrite")
     assert out.is_symlink()
-    assert [path.name for path in real.parent.iterdir()] == ["rest.zarr"]
+    assert sorted(path.name for path in real.parent.iterdir()) == ["rest.zarr", "rest.zarr.run"]
+    assert [path.name for path in tmp_path.iterdir() if path != real.parent] == ["rest.zarr"]
     assert real.stat().st_ino != before
     with monkeypatch.context() as elsewhere:  # another machine is killed before it can start
         elsewhere.setattr(files, "_machine", lambda: "0" * 8)
         real.rename(files.temporary_beside(out, "old"))
-    room.put_back(out, tmp_path / "rest.zarr.run")
-    assert [path.name for path in real.parent.iterdir()] == ["rest.zarr"]
+    room.put_back(out, run_folder(out))
+    assert sorted(path.name for path in real.parent.iterdir()) == ["rest.zarr", "rest.zarr.run"]
     assert np.array_equal(result(out), TRUTH)
 
 

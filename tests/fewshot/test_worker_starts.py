@@ -46,9 +46,23 @@ def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     assert ended.returncode == 1
     last = ended.stderr.strip().splitlines()[-1]
     assert "could not start" in last
+    assert ended.stderr.count("Traceback") == 1, "the workers leave it to the run"
     assert '`if __name__ == "__main__":`' in last
     assert "Another run is at work" not in ended.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["script.py"], "the mended script can run"
+
+
+def test_a_worker_that_cannot_even_start_is_told_with_its_code_and_the_reasons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"  # ends as one does that finds no memory for its libraries
+    python.write_text("#!/bin/sh\nexit 127\n")
+    python.chmod(0o755)
+    monkeypatch.setattr("multiprocessing.spawn._python_exe", os.fsencode(python))
+    with pytest.raises(
+        InputError, match=r"on cpu ended with code 127 .*: memory ran out, or .*Free memory, or"
+    ):
+        Processes(setup_of(GreyPredictor(), tmp_path), ["cpu"])
 
 
 def test_a_script_from_standard_input_works_with_models_of_modules(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,23 +36,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if here in item.path.parents:
             item.add_marker(skip)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _all_is_searched_at_the_end() -> Iterator[None]:
-    """What was left out below is searched after each file of tests."""
-    gc.collect()
-    yield
-    gc.unfreeze()
-
-
-@pytest.fixture(autouse=True)
-def _only_new_objects_are_searched(_all_is_searched_at_the_end: None) -> None:
-    """napari collects garbage at each layer it removes, which takes half a second with all libraries loaded.
-
-    What is there before a test is no garbage of it.
-    """
-    gc.freeze()
 
 
 class Bench:

@@ -10,7 +10,7 @@ from napari.settings import get_settings
 from napari.utils.interactions import mouse_press_callbacks, mouse_release_callbacks
 from napari.utils.key_bindings import KeymapHandler
 
-from napari_iseg.labels.store import HIGHEST
+from napari_iseg.labels.checks import HIGHEST
 
 from .napari_versions import read_only_mouse_event
 

@@ -105,3 +105,12 @@ def test_a_jpeg_2000_gives_its_place_to_labels_of_all_of_it_only(tmp_path, shape
     with rasterio.open(tmp_path / "labels.tif") as file:
         assert (file.crs is not None) == known
     assert ("no map coordinates" in said) != known
+
+
+def test_an_image_that_has_moved_costs_its_place_and_no_more(tmp_path):
+    labels, moved = LabelStore((9, 9)), str(tmp_path / "gone" / "town.tif")
+    assert "the file of the layer is not where it was" in export_beside(
+        labels, tmp_path / "l.tif", moved, (9, 9)
+    )
+    assert (tmp_path / "l.tif").exists()
+    assert not export_beside(labels, tmp_path / "l.zarr", moved, (9, 9))

@@ -21,7 +21,7 @@ from .test_manifest import MANIFEST
 
 if NO_WINDOW is None:
     from napari_iseg.widgets.fewshot_dock import FewShotDock
-from .napari_versions import read_only_mouse_event
+from .napari_versions import grid_of, read_only_mouse_event
 
 PLACE = (4, 3, 3)
 
@@ -82,13 +82,18 @@ def test_the_key_of_background_clicks_is_followed(fewshot, plugin_settings, npe2
     assert given(fewshot) == [(4, 1, False), (2, 1, False)]
 
 
-def test_nothing_is_clicked_in_3d_and_nothing_pasted_and_it_is_said(fewshot, clicks, monkeypatch):
+def test_nothing_is_clicked_in_3d_or_a_grid_and_nothing_pasted_and_it_is_said(fewshot, clicks, monkeypatch):
     said: list[str] = []
     monkeypatch.setattr("napari_iseg.widgets.fewshot_clicks.warn", said.append)
     fewshot.viewer.dims.ndisplay = 3
     press(clicks, PLACE)
     assert len(clicks.data) == 0
     assert "back to 2D" in said[-1]
+    fewshot.viewer.dims.ndisplay = 2
+    grid_of(fewshot.viewer).enabled = True  # a place in it means another layer in each tile
+    press(clicks, PLACE)
+    assert len(clicks.data) == 0
+    assert "switch the grid off" in said[-1]
     clicks.keymap[KeyBinding.from_str("Ctrl+V")](clicks)
     assert "cannot be pasted" in notification_manager.records[-1].message
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,54 @@ def test_a_result_is_found_without_its_labels(fewshot, accepted):
 
 
 def test_labels_of_another_name_go_on_with_the_only_result(fewshot, accepted):
+    noted = json.loads((run_folder(accepted) / "labels.json").read_text())
+    assert noted == {"labels": "some"}, "a name is all that results of earlier versions have noted"
     dock = restart(fewshot, stack_labels=ONE)
     assert "earlier result of this image, made from labels 'some'" in dock.status.text()
     fewshot.run()
     assert dock.controller.results.output.path == accepted
     assert supports(fewshot) == ["0 · labelled", "4 · accepted"]
     assert made_from(accepted) == "stack_labels"
+
+
+def test_labels_with_more_on_them_are_found_under_another_name(fewshot, accepted):
+    dock = restart(fewshot, mine=np.maximum(ONE, TWO))
+    fewshot.run()
+    assert dock.controller.results.output.path == accepted
+    assert "It goes on with the result made from labels 'some'." in dock.status.text()
+    fewshot.run()
+    assert "It goes on" not in dock.status.text(), "said once"
+
+
+def test_other_labels_begin_anew_beside_the_only_result(fewshot, accepted):
+    dock = restart(fewshot, vesicles=TWO)
+    assert "made from labels 'some': rename the layer to 'some' to go on with it" in dock.status.text()
+    fewshot.run()
+    assert dock.controller.results.output.path != accepted
+    assert supports(fewshot) == ["2 · labelled"], "what was accepted of one class is no background of another"
+    assert "What was made from labels 'some' stays as it is" in dock.status.text()
+    assert made_from(accepted) == "some"
+    fewshot.viewer.layers.remove("vesicles")
+    fewshot.viewer.add_labels(ONE, name="some")
+    fewshot.run()
+    assert dock.controller.results.output.path == accepted
+
+
+def test_other_labels_of_the_same_name_are_told_how_to_begin_anew(fewshot, accepted):
+    dock = restart(fewshot, some=TWO)
+    assert dock.status.text().endswith("It is of other labels of this name: rename the layer to begin anew.")
+    fewshot.viewer.layers["some"].name = "vesicles"
+    fewshot.run()
+    assert dock.controller.results.output.path != accepted
+
+
+def test_a_new_layer_beside_a_result_that_is_shown_without_labels_begins_anew(fewshot, accepted):
+    dock = restart(fewshot)
+    fewshot.run()
+    fewshot.viewer.add_labels(np.zeros_like(ONE), name="vesicles")
+    fewshot.settle()
+    assert dock.controller.results is None
+    assert "Run begins another" in dock.status.text()
 
 
 def test_where_several_results_may_be_meant_it_is_said_how_to_go_on(fewshot, accepted):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import tifffile
 from napari_iseg.cli.bands import typed_channels
 from napari_iseg.cli.propagate import open_plane_source
 from napari_iseg.images.files import open_image
+from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
 from napari_iseg.widgets.fewshot_request import Opened
+from napari_iseg.widgets.fewshot_saving import save
 from napari_iseg.widgets.origin import Origin
 from napari_iseg.widgets.scene_file import add_scene, read_bands, scene_opener, values_of
 
@@ -51,6 +54,54 @@ def test_clicks_lie_where_they_were_made(bench, scene):
     layer = add_scene(bench.viewer, scene)
     bench.open()
     check_click(bench, layer, (70, 30))
+
+
+@pytest.fixture
+def turned(tmp_path: Path) -> Path:
+    """A raster whose rows go south-east."""
+    path, keys = tmp_path / "turned.tif", (1, 1, 0, 1, 1024, 0, 1, 1)
+    matrix = (0.4, 0.3, 0, WEST, 0.3, -0.4, 0, NORTH, 0, 0, 0, 0, 0, 0, 0, 1)
+    tags = [(34264, 12, 16, matrix, False), (34735, 3, len(keys), keys, False)]
+    pixels = np.random.default_rng(0).integers(0, 255, (120, 100, 3), np.uint8)
+    tifffile.imwrite(path, pixels, photometric="rgb", extratags=tags, metadata=None)
+    return path
+
+
+def test_a_turned_scene_lies_on_the_map_and_is_clicked_there(bench, turned):
+    layer = add_scene(bench.viewer, turned)
+    np.testing.assert_allclose(layer.data_to_world((-0.5, -0.5)), (NORTH, WEST))
+    np.testing.assert_allclose(layer.data_to_world((9.5, -0.5)), (NORTH - 4, WEST + 3))
+    assert str(camera_of(bench.viewer).orientation2d[0]) == "up"
+    bench.open()
+    check_click(bench, layer, (70, 30))
+
+
+@pytest.mark.parametrize(("ending", "told"), [("tif", False), ("zarr", True)])
+def test_a_result_of_a_turned_scene_is_on_the_map_where_its_file_can_say_so(
+    bench, turned, tmp_path, ending, told
+):
+    layer, said = add_scene(bench.viewer, turned), []
+    LabelStore((120, 100), path=tmp_path / "out.zarr").flush()
+    at_once = SimpleNamespace(submit_task=lambda work, done, _failed: done(work(None)))
+    view, frame = SimpleNamespace(set_status=said.append), SimpleNamespace(shape=(120, 100))
+    save(tmp_path / "out.zarr", tmp_path / f"saved.{ending}", layer, frame, at_once, view)
+    assert ("rotation or affine is not in it" in said[-1]) == told
+    np.testing.assert_allclose(LabelStore.open(tmp_path / "out.zarr").space.scale, (-0.5, 0.5))
+
+
+def test_pictures_that_stand_upside_down_beside_a_map_are_named(bench, scene, turned, tmp_path, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr("napari_iseg.widgets.scene_file.warn", said.append)
+    bench.viewer.add_image(np.zeros((20, 30)), name="photo")
+    add_scene(bench.viewer, scene)
+    assert len(said) == 1
+    assert "Upside down beside a map, whose north is up: photo. What has" in said[0]
+    add_scene(bench.viewer, turned)
+    assert len(said) == 1
+    tifffile.imwrite(tmp_path / "plain.tif", np.zeros((20, 30), np.uint8))
+    add_scene(bench.viewer, tmp_path / "plain.tif")
+    assert len(said) == 2
+    assert "is up: plain. What has" in said[1]
 
 
 def test_a_session_finds_its_scene_and_bands_again(bench, scene):
@@ -117,6 +168,16 @@ def test_the_menu_s_form_opens_or_says_why_not(bench, scene, monkeypatch):
     form.bands.value = ""
     form()
     assert [each.name for each in bench.viewer.layers] == ["town"]
+
+
+def test_the_form_takes_the_address_that_a_desktop_copies(bench, scene):
+    form = scene_opener()
+    form.viewer.choices = [bench.viewer]
+    form.viewer.value = bench.viewer
+    spaced = scene.rename(scene.with_name("the town.tif"))
+    form.scene.line_edit.value = spaced.as_uri()  # a path has one slash of three left
+    form()
+    assert [each.source.path for each in bench.viewer.layers] == [str(spaced)]
 
 
 def test_bands_are_counted_from_one():

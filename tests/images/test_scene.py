@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,11 @@ import tifffile
 
 from napari_iseg.errors import InputError
 from napari_iseg.images import scene as module
+from napari_iseg.images.gdal import has_place
 from napari_iseg.images.scene import open_scene
+from napari_iseg.labels.export import export_labels
+from napari_iseg.labels.georeference import check_same_place
+from napari_iseg.labels.store import LabelStore
 
 ROWS, COLS = 300, 260
 NORTH, WEST, STEP = 5_300_000.0, 500_000.0, 0.5
@@ -153,3 +158,85 @@ def test_a_tie_point_may_be_a_centre_and_a_unit_a_foot(tmp_path: Path) -> None:
     scene = open_scene(path)
     assert scene.translate == (NORTH, WEST)
     assert scene.unit == "foot"
+
+
+@pytest.mark.parametrize("point", [False, True])
+@pytest.mark.parametrize("without_rasterio", [False, True])
+def test_a_transformation_places_a_raster_as_a_step_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_rasterio: bool, point: bool
+) -> None:
+    if without_rasterio:
+        monkeypatch.setattr("napari_iseg.images.gdal.find_spec", lambda _name: None)
+    path, half = tmp_path / "m.tif", 0 if point else STEP / 2
+    keys = (1, 1, 0, 2, 1024, 0, 1, 1, 1025, 0, 1, 1 + point)
+    for turn in (0.0, 0.1):
+        matrix = (STEP, turn, 0, WEST, turn, -STEP, 0, NORTH, 0, 0, 0, 0, 0, 0, 0, 1)
+        tags = [(34264, 12, 16, matrix, False), (34735, 3, len(keys), keys, False)]
+        tifffile.imwrite(path, np.zeros((20, 30), np.uint8), extratags=tags, metadata=None)
+        scene = open_scene(path)
+        assert (scene.on_map, scene.unit) == (True, "metre")
+        if not turn:
+            assert (scene.scale, scene.affine) == ((-STEP, STEP), None)
+            assert scene.translate == (NORTH - half, WEST + half)
+    np.testing.assert_allclose(np.abs(scene.scale), np.hypot(STEP, 0.1))
+    assert scene.translate == (0, 0)
+    to_map = scene.affine @ np.diag([*scene.scale, 1])
+    corner = np.array([0, 0, 1]) if point else np.array([-0.5, -0.5, 1])
+    np.testing.assert_allclose(to_map @ corner, (NORTH, WEST, 1), atol=1e-6)
+    along = to_map @ (corner + np.array([0, 10, 0]))
+    np.testing.assert_allclose(along, (NORTH + 1, WEST + 5, 1), atol=1e-6)
+
+
+def test_a_world_file_places_a_raster_and_its_labels(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    path = tmp_path / "w.tif"
+    tifffile.imwrite(path, np.zeros((20, 30), np.uint8))
+    (tmp_path / "w.tfw").write_text("10\n0\n0\n-10\n500005\n4999995\n")
+    scene = open_scene(path)
+    assert (scene.scale, scene.translate) == ((-10, 10), (4_999_995, 500_005))
+    labels = LabelStore((20, 30))
+    labels.write(1, (), (2, 3, 5, 6), np.ones((3, 3), bool))
+    export_labels(labels, tmp_path / "labels.tif", like=path)
+    with rasterio.open(tmp_path / "labels.tif") as file:
+        assert file.transform == rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)
+
+
+def test_rows_may_go_north(tmp_path: Path) -> None:
+    path = tmp_path / "south.tif"
+    matrix = (STEP, 0, 0, WEST, 0, STEP, 0, NORTH, 0, 0, 0, 0, 0, 0, 0, 1)
+    keys = (1, 1, 0, 1, 1024, 0, 1, 1)
+    tags = [(34264, 12, 16, matrix, False), (34735, 3, len(keys), keys, False)]
+    tifffile.imwrite(path, np.zeros((20, 30), np.uint8), extratags=tags, metadata=None)
+    scene = open_scene(path)
+    assert (scene.on_map, scene.scale) == (True, (STEP, STEP))
+    assert scene.translate == (NORTH + STEP / 2, WEST + STEP / 2)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {34264: (np.nan,) * 16},
+        {34264: (1.0, 0, 0, np.inf, 0, -1.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)},
+        {34264: (0.0,) * 16},
+        {33550: (np.nan, np.nan, np.nan), 33922: (0.0,) * 6},
+        {33550: (1.0, 1.0, 0.0), 33922: (0.0, 0, 0, np.nan, 0, 0)},
+    ],
+)
+@pytest.mark.parametrize("crs", [False, True])
+def test_tags_that_hold_no_numbers_give_no_place(tmp_path: Path, tags: dict[int, Any], crs: bool) -> None:
+    pytest.importorskip("rasterio")
+    path, keys = tmp_path / "n.tif", (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32632)
+    extra = [(tag, 12, len(values), values, False) for tag, values in tags.items()]
+    if crs:
+        extra.append((34735, 3, len(keys), keys, False))
+    tifffile.imwrite(path, np.zeros((20, 30), np.uint8), extratags=extra, metadata=None)
+    scene = open_scene(path)
+    assert (scene.on_map, scene.scale, scene.translate, scene.affine) == (False, (1, 1), (0, 0), None)
+    labels = LabelStore((20, 30))
+    labels.write(1, (), (2, 3, 5, 6), np.ones((3, 3), bool))
+    with pytest.raises(InputError, match="needs map coordinates and the image has none"):
+        export_labels(labels, tmp_path / "o.gpkg", like=path)
+    assert has_place(path) is crs
+    check_same_place(path, path)
+    if not crs:
+        assert tifffile.imread(export_labels(labels, tmp_path / "l.tif", like=path)).sum() == 9

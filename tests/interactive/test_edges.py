@@ -1,13 +1,26 @@
 """Refining the edges of masks of any size: what thin structures need, and what is refused."""
 
+import importlib
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from napari_iseg.errors import CancelledError, InputError
-from napari_iseg.evaluation.thin import blob, comb, hairs, net, picture, thin_iou
 from napari_iseg.interactive.edges import PlaneView, refine_edges, refined_region
 from napari_iseg.prompts import Box, Window
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def thin(monkeypatch):
+    """The thin structures that the benchmark measures."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield importlib.import_module("thin_shapes")
+    sys.modules.pop("thin_shapes", None)
 
 
 class BrightRefiner:
@@ -34,27 +47,27 @@ def as_image(truth):
     return np.repeat(truth[..., None].astype(np.float32), 3, 2)
 
 
-@pytest.mark.parametrize("make", [comb, net, hairs])
+@pytest.mark.parametrize("shape", ["comb", "net", "hairs"])
 @pytest.mark.parametrize(("side", "size"), [(90, 128), (150, 256), (420, 128)])
-def test_thin_structures_survive(make, side, size, record_property):
-    truth = make(side)
-    coarse = blob(truth)
+def test_thin_structures_survive(thin, shape, side, size, record_property):
+    truth = thin.SHAPES[shape](side)
+    coarse = thin.blob(truth)
     model = BrightRefiner(size)
     refined = refine_edges(as_image(truth), coarse, model)
-    before, after = thin_iou(coarse, truth), thin_iou(refined, truth)
+    before, after = thin.thin_iou(coarse, truth), thin.thin_iou(refined, truth)
     record_property("thin_iou", (before, after))
     assert before < 0.75
     assert after > 0.9
     assert (len(model.windows) > 4) == (side > size)
 
 
-@pytest.mark.parametrize("make", [comb, net, hairs])
-def test_thin_scores_see_what_a_blob_lacks(make):
-    truth = make(150)
-    assert thin_iou(truth, truth) == 1
-    assert thin_iou(blob(truth), truth) < 0.75
-    assert thin_iou(np.ones((9, 9), bool), np.ones((9, 9), bool)) == 1
-    seen = picture(truth)
+@pytest.mark.parametrize("shape", ["comb", "net", "hairs"])
+def test_thin_scores_see_what_a_blob_lacks(thin, shape):
+    truth = thin.SHAPES[shape](150)
+    assert thin.thin_iou(truth, truth) == 1
+    assert thin.thin_iou(thin.blob(truth), truth) < 0.75
+    assert thin.thin_iou(np.ones((9, 9), bool), np.ones((9, 9), bool)) == 1
+    seen = thin.picture(truth)
     assert seen.shape == (150, 150, 3)
     assert seen.dtype == np.float32
     assert 0.05 < seen[truth].mean() - seen[~truth].mean() < 0.5
@@ -117,11 +130,12 @@ def test_a_drawn_box_reaches_the_network_in_its_window():
 
 
 @pytest.mark.parametrize("scale", [1, 255])
-def test_masks_may_be_bool_or_numbers(scale):
-    truth = hairs(100)
-    numbers = (blob(truth) * scale).astype(np.uint8)
+def test_masks_may_be_bool_or_numbers(thin, scale):
+    truth = thin.SHAPES["hairs"](100)
+    blob = thin.blob(truth)
+    numbers = (blob * scale).astype(np.uint8)
     from_bool, from_numbers = (
-        refine_edges(as_image(truth), mask, BrightRefiner()) for mask in (blob(truth), numbers)
+        refine_edges(as_image(truth), mask, BrightRefiner()) for mask in (blob, numbers)
     )
     np.testing.assert_array_equal(from_bool, from_numbers)
 

@@ -15,8 +15,9 @@ from session_fakes import FakeModel, FakePredictor
 
 from napari_iseg.errors import CancelledError, InputError, SaveError
 from napari_iseg.interactive.session import Session
+from napari_iseg.labels.checks import checked_label
 from napari_iseg.labels.journal import Journal
-from napari_iseg.labels.store import LabelStore, checked_label
+from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Click, Prompts, Window
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (60, 70), np.uint8)

@@ -106,6 +106,28 @@ def test_objects_that_were_erased_by_hand_do_not_come_back(tmp_path, shape):
         assert session.labels.labels == tuple(range(1, len(places) + 1))
 
 
+@pytest.mark.parametrize(("shape", "chunk"), [((3, 60, 70), "0/c/1/0/0"), ((1100, 1100), "0/c/0/0")])
+def test_a_lost_file_is_told_from_an_erased_one(tmp_path, shape, chunk):
+    """Also where no other level shows it: there is none, or the object lies between its pixels."""
+    mask = np.zeros(shape[-2:], bool)
+    mask[21:41:2, 21:41:2] = True
+    with fake_session(tmp_path / "s", np.zeros(shape, np.uint8)) as session:
+        session.plane = (1,) * (len(shape) - 2)
+        session.set_mask(mask)
+        session.commit()
+        expected = levels(session)
+    shutil.copytree(tmp_path / "s", tmp_path / "erased")
+    (tmp_path / "s" / LABELS / chunk).unlink()
+    with reopened(tmp_path / "s", np.zeros(shape, np.uint8)) as session:
+        assert "damaged or missing and have been made again" in session.note
+        assert levels(session) == expected
+    with reopened(tmp_path / "erased", np.zeros(shape, np.uint8)) as session:
+        session.labels.levels[0][...] = 0  # as napari's eraser does it
+    with reopened(tmp_path / "erased", np.zeros(shape, np.uint8)) as session:
+        assert session.note == ""
+        assert not session.labels.levels[0][:].any()
+
+
 def test_a_chunk_that_an_object_only_goes_round_may_be_missing(tmp_path):
     image = np.zeros((1100, 1100), np.uint8)
     mask = np.eye(1100, dtype=bool)

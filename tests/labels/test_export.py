@@ -138,6 +138,13 @@ def test_a_part_of_an_image_does_not_take_its_place(tmp_path):
     assert export_labels(part, tmp_path / "part.tif", like=whole, transform=place).exists()
 
 
+def test_an_image_that_is_not_there_gives_no_place(tmp_path):
+    for ask in (export_labels, check_export):
+        with pytest.raises(InputError, match=r"There is no image at .*twon\.tif; check the path"):
+            ask(LabelStore((9, 9)), tmp_path / "o.tif", like=tmp_path / "twon.tif")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("byte", "bit"), [(4, 1), (5, 4)])
 def test_a_damaged_image_gives_no_place(tmp_path, byte, bit):
     pytest.importorskip("rasterio")
@@ -153,7 +160,9 @@ def test_a_damaged_image_gives_no_place(tmp_path, byte, bit):
     assert list(tmp_path.iterdir()) == [scene]
 
 
-@pytest.mark.parametrize("transform", ["abc", (1, 2, 3)])
+@pytest.mark.parametrize(
+    "transform", ["abc", (1, 2, 3), (np.nan, 0, 0, 0, -1, 0), (1, 0, np.inf, 0, -1, 0), (1, 1, 0, 1, 1, 0)]
+)
 def test_a_transform_that_is_none_is_refused(tmp_path, transform):
     pytest.importorskip("rasterio")
     with pytest.raises(InputError, match=r"affine.Affine or its six numbers"):

@@ -67,3 +67,29 @@ def test_without_a_place_on_the_earth_it_is_refused(tmp_path, place, words):
     assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match="A GeoJSON needs map coordinates"):
         check_export(store_of(np.eye(9, dtype=np.uint32)), tmp_path / "o.geojson")
+
+
+def test_of_a_satellites_full_disk_what_is_in_space_is_named(tmp_path):
+    pixel, labels = 111_375.0, np.zeros((100, 100), np.uint32)
+    place = {
+        "crs": "+proj=geos +h=35785831 +lon_0=0 +sweep=y +ellps=WGS84 +units=m",
+        "transform": rasterio.transform.from_origin(-50 * pixel, 50 * pixel, pixel, pixel),
+    }
+    labels[40:60, 40:60] = 1
+    path = export_labels(store_of(labels), tmp_path / "o.geojson", **place)
+    before = path.read_bytes()
+    labels[1:5, 1:5] = 2
+    labels[40:60, :10] = 5  # over the limb
+    with pytest.raises(InputError, match=r"Label 2 \(and 1 more\) reaches beyond the Earth.*save as \.gpkg"):
+        export_labels(store_of(labels), path, **place)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["o.geojson"]
+
+
+def test_a_corner_of_the_full_disk_whose_middle_is_in_space_is_saved(tmp_path):
+    pixel, labels = 111_375.0, np.zeros((30, 30), np.uint32)
+    labels[25:29, 25:29] = 1
+    place = rasterio.transform.from_origin(-50 * pixel, 50 * pixel, pixel, pixel)
+    crs = "+proj=geos +h=35785831 +lon_0=0 +sweep=y +ellps=WGS84 +units=m"
+    path = export_labels(store_of(labels), tmp_path / "o.geojson", crs=crs, transform=place)
+    assert len(json.loads(path.read_text())["features"]) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,12 @@ rasterio = pytest.importorskip("rasterio")
 shapely = pytest.importorskip("shapely")
 
 NORTH = rasterio.transform.from_origin(500_000, 6_000_000, 0.5, 0.5)
+
+PIXEL = 111_375.0
+FULL_DISK = {
+    "crs": "+proj=geos +h=35785831 +lon_0=0 +sweep=y +ellps=WGS84 +units=m",
+    "transform": rasterio.transform.from_origin(-50 * PIXEL, 50 * PIXEL, PIXEL, PIXEL),
+}
 
 
 def store_of(labels):
@@ -100,6 +108,7 @@ def test_web_mercator_gives_square_metres_of_the_ground_and_feet_are_metres(tmp_
         ("EPSG:3413", -1_500_300, 1_500_300, 10_000),  # across the 180th meridian
         ("EPSG:3413", 20_000, 20_000, 10_000),  # beside the pole
         ("+proj=eqc +R=3396190 +units=m", 1000, 1000, 10_000),  # of Mars
+        ('LOCAL_CS["site",UNIT["metre",1]]', 1000, 1000, 10_000),
     ],
 )
 def test_areas_where_longitudes_jump_and_off_the_earth(tmp_path, crs, west, north, metres):
@@ -110,9 +119,49 @@ def test_areas_where_longitudes_jump_and_off_the_earth(tmp_path, crs, west, nort
     assert features(path)[3] == pytest.approx([metres], rel=0.08)
 
 
+@pytest.mark.parametrize(
+    ("crs", "side", "ground"),
+    [
+        ("EPSG:3413", 10_000, 1.0631),  # true to scale at 70 degrees
+        ("EPSG:3031", 100, 1.0574),  # at 71 degrees
+        ("EPSG:6931", 25_000, 1.0),  # equal areas
+    ],
+)
+def test_areas_around_a_pole_are_those_beside_it(tmp_path, crs, side, ground):
+    labels = np.zeros((100, 100), np.uint32)
+    labels[40:60, 40:60] = 1
+    labels[70:80, 70:80] = 2
+    place = rasterio.transform.from_origin(-50 * side, 50 * side, side, side)
+    path = export_labels(store_of(labels), tmp_path / "o.gpkg", crs=crs, transform=place)
+    squares = np.array([400, 100]) * float(side) ** 2
+    assert features(path)[3] == pytest.approx(squares * ground, rel=0.003)
+
+
+def test_areas_of_the_disk_that_a_satellite_sees_are_of_the_ground_where_there_is_one(tmp_path):
+    labels = np.zeros((100, 100), np.uint32)
+    labels[48:52, 48:52] = 1
+    labels[1:5, 1:5] = 2  # in space
+    labels[45:49, 10:14] = 3  # near the limb
+    path = export_labels(store_of(labels), tmp_path / "o.gpkg", **FULL_DISK)
+    square = (PIXEL * 4) ** 2
+    below, space, limb = features(path)[3]
+    assert (below, space) == (pytest.approx(square, rel=0.01), pytest.approx(square))
+    assert limb > 1.5 * square
+
+
 def test_no_objects_make_an_empty_layer(tmp_path):
     path = export_labels(LabelStore((20, 20)), tmp_path / "e.gpkg", crs="EPSG:25832", transform=NORTH)
     assert features(path)[2] == []
+
+
+def test_a_place_without_a_crs_is_saved_without_a_word_from_other_packages(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        path = export_labels(store_of(np.eye(4, dtype=np.uint32)), tmp_path / "p.gpkg", transform=NORTH)
+    crs, shapes, found, areas = features(path)
+    assert (found, areas) == ([1], [1.0])
+    assert shapes[0].bounds == (500_000, 5_999_998, 500_002, 6_000_000)
+    assert not crs or "Undefined" in crs
 
 
 def test_without_map_coordinates_a_sentence_and_no_file(tmp_path):

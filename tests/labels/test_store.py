@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from napari_iseg.errors import DamageError, InputError, SaveError
 from napari_iseg.labels.export import export_labels
+from napari_iseg.labels.layout import keeping_files, written_boxes
 from napari_iseg.labels.regions import Region, tiles_of
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Click, Prompts, Window
@@ -61,6 +62,19 @@ def test_erase_looks_only_where_the_object_was_written():
     assert store.erase(1) == 0
 
 
+def test_a_chunk_whose_labels_all_go_keeps_its_file_and_no_other_gets_one(tmp_path):
+    store = LabelStore((90, 90), path=tmp_path / "l.zarr", chunks=30)
+    store.write(1, (), Window(5, 5, 15, 35), np.ones((10, 30), bool))
+    store.put((), Window(0, 0, 90, 90), np.zeros((90, 90), np.uint32))
+    folder = tmp_path / "l.zarr" / "0" / "c"
+    assert sorted(file.relative_to(folder).parts for file in folder.rglob("*") if file.is_file()) == [
+        ("0", "0"),
+        ("0", "1"),
+    ]
+    assert not store.read().any()
+    assert LabelStore.open(tmp_path / "l.zarr").labels == ()
+
+
 def test_labels_are_never_given_twice(tmp_path):
     store = LabelStore((40, 40), path=tmp_path / "l.zarr")
     store.write(5, (), Window(0, 0, 10, 10), SQUARE)
@@ -77,6 +91,27 @@ def test_prompts_are_kept_with_the_object():
     store.write(1, (), Window(0, 0, 10, 10), SQUARE, prompts=prompts)
     assert store.prompts_of(1) == (prompts,)
     assert store.prompts_of(2) == ()
+
+
+@pytest.mark.parametrize("chunks", [30, 100])  # also one that is larger than its part of the labels
+def test_a_search_reads_no_chunk_whose_labels_all_went(tmp_path, monkeypatch, chunks):
+    store = LabelStore((2, 140, 140), path=tmp_path / "l.zarr", chunks=chunks)
+    for label, row in ((1, 0), (2, 110)):
+        store.write(label, (1,), Window(row, row, row + 10, row + 10), SQUARE)
+    store.erase(1)
+    read, block = [], LabelStore.block
+    monkeypatch.setattr(LabelStore, "block", lambda self, box: read.append(box[1].start) or block(self, box))
+    assert LabelStore.open(tmp_path / "l.zarr").labels == (2,)
+    assert read == [90 if chunks == 30 else 100]
+
+
+@pytest.mark.parametrize("shape", [(0, 8), (8, 8)])
+@pytest.mark.parametrize("dtype", ["bool", "float32", "uint8"])
+def test_arrays_of_any_kind_say_where_they_were_written(tmp_path, shape, dtype):
+    array = zarr.create_array(tmp_path / "a.zarr", shape=shape, dtype=dtype, chunks=(4, 4))
+    array[0:4, 0:4] = np.ones((min(shape[0], 4), 4), dtype)
+    keeping_files(array)[4:8, 4:8] = np.zeros((max(shape[0] - 4, 0), 4), dtype)
+    assert written_boxes(array) == [(slice(0, 4), slice(0, 4))][: shape[0]]
 
 
 def test_a_store_opened_from_disk_finds_its_objects(tmp_path):

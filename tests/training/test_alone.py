@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from napari_iseg import locks
 from napari_iseg.errors import InputError, SaveError
-from napari_iseg.training.alone import alone
+from napari_iseg.evaluation.alone import alone
 from napari_iseg.training.fit import Trainer
 from napari_iseg.training.recipe import DataRecipe, Recipe
 from napari_iseg.training.run import train
@@ -20,11 +21,11 @@ RECIPE = Recipe("tiny", variant=TINY, data=(DataRecipe("made"),))
 
 def test_a_folder_in_which_another_process_trains_is_refused(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "tiny"
-    with alone(run):
+    with alone(run, "training"):
         with pytest.raises(InputError, match=r"Another process is training in \S+tiny; wait .*another --out"):
             train(RECIPE, run, tmp_path)
         (run / "log.csv").touch()
-    with alone(run):  # let go again
+    with alone(run, "training"):  # let go again
         assert (run / "log.csv").exists()
 
 
@@ -39,8 +40,24 @@ def test_a_run_that_is_refused_leaves_no_folder_but_one_that_was_there(tmp_path:
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     said = pytest.raises(SaveError, match=r"folder \S+run cannot be used \(\w.*\); give another --out")
-    with said, alone(tmp_path / "file" / "run"):
+    with said, alone(tmp_path / "file" / "run", "training"):
         pytest.fail("it ran")
+
+
+def test_a_folder_that_one_who_was_refused_takes_away_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, real = tmp_path / "run", locks.acquired
+
+    def acquired(path: Path, timeout: float) -> Any:
+        monkeypatch.setattr(locks, "acquired", real)
+        path.parent.rmdir()
+        return real(path, timeout)
+
+    monkeypatch.setattr(locks, "acquired", acquired)
+    with alone(run, "training"):
+        assert (run / ".lock").exists()
+    assert not run.exists()
 
 
 def test_without_locks_no_checkpoint_is_written_into_another_process_s(

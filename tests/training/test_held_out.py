@@ -6,9 +6,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from skimage.io import imsave
+from tiny_run import TINY, rectangles
 
 from napari_iseg.backends.cards import CARD_FILE, read_card
 from napari_iseg.cli import main
@@ -17,55 +16,29 @@ from napari_iseg.evaluation.datasets import open_dataset
 from napari_iseg.training.held_out import UNSCORED
 from napari_iseg.training.load import open_sets
 from napari_iseg.training.log import read_log
-from napari_iseg.training.recipe import DataRecipe, OptimRecipe, Recipe, SceneRecipe, ValidationRecipe
+from napari_iseg.training.recipe import Recipe, SceneRecipe
 from napari_iseg.training.run import train
 from napari_iseg.training.task import TASKS, task_for
-
-RECIPE = Recipe(
-    "tiny",
-    variant={"trunk": "conv", "widths": [16, 16, 16, 32], "depths": [1, 1, 1, 1], "sweeps": 4},
-    workers=1,
-    samples={"size": 32},
-    data=(DataRecipe("made", kind="instances", licence="CC0"),),
-    optim=OptimRecipe(steps=2, batch=2, warmup=1),
-    validation=ValidationRecipe(every=1, objects=1, max_clicks=1),
-    inference={"size": [32, 32], "flip": False},
-)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """One picture, of which the right part, which would validate, is bare."""
-    labels = np.zeros((64, 80), np.uint16)
-    labels[10:50, 10:40] = 1
-    for name, pixels in (("images", labels.astype(np.uint8) * 200), ("labels", labels)):
-        (tmp_path / "made" / name).mkdir(parents=True)
-        imsave(tmp_path / "made" / name / "a.png", pixels, check_contrast=False)
-    return tmp_path
-
-
-def numbered(root: Path, count: int) -> None:
-    """A set of pictures x0, x1, ... with one object each."""
-    labels = np.zeros((64, 64), np.uint16)
-    labels[10:50, 10:40] = 1
-    for name, pixels in (("images", labels.astype(np.uint8) * 200), ("labels", labels)):
-        (root / "made" / name).mkdir(parents=True)
-        for i in range(count):
-            imsave(root / "made" / name / f"x{i}.png", pixels, check_contrast=False)
+    return rectangles(tmp_path, 80, 1)
 
 
 def test_a_validation_part_without_an_object_is_refused_before_the_first_step(
     data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=r"share of 0.2 that is held out of made has no object; add pict"):
-        train(RECIPE, tmp_path / "run", data)
+        train(TINY, tmp_path / "run", data)
     assert not (tmp_path / "run").exists()  # nor is the folder taken by a recipe that never ran
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_set_of_which_nothing_is_left_to_train_on_says_why(seed: int, tmp_path: Path) -> None:
-    numbered(tmp_path, 2)
-    recipe = replace(RECIPE, validation=replace(RECIPE.validation, seed=seed))
+    rectangles(tmp_path, 64, 2)
+    recipe = replace(TINY, validation=replace(TINY.validation, seed=seed))
     said = (
         r"set 'made' is left to train on: 1 of 2 pictures are left out, as they lie in a series .*set share"
     )
@@ -74,21 +47,21 @@ def test_a_set_of_which_nothing_is_left_to_train_on_says_why(seed: int, tmp_path
 
 
 def test_pictures_that_neither_train_nor_validate_are_told(tmp_path: Path) -> None:
-    numbered(tmp_path, 8)
+    rectangles(tmp_path, 64, 8)
     told: list[str] = []
-    _, train_part, held_out = open_sets(RECIPE, tmp_path, told.append)[0]
+    _, train_part, held_out = open_sets(TINY, tmp_path, told.append)[0]
     left = 8 - len(train_part) - len(held_out)
     assert len(told) == 1
     assert told[0].startswith(f"In the set made, {left} of 8 pictures are left out, as they lie")
-    train(replace(RECIPE, optim=replace(RECIPE.optim, steps=1)), tmp_path / "run", tmp_path, tell=told.append)
+    train(replace(TINY, optim=replace(TINY.optim, steps=1)), tmp_path / "run", tmp_path, tell=told.append)
     assert told[1] == told[0]
-    open_sets(replace(RECIPE, validation=replace(RECIPE.validation, share=0.0)), tmp_path, told.append)
+    open_sets(replace(TINY, validation=replace(TINY.validation, share=0.0)), tmp_path, told.append)
     assert len(told) == 2
 
 
 def test_the_card_tells_what_was_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    numbered(tmp_path, 8)
-    recipe = replace(RECIPE, validation=replace(RECIPE.validation, share=0.3, seed=4))
+    rectangles(tmp_path, 64, 8)
+    recipe = replace(TINY, validation=replace(TINY.validation, share=0.3, seed=4))
     train(recipe, tmp_path / "run", tmp_path)
     left = [item.name for item in open_sets(recipe, tmp_path)[0][2]]
     told = read_card(tmp_path / "run" / "tiny").training["held_out"]
@@ -102,7 +75,7 @@ def test_the_card_tells_what_was_left_out(tmp_path: Path, capsys: pytest.Capture
 
 @pytest.mark.parametrize("backend", TASKS)
 def test_no_kind_of_training_scores_nothing(backend: str, data: Path) -> None:
-    recipe = Recipe("tiny", backend=backend, data=RECIPE.data)
+    recipe = Recipe("tiny", backend=backend, data=TINY.data)
     bare = open_dataset(data / "made").split()[1]
     for sets in ([bare], []):
         with pytest.raises(InputError, match="nothing to validate with"):
@@ -112,8 +85,8 @@ def test_no_kind_of_training_scores_nothing(backend: str, data: Path) -> None:
 @pytest.mark.parametrize(
     "recipe",
     [
-        replace(RECIPE, validation=replace(RECIPE.validation, share=0.0)),
-        replace(RECIPE, data=(), scenes=SceneRecipe(count=2, size=96)),
+        replace(TINY, validation=replace(TINY.validation, share=0.0)),
+        replace(TINY, data=(), scenes=SceneRecipe(count=2, size=96)),
     ],
     ids=["share 0", "made scenes alone"],
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from skimage.io import imsave
 
 from napari_iseg import Session, load_model
@@ -75,7 +76,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_train_writes_a_model_that_answers_clicks(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tmp_path / "tiny.toml"
     recipe.write_text(RECIPE)
@@ -93,6 +94,10 @@ def test_train_writes_a_model_that_answers_clicks(
     assert model.card.training["steps"] == 4
     mask = Session(np.random.default_rng(0).random((50, 60)), model).click((20, 30))
     assert mask.shape == (50, 60)
+    capsys.readouterr()
+    main(arguments)
+    assert "4/4" not in capsys.readouterr().err, "in a log there is no bar"
+    monkeypatch.setattr("napari_iseg.cli.common.errors", Console(stderr=True, force_terminal=True))
     main(arguments)
     assert "4/4" in capsys.readouterr().err, "a finished run has no step to take"
 

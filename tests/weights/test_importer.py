@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from published_form import SIZES, published_state
@@ -94,6 +95,23 @@ def test_a_truth_value_is_no_number_of_heads(tmp_path, store):
     assert import_file(path, store).variant["num_heads"] == 1  # as where nothing is said
     with open_checkpoint(path) as file:
         assert file.hints == {}
+
+
+@pytest.mark.parametrize("stated", [np.int64(2), np.uint8(2), np.float32(2), 2.0, [2], (2.0, np.int16(2))])
+def test_heads_count_however_the_file_states_them(tmp_path, store, stated):
+    said = []
+    torch.save({"state_dict": published_state(), "config": {"num_heads": stated}}, tmp_path / "a.pth")
+    assert dict(import_file(tmp_path / "a.pth", store, ImportOptions(tell=said.append)).variant) == SIZES
+    assert said == []
+
+
+@pytest.mark.parametrize("stated", [5, 2.5, [2, 4], np.int64(-2)])
+def test_heads_that_cannot_be_are_named(tmp_path, store, stated):
+    said = []
+    torch.save({"state_dict": published_state(), "config": {"num_heads": stated}}, tmp_path / "a.pth")
+    assert import_file(tmp_path / "a.pth", store, ImportOptions(tell=said.append)).variant["num_heads"] == 1
+    (told,) = said
+    assert told.startswith(f"The file states {stated} attention heads, which its network cannot have; 1 were")
 
 
 def test_a_guess_of_the_heads_is_said_and_can_be_corrected(tmp_path, store):

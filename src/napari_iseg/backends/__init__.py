@@ -104,7 +104,7 @@ def get_click(name: str) -> Backend:
 
 
 def build(name: str, variant: str | Variant | None = None) -> PublishedNet:
-    """The network of a backend's variant, with random weights.
+    """The network of a backend's variant, with random float32 weights whatever torch's default type is.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def build(name: str, variant: str | Variant | None = None) -> PublishedNet:
         what is neither.
     """
     method = get(name)
-    return method.build(next(iter(method.variants)) if variant is None else variant)
+    return method.build(next(iter(method.variants)) if variant is None else variant).float()
 
 
 def recognise(shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Recognition | None:

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_iseg.backends.adaptiveclick_variants import UNUSED, Sizes, label, sizes_from_shapes
+from napari_iseg.backends.adaptiveclick_variants import UNUSED, VARIANTS, Sizes, read_sizes, sizes_from_shapes
 from napari_iseg.backends.base import ClickNet, Shapes
-from napari_iseg.backends.published import (
-    MEAN,
-    STD,
-    check_input,
-    check_state,
-    shape_differences,
-    shapes_of,
-    tensors_of,
-)
+from napari_iseg.backends.published import MEAN, STD, check_input, load_strict, shapes_of
+from napari_iseg.backends.published_sizes import Family
+from napari_iseg.backends.published_vit import trunk_words
 from napari_iseg.nn.adaptiveclick_decoder import ClickAwareDecoder, Prediction
 from napari_iseg.nn.adaptiveclick_pixels import PixelDecoder
 from napari_iseg.nn.click_unet import ClickUNet
@@ -104,13 +98,15 @@ class AdaptiveClickNet(ClickNet):
         CheckpointError
             Otherwise, with what it is instead or the first differing keys; the network is then unchanged.
         """
-        tensors = tensors_of(state)
-        shapes = {key: tuple(value.shape) for key, value in tensors.items()}
-        wrong = shape_differences(shapes, shapes_of(self), UNUSED)
-        found = recognised(shapes, {}) if wrong else None
-        on_meta = check_state(self, wrong, label(self.sizes), None if found is None else label(found))
-        # Built without memory: take the tensors as they are.
-        self.load_state_dict({key: tensors[key] for key in self.state_dict()}, strict=True, assign=on_meta)
+        asked = FAMILY.label(self.sizes)
+
+        def instead(shapes: Shapes) -> str | None:
+            found = FAMILY.recognised(shapes, {})
+            if found is None or FAMILY.label(found) == asked:
+                return None
+            return f"This checkpoint is {FAMILY.label(found)}, not {asked} as asked for; pass its variant=..."
+
+        load_strict(self, state, shapes_of(self), UNUSED, asked, instead)
 
 
 class AdaptiveClickUNet(ClickUNet):
@@ -205,9 +201,8 @@ def published_shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
         return shapes_of(AdaptiveClickNet(sizes))
 
 
-def recognised(shapes: Shapes, hints: Mapping[str, Any]) -> Sizes | None:
-    """The sizes of the AdaptiveClick network whose state dict has these keys and shapes, or None."""
-    sizes = sizes_from_shapes(shapes, hints)
-    if sizes is None or shape_differences(shapes, published_shapes(sizes), UNUSED):
-        return None
-    return sizes
+def _words(sizes: Sizes, name: str | None) -> str:
+    return f"AdaptiveClick {name or f'with a ViT of {trunk_words(sizes)}'}"
+
+
+FAMILY: Final = Family(VARIANTS, read_sizes, sizes_from_shapes, published_shapes, UNUSED, _words)

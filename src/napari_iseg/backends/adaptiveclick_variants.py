@@ -76,17 +76,6 @@ def read_sizes(variant: Variant) -> Sizes:
     return sizes
 
 
-def label(sizes: Sizes) -> str:
-    """What people call a network of these sizes."""
-    for name, variant in VARIANTS.items():
-        if read_sizes(variant) == sizes:
-            return f"AdaptiveClick {name}"
-    return (
-        f"AdaptiveClick with a ViT of {sizes.depth} blocks of width {sizes.embed_dim}, "
-        f"patch {sizes.patch_size}, trained at {' x '.join(map(str, sizes.image))}"
-    )
-
-
 def sizes_from_shapes(shapes: Shapes, hints: Mapping[str, Any]) -> Sizes | None:
     """The sizes that these keys and shapes point to; None when an essential key is missing or odd.
 

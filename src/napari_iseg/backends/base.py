@@ -24,35 +24,59 @@ class Inference:
 
     Parameters
     ----------
-    threshold : a pixel is object where the probability is larger
-    flip : average the logits with those of the mirrored window
-    size : (rows, cols) that every window is resized to
-    grid : "published", or "exact", ours: clicks stay in place, see `interactive.window_grid`. Networks
-        that take prompts apart from the picture (SAM) place them by their own rule
-    window : "zoom-in", the published rule, or "scale-search", ours, see `interactive.scale_search`
-    zoom_expand, zoom_min_side, zoom_keep_iou, zoom_threshold : of the window around the object: its side by
-        the object's, its least side in pixels, from which overlap on it is kept, and the mask's threshold
-    refine_steps : CFR-n: extra passes per refined click
-    refine_adaptive : A-CFR: stop once at most ``refine_pixels`` pixels change
-    refine_clicks : refine the first n clicks (published code: 1); None (in a card "all")
-        refines every click, as the paper says
-    search_sides : scale-search: sides of the windows tried for the first click, in pixels
-    search_widen : scale-search: later windows are averaged with ones so much wider
-    search_settled : scale-search: a later click changes its own connected part, from the fourth click on
-        with this share of the answer; elsewhere answers are averaged (`interactive.merging`); 0 takes every
-        answer as it is
-    search_flip : scale-search: ``flip`` from the second click on; the first, with many windows, stays fast
-    search_fine : scale-search: side of the network's input for large objects from the sixth click on; 0 is
-        ``size``
-    search_twice : scale-search: what the first click has found is looked at once more, in windows around it,
-        and all answers are averaged
-    search_coarse : scale-search: side of the network's input for the first click's squares; 0 is ``size``
-    search_stability : scale-search: of the squares of the first click, the best by the network's own
-        estimate times the mask's stability; False for networks that have learnt to choose by the estimate
-    search_rethink : scale-search: a background click in the middle of what the first click has found
-        lets the answers that were not chosen be heard again (`interactive.rethink`)
-    thin : the model that answers in this one's place where the object is too thin for its window
-        (`interactive.thin`); "" for none
+    threshold
+        A pixel is object where the probability is larger.
+    flip
+        Average the logits with those of the mirrored window.
+    size
+        (rows, cols) that every window is resized to.
+    grid
+        "published", or "exact", ours: clicks stay in place, see `interactive.window_grid`. Networks that take
+        prompts apart from the picture (SAM) place them by their own rule.
+    window
+        "zoom-in", the published rule, or "scale-search", ours, see `interactive.scale_search`.
+    zoom_expand
+        Side of the window around the object, as a multiple of the object's.
+    zoom_min_side
+        Its least side, in pixels.
+    zoom_keep_iou
+        From which overlap on the window is kept, as IoU.
+    zoom_threshold
+        Of the mask that the window is laid around.
+    refine_steps
+        CFR-n: extra passes per refined click.
+    refine_adaptive
+        A-CFR: stop once at most ``refine_pixels`` pixels change.
+    refine_clicks
+        Refine the first n clicks (published code: 1); None (in a card "all") refines every click, as the
+        paper says.
+    refine_pixels
+        A-CFR: see ``refine_adaptive``.
+    search_sides
+        scale-search: sides of the windows tried for the first click, in pixels.
+    search_widen
+        scale-search: later windows are averaged with ones so much wider.
+    search_settled
+        scale-search: a later click changes its own connected part, from the fourth click on with this share
+        of the answer; elsewhere answers are averaged (`interactive.merging`); 0 takes every answer as it is.
+    search_flip
+        scale-search: ``flip`` from the second click on; the first, with many windows, stays fast.
+    search_fine
+        scale-search: side of the network's input for large objects from the sixth click on; 0 is ``size``.
+    search_twice
+        scale-search: what the first click has found is looked at once more, in windows around it, and all
+        answers are averaged.
+    search_coarse
+        scale-search: side of the network's input for the first click's squares; 0 is ``size``.
+    search_stability
+        scale-search: of the squares of the first click, the best by the network's own estimate times the
+        mask's stability; False for networks that have learnt to choose by the estimate.
+    search_rethink
+        scale-search: a background click in the middle of what the first click has found lets the answers that
+        were not chosen be heard again (`interactive.rethink`).
+    thin
+        The model that answers in this one's place where the object is too thin for its window
+        (`interactive.thin`); "" for none.
     """
 
     threshold: float = 0.49

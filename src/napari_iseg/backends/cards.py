@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,7 +10,8 @@ from typing import Any
 
 import tomli_w
 
-from napari_iseg.errors import CheckpointError, SaveError
+from napari_iseg.errors import CheckpointError
+from napari_iseg.files import write_text
 
 CARD_FILE = "card.toml"
 WEIGHTS = "model.safetensors"  # beside a card, unless it is of a published file whose name is known
@@ -42,20 +41,48 @@ class ModelCard:
 
     Attributes
     ----------
-    name : how the model is asked for; also the name of its folder
-    title, description, good_at : for people; ``good_at`` is one line for the model list
-    backend, variant : what builds the network; ``variant`` is a name or the variant's mapping
-    prompts : of "click", "box", "mask" what a person gives the network (the mask before, which click models
-        take too, comes from the session); none for what only stands by another model
-    licence, licence_url, source : of the weights, and where they were published
-    files : what ``fetch`` downloads; empty when nothing can be fetched
-    manual_url : where a person downloads the file when a program cannot
-    weights, sha256, size_bytes : the safetensors file beside the card; of published weights that are not here
-        it has the name of the published file, or the default one where that is not known
-    names : "own" when that file has our key names, "published" when it has the authors'
-    inference : fields of `napari_iseg.backends.base.Inference` that differ from the backend's own
-    training, scores : free tables
-    folder : where the card was read from; not written
+    name
+        How the model is asked for; also the name of its folder.
+    backend
+        What builds the network.
+    variant
+        Of the backend: its name, or the variant's mapping.
+    title
+        For people.
+    prompts
+        Of "click", "box", "mask" what a person gives the network (the mask before, which click models take
+        too, comes from the session); none for what only stands by another model.
+    licence
+        Of the weights.
+    licence_url
+        Where it can be read.
+    source
+        Where the weights were published.
+    description
+        For people.
+    good_at
+        For people: one line for the model list.
+    files
+        What ``fetch`` downloads; empty when nothing can be fetched.
+    manual_url
+        Where a person downloads the file when a program cannot.
+    weights
+        Name of the safetensors file beside the card. Of published weights that are not here it is the name of
+        the published file, or the default one where that is not known.
+    sha256
+        Of the file ``weights``.
+    size_bytes
+        Of the file ``weights``.
+    names
+        "own" when that file has our key names, "published" when it has the authors'.
+    inference
+        Fields of `napari_iseg.backends.base.Inference` that differ from the backend's own.
+    training
+        A free table.
+    scores
+        A free table.
+    folder
+        Where the card was read from; not written.
     """
 
     name: str
@@ -176,7 +203,7 @@ def card_table(card: ModelCard) -> dict[str, Any]:
 
 
 def write_card(card: ModelCard, folder: Path) -> Path:
-    """Write ``card.toml`` into ``folder`` (made if needed): to a temporary file first, then renamed.
+    """Write ``card.toml`` into ``folder`` (made if needed), whole or not at all.
 
     Raises
     ------
@@ -184,20 +211,7 @@ def write_card(card: ModelCard, folder: Path) -> Path:
         When it cannot be written; a card that was there before is untouched.
     """
     target = folder / CARD_FILE
-    temporary: str | None = None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".card-", dir=folder)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(tomli_w.dumps(card_table(card), multiline_strings=True))
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, target)  # noqa: PTH105 - atomic on every system
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise SaveError(
-            f"The model card {target} could not be written: {error.strerror or error}."
-        ) from error
+    write_text(target, tomli_w.dumps(card_table(card), multiline_strings=True))
     return target
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_iseg.backends.base import ClickNet, Inference, Recognition, Shapes, Variant
+from napari_iseg.backends.base import ClickNet
 from napari_iseg.backends.cfr_icl_variants import (
     UNUSED,
     VARIANTS,
@@ -19,17 +19,9 @@ from napari_iseg.backends.cfr_icl_variants import (
     read_sizes,
     sizes_from_shapes,
 )
-from napari_iseg.backends.published import (
-    MEAN,
-    STD,
-    check_input,
-    check_state,
-    named_variant,
-    nearest,
-    shape_differences,
-    tensors_of,
-)
-from napari_iseg.errors import InputError
+from napari_iseg.backends.published import MEAN, STD, check_input, load_strict
+from napari_iseg.backends.published_sizes import Family
+from napari_iseg.backends.published_vit import STARTER, PlainVitMethod, trunk_words
 from napari_iseg.nn.clicks import click_disks
 from napari_iseg.nn.fpn import MlpHead, SimplePyramid
 from napari_iseg.nn.fused import pack
@@ -79,72 +71,31 @@ class CfrIclNet(ClickNet):
         CheckpointError
             Otherwise, with the first differing keys; the network is then unchanged.
         """
-        tensors = tensors_of(state)
-        wrong = _differences({key: tuple(value.shape) for key, value in tensors.items()}, self.sizes)
-        on_meta = check_state(self, wrong, _label(self.sizes))
-        # Built without memory: take the tensors as they are.
-        self.load_state_dict({key: tensors[key] for key in self.state_dict()}, strict=True, assign=on_meta)
+        load_strict(self, state, published_shapes(self.sizes), UNUSED, FAMILY.label(self.sizes))
 
 
-class CfrIcl:
+def _words(sizes: VitSizes, name: str | None) -> str:
+    return f"CFR-ICL {name or f'plain ViT, {trunk_words(sizes)}'}"
+
+
+FAMILY: Final = Family(VARIANTS, read_sizes, sizes_from_shapes, published_shapes, UNUSED, _words)
+
+
+class CfrIcl(PlainVitMethod[VitSizes]):
     """The backend "cfr-icl"."""
 
     name = "cfr-icl"
     title = "CFR-ICL"
     good_at = "objects of any kind from clicks; refines its own mask"
-    prompts = frozenset({"click"})
-    inference = Inference()
-    # A variant with "trunk": "conv" is our starter network; its other keys are that network's arguments.
-    variants: Mapping[str, Variant] = MappingProxyType(
-        {**VARIANTS, "starter": MappingProxyType({"trunk": "conv"})}
-    )
+    family = FAMILY
+    variants = MappingProxyType({**VARIANTS, **STARTER})
 
-    def build(self, variant: str | Variant) -> ClickNet:
-        """The network of a variant (a name or a mapping), with random weights."""
-        options = dict(self._resolve(variant))
-        if options.pop("trunk", "vit") == "conv":
-            from napari_iseg.nn.click_unet import ClickUNet
+    def network(self, sizes: VitSizes) -> CfrIclNet:
+        """See `PlainVitMethod.network`."""
+        return CfrIclNet(sizes)
 
-            try:
-                return ClickUNet(**options)
-            except TypeError as error:
-                raise InputError(f"The variant does not describe a starter network: {error}.") from None
-        return CfrIclNet(read_sizes(options))
+    def starter(self, **options: Any) -> ClickNet:
+        """See `PlainVitMethod.starter`."""
+        from napari_iseg.nn.click_unet import ClickUNet
 
-    def recognise(self, shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Recognition | None:
-        """See `napari_iseg.backends.recognise`; the starter network is recognised by its card instead."""
-        sizes = sizes_from_shapes(shapes, hints or {})
-        if sizes is None or _differences(shapes, sizes):
-            return None
-        return Recognition(self.name, sizes.mapping(), _label(sizes), heads_shown=False)
-
-    def differences(self, shapes: Shapes) -> tuple[str, list[str]]:
-        """The nearest variant's label and what differs from it, see `napari_iseg.backends.differences`."""
-        read = sizes_from_shapes(shapes, {})
-        candidates = [read] if read is not None else [read_sizes(v) for v in VARIANTS.values()]
-        return nearest(shapes, ((_label(sizes), published_shapes(sizes)) for sizes in candidates), UNUSED)
-
-    def inference_for(self, variant: str | Variant) -> Inference:
-        """Published evaluation settings, windows resized to the variant's trained size."""
-        options = self._resolve(variant)
-        if options.get("trunk", "vit") == "conv":
-            return self.inference
-        options = {key: value for key, value in options.items() if key != "trunk"}
-        return self.inference.with_options(size=read_sizes(options).image)
-
-    def _resolve(self, variant: str | Variant) -> Variant:
-        return named_variant(self.title, self.variants, variant)
-
-
-def _label(sizes: VitSizes) -> str:
-    for name, variant in VARIANTS.items():
-        if read_sizes(variant) == sizes:
-            return f"CFR-ICL {name}"
-    return (
-        f"CFR-ICL plain ViT, {sizes.depth} blocks of width {sizes.embed_dim}, patch {sizes.patch_size}, "
-        f"trained at {' x '.join(map(str, sizes.image))}"
-    )
-
-
-def _differences(shapes: Shapes, sizes: VitSizes) -> list[str]:
-    return shape_differences(shapes, published_shapes(sizes), UNUSED)
+        return ClickUNet(**options)

@@ -31,13 +31,18 @@ class EdgeOptions:
 
     Parameters
     ----------
-    size : side of the square that a window is resized to
-    preparation : "data-set", as the published network was trained, "demo", as in the released notebook, or
-        "contrast", ours, in colours fitted to the coarse mask: for networks that were trained with it
-    cut : "fixed", at ``threshold``, or "otsu", of the stretched map as in the notebook
-    threshold : a pixel is object where the probability is larger
-    smooth : ours, for small networks: the answer is smoothed by a Gaussian of this deviation, in pixels of
-        the network's input, or of a tenth of the width of the mask's strokes where that is less; 0: none
+    size
+        Side of the square that a window is resized to.
+    preparation
+        "data-set", as the published network was trained, "demo", as in the released notebook, or "contrast",
+        ours, in colours fitted to the coarse mask: for networks that were trained with it.
+    cut
+        "fixed", at ``threshold``, or "otsu", of the stretched map as in the notebook.
+    threshold
+        A pixel is object where the probability is larger.
+    smooth
+        Ours, for small networks: the answer is smoothed by a Gaussian of this deviation, in pixels of the
+        network's input, or of a tenth of the width of the mask's strokes where that is less; 0: none.
     """
 
     size: int = 1024
@@ -81,10 +86,16 @@ class EdgeModel:
 
     Parameters
     ----------
-    card : what the network is
-    net : taken over: moved to the device and, on a CPU, its norms folded into its convolutions
-    device, precision : as for `napari_iseg.backends.model.Model`
-    options : None for the defaults with the card's ``inference`` on top
+    card
+        What the network is.
+    net
+        Taken over: moved to the device and, on a CPU, its norms folded into its convolutions.
+    device
+        As for `napari_iseg.backends.model.Model`.
+    precision
+        As for `napari_iseg.backends.model.Model`.
+    options
+        None for the defaults with the card's ``inference`` on top.
 
     Raises
     ------
@@ -142,14 +153,18 @@ class EdgeModel:
 
         Parameters
         ----------
-        image : (H, W, 3) float32, RGB in [0, 1]
-        mask : (H, W) the coarse mask: bool, or numbers 0/1 or 0/255, or a probability
-        box : in pixels of the window; None: the smallest one around the mask
+        image : (H, W, 3) float32
+            RGB in [0, 1].
+        mask : (H, W) bool, int or float
+            The coarse mask; as numbers 0/1 or 0/255, or a probability.
+        box
+            In pixels of the window; None: the smallest one around the mask.
 
         Returns
         -------
-        (H, W) float32 probability in [0, 1]. With ``cut = "otsu"`` it is 0 or 1: the notebook's answer. With
-        ``preparation = "contrast"`` it is 0 apart from the mask.
+        (H, W) float32
+            Probability in [0, 1]. With ``cut = "otsu"`` it is 0 or 1: the notebook's answer. With
+            ``preparation = "contrast"`` it is 0 apart from the mask.
 
         Raises
         ------

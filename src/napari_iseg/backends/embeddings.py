@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from napari_iseg.disk_cache import DiskCache
+from napari_iseg.own_lock import OwnLock
 
 MEMORY = 256 * 2**20  # bytes; an embedding of the published SAM has 4 MiB
 
@@ -18,7 +19,7 @@ class EmbeddingCache:
     """The least recently used embeddings are dropped above ``memory`` bytes; the newest always stays.
 
     Keys name a picture by its content (`content_key`), so equal windows of reopened images are found again.
-    May be used from several threads.
+    May be used from several threads. A copy or a pickle holds nothing in memory.
 
     Attributes
     ----------
@@ -33,7 +34,10 @@ class EmbeddingCache:
         self.owner = owner
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
         self._bytes = 0
-        self._lock = Lock()
+        self._lock = OwnLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": OrderedDict(), "_bytes": 0}
 
     @property
     def nbytes(self) -> int:

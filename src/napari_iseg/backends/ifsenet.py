@@ -73,7 +73,7 @@ class Ifsenet:
         """
         from napari_iseg.nn.ifsenet import IfsenetSizes
 
-        options = dict(self._resolve(variant))
+        options = dict(named_variant(self.title, self.variants, variant))
         known = {f.name for f in fields(IfsenetSizes)}
         unknown = sorted(set(options) - known)
         if unknown:
@@ -107,8 +107,5 @@ class Ifsenet:
 
     def inference_for(self, variant: str | Variant) -> Inference:
         """Settings of the support path as a click model."""
-        self._resolve(variant)
+        named_variant(self.title, self.variants, variant)  # refuses an unknown name
         return self.inference
-
-    def _resolve(self, variant: str | Variant) -> Variant:
-        return named_variant(self.title, self.variants, variant)

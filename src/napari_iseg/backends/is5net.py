@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from napari_iseg.backends.base import PublishedNet, Recognition, Shapes, Variant
-from napari_iseg.backends.published import named_variant, shape_differences, shapes_of, tensors_of
+from napari_iseg.backends.published import (
+    named_variant,
+    shape_differences,
+    shapes_in,
+    shapes_of,
+    some,
+    tensors_of,
+)
 from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.nn.is5net import IsNet, TruthEncoder, prepared
 
@@ -25,7 +32,6 @@ CHANNELS: Final[Mapping[int, str]] = MappingProxyType(
     }
 )
 _COUNTER: Final = "num_batches_tracked"  # of batch norms, which only training uses
-_SHOWN: Final = 3
 
 
 class EdgeNet(PublishedNet, IsNet):
@@ -129,7 +135,7 @@ class _IsNetMethod:
         ModelNotFoundError
             For an unknown name; InputError for a mapping that describes no network.
         """
-        return self._net(self._resolve(variant))
+        return self._net(named_variant(self.title, self.variants, variant))
 
     def recognise(self, shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Recognition | None:
         """See `napari_iseg.backends.recognise`."""
@@ -147,9 +153,6 @@ class _IsNetMethod:
     def _wrong(self, shapes: Shapes, variant: Variant) -> list[str]:
         with torch.device("meta"):
             return _differences(self._net(variant), shapes)
-
-    def _resolve(self, variant: str | Variant) -> Variant:
-        return named_variant(self.title, self.variants, variant)
 
     def _net(self, variant: Variant) -> PublishedNet:
         raise NotImplementedError
@@ -242,11 +245,10 @@ def widened(weight: Tensor, channels: int) -> Tensor:
 
 
 def _load(net: PublishedNet, tensors: dict[str, Tensor]) -> None:
-    wrong = _differences(net, {key: tuple(value.shape) for key, value in tensors.items()})
+    wrong = _differences(net, shapes_in(tensors))
     if wrong:
-        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise CheckpointError(
-            f"This checkpoint does not fit the network asked for: {', '.join(wrong[:_SHOWN])}{more}; let "
+            f"This checkpoint does not fit the network asked for: {some(wrong)}; let "
             "`napari-iseg models import` recognise its variant."
         )
     own = net.state_dict()

@@ -16,6 +16,7 @@ from napari_iseg.backends.embeddings import EmbeddingCache, identity
 from napari_iseg.backends.host_memory import keep_freed_memory
 from napari_iseg.backends.precision import chosen_precision, computing, too_large
 from napari_iseg.disk_cache import LIMIT, DiskCache
+from napari_iseg.errors import InputError
 
 _REMEMBERED_SIZES = 32
 
@@ -27,12 +28,17 @@ class Model:
 
     Parameters
     ----------
-    card : what the network is
-    net : moved to the device (in place) and put into evaluation mode
-    device : "auto" (a GPU when there is one), "cpu", "cuda", "cuda:N", "mps", or a torch device
-    precision : "auto", "float32", "bfloat16" or "float16". "auto" is float32, as published, and bfloat16
-        on a GPU or CPU with units for it, see `chosen_precision`
-    inference : None for the backend's published settings with the card's own on top
+    card
+        What the network is.
+    net
+        Moved to the device (in place) and put into evaluation mode.
+    device
+        "auto" (a GPU when there is one), "cpu", "cuda", "cuda:N", "mps", or a torch device.
+    precision
+        "auto", "float32", "bfloat16" or "float16". "auto" is float32, as published, and bfloat16 on a GPU or
+        CPU with units for it, see `chosen_precision`.
+    inference
+        None for the backend's published settings with the card's own on top.
 
     Raises
     ------
@@ -73,13 +79,24 @@ class Model:
 
         Parameters
         ----------
-        image : (B, 3, H, W) float, RGB in [0, 1], on any device
-        prev_mask : (B, 1, H, W) float, probability in [0, 1]; zeros when there is none
-        clicks : (B, 2N, 3) float, rows (row, col, order), N positive then N negative, unused rows -1
+        image : (B, 3, H, W) float
+            RGB in [0, 1], on any device.
+        prev_mask : (B, 1, H, W) float
+            Probability in [0, 1]; zeros when there is none.
+        clicks : (B, 2N, 3) float
+            Rows (row, col, order), N positive then N negative, unused rows -1.
 
         Returns
         -------
-        (B, 1, H, W) float32 on the CPU
+        (B, 1, H, W) float32
+            On the CPU.
+
+        Raises
+        ------
+        InputError
+            For shapes that do not fit together.
+        DeviceError
+            When the memory of a GPU is too small.
         """
         logits: Tensor = self._run(self.net, image, prev_mask, clicks)
         return logits.float().cpu()
@@ -109,9 +126,12 @@ class Model:
 
         Parameters
         ----------
-        memory : bytes at most in memory; None leaves the limit as it is
-        folder : keep them on disk there too, so that an image seen before is answered at once; None: not
-        limit : bytes at most in ``folder``, of all networks; the least recently used go first
+        memory
+            Bytes at most in memory; None leaves the limit as it is.
+        folder
+            Keep them on disk there too, so that an image seen before is answered at once; None: not.
+        limit
+            Bytes at most in ``folder``, of all networks; the least recently used go first.
         """
         if memory is not None:
             self.embeddings.memory = memory
@@ -119,6 +139,7 @@ class Model:
         self.embeddings.owner = "" if folder is None else f"{identity(self.net, self.precision)}-"
 
     def _run(self, call: Callable[..., _T], image: Tensor, prev_mask: Tensor, clicks: Tensor) -> _T:
+        _check_shapes(image, prev_mask, clicks)
         with computing(self.device, self.precision, self.card.name):
             size = (int(image.shape[-2]), int(image.shape[-1]))
             if size not in self._prepared:
@@ -130,3 +151,14 @@ class Model:
             # Clicks stay exact: a pixel may lie right on a disk's radius (Apple's GPUs lack float64).
             exact = torch.float32 if self.device.type == "mps" else torch.float64
             return call(image, prev_mask.to(self.device, torch.float32), clicks.to(self.device, exact))
+
+
+def _check_shapes(image: Tensor, prev_mask: Tensor, clicks: Tensor) -> None:
+    """Refuse what is not (B, 3, H, W), (B, 1, H, W) and (B, 2N, 3)."""
+    shown, before, given = (tuple(tensor.shape) for tensor in (image, prev_mask, clicks))
+    fits = len(shown) == 4 and len(given) == 3 and before == (shown[0], 1, *shown[2:])
+    if not fits or shown[1] != 3 or given[0] != shown[0] or given[1] % 2 or given[2] != 3:
+        raise InputError(
+            "A click network takes an image (B, 3, H, W), a mask (B, 1, H, W) and clicks (B, 2N, 3), got "
+            f"{shown}, {before} and {given}."
+        )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_iseg.backends.base import ClickNet, Inference, Recognition, Shapes, Variant
+from napari_iseg.backends.base import ClickNet, Inference, Shapes
 from napari_iseg.backends.cfr_icl_variants import UNUSED
 from napari_iseg.backends.mst_variants import (
     QUALITY_WIDTH,
@@ -20,17 +20,9 @@ from napari_iseg.backends.mst_variants import (
     read_sizes,
     sizes_from_shapes,
 )
-from napari_iseg.backends.published import (
-    MEAN,
-    STD,
-    check_input,
-    check_state,
-    named_variant,
-    nearest,
-    shape_differences,
-    tensors_of,
-)
-from napari_iseg.errors import CheckpointError, InputError
+from napari_iseg.backends.published import MEAN, STD, check_input, load_strict
+from napari_iseg.backends.published_sizes import Family
+from napari_iseg.backends.published_vit import STARTER, PlainVitMethod, trunk_words
 from napari_iseg.nn.clicks import click_disks
 from napari_iseg.nn.fpn import MlpHead, SimplePyramid
 from napari_iseg.nn.fused import pack
@@ -113,18 +105,16 @@ class MstNet(ClickNet):
             Otherwise: which branch it is if it is another one, else the first differing keys; the network is
             then unchanged.
         """
-        tensors = tensors_of(state)
-        shapes = {key: tuple(value.shape) for key, value in tensors.items()}
-        wrong = shape_differences(shapes, published_shapes(self.sizes), UNUSED)
-        found = sizes_from_shapes(shapes, {"num_heads": self.sizes.num_heads}) if wrong else None
-        if found is not None and not shape_differences(shapes, published_shapes(found), UNUSED):
-            raise CheckpointError(
-                f"This checkpoint is {_label(found)}, not {_label(self.sizes)}; "
-                f"pass variant={_name(found) or found.mapping()!r}."
-            )
-        on_meta = check_state(self, wrong, _label(self.sizes))
-        # Built without memory: take the tensors as they are.
-        self.load_state_dict({key: tensors[key] for key in self.state_dict()}, strict=True, assign=on_meta)
+        asked = FAMILY.label(self.sizes)
+
+        def instead(shapes: Shapes) -> str | None:
+            found = FAMILY.recognised(shapes, {"num_heads": self.sizes.num_heads})
+            if found is None:
+                return None
+            variant = FAMILY.name(found) or found.mapping()
+            return f"This checkpoint is {FAMILY.label(found)}, not {asked}; pass variant={variant!r}."
+
+        load_strict(self, state, published_shapes(self.sizes), UNUSED, asked, instead)
 
     def _run(
         self, image: Tensor, prev_mask: Tensor, clicks: Tensor
@@ -151,65 +141,32 @@ class MstNet(ClickNet):
         return quality[:, 0]
 
 
-class Mst:
+def _words(sizes: MstSizes, name: str | None) -> str:
+    scoring = f"{len(sizes.scoring)} scoring blocks"
+    if name is not None:
+        return f"MST {name} ({name.removesuffix('-6s')}, {scoring})"
+    return f"MST {sizes.branch} ({scoring}), {trunk_words(sizes)}"
+
+
+FAMILY: Final = Family(VARIANTS, read_sizes, sizes_from_shapes, published_shapes, UNUSED, _words)
+
+
+class Mst(PlainVitMethod[MstSizes]):
     """The backend "mst"."""
 
     name = "mst"
     title = "MST"
     good_at = "objects of very different sizes in one image"
-    prompts = frozenset({"click"})
     inference = Inference(zoom_min_side=20)
-    # A variant with "trunk": "conv" is our starter network; its other keys are that network's arguments.
-    variants: Mapping[str, Variant] = MappingProxyType(
-        {**VARIANTS, "starter": MappingProxyType({"trunk": "conv"})}
-    )
+    family = FAMILY
+    variants = MappingProxyType({**VARIANTS, **STARTER})
 
-    def build(self, variant: str | Variant) -> ClickNet:
-        """The network of a variant (a name or a mapping), with random weights."""
-        options = dict(self._resolve(variant))
-        if options.pop("trunk", "vit") != "conv":
-            return MstNet(read_sizes(options))
+    def network(self, sizes: MstSizes) -> MstNet:
+        """See `PlainVitMethod.network`."""
+        return MstNet(sizes)
+
+    def starter(self, **options: Any) -> ClickNet:
+        """See `PlainVitMethod.starter`."""
         from napari_iseg.nn.mst_unet import MstUNet
 
-        try:
-            return MstUNet(**options)
-        except TypeError as error:
-            raise InputError(f"The variant does not describe a starter network: {error}.") from None
-
-    def recognise(self, shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Recognition | None:
-        """See `napari_iseg.backends.recognise`."""
-        sizes = sizes_from_shapes(shapes, hints or {})
-        if sizes is None or shape_differences(shapes, published_shapes(sizes), UNUSED):
-            return None
-        return Recognition(self.name, sizes.mapping(), _label(sizes), heads_shown=False)
-
-    def differences(self, shapes: Shapes) -> tuple[str, list[str]]:
-        """The nearest variant's label and what differs from it, see `napari_iseg.backends.differences`."""
-        read = sizes_from_shapes(shapes, {})
-        candidates = [read] if read is not None else [read_sizes(v) for v in VARIANTS.values()]
-        return nearest(shapes, ((_label(sizes), published_shapes(sizes)) for sizes in candidates), UNUSED)
-
-    def inference_for(self, variant: str | Variant) -> Inference:
-        """Published evaluation settings, windows resized to the variant's trained size."""
-        options = dict(self._resolve(variant))
-        if options.pop("trunk", "vit") == "conv":
-            return self.inference
-        return self.inference.with_options(size=read_sizes(options).image)
-
-    def _resolve(self, variant: str | Variant) -> Variant:
-        return named_variant(self.title, self.variants, variant)
-
-
-def _name(sizes: MstSizes) -> str | None:
-    return next((name for name, variant in VARIANTS.items() if read_sizes(variant) == sizes), None)
-
-
-def _label(sizes: MstSizes) -> str:
-    scoring = f"{len(sizes.scoring)} scoring blocks"
-    name = _name(sizes)
-    if name is not None:
-        return f"MST {name} ({name.removesuffix('-6s')}, {scoring})"
-    return (
-        f"MST {sizes.branch} ({scoring}), {sizes.depth} blocks of width {sizes.embed_dim}, patch "
-        f"{sizes.patch_size}, trained at {' x '.join(map(str, sizes.image))}"
-    )
+        return MstUNet(**options)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 from typing import Final
 
+import numpy as np
 import torch
 
 from napari_iseg.errors import DeviceError
@@ -15,6 +16,8 @@ from napari_iseg.nn.onednn import has_matrix_unit
 PRECISIONS: Final = MappingProxyType(
     {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 )
+
+_AUTOCAST: Final = ("cpu", "cuda", "mps")  # devices on which a caller's autocast may be on
 
 
 def chosen_precision(name: str, device: torch.device) -> str:
@@ -49,11 +52,26 @@ def computing(device: torch.device, precision: str, what: str) -> Iterator[None]
         When the memory of a GPU is too small for ``what``.
     """
     autocast = torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "float32")
-    with torch.inference_mode(), autocast:
+    with answering(), autocast:
         try:
             yield
         except torch.cuda.OutOfMemoryError:
             raise too_large(device, what) from None
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Without gradients and without what a caller's settings would change or forbid.
+
+    A model computes in its own precision, whatever autocast is around the call; and probabilities may be too
+    small for their format, which are then 0.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(np.errstate(under="ignore"))
+        for kind in _AUTOCAST:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 def too_large(device: torch.device, what: str) -> DeviceError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from numbers import Integral
 from typing import Any
@@ -135,41 +135,50 @@ def shape_differences(shapes: Shapes, expected: Shapes, unused: re.Pattern[str] 
     return wrong + [f"unexpected {key[:80]}" for key in unexpected]
 
 
-def nearest(
-    shapes: Shapes, candidates: Iterable[tuple[str, Shapes]], unused: re.Pattern[str]
-) -> tuple[str, list[str]]:
-    """Of networks given as (label, shapes) the label of the one that differs least, and what differs."""
-    found = [(label, shape_differences(shapes, expected, unused)) for label, expected in candidates]
-    return min(found, key=lambda pair: len(pair[1]))
-
-
 def shapes_of(net: nn.Module) -> dict[str, tuple[int, ...]]:
     """Key -> shape of a network's own state dict."""
-    return {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    return shapes_in(net.state_dict())
 
 
-def check_state(net: ClickNet, wrong: Sequence[str], asked: str, found: str | None = None) -> bool:
-    """Refuse a state dict that differs; whether the network was built without memory ("meta") otherwise.
+def shapes_in(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Key -> shape of a state dict."""
+    return {key: tuple(value.shape) for key, value in tensors.items()}
+
+
+def load_strict(
+    net: ClickNet,
+    state: Mapping[str, Tensor],
+    expected: Shapes,
+    unused: re.Pattern[str],
+    asked: str,
+    instead: Callable[[Shapes], str | None] = lambda _shapes: None,
+) -> None:
+    """Load a published (or our own) state dict: every used key, no unknown one, the right shapes.
 
     Parameters
     ----------
-    wrong : phrases of `shape_differences`
+    expected, unused : as for `shape_differences`
     asked : label of the network
-    found : label of what the state dict is, where that is known
+    instead : a sentence on what a state dict of other shapes is, or None where that is not known
 
     Raises
     ------
     CheckpointError
-        With the first differences, or what it is instead.
+        Otherwise, with that sentence or the first differences; the network is then unchanged.
     """
-    if wrong and found is not None and found != asked:
-        raise CheckpointError(f"This checkpoint is {found}, not {asked} as asked for; pass its variant=...")
+    tensors = tensors_of(state)
+    shapes = shapes_in(tensors)
+    wrong = shape_differences(shapes, expected, unused)
     if wrong:
         raise CheckpointError(
-            f"This checkpoint does not fit the network asked for ({asked}): {some(wrong)}; "
+            instead(shapes)
+            or f"This checkpoint does not fit the network asked for ({asked}): {some(wrong)}; "
             "let `napari-iseg models import` recognise its variant."
         )
-    return any(value.is_meta for value in net.state_dict().values())
+    own = net.state_dict()
+    # Built without memory ("meta"): take the tensors as they are.
+    on_meta = any(value.is_meta for value in own.values())
+    net.load_state_dict({key: tensors[key] for key in own}, strict=True, assign=on_meta)
 
 
 def some(phrases: Sequence[str]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from napari_iseg.backends.base import Inference, Recognition, Shapes, Variant
-from napari_iseg.backends.published import named_variant, nearest, shape_differences
+from napari_iseg.backends.published import named_variant
+from napari_iseg.backends.published_sizes import Family
 from napari_iseg.backends.sam_conv import SamConvNet
 from napari_iseg.backends.sam_net import SamNet
 from napari_iseg.backends.sam_variants import (
@@ -18,6 +19,25 @@ from napari_iseg.backends.sam_variants import (
     read_conv_sizes,
     read_sizes,
     sizes_from_shapes,
+)
+
+
+def _words(sizes: SamSizes, name: str | None) -> str:
+    if name is not None:
+        return f"SAM {name}"
+    return (
+        f"SAM of own sizes, {sizes.depth} blocks of width {sizes.embed_dim}, patch {sizes.patch_size}, "
+        f"trained at {sizes.img_size} x {sizes.img_size}"
+    )
+
+
+FAMILY: Final = Family(
+    {name: variant for name, variant in VARIANTS.items() if not is_conv(variant)},
+    read_sizes,
+    lambda shapes, _hints: sizes_from_shapes(shapes),
+    published_shapes,
+    UNUSED,
+    _words,
 )
 
 
@@ -37,23 +57,16 @@ class Sam:
         if is_conv(mapping):
             return SamConvNet(read_conv_sizes(mapping), "SAM with the starters' encoder")
         sizes = read_sizes(mapping)
-        return SamNet(sizes, _label(sizes))
+        return SamNet(sizes, FAMILY.label(sizes))
 
     def recognise(self, shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Recognition | None:
         """See `napari_iseg.backends.recognise`; shapes tell everything, ``hints`` are not needed."""
-        del hints
-        sizes = sizes_from_shapes(shapes)
-        if sizes is None or shape_differences(shapes, published_shapes(sizes), UNUSED):
-            return None
-        return Recognition(self.name, sizes.mapping(), _label(sizes))
+        sizes = FAMILY.recognised(shapes, hints or {})
+        return None if sizes is None else Recognition(self.name, sizes.mapping(), FAMILY.label(sizes))
 
     def differences(self, shapes: Shapes) -> tuple[str, list[str]]:
         """The nearest variant's label and what differs from it, see `napari_iseg.backends.differences`."""
-        read = sizes_from_shapes(shapes)
-        candidates = (
-            [read] if read is not None else [read_sizes(v) for v in VARIANTS.values() if not is_conv(v)]
-        )
-        return nearest(shapes, ((_label(sizes), published_shapes(sizes)) for sizes in candidates), UNUSED)
+        return FAMILY.differences(shapes)
 
     def inference_for(self, variant: str | Variant) -> Inference:
         """Published settings: the whole picture in the network's square."""
@@ -65,13 +78,3 @@ class Sam:
         if isinstance(variant, str):  # the package itself writes vit_b
             variant = variant.replace("_", "-")
         return named_variant(self.title, VARIANTS, variant)
-
-
-def _label(sizes: SamSizes) -> str:
-    for name, variant in VARIANTS.items():
-        if not is_conv(variant) and read_sizes(variant) == sizes:
-            return f"SAM {name}"
-    return (
-        f"SAM of own sizes, {sizes.depth} blocks of width {sizes.embed_dim}, patch {sizes.patch_size}, "
-        f"trained at {sizes.img_size} x {sizes.img_size}"
-    )

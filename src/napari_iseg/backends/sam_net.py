@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_iseg.backends.prompt_net import PromptNet
-from napari_iseg.backends.published import MEAN, STD, check_input, check_state, shape_differences, tensors_of
+from napari_iseg.backends.published import MEAN, STD, check_input, load_strict
 from napari_iseg.backends.sam_variants import HEADS, MASKS, UNUSED, SamSizes, published_shapes
 from napari_iseg.nn.derived import Derived
 from napari_iseg.nn.exact import exact
@@ -146,11 +146,7 @@ class SamNet(PromptNet):
         CheckpointError
             Otherwise, with the first differing keys; the network is then unchanged.
         """
-        tensors = tensors_of(state)
-        shapes = {key: tuple(value.shape) for key, value in tensors.items()}
-        wrong = shape_differences(shapes, published_shapes(self.sizes), UNUSED)
-        on_meta = check_state(self, wrong, self.label)
-        self.load_state_dict({key: tensors[key] for key in self.state_dict()}, strict=True, assign=on_meta)
+        load_strict(self, state, published_shapes(self.sizes), UNUSED, self.label)
 
 
 def best(logits: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:

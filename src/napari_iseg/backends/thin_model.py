@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_iseg.backends.base import as_device
 from napari_iseg.backends.cards import ModelCard
-from napari_iseg.backends.precision import chosen_precision, computing
+from napari_iseg.backends.precision import answering, chosen_precision, computing
 from napari_iseg.backends.thin import PixelNet
 from napari_iseg.errors import InputError
 from napari_iseg.nn.pixel_rule import Fitted, fits, spread
@@ -81,7 +81,7 @@ class ThinModel:
         with computing(self.device, self.precision, self.card.name):
             joined = self._joined(image)
         shape = int(image.shape[-2]), int(image.shape[-1])
-        with torch.inference_mode():
+        with answering():
             return Seen(joined, self._rows(joined, spread(shape, _ANYWHERE)), shape)
 
     def _joined(self, image: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class ThinModel:
         """
         if not any(click.positive for click in clicks):
             raise InputError("There is no click on the object yet; click on it first.")
-        with torch.inference_mode():
+        with answering():
             rule = self._rules(seen, clicks, (len(clicks),))[0]
             kernel, bias = (part.to(self.device, torch.float32) for part in rule)
             if seen.halves is None:
@@ -136,7 +136,7 @@ class ThinModel:
         ----------
         clicks : in pixels of the picture, in the order given, the first one positive
         """
-        with torch.inference_mode():
+        with answering():
             rules = self._rules(seen, clicks[:-1], range(1, len(clicks)))
             pixels = torch.tensor([(round(click.row), round(click.col)) for click in clicks[1:]])
             pixels = torch.minimum(pixels.clamp(min=0), torch.tensor(seen.shape) - 1)

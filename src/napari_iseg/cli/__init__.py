@@ -1,134 +1,29 @@
-"""The command line: the only room that prints."""
+"""The command line: the only room that prints.
+
+What is loaded here is little, so that Ctrl-C is heard from the beginning.
+"""
 
 from __future__ import annotations
 
-import errno
-import logging
-import os
 import sys
-from typing import Annotated
 
-import typer
-
-from napari_iseg.cli.common import escape_unwritable, local_path
-from napari_iseg.errors import IncompleteError, IsegError
-
-BAD_INPUT = 2
-UNEXPECTED = 1
-INCOMPLETE = 3
-STOPPED = 130
-_UNWRITTEN = (errno.ENOSPC, errno.EFBIG, errno.EPIPE)
+from napari_iseg.cli.stopping import STOPPED, TERMINATED, like_ctrl_c
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run ``napari-iseg``: exit code 0; 2 for bad input, 3 where a part failed, 130 after Ctrl-C, else 1."""
-    given = [local_path(text) for text in (sys.argv[1:] if arguments is None else arguments)]
-    debug = "--debug" in given  # wherever it stands: people add it at the end of the line that failed
-    if not debug:  # what it has to say of a broken file comes in our sentence
-        logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    try:
-        escape_unwritable()
-        code = typer.main.get_command(build_app()).main(
-            args=[argument for argument in given if argument != "--debug"] or ["--help"],
-            prog_name="napari-iseg",
-            standalone_mode=False,
-        )
-        print(end="", flush=True)  # at exit it would fail with a traceback, or silently with code 0
-    except (typer.Abort, KeyboardInterrupt):
-        code = STOPPED
-    except Exception as error:  # the outer border: nobody but us can say what went wrong
-        if debug:
-            raise
-        raise SystemExit(_explain(error)) from None
-    if code == STOPPED:  # typer itself makes it of Ctrl-C while a command runs
-        _complain("Stopped.")
-    if isinstance(code, int) and code:  # a command left with typer.Exit(code)
+    """Run ``napari-iseg``: exit code 0; 2 for bad input, 3 where a part failed, else 1.
+
+    130 after Ctrl-C, 143 after SIGTERM.
+    """
+    with like_ctrl_c() as terminated:
+        try:
+            from napari_iseg.cli.app import run
+
+            code = run(sys.argv[1:] if arguments is None else arguments)
+        except KeyboardInterrupt:  # before a command began, or when it had ended
+            print("napari-iseg: Stopped.", file=sys.stderr)
+            code = STOPPED
+        if code == STOPPED and terminated():
+            code = TERMINATED
+    if code:
         raise SystemExit(code)
-
-
-def _explain(error: Exception) -> int:
-    """Say in one line what went wrong; answers with the exit code."""
-    if isinstance(error, IsegError):
-        _complain(str(error))
-        return INCOMPLETE if isinstance(error, IncompleteError) else BAD_INPUT
-    usage = getattr(error, "format_message", None)  # an option or argument that typer refused
-    if usage is not None:
-        context = getattr(error, "ctx", None)
-        where = context.command_path if context is not None else "napari-iseg"
-        if not usage():  # a group without a command: typer has shown its help
-            return BAD_INPUT
-        if len(usage().splitlines()) > 1:  # a group without a command: typer's message is the help
-            print(usage(), file=sys.stderr)
-        else:
-            _complain(f"{usage().rstrip('.')}; `{where} --help` shows what is possible.")
-        return BAD_INPUT
-    if isinstance(error, OSError) and error.errno in _UNWRITTEN:
-        _drop_output()
-        if error.errno == errno.EPIPE:  # whoever read it has gone, as `| head` does: no reason to complain
-            return UNEXPECTED
-        reason = error.strerror or str(error)
-        _complain(f"The output could not be written ({reason}); free some space or write it elsewhere.")
-        return BAD_INPUT
-    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        _complain(f"The name {str(error.filename)[-60:]} is too long for this disk; choose a shorter one.")
-        return BAD_INPUT
-    first = str(error).strip().splitlines()
-    reason = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
-    _complain(f"Unexpected failure ({reason}). Run it again with --debug and report what that prints.")
-    return UNEXPECTED
-
-
-def _drop_output() -> None:
-    """Forget what standard output does not take: Python would try once more at exit, and complain itself."""
-    try:
-        print(end="", flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def build_app() -> typer.Typer:
-    """All commands. What they work with (torch above all) is imported when one of them runs."""
-    from napari_iseg.cli import bench, demo, evaluate, models, propagate, segment, train
-
-    app = typer.Typer(
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="markdown",
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.callback(help="Interactive segmentation for science: click an object, get its mask.")(_options)
-    app.command()(demo.demo)
-    app.command()(segment.segment)
-    app.command()(propagate.propagate)
-    app.add_typer(models.app, name="models")
-    app.command()(train.train)
-    app.command()(evaluate.evaluate)
-    app.command()(bench.bench)
-    return app
-
-
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", help="Print the version and stop.", is_eager=True, callback=lambda on: _version(on)
-        ),
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the full traceback when something fails.")
-    ] = False,
-) -> None:
-    """Options before the command; ``main`` has seen --debug already."""
-
-
-def _version(wanted: bool) -> None:
-    from napari_iseg import __version__
-
-    if wanted:
-        print(f"napari-iseg {__version__}")
-        raise typer.Exit
-
-
-def _complain(sentence: str) -> None:
-    """One line on standard error."""
-    print(f"napari-iseg: {' '.join(sentence.split())}", file=sys.stderr)

@@ -10,25 +10,30 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any
-from urllib.request import url2pathname
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
 from napari_iseg.errors import InputError
+from napari_iseg.files import local_path
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 # No markup: names of files and extras hold square brackets, too.
 console = Console(highlight=False, markup=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
-# Qt and Java write one slash; of another machine than this one it is no path.
-_FILE_ADDRESS = re.compile(r"(--[\w-]+=)?file:(?://(?:localhost)?)?(/(?!/).+)", re.IGNORECASE)
+_OPTION = re.compile(r"--[\w-]+=")
 
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output and nothing else: no colours, no wrapping.
 
-    Where that is no UTF-8, in plain ASCII: a name in other letters must not cost a script its answer.
+    Where that is no UTF-8, in plain ASCII: a name in other letters must not cost a script its answer. Of a
+    name that is no UTF-8 itself each such byte is written as Python has it, 0xff as ``\\udcff``: with a
+    replacement character nobody could find the file again.
     """
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     narrow = codecs.lookup(encoding).name != "utf-8"
@@ -42,13 +47,29 @@ def escape_unwritable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def local_path(argument: str) -> str:
-    """With the path that a file:// address of this machine names, as a desktop copies it; else as it is.
+def with_local_path(argument: str) -> str:
+    """An argument with the path that its file:// address names, if it is one; see `files.local_path`.
 
     An option's value may stand behind its name, as in --output=file:///home/me/mask.tif.
     """
-    address = _FILE_ADDRESS.fullmatch(argument)
-    return argument if address is None else (address[1] or "") + url2pathname(address[2])
+    option = _OPTION.match(argument)
+    start = option.end() if option is not None else 0
+    return argument[:start] + local_path(argument[start:])
+
+
+def need_file(path: Path | None, option: str) -> None:
+    """Refuse an option's file that is missing or a folder, in the command line's words; None: not given.
+
+    Raises
+    ------
+    InputError
+        The sentence names the option.
+    """
+    if path is None or path.is_file():
+        return
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the file in it that is meant as {option}.")
+    raise InputError(f"There is no file {path}; check the path of {option}.")
 
 
 def need_extra(extra: str, *modules: str) -> None:
@@ -77,12 +98,44 @@ def progress(label: str, total: float | None = None) -> Iterator[Callable[[float
     ------
     advance : called with the amount done since the last call
     """
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    with bars(counts=None, stay=False) as shown:
+        task = shown.add_task(label, total=total)
+        yield lambda amount: shown.advance(task, amount)
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda amount: bar.advance(task, amount)
+
+def bars(
+    *, seen: bool = True, stay: bool = True, counts: Literal["steps", "bytes"] | None = "steps"
+) -> Progress:
+    """Progress bars on standard error, shown only where somebody looks: to be started and stopped.
+
+    Parameters
+    ----------
+    seen : False shows them nowhere
+    stay : the finished ones stay on the screen
+    counts : what is counted beside the bars
+    """
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    counted: list[ProgressColumn] = []
+    if counts is not None:
+        counted = [MofNCompleteColumn() if counts == "steps" else DownloadColumn()]
+    columns = TextColumn("{task.description}"), BarColumn(), *counted, TimeRemainingColumn()
+    hidden = not (seen and errors.is_terminal)
+    return Progress(*columns, console=errors, transient=not stay, disable=hidden)
+
+
+def ticks(shown: Progress, label: str) -> Callable[[int, int], None]:
+    """One more of ``bars``: called with what is done and how much there is in all."""
+    task = shown.add_task(label, total=None)
+    return lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def numbers(text: str, option: str, example: str, count: int | None = None) -> tuple[float, ...]:

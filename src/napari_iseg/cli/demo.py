@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_iseg.cli.common import console, print_json, progress
-from napari_iseg.errors import InputError, SaveError
+from napari_iseg.cli.stopping import leave_to_the_system
+from napari_iseg.errors import InputError
+from napari_iseg.files import made, replacing
 from napari_iseg.prompts import Click, Prompts
 
 if TYPE_CHECKING:
@@ -33,15 +35,20 @@ def demo(
         Path | None,
         typer.Option(metavar="DIR", help="Open no window; write image, labels and overlay into this folder."),
     ] = None,
-    sample: Annotated[str, typer.Option(help="cells, organelles or aerial.")] = "cells",
+    sample: Annotated[
+        str,
+        typer.Option(help="cells, organelles or aerial; in a window also coins, cell, tissue or retina."),
+    ] = "cells",
     model: Annotated[
         str, typer.Option("--model", "-m", help="Name of a model, or a checkpoint.")
     ] = "cfr-icl-starter",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files of these names in DIR (headless).")
+        bool, typer.Option("--overwrite", help="With --headless: replace files of these names in DIR.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON (headless).")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --headless: print what was found as JSON.")
+    ] = False,
 ) -> None:
     """Open napari with a sample image and one object already clicked.
 
@@ -49,17 +56,22 @@ def demo(
 
     Example: napari-iseg demo --headless results
     """
+    if headless is None and (as_json or overwrite):
+        option = "--json" if as_json else "--overwrite"
+        raise InputError(f"{option} needs --headless DIR: a window prints and replaces nothing.")
     if headless is not None and not overwrite:
         _check_free(headless)
     reason = None if headless is not None else why_no_window()
     if headless is None and reason is None:
         from napari_iseg.widgets.launch import open_demo
 
+        leave_to_the_system()
         open_demo(sample, model=model, device=device)
         return
-    if reason and not as_json:
+    if reason:
         console.print(f"{reason}, so the demo works without a window.")
-    found = run_headless(headless or FALLBACK, sample, model, device)
+    # The fallback's files are the demo's own, of the time before.
+    found = run_headless(headless or FALLBACK, sample, model, device, overwrite=overwrite or headless is None)
     if as_json:
         print_json(found)
         return
@@ -94,13 +106,16 @@ def why_no_window() -> str | None:
     return None
 
 
-def run_headless(folder: Path, name: str, model: str, device: str) -> dict[str, Any]:
+def run_headless(
+    folder: Path, name: str, model: str, device: str, *, overwrite: bool = False
+) -> dict[str, Any]:
     """Click a few objects of a sample through a Session and write what a user would see.
 
     Raises
     ------
     InputError
-        For a sample without true labels or of another name.
+        For a sample without true labels or of another name, or when files are there and ``overwrite`` is not
+        given.
     SaveError
         When the folder cannot be written.
     """
@@ -117,12 +132,7 @@ def run_headless(folder: Path, name: str, model: str, device: str) -> dict[str, 
         )
     with progress(f"loading {model}"):
         network = load_click_model(model, device=device)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SaveError(
-            f"The folder {folder} cannot be made ({error.strerror}); choose another place."
-        ) from error
+    made(folder, "choose another place")
     axes = ("z", "y", "x")[-picture.labels.ndim :]
     path = sample_folder() / f"{name}.tif"
     opened = Opened(path, picture.image, axes, picture.scale, picture.units, rgb=picture.rgb)
@@ -135,8 +145,8 @@ def run_headless(folder: Path, name: str, model: str, device: str) -> dict[str, 
     for record, click in zip(found, clicks, strict=True):
         record["iou"] = _iou(session.labels.read(session.plane) == record["label"], truth, click)
     image, labels, overlay = (folder / name for name in OUTPUTS)
-    _write_sample(image, picture)
-    write_results(session, opened, labels, overlay)
+    _write_sample(image, picture, new=not overwrite)
+    write_results(session, opened, labels, overlay, new=not overwrite)
     return {"folder": str(folder), "sample": name, "model": model, "objects": found}
 
 
@@ -164,16 +174,9 @@ def _iou(mask: npt.NDArray[np.bool_], truth: npt.NDArray[np.uint16], click: Clic
     return round(float((mask & true).sum() / (mask | true).sum()), 4)
 
 
-def _write_sample(path: Path, picture: Sample) -> None:
+def _write_sample(path: Path, picture: Sample, *, new: bool) -> None:
     """Copy the sample's file beside the results."""
-    import shutil
-
     from napari_iseg.samples import sample_folder
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        shutil.copyfile(sample_folder() / f"{picture.name}.tif", temporary)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise SaveError(f"{path} could not be written ({error.strerror}); choose another folder.") from error
+    with replacing(path, new=new) as stream:
+        stream.write((sample_folder() / f"{picture.name}.tif").read_bytes())

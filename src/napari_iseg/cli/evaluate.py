@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from napari_iseg import backends
-from napari_iseg.cli.common import errors, numbers, print_json
+from napari_iseg.cli.common import bars, numbers, print_json, ticks
 from napari_iseg.cli.evaluate_fewshot import evaluate_fewshot, is_fewshot
 from napari_iseg.cli.fine import evaluate_fine
 from napari_iseg.cli.protocols import refuse_others
@@ -160,13 +159,13 @@ def evaluate(
     Example: napari-iseg evaluate cfr-icl-starter nuclei.zip --baseline random-walker --out report
     """
     from napari_iseg.evaluation.plots import require_matplotlib
-    from napari_iseg.evaluation.report import check_folder
+    from napari_iseg.evaluation.report import report_folder
 
     card = card_of(model)
     if box_noise and not boxes:
         raise InputError("--box-noise needs --boxes: it moves the corners of true boxes.")
     if out is not None:
-        check_folder(out, overwrite=overwrite)
+        context.with_resource(report_folder(out, overwrite=overwrite))
     asked = Asked(split, split_share, split_seed, axis, min_area, ignore, one_object)
     if is_fewshot(model) if few_shot is None else few_shot:
         refuse_others(context, "few-shot")
@@ -228,8 +227,6 @@ def _evaluate_clicks(
     **options: Any,
 ) -> None:
     """Every method on every data set by the published click protocol."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from napari_iseg.evaluation.protocol import evaluate as run
     from napari_iseg.evaluation.report import write_report
 
@@ -241,20 +238,11 @@ def _evaluate_clicks(
     def show(files: list[Path]) -> None:
         _show(reports, files, as_json, by_scale)
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    bars = Progress(*columns, console=errors, disable=not errors.is_terminal)
-    with set_by_set(data, reports, write, show) as sets, bars:
+    with set_by_set(data, reports, write, show) as sets, bars() as shown:
         for dataset in sets:
             for method in methods:
-                bar = bars.add_task(f"{dataset.name}, {method.name}", total=None)
-                reports.append(run(method, dataset, max_clicks, on_progress=_tick(bars, bar), **options))
-
-
-def _tick(bars: Any, bar: Any) -> Callable[[int, int], None]:
-    def tick(done: int, total: int) -> None:
-        bars.update(bar, completed=done, total=total)
-
-    return tick
+                tick = ticks(shown, f"{dataset.name}, {method.name}")
+                reports.append(run(method, dataset, max_clicks, on_progress=tick, **options))
 
 
 def _show(reports: list[Report], files: list[Path], as_json: bool, by_scale: bool) -> None:

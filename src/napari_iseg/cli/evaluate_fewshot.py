@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from napari_iseg.cli.common import errors, print_json
+from napari_iseg.cli.common import bars, print_json, ticks
 from napari_iseg.cli.set_by_set import set_by_set
 from napari_iseg.errors import InputError
 
@@ -101,9 +101,9 @@ def evaluate_fewshot(
     def show(files: list[Path]) -> None:
         _show(results, notes, files, as_json)
 
-    with set_by_set(work, results, write, show) as parts, _bars() as bar:
+    with set_by_set(work, results, write, show) as parts, bars() as shown:
         for part in parts:
-            _run(part, methods, results, clicks, supports, draws, bar)
+            _run(part, methods, results, clicks, supports, draws, partial(ticks, shown))
 
 
 def _ran(data: Sequence[Dataset], card: ModelCard | None, **chosen: Any) -> dict[str, Any]:
@@ -240,22 +240,3 @@ def _run(
                 on_case=tick,
             )
         )
-
-
-class _bars:
-    """One progress bar per data set and method, shown only where somebody looks."""
-
-    def __enter__(self) -> Callable[[str], Callable[[int, int], None]]:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        self._progress = Progress(*columns, console=errors, disable=not errors.is_terminal)
-        self._progress.start()
-        return self._bar
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def _bar(self, label: str) -> Callable[[int, int], None]:
-        task = self._progress.add_task(label, total=None)
-        return lambda done, total: self._progress.update(task, completed=done, total=total)

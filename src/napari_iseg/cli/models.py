@@ -5,22 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_iseg.backends.cards import CARD_FILE, ModelCard, card_table, read_card, write_card
-from napari_iseg.cli.common import console, errors, print_json
+from napari_iseg.cli.common import bars, console, errors, print_json
+from napari_iseg.cli.empty import Commands
 from napari_iseg.errors import InputError
 from napari_iseg.weights.store import Store, how_to_get, path_of
 
 if TYPE_CHECKING:
-    from napari_iseg.weights.download import Bar
+    from rich.progress import Progress
 
-app = typer.Typer(
-    help="List, fetch, import and check models.", no_args_is_help=True, rich_markup_mode="markdown"
-)
+app = typer.Typer(cls=Commands, help="List, fetch, import and check models.")
 
 UNKNOWN = "unknown"
 NAMED = "Name of the model, or a folder with a card, as `train` makes one."
@@ -76,17 +76,18 @@ def fetch(
     from napari_iseg.weights.fetch import FetchOptions
     from napari_iseg.weights.fetch import fetch as fetch_weights
 
-    card = fetch_weights(
-        name,
-        Store(),
-        FetchOptions(
-            accept_licence=accept_licence,
-            ask=_asker(),
-            bar=_bar_maker(),
-            half=half,
-            waiting=lambda: errors.print(f"Another process is fetching {name}; waiting for it."),
-        ),
+    shown = bars(stay=False, counts="bytes")
+    options = FetchOptions(
+        accept_licence=accept_licence,
+        ask=_asker(),
+        bar=partial(_DownloadBar, shown),
+        half=half,
+        waiting=lambda: errors.print(f"Another process is fetching {name}; waiting for it."),
     )
+    try:
+        card = fetch_weights(name, Store(), options)
+    finally:
+        shown.stop()
     _report(card, as_json)
 
 
@@ -258,11 +259,15 @@ def _someone_sits_here() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _bar_maker() -> Callable[[str], Bar]:
-    from tqdm import tqdm
+class _DownloadBar:
+    """One of ``bars``, of a file; they are shown from its first byte on, as a question may come before."""
 
-    def make(name: str) -> Bar:
-        bar: Bar = tqdm(desc=name, unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty())
-        return bar
+    def __init__(self, shown: Progress, name: str) -> None:
+        self._shown, self._task = shown, shown.add_task(name, total=None)
 
-    return make
+    def reset(self, total: float | None = None) -> None:
+        self._shown.start()
+        self._shown.reset(self._task, total=total)
+
+    def update(self, n: float = 1) -> None:
+        self._shown.advance(self._task, n)

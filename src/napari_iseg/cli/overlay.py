@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import colorsys
-import os
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_iseg.errors import SaveError
+from napari_iseg.files import replacing
 from napari_iseg.prompts import Click, Window
 
 if TYPE_CHECKING:
@@ -51,27 +49,25 @@ def draw(
     return np.asarray(np.rint(np.clip(picture, 0, 1) * 255), np.uint8)
 
 
-def write_png(path: Path, picture: npt.NDArray[np.uint8]) -> None:
-    """Write a PNG under a temporary name and rename it.
+def write_png(path: Path, picture: npt.NDArray[np.uint8], *, new: bool = False) -> None:
+    """Write a PNG whole or not at all.
+
+    Parameters
+    ----------
+    picture : (rows, cols, 3)
+    new : nothing may be replaced, see `napari_iseg.files.replacing`
 
     Raises
     ------
+    InputError
+        When it is there and should be new.
     SaveError
         When it cannot be written; a file that was there before is untouched.
     """
     from PIL import Image
 
-    buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise SaveError(
-            f"{path} could not be written ({error.strerror or error}); choose another place."
-        ) from error
+    with replacing(path, new=new) as stream:
+        Image.fromarray(picture).save(stream, "PNG")
 
 
 def _eroded(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

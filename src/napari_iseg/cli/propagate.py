@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_iseg.cli.bands import typed_channels
-from napari_iseg.cli.common import console, print_json, progress, whole_numbers
+from napari_iseg.cli.common import console, need_file, print_json, progress, whole_numbers
 from napari_iseg.cli.objects import check_split, objects_of
+from napari_iseg.cli.stopping import StoppedError
 from napari_iseg.errors import IncompleteError, InputError, IsegError
 from napari_iseg.fewshot.models import DEFAULT_MODEL
 
@@ -33,10 +34,10 @@ def propagate(
     model: Annotated[str, typer.Option("--model", "-m", help="Few-shot model or baseline.")] = DEFAULT_MODEL,
     axis: Annotated[str | None, typer.Option(help="Slicing axis: name or number; third from last.")] = None,
     planes: Annotated[
-        str | None, typer.Option(metavar="FROM:TO", help="Slices to do, 100:300 or 3,7,9; all without it.")
+        str | None, typer.Option(metavar="FROM:TO", help="Slices to do: 100:300 (without 300) or 3,7,9.")
     ] = None,
     region: Annotated[
-        Path | None, typer.Option(metavar="GEOJSON", help="Polygons to work in; what lies outside stays.")
+        Path | None, typer.Option(metavar="POLYGONS", help="GeoJSON, GeoPackage: where to work; rest stays.")
     ] = None,
     bands: Annotated[
         str | None, typer.Option(metavar="B,B,B", help="Channels to look at, from 1 on; else its colours.")
@@ -49,7 +50,7 @@ def propagate(
         bool, typer.Option("--partial", help="Unlabelled pixels of annotated slices are unknown.")
     ] = False,
     complete: Annotated[
-        Path | None, typer.Option(metavar="GEOJSON", help="Polygons in which everything is annotated.")
+        Path | None, typer.Option(metavar="POLYGONS", help="Such a file: inside everything is annotated.")
     ] = None,
     sequential: Annotated[
         bool, typer.Option("--sequential", help="Carry the answer from slice to slice, from both sides.")
@@ -86,7 +87,7 @@ def propagate(
     Example: napari-iseg propagate stack.tif three_slices.tif rest.zarr --planes 100:300
     """
     from napari_iseg.fewshot.areas import Areas
-    from napari_iseg.fewshot.preparing import check_name
+    from napari_iseg.fewshot.preparing import check_inputs, check_name
     from napari_iseg.fewshot.propagate import propagate as run
     from napari_iseg.images.files import open_image
 
@@ -97,13 +98,16 @@ def propagate(
         raise InputError("Give --partial or --complete, not both: outside of the polygons all is unknown.")
     check_name(out)
     target = out.with_name(f"{out.name.removesuffix('.zarr')}_objects.zarr")
+    need_file(region, "--region")
+    need_file(complete, "--complete")
     for path in (out,) if objects is None else (out, target):
-        if path.exists() and path != labels and not (resume or overwrite):
+        check_inputs(path, volume, labels)
+        if path.exists() and not (resume or overwrite):
             raise InputError(f"{path} exists already; give --resume or --overwrite, or choose another name.")
     opened = open_image(volume)
     wanted, done = (Areas.read(path, volume) if path is not None else None for path in (region, complete))
     known, channels = _labels(labels, opened), typed_channels(opened, bands)
-    with _about(volume), progress(f"segmenting {volume.name}", 100) as advance:
+    with _about(volume), _resumable(out), progress(f"segmenting {volume.name}", 100) as advance:
         try:
             report = run(
                 partial(open_plane_source, volume, channels),
@@ -140,7 +144,8 @@ def propagate(
             raise
     result = _plain(volume, report)
     if objects is not None:
-        result["objects"] = objects_of(out, target, ndim=objects, min_pixels=min_pixels, split=split)
+        with _resumable(out):
+            result["objects"] = objects_of(out, target, ndim=objects, min_pixels=min_pixels, split=split)
     if as_json:
         print_json(result)
         return
@@ -156,6 +161,19 @@ def _about(volume: Path) -> Iterator[None]:
         if volume.name not in str(error):
             error.args = (f"{volume.name}: {error}",)
         raise
+
+
+@contextmanager
+def _resumable(out: Path) -> Iterator[None]:
+    """Where a run that is stopped can be gone on with, its last words say so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from napari_iseg.fewshot.preparing import can_resume
+
+        if not can_resume(out):
+            raise
+        raise StoppedError(f"Stopped; with --resume it goes on where {out} is now.") from None
 
 
 def open_plane_source(
@@ -227,6 +245,8 @@ def _planes(text: str | None) -> Sequence[int] | slice | None:
         if len(ends) != 2 or not all(end.isdecimal() or not end for end in ends):
             raise InputError(f"--planes {text!r} is not understood; write it as --planes 100:300.")
         low, high = (int(end) if end else None for end in ends)
+        if high is not None and high <= (low or 0):
+            raise InputError(f"--planes {text!r} holds no slice: it ends before {high}; write it as 100:300.")
         return slice(low, high)
     return whole_numbers(text, "--planes", "100:300")
 
@@ -246,8 +266,9 @@ def _plain(volume: Path, report: Any) -> dict[str, Any]:
 
 def _say(report: RunReport, result: dict[str, Any]) -> None:
     console.print(
-        f"{report.units} units, {report.computed} computed, {report.kept} kept, mean trust "
-        f"{report.trust:.2f}, {report.seconds:.1f} s ({report.megapixels_per_second:.2f} megapixels/s)"
+        f"{report.units} units, {report.computed} computed ({report.predictions} predictions), "
+        f"{report.kept} kept, mean trust {report.trust:.2f}, {report.seconds:.1f} s "
+        f"({report.megapixels_per_second:.2f} megapixels/s)"
     )
     if report.next is not None:
         tile = report.next.window

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_iseg.cli.bands import typed_channels
-from napari_iseg.cli.common import console, print_json, progress, whole_numbers
+from napari_iseg.cli.common import console, errors, print_json, progress, whole_numbers
 from napari_iseg.cli.prompting import read_objects, run_prompts
 from napari_iseg.errors import InputError, SaveError
+from napari_iseg.files import check_place, lies_in
 
 if TYPE_CHECKING:
     from napari_iseg.backends.edge_model import EdgeModel
+    from napari_iseg.backends.embeddings import EmbeddingCache
     from napari_iseg.images.files import Opened
     from napari_iseg.interactive.session import Session
 
 STARTER, BOX_STARTER = "cfr-icl-starter", "sam-starter"
-LABEL_ENDINGS = (".tif", ".tiff", ".png", ".zarr")
+LABEL_ENDINGS = (".tif", ".tiff", ".png", ".zarr", ".gpkg", ".geojson")
 
 
 def segment(
     image: Annotated[
-        Path, typer.Argument(help="TIFF, GeoTIFF, OME-Zarr, zarr, PNG, JPEG, ...", show_default=False)
+        Path,
+        typer.Argument(help="TIFF, GeoTIFF, OME-Zarr (also .ozx), zarr, PNG, JPEG, ...", show_default=False),
     ],
     click: Annotated[
         list[str] | None,
@@ -43,7 +45,12 @@ def segment(
         ),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Labels: .tif, .png or .zarr, by the ending.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Labels by the ending: .tif, .png, .zarr; outlines of a map's: .gpkg, .geojson.",
+        ),
     ] = Path("mask.tif"),
     each: Annotated[bool, typer.Option("--each", help="Every --click is an object of its own.")] = False,
     plane: Annotated[
@@ -78,7 +85,11 @@ def segment(
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     embeddings: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Keep there what SAM computes once per image, for the next run."),
+        typer.Option(
+            metavar="FOLDER",
+            file_okay=False,
+            help="Keep there what SAM computes once per image, for the next run.",
+        ),
     ] = None,
     embeddings_limit: Annotated[
         str, typer.Option(metavar="SIZE", help="Space for --embeddings; what was used least recently goes.")
@@ -109,7 +120,7 @@ def segment(
     session = open_session(opened, bands)
     check_export(session.labels, output, like=image)
     index = whole_numbers(plane, "--plane", "3") if plane is not None else None
-    session.plane = _plane(index, session.plane, image)
+    session.plane = _plane(index, session.source.leading_shape, image)
     options = {"threshold": threshold, "refine_steps": refine, "flip": flip, "search_flip": flip}
     _load(
         session,
@@ -122,7 +133,9 @@ def segment(
         session.model.keep_embeddings(folder=embeddings, limit=limit)
     refiner = _edge_model(refine_edges, device, precision) if refine_edges is not None else None
     found = run_prompts(session, objects, refiner=refiner)
-    write_results(session, opened, output, overlay)
+    write_results(session, opened, output, overlay, new=not overwrite)
+    if embeddings is not None and session.model is not None:
+        _say_what_is_not_kept(session.model.embeddings, model, embeddings_limit)
     result = {"image": image, "model": model, "plane": session.plane, "output": output, "overlay": overlay}
     if refine_edges is not None:
         result["refine_edges"] = refine_edges
@@ -151,16 +164,19 @@ def open_session(opened: Opened, bands: str | None = None) -> Session:
     return Session(opened.image, labels=store, **typed_channels(opened, bands))
 
 
-def write_results(session: Session, opened: Opened, output: Path, overlay: Path | None) -> None:
-    """Labels, and if asked for the picture of the present plane with all clicks."""
+def write_results(session: Session, opened: Opened, output: Path, overlay: Path | None, *, new: bool) -> None:
+    """Labels, and if asked for the picture of the present plane with all clicks.
+
+    With ``new`` nothing is replaced, also nothing that another command wrote meanwhile.
+    """
     from napari_iseg.cli.overlay import draw, write_png
     from napari_iseg.labels.export import export_labels
 
-    export_labels(session.labels, output, like=opened.path)
+    export_labels(session.labels, output, like=opened.path, new=new)
     if overlay is not None:
         prompts = [p for label in session.labels.labels for p in session.labels.prompts_of(label)]
         clicks = [click for prompt in prompts for click in prompt.clicks]
-        write_png(overlay, draw(session.source, session.labels, session.plane, clicks))
+        write_png(overlay, draw(session.source, session.labels, session.plane, clicks), new=new)
 
 
 def _check_outputs(image: Path, output: Path, overlay: Path | None, overwrite: bool) -> None:
@@ -174,11 +190,8 @@ def _check_outputs(image: Path, output: Path, overlay: Path | None, overwrite: b
             raise SaveError(
                 f"The folder {path.parent} for {path.name} does not exist; create it or choose another one."
             )
-        if not os.access(path.parent, os.W_OK):
-            raise SaveError(
-                f"The folder {path.parent} cannot be written to; choose another place for {path.name}."
-            )
-        if image.exists() and path.exists() and path.samefile(image):
+        check_place(path)
+        if image.exists() and path.exists() and lies_in(image, path):
             raise SaveError(f"{path} is the image itself; choose another name for the result.")
         if path.exists() and not overwrite:
             raise InputError(
@@ -198,16 +211,40 @@ def _limit(text: str) -> int:
         raise InputError(f"--embeddings-limit {text!r} is not understood; write it like '2 GB'.") from error
 
 
-def _plane(index: tuple[int, ...] | None, present: tuple[int, ...], image: Path) -> tuple[int, ...]:
-    """The plane asked for; a stack needs one, since a guess would be wrong silently."""
-    if index is not None and not present:
+def _plane(index: tuple[int, ...] | None, sizes: tuple[int, ...], image: Path) -> tuple[int, ...]:
+    """The plane asked for, of so many along each axis; a stack needs one, a guess would be wrong silently."""
+    if index is not None and not sizes:
         raise InputError(f"{image} is a single plane, no stack; leave --plane out.")
-    if index is None and present:
-        example = ",".join("0" * len(present))
+    example = ",".join("0" * len(sizes))
+    if index is None and sizes:
         raise InputError(
             f"The image is a stack of planes; say which one with --plane, like --plane {example}."
         )
-    return index if index is not None else ()
+    index = index if index is not None else ()
+    typed = ",".join(map(str, index))
+    if len(index) != len(sizes):
+        raise InputError(
+            f"--plane {typed} does not fit {image}, whose planes have {len(sizes)} number(s); write it like "
+            f"--plane {example}."
+        )
+    if any(not 0 <= number < size for number, size in zip(index, sizes, strict=True)):
+        there = " x ".join(map(str, sizes))
+        last = ",".join(str(size - 1) for size in sizes)
+        raise InputError(
+            f"{image} has no plane {typed}: there are {there}, counted from 0; the last is --plane {last}."
+        )
+    return index
+
+
+def _say_what_is_not_kept(kept: EmbeddingCache, model: str, limit: str) -> None:
+    """A warning where --embeddings was of no use: the next run would be no faster."""
+    if not kept.nbytes:
+        errors.print(f"{model} computes nothing once per image, so nothing was kept; leave --embeddings out.")
+    elif kept.disk is not None and not kept.disk.nbytes:
+        errors.print(
+            f"Nothing was kept in {kept.disk.folder}: a picture takes more than --embeddings-limit {limit}; "
+            "give more."
+        )
 
 
 def _edge_model(model: str, device: str, precision: str) -> EdgeModel:

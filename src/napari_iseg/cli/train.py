@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from napari_iseg.cli.common import console, errors, need_extra, print_json
+from napari_iseg.cli.common import bars, console, errors, need_extra, print_json
+from napari_iseg.cli.stopping import StoppedError
+from napari_iseg.errors import InputError
 
 
 def train(
@@ -29,8 +31,8 @@ def train(
 
     Example: napari-iseg train recipes/cfr-icl-starter-stage1.toml --data ~/data
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    if recipe.is_dir():
+        raise InputError(f"{recipe} is a folder; give the recipe in it, a .toml file.")
     need_extra("train", "cv2", "lightning_fabric")
     from napari_iseg.training.fit import is_first_process
     from napari_iseg.training.held_out import UNSCORED
@@ -44,25 +46,33 @@ def train(
     if devices is not None:
         plan = replace(plan, devices=devices)
     folder = out or Path("runs") / plan.name
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=errors, disable=not is_first_process()) as bars:
-        task = bars.add_task(plan.name, total=plan.optim.steps)
+    shown = bars(seen=is_first_process())
+    task = shown.add_task(plan.name, total=plan.optim.steps)
 
-        def show(step: Step) -> None:
-            bars.update(task, completed=step.step, description=f"{plan.name}  loss {step.loss:.3f}")
-            if step.scores:
-                shown = ", ".join(f"{name} {value:.3f}" for name, value in step.scores.items())
-                bars.console.print(f"step {step.step}: {shown}")
+    def show(step: Step) -> None:
+        shown.start()  # not before: until the first step all may be refused
+        shown.update(task, completed=step.step, description=f"{plan.name}  loss {step.loss:.3f}")
+        if step.scores:
+            scores = ", ".join(f"{name} {value:.3f}" for name, value in step.scores.items())
+            errors.print(f"step {step.step}: {scores}")
 
+    try:
         card = run(
             plan,
             folder,
             data,
             on_step=show,
-            on_set=lambda name, n: bars.console.print(f"{name}: {n} pictures"),
-            tell=bars.console.print,
+            on_set=lambda name, n: errors.print(f"{name}: {n} pictures"),
+            tell=errors.print,
         )
-        bars.update(task, completed=plan.optim.steps)  # a run that was finished before takes no step
+        shown.start()
+        shown.update(task, completed=plan.optim.steps)  # a run that was finished before takes no step
+    except KeyboardInterrupt:
+        if not (folder / "last.ckpt").exists():
+            raise
+        raise StoppedError(f"Stopped; the same command goes on with the steps kept in {folder}.") from None
+    finally:
+        shown.stop()
     if not is_first_process():
         return  # on several devices this command runs once for each
     if card.training.get("validation") == UNSCORED:

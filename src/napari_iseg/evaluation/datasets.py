@@ -27,7 +27,7 @@ from napari_iseg.errors import InputError
 from napari_iseg.evaluation.arguments import check_ignore, check_kind, check_whole
 from napari_iseg.evaluation.files import FolderFiles, TiffVolume, ZipFiles, read_tiff, tiff_shape
 from napari_iseg.evaluation.label_ids import as_ids, ignored_id, one_object
-from napari_iseg.evaluation.splits import split_items
+from napari_iseg.evaluation.splits import check_share, split_items
 
 Kind = Literal["instances", "semantic"]
 Asked = Literal[
@@ -137,8 +137,10 @@ class Dataset:
     def split(self, validation: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Training and validation part, the same on every machine; see `splits.split_items` for the rules.
 
-        A single image is cut: its right part validates, with a gap of a twentieth of the width.
+        A single image is cut: its right part validates, with a gap of a twentieth of the width. InputError
+        for a share that is not between 0 and 1, or leaves nothing of that image on one side.
         """
+        check_share(validation)
         if len(self.items) == 1:
             train, held_out = self._cut(validation)
         else:
@@ -151,6 +153,11 @@ class Dataset:
         item = self.items[0]
         width = item.labels().shape[1]
         border, gap = round(width * (1 - validation)), max(1, width // 20)
+        if not gap < border < width:
+            raise InputError(
+                f"An image of {width} columns cannot be cut at a validation share of {validation:g}, which "
+                "leaves one part empty; choose a share nearer 0.5."
+            )
         ranges = {"left": (0, border - gap), "right": (border, width)}
         left, right = (
             replace(
@@ -213,20 +220,25 @@ def open_dataset(
 
     Parameters
     ----------
-    path : a folder, a zip, or the image (or labels) file of a TIFF pair
-    axis : axis along which a volume is cut into slices
-    min_area : objects of fewer pixels are no click targets
-    kind : what labels mean; by default 8-bit (and boolean) labels are classes, wider ones instance ids;
-        "binary": all that is not 0, in any channel, is one object (DAVIS, Berkeley)
-    components : whether each connected part of an instance counts as an object of its own. By default so in
-        volumes, where one body crosses a slice in several places.
-    ignore : label value of pixels that count neither way (128 in GrabCut)
+    path
+        A folder, a zip, or the image (or labels) file of a TIFF pair.
+    axis
+        Axis along which a volume is cut into slices.
+    min_area
+        Objects of fewer pixels are no click targets.
+    kind
+        What labels mean; by default 8-bit (and boolean) labels are classes, wider ones instance ids;
+        "binary": all that is not 0, in any channel, is one object (DAVIS, Berkeley).
+    components
+        Whether each connected part of an instance is an object of its own. By default so in volumes, where
+        one body crosses a slice in several places.
+    ignore
+        Label value of pixels that count neither way (128 in GrabCut).
 
     Raises
     ------
     InputError
-        When nothing is there, an image has no labels, or two files have one name; for an option that
-        cannot be.
+        When nothing is there, an image has no labels, two files have one name, or an option cannot be.
     """
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"A data set is opened by its path, got a {type(path).__name__}.")

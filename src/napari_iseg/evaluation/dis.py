@@ -17,7 +17,7 @@ from napari_iseg.evaluation.coarse import degraded
 from napari_iseg.evaluation.datasets import Dataset
 from napari_iseg.evaluation.dis_metrics import DisScores, dis_scores
 from napari_iseg.evaluation.how_run import how_refined, how_run
-from napari_iseg.evaluation.methods import ClickMethod, ModelMethod, as_source
+from napari_iseg.evaluation.methods import ClickMethod, ModelMethod, as_source, check_method, mask_of
 from napari_iseg.evaluation.protocol import choose_objects
 from napari_iseg.interactive.edges import Refiner, refine_edges
 from napari_iseg.prompts import Box, Window
@@ -59,6 +59,7 @@ class ClickedMask:
     """A click method after a number of simulated clicks."""
 
     def __init__(self, method: ClickMethod, clicks: int = 1) -> None:
+        check_method(method)
         self.method = method
         self.clicks = clicks
         self.name = f"{method.name}, {clicks} click{'s' if clicks > 1 else ''}"
@@ -71,7 +72,7 @@ class ClickedMask:
         for _ in range(self.clicks):
             click = simulator.next(mask)
             found = self.method.click(click.row, click.col, click.positive)
-            mask = np.asarray(found > self.method.threshold)
+            mask = mask_of(found, self.method, truth.shape)
         return mask
 
     def drawn(self, truth: Truth) -> None:

@@ -1,6 +1,7 @@
 """Metrics of fine masks as DIS papers report them: the standard definitions, not the toolbox's variants.
 
-All compare one true mask with one predicted map of the same size; see `dis_scores` for all at once.
+All compare one true mask with one predicted map of the same size; see `dis_scores` for all at once. It,
+`mask_iou` and `boundary_iou` take what `grey_levels` reads, the others a map in [0, 1] and a bool mask.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_iseg.errors import InputError
+from napari_iseg.evaluation.grey_levels import levels_and_mask
 from napari_iseg.evaluation.hce import human_correction_efforts
 
 Mask = npt.NDArray[np.bool_]
@@ -42,28 +43,28 @@ def dis_scores(prediction: npt.NDArray[Any], truth: npt.NDArray[Any], *, with_hc
 
     Parameters
     ----------
-    prediction : (H, W) probability in [0, 1], bool, or grey levels 0..255 (uint8)
-    truth : (H, W) bool, or grey levels of which those above 128 are the object
-    with_hce : False leaves out HCE, which takes longest; it is NaN then
+    prediction : (H, W) bool, float or int
+        A mask, a probability in [0, 1], or whole grey levels 0..255.
+    truth : (H, W) bool, float or int
+        The same; what is above level 128 is the object.
+    with_hce
+        False leaves out HCE, which takes longest; it is NaN then.
 
     Raises
     ------
     InputError
-        For arrays of other or different shapes.
+        For arrays of other or different shapes, and for values that are none of these.
     """
-    if prediction.ndim != 2 or prediction.shape != truth.shape:
-        raise InputError(f"Prediction and truth must be (H, W) alike, got {prediction.shape}, {truth.shape}.")
-    levels = _as_levels(prediction)
-    mask = truth if truth.dtype == bool else truth > 128
-    stretched = _stretched(levels / 255)
+    levels, mask = levels_and_mask(prediction, truth)
+    stretched, found = _stretched(levels / 255), _found(levels)
     return DisScores(
         f_curve(stretched, mask),
         e_curve(stretched, mask),
         weighted_f(stretched, mask),
         float(np.abs(stretched - mask).mean()),
         s_measure(stretched, mask),
-        mask_iou(levels >= 128, mask),
-        boundary_iou(levels >= 128, mask),
+        _iou(found, mask),
+        _boundary_iou(found, mask),
         human_correction_efforts(levels > 128, mask).total if with_hce else float("nan"),
     )
 
@@ -134,16 +135,19 @@ def s_measure(prediction: Map, truth: Mask) -> float:
     return max(0.0, 0.5 * objects + 0.5 * _region_score(prediction, truth))
 
 
-def mask_iou(prediction: Mask, truth: Mask) -> float:
-    """IoU of two masks; 1 for two empty ones."""
-    either = int((prediction | truth).sum())
-    return float((prediction & truth).sum() / either) if either else 1.0
+def mask_iou(prediction: npt.NDArray[Any], truth: npt.NDArray[Any]) -> float:
+    """IoU of two masks; 1 for two empty ones. Takes and refuses what `dis_scores` does."""
+    levels, mask = levels_and_mask(prediction, truth)
+    return _iou(_found(levels), mask)
 
 
-def boundary_iou(prediction: Mask, truth: Mask) -> float:
-    """IoU of the inner bands of both masks, 2 % of the picture's diagonal wide (Cheng et al. 2021)."""
-    width = max(1, round(_DIAGONAL_SHARE * float(np.hypot(*truth.shape))))
-    return mask_iou(inner_band(prediction, width), inner_band(truth, width))
+def boundary_iou(prediction: npt.NDArray[Any], truth: npt.NDArray[Any]) -> float:
+    """IoU of the inner bands of both masks, 2 % of the picture's diagonal wide (Cheng et al. 2021).
+
+    Takes and refuses what `dis_scores` does.
+    """
+    levels, mask = levels_and_mask(prediction, truth)
+    return _boundary_iou(_found(levels), mask)
 
 
 def inner_band(mask: Mask, width: int) -> Mask:
@@ -152,10 +156,18 @@ def inner_band(mask: Mask, width: int) -> Mask:
     return np.asarray(mask & ~kept)
 
 
-def _as_levels(prediction: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    if prediction.dtype == np.uint8:
-        return prediction
-    return np.asarray(np.clip(np.asarray(prediction, np.float64), 0, 1) * 255, np.uint8)
+def _found(levels: npt.NDArray[np.uint8]) -> Mask:
+    return np.asarray(levels >= 128)
+
+
+def _boundary_iou(prediction: Mask, truth: Mask) -> float:
+    width = max(1, round(_DIAGONAL_SHARE * float(np.hypot(*truth.shape))))
+    return _iou(inner_band(prediction, width), inner_band(truth, width))
+
+
+def _iou(prediction: Mask, truth: Mask) -> float:
+    either = int((prediction | truth).sum())
+    return float((prediction & truth).sum() / either) if either else 1.0
 
 
 def _stretched(map_: Map) -> Map:

@@ -51,10 +51,16 @@ def human_correction_efforts(
 
     Parameters
     ----------
-    prediction, truth : (H, W) bool
-    skeleton : (H, W) bool of the truth; None computes it
-    gamma : pixels of relaxation
-    epsilon : largest distance of a polygon from the contour, in pixels
+    prediction : (H, W) bool
+        The mask.
+    truth : (H, W) bool
+        What it should be.
+    skeleton : (H, W) bool or None
+        Of the truth; None computes it.
+    gamma
+        Pixels of relaxation.
+    epsilon
+        Largest distance of a polygon from the contour, in pixels.
     """
     ridge = skeletonize(truth) if skeleton is None else skeleton
     hit, false, missed = prediction & truth, prediction & ~truth, truth & ~prediction

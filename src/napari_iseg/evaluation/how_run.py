@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 
 
 def told_name(model: Model) -> str:
-    """The model's name and the settings in which it is not run as its card says, with their values."""
+    """The model's name and the settings in which it is not run as its card says, with their values.
+
+    Of a network of the user's own, whose backend is none of ours, those that are not the usual ones.
+    """
     card = model.card
-    usual = backends.get_click(card.backend).inference_for(card.variant).with_options(**card.inference)
+    if card.backend in backends.BACKENDS:
+        usual = backends.get_click(card.backend).inference_for(card.variant)
+    else:
+        usual = type(model.inference)()
+    usual = usual.with_options(**card.inference)
     changed = [f"{name} = {_told(value)}" for name, value in _changes(model.inference, usual).items()]
     return f"{card.name} ({', '.join(changed)})" if changed else card.name
 
@@ -33,7 +40,7 @@ def how_run(method: Any, data: Dataset, **chosen: Any) -> dict[str, Any]:
     """
     table: dict[str, Any] = {"version": __version__, "split": data.part, "min_area": data.min_area, **chosen}
     model = getattr(method, "model", None)
-    if model is not None:
+    if model is not None and hasattr(model, "card"):  # else a method's own net, or whatever
         table |= {"weights_sha256": weights_sha256(model.card), "precision": model.precision}
         table["device"] = str(model.device)
         if hasattr(model, "inference"):  # not of a model for thin structures

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_iseg.errors import InputError
 from napari_iseg.evaluation.how_run import told_name
 from napari_iseg.images import PlaneSource
 from napari_iseg.interactive.predictor import Predictor
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 class ClickMethod(Protocol):
     """Anything that answers clicks: a model, a baseline, a method of your own."""
 
-    name: str
+    name: str  # in reports
     threshold: float  # a pixel is object where the probability is larger
 
     def start(self, image: npt.NDArray[Any]) -> None:
@@ -28,6 +31,43 @@ class ClickMethod(Protocol):
 
     def click(self, row: float, col: float, positive: bool) -> npt.NDArray[np.floating]:
         """The probability (H, W) of the object after one more click."""
+
+
+def check_method(method: Any) -> None:
+    """Refuse an object that has not all that `ClickMethod` names, before any click."""
+    name, threshold = getattr(method, "name", None), getattr(method, "threshold", None)
+    lacking = [f"{word}()" for word in ("start", "click") if not callable(getattr(method, word, None))]
+    if not isinstance(name, str):
+        lacking.append("a name (a string)")
+    if isinstance(threshold, bool) or not isinstance(threshold, Real) or not math.isfinite(threshold):
+        lacking.append("a threshold (a number; a pixel is object where the probability is larger)")
+    if isinstance(method, type):
+        raise InputError(f"A click method is an object; make one of the class: {method.__name__}().")
+    if lacking:
+        raise InputError(
+            "A click method has start(image), click(row, col, positive), a name and a threshold; give this "
+            f"{type(method).__name__} also {' and '.join(lacking)}."
+        )
+
+
+def mask_of(answer: Any, method: ClickMethod, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """(H, W) bool: where what ``click`` answered is above the method's threshold.
+
+    Raises
+    ------
+    InputError
+        When the answer is no probability for each pixel of ``shape``.
+    """
+    values = np.asarray(answer)
+    found = f"{values.dtype} of shape {values.shape}"
+    if values.shape == shape and values.dtype.kind in "buif":
+        if values.dtype.kind != "f" or not np.isnan(values).any():
+            return np.asarray(values > method.threshold)
+        found = "NaN in it"
+    raise InputError(
+        f"The method {method.name!r} must answer a click with a probability for each of {shape[0]} x "
+        f"{shape[1]} pixels, got {found}; see its click()."
+    )
 
 
 class ModelMethod:

@@ -16,7 +16,7 @@ from napari_iseg.evaluation.arguments import check_whole
 from napari_iseg.evaluation.clicks import ClickSimulator
 from napari_iseg.evaluation.datasets import Dataset, open_dataset
 from napari_iseg.evaluation.how_run import how_run
-from napari_iseg.evaluation.methods import ClickMethod, ModelMethod
+from napari_iseg.evaluation.methods import ClickMethod, ModelMethod, check_method, mask_of
 from napari_iseg.evaluation.metrics import SCALE_BOUNDS, ObjectResult, Report, iou
 from napari_iseg.evaluation.scales import checked_bounds
 
@@ -48,23 +48,36 @@ def evaluate(
 
     Parameters
     ----------
-    model : a model, a card's name or a checkpoint's path (run in float32, as published), or an object with
-        ``start`` and ``click``
-    dataset : an opened data set, or the path of one
-    max_clicks : clicks per object at most
-    max_objects_per_image, max_objects : evaluate a random part only, spread over the images; the same for
-        all methods
-    seed : of that choice
-    target_iou : where an object is finished, at least 0.8
-    stop_at_target : False makes all ``max_clicks`` clicks, for a curve without the published convention that
-        a finished object keeps its IoU
-    on_progress : called with (objects done, objects in all)
-    scale_bounds : bounds between the bins of relative object side, ascending, in (0, 1)
+    model
+        A model, a card's name or a checkpoint's path (run in float32, as published), or an object with all
+        that a `ClickMethod` has: ``start(image)``, ``click(row, col, positive)`` with a probability (H, W) as
+        its answer, a ``name`` for reports, and the ``threshold`` above which a pixel is object.
+    dataset
+        An opened data set, or the path of one.
+    max_clicks
+        Clicks per object at most.
+    max_objects_per_image
+        Evaluate a random part of each image's objects only, at most so many; the same for all methods.
+    max_objects
+        Evaluate a random part of all objects only, at most so many, spread over the images; the same for all
+        methods.
+    seed
+        Of the random choice of objects.
+    target_iou
+        Where an object is finished, at least 0.8.
+    stop_at_target
+        False makes all ``max_clicks`` clicks, for a curve without the published convention that a finished
+        object keeps its IoU.
+    on_progress
+        Called with (objects done, objects in all).
+    scale_bounds
+        Bounds between the bins of relative object side, ascending, in (0, 1).
 
     Raises
     ------
     InputError
-        When the data set holds no objects, or an option is out of range.
+        When the data set holds no objects, an option is out of range, the object lacks one of these, or its
+        answer has another shape or NaN.
     """
     check_whole("max_clicks", max_clicks)
     if not isinstance(target_iou, Real) or not 0.8 <= target_iou <= 1:
@@ -108,6 +121,7 @@ def click_loop(
     """IoU after each click on one object, and the seconds spent in the method.
 
     ``image`` is (H, W) or (H, W, C), ``truth`` (H, W) with 1 = object, 0 = background, -1 = ignored.
+    InputError for an answer of another shape than ``truth``, or with NaN.
     """
     simulator = ClickSimulator(truth)
     mask = np.zeros(truth.shape, np.bool_)
@@ -118,8 +132,9 @@ def click_loop(
     while len(ious) < max_clicks and (not ious or ious[-1] < target_iou):
         click = simulator.next(mask)
         started = time.perf_counter()
-        mask = method.click(click.row, click.col, click.positive) > method.threshold
+        answer = method.click(click.row, click.col, click.positive)
         seconds += time.perf_counter() - started
+        mask = mask_of(answer, method, truth.shape)
         ious.append(iou(mask, truth))
     return tuple(ious), seconds
 
@@ -152,11 +167,12 @@ def as_method(model: Model | ClickMethod | str | Path) -> ClickMethod:
 
         return ModelMethod(load_click_model(str(model), precision="float32"))
     if hasattr(model, "start") and hasattr(model, "click"):
+        check_method(model)
         return cast(ClickMethod, model)
     if not hasattr(model, "card"):
         raise InputError(
-            "Evaluation needs a model, its name or path, or an object with start() and click(), got a "
-            f"{type(model).__name__}."
+            "Evaluation needs a model, its name or path, or an object with start(), click(), a name and a "
+            f"threshold, got a {type(model).__name__}."
         )
     if not hasattr(model, "inference"):
         raise InputError(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from napari_iseg.errors import InputError, SaveError
+from napari_iseg.evaluation.alone import alone
 from napari_iseg.evaluation.how_run import run_lines
 from napari_iseg.evaluation.metrics import Report
 from napari_iseg.evaluation.scales import bounds_sentence, scale_rows
@@ -58,6 +60,23 @@ def write_report(reports: Sequence[Report], folder: str | Path, *, plots: bool =
         files.append(plot_curves(part, folder / f"{name}_curve.png"))
         files.append(plot_noc(part, folder / f"{name}_noc.png"))
     return files
+
+
+@contextmanager
+def report_folder(folder: Path, *, overwrite: bool) -> Iterator[None]:
+    """A block that writes a report there, alone; all is refused before hours of clicks.
+
+    Raises
+    ------
+    InputError
+        When a report is there already, unless ``overwrite``, or another process is making one.
+    SaveError
+        See `check_folder`.
+    """
+    check_folder(folder, overwrite=overwrite)
+    with alone(folder, "writing a report"):
+        check_folder(folder, overwrite=overwrite)  # one that was just ending has written its own by now
+        yield
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:

@@ -22,12 +22,15 @@ def checked_bounds(bounds: Sequence[float]) -> tuple[float, ...]:
     Raises
     ------
     InputError
-        When there are none, or they do not ascend between 0 and 1.
+        When there are none, they are no numbers, or they do not ascend between 0 and 1.
     """
-    values = tuple(float(value) for value in bounds)
+    try:
+        values = tuple(float(value) for value in bounds)
+        shown = ", ".join(f"{value:g}" for value in values) or "none"
+    except (TypeError, ValueError):
+        values, shown = (), repr(bounds)
     edges = (0.0, *values, 1.0)
     if not values or not all(low < high for low, high in pairwise(edges)):
-        shown = ", ".join(f"{value:g}" for value in values) or "none"
         raise InputError(
             f"Bounds of object sizes must ascend between 0 and 1, got {shown}; "
             "give for example 0.05, 0.1, 0.3."

@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 from napari_iseg.errors import InputError
 
@@ -33,8 +34,7 @@ def split_items(items: Sequence[Key], validation: float = 0.2, seed: int = 0) ->
     validation : share of the images held out, above 0 and below 1
     seed : another seed gives another split
     """
-    if not isinstance(validation, Real) or not 0 < float(validation) < 1:
-        raise InputError(f"The validation share must lie between 0 and 1, got {validation!r}.")
+    check_share(validation)
     single = [i for i, (_, _, position) in enumerate(items) if position is None]
     volumes: dict[str, list[int]] = defaultdict(list)
     for i, (_, group, position) in enumerate(items):
@@ -52,6 +52,12 @@ def split_items(items: Sequence[Key], validation: float = 0.2, seed: int = 0) ->
         dropped.update(gap)
     out = set(held_out)
     return [i for i in range(len(items)) if i not in out and i not in dropped], sorted(out)
+
+
+def check_share(validation: Any) -> None:
+    """Refuse what is no share of the images to hold out."""
+    if not isinstance(validation, Real) or not 0 < float(validation) < 1:
+        raise InputError(f"The validation share must lie between 0 and 1, got {validation!r}.")
 
 
 def image_groups(names: Sequence[str]) -> list[list[int]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.errors import InputError
+from napari_iseg.fewshot.area_files import read_polygons
 from napari_iseg.prompts import Window
 
 Array = npt.NDArray[np.float64]
@@ -26,7 +28,8 @@ class Areas:
 
     Attributes
     ----------
-    polygons : each an outer ring and its holes; a ring is at least three (row, col) corners, pixel centres at
+    polygons
+        Each an outer ring and its holes; a ring is at least three (row, col) corners, pixel centres at
         integers. A pixel belongs to an area if its centre lies inside.
     """
 
@@ -39,44 +42,37 @@ class Areas:
         Raises
         ------
         InputError
-            For a polygon with fewer than three corners, or none at all.
+            For a polygon with fewer than three corners, for none at all, or for what is no list of polygons.
         """
+        if not isinstance(polygons, Iterable):
+            raise InputError(f"Polygons are a list, each of (row, col) corners, got {polygons!r}.")
         return cls(tuple((_ring(corners),) for corners in polygons))._checked()
 
     @classmethod
     def read(cls, path: str | Path, like: str | Path | None = None) -> Areas:
-        """The polygons of a GeoJSON file.
+        """The polygons of a GeoJSON file, or with the extra geo of a GeoPackage, shapefile or the like.
 
         Parameters
         ----------
-        path : a Polygon, MultiPolygon, Feature or FeatureCollection. Its coordinates are longitude and
-            latitude unless the file names another CRS, as QGIS does on export.
-        like : the image. When it is a GeoTIFF the polygons are brought to its CRS and pixels; otherwise, and
-            without it, they are (x, y) in pixels, from the corner of the first pixel.
+        path
+            GeoJSON is a Polygon, MultiPolygon, Feature or FeatureCollection. Its coordinates are longitude
+            and latitude unless the file names another CRS, as QGIS does on export.
+        like
+            The image. When it is a GeoTIFF the polygons are brought to its CRS and pixels; otherwise, and
+            without it, they are (x, y) in pixels, from the corner of the first pixel, and name no CRS.
 
         Raises
         ------
         InputError
-            When the file cannot be read, holds no polygon, or its CRS cannot be brought to the image's.
+            When the file cannot be read, holds no polygon or several layers, when its CRS cannot be brought
+            to the image's, or when there is no such image.
         """
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-            shapes = [_polygon(rings) for rings in _polygons(content) if rings]
-            stated = content.get("crs")
-        except OSError as error:
-            raise InputError(f"{path} could not be read ({error.strerror or error}).") from error
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is no GeoJSON file of polygons; export one from your GIS.") from error
-        if not shapes:
-            raise InputError(f"{path} holds no polygon; draw at least one.")
         from napari_iseg.labels.georeference import to_pixels
 
-        try:
-            named = None if stated is None else str(stated["properties"]["name"])
-        except (KeyError, TypeError) as error:
-            raise InputError(
-                f"{path} does not state its CRS by name; export it from your GIS once more."
-            ) from error
+        for name, value in (("path", path), ("like", like)):
+            if not isinstance(value, str | PathLike) and (name == "path" or value is not None):
+                raise InputError(f"{name} is the name of a file, got {value!r}.")
+        shapes, named = read_polygons(Path(path))
         found = to_pixels(shapes, named, Path(like) if like is not None else None)
         return cls(tuple(tuple(_ring(ring) for ring in rings) for rings in found))._checked()
 
@@ -163,27 +159,3 @@ def _even_odd(edges: Array, window: Window) -> npt.NDArray[np.bool_]:
     crossed = np.zeros((window.height, window.width + 1), np.int32)
     np.add.at(crossed, (rows - window.top, at), 1)
     return np.asarray(np.cumsum(crossed[:, :-1], axis=1) % 2 == 1)
-
-
-def _polygon(rings: Any) -> dict[str, Any]:
-    """A Polygon geometry of numbers; heights are left out."""
-    corners = [[(float(corner[0]), float(corner[1])) for corner in ring] for ring in rings]
-    return {"type": "Polygon", "coordinates": corners}
-
-
-def _polygons(content: Any) -> Iterable[Any]:
-    """The coordinates of the polygons of GeoJSON content."""
-    kind = content["type"]
-    if kind == "FeatureCollection":
-        for feature in content["features"]:
-            yield from _polygons(feature)
-    elif kind == "Feature":
-        if content["geometry"] is not None:
-            yield from _polygons(content["geometry"])
-    elif kind == "GeometryCollection":
-        for part in content["geometries"]:
-            yield from _polygons(part)
-    elif kind == "MultiPolygon":
-        yield from content["coordinates"]
-    elif kind == "Polygon":
-        yield content["coordinates"]

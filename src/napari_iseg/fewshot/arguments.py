@@ -1,4 +1,4 @@
-"""Arguments of `FewShot` and `propagate` of another kind than they must be, refused before any work."""
+"""Models, labels, positions and clicks of another kind than they must be, refused before any work."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from napari_iseg.errors import InputError
-from napari_iseg.fewshot.areas import Areas
 from napari_iseg.fewshot.base import UNKNOWN, Labels, Position
 from napari_iseg.fewshot.models import DEFAULT_MODEL
-from napari_iseg.prompts import Click, Window
+from napari_iseg.fewshot.sizes import byte_count
+from napari_iseg.prompts import Click
 
 _WRAP = ("rgb", "plane_axes", "channel_axis", "bands")
 _LARGEST = np.iinfo(np.int32).max
@@ -24,8 +24,17 @@ def check_model(model: Any) -> None:
     """Refuse what is neither a name nor a few-shot method, as a click model."""
     if not (isinstance(model, str) or hasattr(model, "predict") or hasattr(model, "predict_unit")):
         raise InputError(
-            f"A few-shot model or the name of one is needed, as {DEFAULT_MODEL!r}, got {_shown(model)}."
+            f"A few-shot model or the name of one is needed, as {DEFAULT_MODEL!r}, got {shown(model)}."
         )
+
+
+def as_byte_count(size: Any, name: str) -> int:
+    """Bytes of a number of them, or of "2 GB"; InputError for anything else."""
+    if isinstance(size, str):
+        return byte_count(size)
+    if not is_whole(size) or size < 0:
+        raise InputError(f"{name} is a number of bytes, or a size like '2 GB', got {shown(size)}.")
+    return int(size)
 
 
 def check_wrap(options: Mapping[str, Any]) -> None:
@@ -33,26 +42,6 @@ def check_wrap(options: Mapping[str, Any]) -> None:
     unknown = sorted(set(options) - set(_WRAP))
     if unknown:
         raise InputError(f"Unknown option {unknown[0]!r}; of an image there are {', '.join(_WRAP)}.")
-
-
-def check_run(*, planes: Any, supports: Any, only: Any, region: Any, axes: Any) -> None:
-    """Refuse arguments of ``propagate``; what they name is looked for later."""
-    for name, chosen in (("planes", planes), ("supports", supports)):
-        if chosen is not None and not isinstance(chosen, slice) and not _are_planes(chosen):
-            raise InputError(
-                f"{name} are numbers along the slicing axis, as [3, 7] or range(3, 9), or tuples of them, "
-                f"got {_shown(chosen)}."
-            )
-    if only is not None and not (_is_list(only) and all(isinstance(label, Integral) for label in only)):
-        raise InputError(f"only is a list of labels, as [1, 2], got {_shown(only)}.")
-    if region is not None and not isinstance(region, Window | Areas):
-        raise InputError(
-            f"region is a Window(top, left, bottom, right) or Areas of polygons, got {_shown(region)}."
-        )
-    if axes is not None and not (_is_list(axes) or isinstance(axes, str)):
-        raise InputError(f"axes are names, as ('z', 'y', 'x'), got {_shown(axes)}.")
-    if axes is not None and len(set(axes)) != len(tuple(axes)):
-        raise InputError(f"Every axis needs a name of its own, as ('z', 'y', 'x'), got {_shown(axes)}.")
 
 
 def as_labels(values: Any, whose: str) -> Labels:
@@ -77,9 +66,7 @@ def as_label(label: Any) -> int:
     except (TypeError, ValueError, OverflowError):
         whole = 0
     if not 1 <= whole <= _LARGEST or whole != label:
-        raise InputError(
-            f"A label is a whole number, at least 1 and at most {_LARGEST}, got {_shown(label)}."
-        )
+        raise InputError(f"A label is a whole number, at least 1 and at most {_LARGEST}, got {shown(label)}.")
     return whole
 
 
@@ -92,9 +79,16 @@ def as_position(position: Any) -> Position:
         place = (math.nan,)
     if not all(map(math.isfinite, place)):
         raise InputError(
-            f"A position is a number, or a tuple of one per axis that is stacked, got {_shown(position)}."
+            f"A position is a number, or a tuple of one per axis that is stacked, got {shown(position)}."
         )
     return place
+
+
+def as_clicks(points: Any, label: int) -> tuple[tuple[int, Click], ...]:
+    """A support's clicks with their labels; None is none of them."""
+    if points is not None and (isinstance(points, str) or not isinstance(points, Iterable)):
+        raise InputError(f"clicks are a list, as [(row, col, True), ...], got {shown(points)}.")
+    return tuple(as_click(point, label) for point in (() if points is None else points))
 
 
 def as_click(point: Any, label: int) -> tuple[int, Click]:
@@ -107,22 +101,23 @@ def as_click(point: Any, label: int) -> tuple[int, Click]:
     except (TypeError, ValueError):
         raise InputError(
             "A support's click is a Click, (row, col, positive) or (label, row, col, positive), got "
-            f"{_shown(point)}."
+            f"{shown(point)}."
         ) from None
     return as_label(own), Click(row, col, bool(positive))
 
 
-def _are_planes(chosen: Any) -> bool:
-    return _is_list(chosen) and all(
-        isinstance(index, Integral) for place in chosen for index in (place if _is_list(place) else (place,))
-    )
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, Python's or numpy's; True is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str)
+def is_list(value: Any) -> bool:
+    """Whether a value has entries that may be gone through more than once; text has none."""
+    return isinstance(value, Iterable) and hasattr(value, "__len__") and not isinstance(value, str)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as it stands in a sentence: what it is of where it is long."""
     text = repr(value)
     plain = len(text) <= _SHOWN and "\n" not in text and not text.startswith("<")
     return text if plain else f"a {type(value).__name__}"

@@ -107,6 +107,18 @@ class Prediction:
         result: Labels = ids[self.probability.argmax(0)]
         return result
 
+    def within(self, valid: npt.NDArray[np.bool_]) -> Prediction:
+        """The same with background only where the image has no value: (H, W) ``valid`` is False there.
+
+        Where it has none at all there is no doubt about it: trust 1, presence 0.
+        """
+        background = np.zeros((len(self.probability), 1, 1), np.float32)
+        background[0] = 1
+        probability = np.where(valid, self.probability, background)
+        if not valid.any():
+            return Prediction(probability, 1.0, np.zeros_like(self.presence))
+        return replace(self, probability=probability)
+
 
 class Features(Protocol):
     """A click-free encoding of one image; opaque but for its size."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +14,7 @@ from napari_iseg.fewshot.executors import attempt
 from napari_iseg.fewshot.jobs import Item, Outcome
 from napari_iseg.fewshot.worker import Setup, Worker
 
+_ADDRESS = re.compile(r"inproc://.+|[a-z]+://.+:\d+(/.*)?")
 _TIMEOUT = 10  # seconds until a silent scheduler is given up
 
 
@@ -27,14 +30,28 @@ def _connect(address: str) -> Any:
         raise InputError(
             'A scheduler needs Dask: pip install "napari-iseg[distributed]", or leave the scheduler out.'
         ) from error
+    if not _ADDRESS.fullmatch(address):
+        raise InputError(
+            f"{address!r} is no address of a Dask scheduler; write it as tcp://10.0.0.1:8786, as "
+            "the scheduler says when it starts."
+        )
+    client = Client.__new__(Client)  # in two steps: one that could not begin has to be closed, too
     try:
-        client = Client(address, timeout=f"{_TIMEOUT}s", set_as_default=False)
+        Client.__init__(client, address, timeout=f"{_TIMEOUT}s", set_as_default=False)
         client.nthreads()
-    except (OSError, ValueError, TimeoutError) as error:
+    except (OSError, ValueError, TimeoutError, TypeError, RuntimeError) as error:
+        _let_go(client)
         raise InputError(
             f"No Dask scheduler answers at {address}; start one (dask scheduler) or leave the scheduler out."
         ) from error
     return client
+
+
+def _let_go(client: Any) -> None:
+    """Close a client that may be half made; one that cannot be closed would try so once more at the end."""
+    with suppress(Exception):
+        client.close(timeout=1)
+    client.status = "closed"
 
 
 class Cluster:

@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.fewshot.touching import split_touching
 from napari_iseg.files import put_in_place, remove, temporary_beside
-from napari_iseg.labels.layout import create
+from napari_iseg.labels.layout import create, written_boxes
 from napari_iseg.labels.store import LabelStore
 
 _BLOCK_VALUES = 4 << 20  # 16 MiB of labels at a time
@@ -43,17 +43,23 @@ def separate_objects(
 
     Parameters
     ----------
-    labels : LabelStore, path of one
+    labels : LabelStore or path
         Classes; 0 is background.
-    out : path of a new OME-Zarr group of labels, ending in .zarr
-    ndim : 2: objects of a plane (the last two axes); 3: objects go through the third axis from last. Pixels
-        that share a side belong together.
-    min_pixels : smaller objects are dropped
-    split : pull touching objects apart where the distance to their border has several maxima, each at least
-        this many pixels higher than the pass between them; None: no. An object is split as a whole, so blocks
+    out
+        Path of a new OME-Zarr group of labels, ending in .zarr.
+    ndim
+        2: objects of a plane (the last two axes); 3: objects go through the third axis from last. Pixels that
+        share a side belong together.
+    min_pixels
+        Smaller objects are dropped.
+    split
+        Pull touching objects apart where the distance to their border has several maxima, each at least this
+        many pixels higher than the pass between them; None: no. An object is split as a whole, so blocks
         leave no trace; the parts but the first get ids after all others.
-    block_values : pixels looked at at once
-    overwrite : replace labels of that name, once the new ones are complete
+    block_values
+        Pixels looked at at once.
+    overwrite
+        Replace labels of that name, once the new ones are complete.
 
     Raises
     ------
@@ -73,9 +79,8 @@ def separate_objects(
     temporary = temporary_beside(path)
     try:
         array = _empty(store, temporary, path)
-        count = _label(store, array, ndim, min_pixels, block_values)
+        count, blocks = _label(store, array, ndim, min_pixels, block_values)
         if split is not None:
-            blocks = list(_blocks(shape, store.levels[0].chunks, ndim, block_values))
             count = split_touching(array, blocks, count, split, write_levels)
         _finish(temporary, path, count)
     except OSError as error:
@@ -87,15 +92,22 @@ def separate_objects(
     return count
 
 
-def _label(classes: LabelStore, ids: list[Any], ndim: int, min_pixels: int, block_values: int) -> int:
-    """Label in three passes over the blocks: pieces, joins, final numbers."""
-    blocks = list(_blocks(classes.shape, classes.levels[0].chunks, ndim, block_values))
+def _label(
+    classes: LabelStore, ids: list[Any], ndim: int, min_pixels: int, block_values: int
+) -> tuple[int, list[Block]]:
+    """Label in three passes over the blocks that hold something: pieces, joins, final numbers.
+
+    Returns how many objects there are, and those blocks.
+    """
+    blocks: list[Block] = []
     sizes: list[Ids] = [np.zeros(1, np.int64)]
     firsts: list[Ids] = [np.zeros(1, np.int64)]
     known = 0
-    for block in blocks:
-        pieces, areas, first = _pieces(classes.block(block), ndim)
-        if len(areas):
+    for block in _blocks(classes.levels[0], ndim, block_values):
+        values = classes.block(block)
+        if values.any():
+            pieces, areas, first = _pieces(values, ndim)
+            blocks.append(block)
             pieces[pieces > 0] += known
             ids[0][block] = pieces.astype(np.uint32)
             sizes.append(areas)
@@ -115,10 +127,8 @@ def _label(classes: LabelStore, ids: list[Any], ndim: int, min_pixels: int, bloc
     kept[order] = np.arange(1, len(order) + 1)
     final = kept[group]
     for block in blocks:
-        pieces = np.asarray(ids[0][block])
-        if pieces.any():
-            write_levels(ids, block, final[pieces].astype(np.uint32))
-    return len(order)
+        write_levels(ids, block, final[np.asarray(ids[0][block])].astype(np.uint32))
+    return len(order), blocks
 
 
 def _pieces(values: npt.NDArray[Any], ndim: int) -> tuple[Ids, Ids, Ids]:
@@ -131,8 +141,11 @@ def _pieces(values: npt.NDArray[Any], ndim: int) -> tuple[Ids, Ids, Ids]:
             part, count = ndimage.label(values == label, structure)
             found[part > 0] = part[part > 0] + last
             last += count
-    ids, first, areas = np.unique(found, return_index=True, return_counts=True)
-    return found, areas[ids > 0].astype(np.int64), first[ids > 0].astype(np.int64)
+    flat = found.ravel()
+    at = np.flatnonzero(flat)
+    first = np.zeros(last + 1, np.int64)
+    first[flat[at[::-1]]] = at[::-1]  # what is written last, the first pixel, stays
+    return found, np.bincount(flat[at], minlength=last + 1)[1:], first[1:]
 
 
 def _flat(local: Ids, block: Block, shape: tuple[int, ...]) -> Ids:
@@ -167,14 +180,22 @@ def _structure(axes: int, ndim: int) -> npt.NDArray[np.bool_]:
     return full
 
 
-def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...], ndim: int, values: int) -> Iterator[Block]:
-    """Pieces of an array made of whole chunks, of about ``values`` pixels, in the order of the array."""
-    sides = [min(c, n) for c, n in zip(chunks, shape, strict=True)]
+def _blocks(array: Any, ndim: int, values: int) -> Iterator[Block]:
+    """Pieces of an array made of whole chunks, of about ``values`` pixels, in the order of the array.
+
+    Those without a chunk on disk, which hold nothing, are left out.
+    """
+    shape = tuple(int(size) for size in array.shape)
+    sides = [min(c, n) for c, n in zip(array.chunks, shape, strict=True)]
     for axis in reversed(range(len(shape) - ndim, len(shape))):
         while sides[axis] < shape[axis] and 2 * int(np.prod(sides)) <= values:
             sides[axis] = min(shape[axis], 2 * sides[axis])
-    starts = [range(0, size, side) for size, side in zip(shape, sides, strict=True)]
-    for corner in product(*starts):
+    boxes = written_boxes(array)
+    corners: set[tuple[int, ...]] = set()
+    for box in boxes if boxes is not None else [tuple(slice(0, size) for size in shape)]:
+        spans = zip(box, sides, strict=True)
+        corners.update(product(*(range(s.start - s.start % side, s.stop, side) for s, side in spans)))
+    for corner in sorted(corners):
         yield tuple(slice(s, min(s + side, n)) for s, side, n in zip(corner, sides, shape, strict=True))
 
 

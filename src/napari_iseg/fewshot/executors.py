@@ -8,9 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from napari_iseg.errors import DamageError, IsegError, SaveError
-from napari_iseg.fewshot.base import Image
 from napari_iseg.fewshot.jobs import Item, Outcome, Result
-from napari_iseg.fewshot.worker import Worker
+from napari_iseg.fewshot.worker import Seen, Worker
 
 
 class Executor(Protocol):
@@ -50,7 +49,7 @@ class Local:
         self.elsewhere = False
         self._worker = worker
         self._pool = ThreadPoolExecutor(max(1, readers), thread_name_prefix="iseg-read")
-        self._waiting: deque[tuple[Item, Future[list[Image | None]]]] = deque()
+        self._waiting: deque[tuple[Item, Future[list[Seen]]]] = deque()
 
     def submit(self, item: Item) -> None:
         """Begin to read an item's windows."""
@@ -60,13 +59,13 @@ class Local:
         """Run the oldest item to its end; ``timeout`` is not looked at."""
         if not self._waiting:
             return None
-        item, images = self._waiting.popleft()
-        return attempt(item, lambda: self._worker.run(item, images.result()))
+        item, seen = self._waiting.popleft()
+        return attempt(item, lambda: self._worker.run(item, seen.result()))
 
     def close(self) -> None:
         """Stop the readers."""
-        for _, images in self._waiting:
-            images.cancel()
+        for _, seen in self._waiting:
+            seen.cancel()
         self._waiting.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
 

@@ -12,7 +12,15 @@ import numpy.typing as npt
 
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.adapter import ModelPredictor
-from napari_iseg.fewshot.arguments import as_click, as_label, as_labels, as_position, check_model, check_wrap
+from napari_iseg.fewshot.arguments import (
+    as_byte_count,
+    as_clicks,
+    as_label,
+    as_labels,
+    as_position,
+    check_model,
+    check_wrap,
+)
 from napari_iseg.fewshot.base import (
     UNKNOWN,
     FewShotModel,
@@ -58,11 +66,15 @@ class FewShot:
 
     Parameters
     ----------
-    model : name of a few-shot model or baseline (see `napari_iseg.fewshot.models.load_fewshot`), or one
-        that is loaded
-    device : "auto", "cpu", "cuda", ...
-    cache_bytes : features of images are kept, by content, up to so many bytes; the least used go first
-    wrap : how images are read, as of `PlaneSource.wrap`, for example ``channel_axis=0, bands=(3, 2, 1)``
+    model
+        Name of a few-shot model or baseline (see `napari_iseg.fewshot.models.load_fewshot`), or one that is
+        loaded.
+    device
+        "auto", "cpu", "cuda", ...
+    cache_bytes
+        Features of images are kept, by content, up to so many bytes, or "2 GB"; the least used go first.
+    **wrap
+        How images are read, as of `PlaneSource.wrap`, for example ``channel_axis=0, bands=(3, 2, 1)``.
 
     Examples
     --------
@@ -76,14 +88,14 @@ class FewShot:
         model: str | Path | FewShotModel | UnitPredictor = DEFAULT_MODEL,
         *,
         device: str = "auto",
-        cache_bytes: int = _CACHE,
+        cache_bytes: int | str = _CACHE,
         **wrap: Any,
     ) -> None:
         model = str(model) if isinstance(model, Path) else model
         check_model(model)
         check_wrap(wrap)
+        self.cache = FeatureCache(as_byte_count(cache_bytes, "cache_bytes"))
         loaded = load_fewshot(model, device=device) if isinstance(model, str) else model
-        self.cache = FeatureCache(cache_bytes)
         self.model: FewShotModel | None = None
         self.predictor: UnitPredictor
         if hasattr(loaded, "predict_unit"):
@@ -120,11 +132,20 @@ class FewShot:
 
         Parameters
         ----------
-        image : (H, W), (H, W, 3 or 4), or what `PlaneSource.wrap` takes with the options given
-        mask : (H, W) label ids: 0 background, -1 unknown; boolean: True is ``label``
-        clicks : Click or (row, col, positive) for ``label``, or (label, row, col, positive)
-        position : physical position along the stack; () where distance means nothing
-        accepted : the mask is right everywhere
+        image : (H, W) or (H, W, 3 or 4) array_like
+            Or what `PlaneSource.wrap` takes with the options given.
+        mask : (H, W) array_like of int or bool, or None
+            Label ids: 0 background, -1 unknown; boolean: True is ``label``.
+        clicks
+            Click or (row, col, positive) for ``label``, or (label, row, col, positive).
+        label
+            Of the pixels and clicks that name none themselves.
+        position
+            Physical position along the stack; () where distance means nothing.
+        accepted
+            The mask is right everywhere.
+        key
+            Name of the support; one that is there already is replaced. None: a new one.
 
         Returns
         -------
@@ -138,21 +159,26 @@ class FewShot:
             form, for a label that int32 cannot hold, or for a position that is no number.
         """
         label = as_label(label)
-        pixels = self._read(image)
+        points = as_clicks(clicks, label)
+        pixels, valid = self._look(image)
         shape = pixels.shape[:2]
-        if mask is None and not clicks:
+        if mask is None and not points:
             raise InputError(
                 "A support needs a mask or clicks; give mask=... or clicks=[(row, col, True), ...]."
             )
-        made = tuple(_click(point, label, shape) for point in clicks or ())
+        for _, click in points:
+            check_inside(click, (shape[0], shape[1]))
         place = as_position(position)
         name = key if key is not None else self._free_key()
+        known = _mask(mask, label, (shape[0], shape[1]))
+        if valid is not None:  # what a pixel without a value looks like says nothing
+            known = np.where(valid, known, np.int32(UNKNOWN))
         self._version += 1  # also when a key comes back after its support was removed
         self._supports[name] = Support(
             name,
             pixels,
-            _mask(mask, label, (shape[0], shape[1])),
-            made,
+            known,
+            points,
             place,
             accepted,
             self._version,
@@ -179,8 +205,9 @@ class FewShot:
             check_supports(self.supports, (1,))
         check_supports(self.supports, labels)
         place = as_position(position)
-        answer = self.predictor.predict_unit(self._read(image), place, self.supports, labels)
-        return _segmentation(answer, labels)
+        pixels, valid = self._look(image)
+        answer = self.predictor.predict_unit(pixels, place, self.supports, labels)
+        return _segmentation(answer if valid is None else answer.within(valid), labels)
 
     def segment_support(self, key: str) -> Segmentation:
         """The mask of a support itself, from its clicks.
@@ -200,14 +227,15 @@ class FewShot:
         features = self.cache.get(self.model, support.image)
         return _segmentation(self.model.segment_support(support, features, labels), labels)
 
-    def _read(self, image: Any) -> Image:
+    def _look(self, image: Any) -> tuple[Image, npt.NDArray[np.bool_] | None]:
+        """The pixels of an image, and where it has values; None: everywhere."""
         source = image if isinstance(image, PlaneSource) else PlaneSource.wrap(image, **self._wrap)
         if source.leading_shape:
             raise InputError(
                 f"One image is needed, got a stack with leading axes {source.leading_shape}; use "
                 "iseg.propagate for a whole volume."
             )
-        return source.read(Window.of_shape(source.shape))
+        return source.look(Window.of_shape(source.shape))
 
     def _free_key(self) -> str:
         number = len(self._supports)
@@ -218,12 +246,6 @@ class FewShot:
 
 def _segmentation(answer: Prediction, labels: tuple[int, ...]) -> Segmentation:
     return Segmentation(answer.mask(labels), answer.probability, labels, answer.trust, answer.presence)
-
-
-def _click(point: PointLike, label: int, shape: tuple[int, ...]) -> tuple[int, Click]:
-    own, click = as_click(point, label)
-    check_inside(click, (shape[0], shape[1]))
-    return own, click
 
 
 def _mask(mask: npt.ArrayLike | None, label: int, shape: tuple[int, int]) -> npt.NDArray[np.int32]:

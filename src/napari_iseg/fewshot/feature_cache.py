@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from napari_iseg.disk_cache import DiskCache
 from napari_iseg.errors import SaveError
 from napari_iseg.fewshot.base import Features, Image
+from napari_iseg.own_lock import OwnLock
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -48,6 +48,8 @@ class Storable(Protocol):
 class FeatureCache:
     """Least recently used encodings go first. Safe to use from several threads.
 
+    A copy or a pickle holds nothing in memory.
+
     Parameters
     ----------
     limit : bytes of memory; an encoding larger than that is not kept there
@@ -60,7 +62,10 @@ class FeatureCache:
         self.nbytes = 0
         self.hits = 0
         self._kept: OrderedDict[str, Features] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = OwnLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": OrderedDict(), "nbytes": 0, "hits": 0}
 
     def get(self, model: Encoder, image: Image) -> Features:
         """The encoding of an image by a model, made if it is not here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -127,6 +128,10 @@ def _axis(axis: int | str | None, ndim: int, names: Sequence[str] | None) -> int
             listed = ", ".join(known) or "none, give its number"
             raise InputError(f"There is no axis {axis!r}; the axes are {listed}.")
         return known.index(axis.lower())
+    try:
+        axis = operator.index(axis)
+    except TypeError:
+        raise InputError(f"axis is the number or the name of the slicing axis, got {axis!r}.") from None
     if not -ndim <= axis < ndim:
         raise InputError(f"The slicing axis {axis} does not exist in an array of {ndim} axes.")
     return axis % ndim

@@ -189,6 +189,6 @@ def _sampled(
 
 
 def _cells(mask: Mask, features: Pyramid) -> Tensor:
-    whole = torch.zeros(features.half[0] * 2, features.half[1] * 2)
+    whole = torch.zeros(features.half[0] * 2, features.half[1] * 2, dtype=torch.float32)
     whole[: mask.shape[0], : mask.shape[1]] = torch.from_numpy(mask.astype(np.float32))
     return to_cells(whole, features.deep.shape[-2:])

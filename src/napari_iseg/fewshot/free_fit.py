@@ -69,7 +69,7 @@ def fit(embeddings: Sequence[FreeEmbedding], count: int) -> Fitted:
 
 def position_level(where: Float | None, half: tuple[int, int], count: int) -> Tensor:
     """The head's last level (L, h, w) at half size, from position scores (L, H, W); zeros for None."""
-    level = torch.zeros(count, half[0] * 2, half[1] * 2)
+    level = torch.zeros(count, half[0] * 2, half[1] * 2, dtype=torch.float32)
     if where is not None:
         level[:, : where.shape[1], : where.shape[2]] = torch.from_numpy(where)
     return F.avg_pool2d(level[None], 2)[0] / _POSITION_SCALE
@@ -81,7 +81,7 @@ def _position_rows(others: Sequence[FreeEmbedding], one: FreeEmbedding, count: i
         [e.outlines for e in others], one.support.position, one.support.shape, None, count
     )
     if where is None:
-        return torch.zeros(len(one.rows), count)
+        return torch.zeros(len(one.rows), count, dtype=torch.float32)
     at = one.points.long().numpy()
     return torch.from_numpy(np.ascontiguousarray(where[:, at[:, 0], at[:, 1]].T))
 
@@ -112,14 +112,14 @@ def _stacked(scores: Tensor, targets: Tensor, counts: Tensor) -> tuple[float, fl
     """Weights of the opinions (N, L, 3) that explain the targets best, drawn towards the default."""
     with torch.inference_mode(False), torch.enable_grad():
         known, wanted, count = scores.clone(), targets.clone(), counts.clone()
-        start = torch.tensor(_DEFAULT)
+        start = torch.tensor(_DEFAULT, dtype=torch.float32)
         weights = start.clone().requires_grad_(True)
         optimizer = torch.optim.LBFGS([weights], max_iter=30, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
             optimizer.zero_grad()
             logits = (known * weights[:3]).sum(2) + weights[3]
-            logits = torch.cat([torch.zeros(len(logits), 1), logits], 1)
+            logits = torch.cat([logits.new_zeros(len(logits), 1), logits], 1)
             losses = F.cross_entropy(logits, wanted, reduction="none") * count
             loss: Tensor = losses.sum() / count.sum() + 0.01 * (weights - start).square().sum()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from napari_iseg.fewshot.arguments import as_label
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.fewshot.frame import Frame, Plane
 from napari_iseg.images import PlaneSource
+from napari_iseg.images.layout import as_levels, axis_number
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Click
 
@@ -43,7 +45,10 @@ class GivenLabels:
             labels = LabelStore.open(labels)
         if isinstance(labels, LabelStore):
             return cls(labels.levels[0], labels)
-        array = labels if hasattr(labels, "dtype") and hasattr(labels, "shape") else np.asarray(labels)
+        try:
+            array = labels if hasattr(labels, "dtype") and hasattr(labels, "shape") else np.asarray(labels)
+        except ValueError as error:
+            raise InputError(f"The labels are no array ({error}); give rows of equal length.") from error
         array = getattr(array, "data", array) if hasattr(array, "dims") else array
         if np.dtype(array.dtype).kind not in "bui":
             raise InputError(f"Labels are whole numbers, got an array of {array.dtype}; give integer ids.")
@@ -67,11 +72,15 @@ class GivenImage:
 
     def shape(self) -> tuple[int, ...]:
         """Shape without the channel axis."""
-        if callable(self.image) and not hasattr(self.image, "shape"):
+        if self._is_opener:
             source: PlaneSource = self.image(None)
         else:
             source = PlaneSource.wrap(self.image, **self._options())
         return (*source.leading_shape, *source.shape)
+
+    @property
+    def _is_opener(self) -> bool:
+        return callable(self.image) and not hasattr(self.image, "shape")
 
     def opener(self, frame: Frame) -> Callable[[], PlaneSource]:
         """Opens the image with the frame's planes; picklable if the image is.
@@ -79,32 +88,42 @@ class GivenImage:
         Raises
         ------
         InputError
-            When the image has other axes than the labels.
+            When the image has other axes than the labels, or its channels can no longer be chosen.
         """
+        if isinstance(self.image, PlaneSource) or self._is_opener:
+            self._refuse_options()
         axes = (frame.rows, frame.cols)
         if isinstance(self.image, PlaneSource):
             if axes != (len(frame.shape) - 2, len(frame.shape) - 1):
                 raise InputError("A PlaneSource keeps its planes; give the array to slice another axis.")
             return partial(_same, self.image)
-        if callable(self.image) and not hasattr(self.image, "shape"):
+        if self._is_opener:
             return partial(self.image, axes)
         channel = self._channel(frame.shape)
         shift = [axis + (channel is not None and axis >= channel) for axis in axes]
-        options: dict[str, Any] = {"plane_axes": (shift[0], shift[1])}
-        if channel is None:
+        options: dict[str, Any] = {"plane_axes": (shift[0], shift[1]), "bands": self.bands}
+        if channel is None:  # then bands are refused when it is opened, with the words of any such image
             options["rgb"] = False
         elif self._is_rgb(channel):
             options["rgb"] = True
         else:
-            options |= {"channel_axis": channel, "bands": self.bands}
+            options["channel_axis"] = channel
         return partial(PlaneSource.wrap, self.image, **options)
 
     def _options(self) -> dict[str, Any]:
         return {"rgb": self.rgb, "channel_axis": self.channel_axis, "bands": self.bands}
 
+    def _refuse_options(self) -> None:
+        """Refuse to choose channels of what is opened already, or opens itself: nobody would heed it."""
+        given = [name for name, value in self._options().items() if value is not None]
+        if given:
+            raise InputError(
+                f"A PlaneSource, or a function that opens one, has its channels already; give {given[0]} to "
+                "PlaneSource.wrap instead."
+            )
+
     def _array_shape(self) -> tuple[int, ...]:
-        first = self.image if hasattr(self.image, "shape") else self.image[0]
-        return tuple(int(size) for size in np.shape(first))
+        return tuple(int(size) for size in as_levels(self.image)[0].shape)
 
     def _channel(self, labels: tuple[int, ...]) -> int | None:
         """The axis of the image that the labels do not have."""
@@ -112,7 +131,8 @@ class GivenImage:
         if len(shape) == len(labels) and self.channel_axis is None and not self.rgb:
             return None
         ndim = len(shape)
-        tried = [ndim - 1, *range(ndim - 1)] if self.channel_axis is None else [self.channel_axis % ndim]
+        given = self.channel_axis
+        tried = [ndim - 1, *range(ndim - 1)] if given is None else [axis_number(given, ndim, "channel_axis")]
         for axis in tried:
             if (*shape[:axis], *shape[axis + 1 :]) == labels:
                 return axis
@@ -130,10 +150,16 @@ class GivenImage:
 def given_clicks(
     clicks: Mapping[int | Plane, Sequence[tuple[int, Click]]] | None, store: LabelStore | None, frame: Frame
 ) -> Clicks | None:
-    """Clicks per plane: those given, and those that a label store remembers of its objects."""
+    """Clicks per plane: those given, and those that a label store remembers of its objects.
+
+    Raises
+    ------
+    InputError
+        For a plane that does not exist, a label that is none, or anything else than clicks.
+    """
     found: dict[Plane, list[tuple[int, Click]]] = {}
-    for place, pairs in (clicks or {}).items():
-        plane = place if isinstance(place, tuple) else (int(place),)
+    for place, pairs in _click_pairs(clicks):
+        plane = place if isinstance(place, tuple) else (place,)
         if len(plane) != len(frame.leading_shape) or any(
             not 0 <= i < n for i, n in zip(plane, frame.leading_shape, strict=True)
         ):
@@ -147,6 +173,26 @@ def given_clicks(
                 if own:
                     found.setdefault(trace.plane, []).extend(own)
     return found or None
+
+
+def _click_pairs(clicks: Any) -> Iterable[tuple[int | Plane, Sequence[tuple[Any, Click]]]]:
+    """What is given as clicks, plane by plane, once it has that form."""
+    try:
+        found = [
+            (
+                tuple(map(operator.index, place)) if isinstance(place, tuple) else operator.index(place),
+                [(label, click) for label, click in pairs],
+            )
+            for place, pairs in (clicks.items() if clicks is not None else ())
+        ]
+    except (AttributeError, TypeError, ValueError):
+        found = None
+    if found is None or not all(isinstance(click, Click) for _, pairs in found for _, click in pairs):
+        raise InputError(
+            "clicks are pairs of a label and a Click per plane, as {3: [(1, Click(20, 31))]}; of a scene the "
+            "plane is ()."
+        )
+    return found
 
 
 def known_planes(store: LabelStore | None, frame: Frame) -> list[Plane] | None:
@@ -191,7 +237,10 @@ def plane_list(
                 "axis, counted from 0."
             )
     if not chosen:
-        raise InputError("No plane was chosen; give at least one, or leave planes out for all.")
+        raise InputError(
+            f"No plane was chosen: there are {size} along the slicing axis, counted from 0; give at least "
+            "one, or leave planes out for all."
+        )
     return sorted(chosen)
 
 

@@ -32,7 +32,8 @@ class Job:
     ----------
     name : of its draft; the unit's name, with "-up" or "-down" for a step of a chain
     stage : "final", or "up" / "down" for a step that carries a neighbour's answer on
-    window, position : what is looked at; sample : the part of it whose pixels are kept in mind
+    window, position : what is looked at; core : the part of it that is written; sample : the part whose
+        pixels are kept in mind
     supports : keys of the supports it is made from
     parents : jobs whose drafts are its prior (a step has one; a final has the ends of up to two chains)
     weights : of the parents of a final, summing to 1
@@ -53,6 +54,7 @@ class Job:
     digest: str
     distance: float
     sample: Window
+    core: Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Result:
     drifted : a chain was given up here
     seconds : of model time
     pixels : key of the image in the job's sample; "" where no image was looked at
+    is_empty : no pixel that is written has a value; the trust is 1 then, and nothing is in doubt or lost
     """
 
     name: str
@@ -76,6 +79,7 @@ class Result:
     drifted: bool
     seconds: float
     pixels: str = ""
+    is_empty: bool = False
 
     def to_record(self, digest: str) -> dict[str, Any]:
         """As a line of the journal."""
@@ -90,6 +94,7 @@ class Result:
             "drifted": self.drifted,
             "seconds": round(self.seconds, 4),
             "pixels": self.pixels,
+            "empty": self.is_empty,
         }
 
     @classmethod
@@ -104,6 +109,7 @@ class Result:
             bool(body["drifted"]),
             float(body["seconds"]),
             str(body.get("pixels", "")),
+            bool(body.get("empty", False)),
         )
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_iseg.backends.precision import answering
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.answers import (
     agreement,
@@ -125,7 +126,7 @@ class LearnedModel:
         if self.without:
             self.identity += f":without={','.join(sorted(self.without))}"
 
-    @torch.inference_mode()
+    @answering()
     def encode(self, image: Image) -> LearnedFeatures:
         """See `FewShotModel.encode`."""
         encoded = self.model.run(self.net.encode, padded(self._tensor(image), self.divisor))
@@ -146,7 +147,7 @@ class LearnedModel:
         """See `Storable`."""
         return unpack(LearnedFeatures, arrays)
 
-    @torch.inference_mode()
+    @answering()
     def segment_support(
         self, support: Support, features: LearnedFeatures, labels: Sequence[int]
     ) -> Prediction:
@@ -171,7 +172,7 @@ class LearnedModel:
         trust = 1.0 if not (support.mask == UNKNOWN).any() else _certainty(probability, support)
         return Prediction(probability, trust, present.astype(np.float32))
 
-    @torch.inference_mode()
+    @answering()
     def embed(self, support: Support, features: LearnedFeatures, labels: Sequence[int]) -> LearnedEmbedding:
         """See `FewShotModel.embed`."""
         own = self.segment_support(support, features, labels)
@@ -185,7 +186,11 @@ class LearnedModel:
             inside = drawn[row] * known
             clicks = support.clicks_of(label)
             points = [
-                torch.tensor([(c.row, c.col) for c in clicks if c.positive is sign], device=self.device)
+                torch.tensor(
+                    [(c.row, c.col) for c in clicks if c.positive is sign],
+                    device=self.device,
+                    dtype=torch.float32,
+                )
                 for sign in (True, False)
             ]
             outside = ~drawn[row] * known
@@ -208,7 +213,7 @@ class LearnedModel:
             Checkable.of(encoded.m[0], torch.stack([to_cells(c, encoded.m.shape[-2:]) for c in cells])),
         )
 
-    @torch.inference_mode()
+    @answering()
     def predict(
         self,
         features: Sequence[LearnedFeatures],
@@ -273,7 +278,7 @@ class LearnedModel:
         prior: Float | None,
     ) -> Condition:
         query = encoded.row(0)
-        near = torch.zeros(len(wanted), 1, *(4 * n for n in query.f1.shape[-2:]), device=self.device)
+        near = query.f1.new_zeros(len(wanted), 1, *(4 * n for n in query.f1.shape[-2:]))
         if prior is not None:
             maps = torch.from_numpy(prior[list(wanted)] / LIMIT).to(self.device)[:, None]
             near = padded(maps, self.divisor)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
+from napari_iseg.images.damage import reading
 from napari_iseg.labels.layout import sync
 from napari_iseg.labels.metadata import Space, ome_axes
 from napari_iseg.labels.store import LabelStore
@@ -79,13 +80,26 @@ class Output:
 
         Raises
         ------
+        DamageError
+            When something of an earlier run that stays cannot be read.
         SaveError
             When the disk is full or read-only.
         """
+        with reading(self.path, "labels"):
+            self._write(plane, window, values, probability, inside)
+
+    def _write(
+        self,
+        plane: Plane,
+        window: Window,
+        values: npt.NDArray[np.uint32],
+        probability: npt.NDArray[np.float32] | None,
+        inside: npt.NDArray[np.bool_] | None,
+    ) -> None:
         at = self.frame.index(plane, window)
         starts = [part if isinstance(part, int) else part.start for part in at]
         if inside is not None:
-            values = np.where(inside, values, np.asarray(self._levels[0][at]))
+            values = np.where(inside, values, self.store.block(at))
         whole = np.expand_dims(values, self.frame.leading)
         touched: list[tuple[int, list[int], tuple[int, ...]]] = []
         try:
@@ -100,7 +114,8 @@ class Output:
                 kept = (
                     probability if inside is None else np.where(inside, probability, self._probability[cells])
                 )
-                self._probability[cells] = kept.astype(np.float16)
+                with np.errstate(under="ignore"):
+                    self._probability[cells] = kept.astype(np.float16)
                 self._sync("probability", self._probability, [0, *starts], (len(kept), *whole.shape))
             for level, low, shape in touched:
                 self._sync(str(level), self._levels[level], low, shape)
@@ -126,11 +141,18 @@ class Output:
             ) from error
 
     def trust(self) -> npt.NDArray[np.float32] | None:
-        """The trust of an earlier run on this output; None before the first has ended."""
+        """The trust of an earlier run on this output; None before the first has ended.
+
+        Raises
+        ------
+        DamageError
+            When it cannot be read.
+        """
         import zarr
 
-        group: Any = zarr.open_group(self.path, mode="r")
-        return np.asarray(group["trust"], np.float32) if "trust" in group else None
+        with reading(self.path, "labels"):
+            group: Any = zarr.open_group(self.path, mode="r")
+            return np.asarray(group["trust"], np.float32) if "trust" in group else None
 
     def _sync(self, name: str, array: Any, low: list[int], shape: tuple[int, ...]) -> None:
         spans = [

@@ -7,6 +7,7 @@ with a small network, because its first layer can be applied to each level at th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -42,11 +43,12 @@ class PixelHead:
         self.mean, spread = rows.mean(0), rows.std(0)
         self.scale = 1 / torch.where(spread > 1e-4, spread, torch.ones_like(spread))
         # Levels count alike, however many channels they have.
-        sizes = torch.cat([torch.full((w,), (len(widths) * w) ** -0.5) for w in widths])
-        self.scale = self.scale * sizes.to(rows)
+        sizes = torch.cat([rows.new_full((w,), (len(widths) * w) ** -0.5) for w in widths])
+        self.scale = self.scale * sizes
         maker = torch.Generator().manual_seed(0)
-        first = torch.randn(_HIDDEN, rows.shape[1], generator=maker).to(rows)
-        second = (0.2 * torch.randn(count + 1, _HIDDEN, generator=maker)).to(rows)
+        drawn = partial(torch.randn, generator=maker, dtype=torch.float32)
+        first = drawn(_HIDDEN, rows.shape[1]).to(rows)
+        second = (0.2 * drawn(count + 1, _HIDDEN)).to(rows)
         self.parameters = [first, rows.new_zeros(_HIDDEN), second, rows.new_zeros(count + 1)]
         with torch.inference_mode(False), torch.enable_grad():
             self._fit(rows.clone(), targets.clone(), weights.clone(), steps)

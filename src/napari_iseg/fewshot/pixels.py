@@ -1,9 +1,9 @@
 """Whether an image still has the pixels that finished predictions were made from.
 
-Of every unit a sample of its pixels is kept with the result. All samples of an image hold about
-``_LOOKED_AT`` pixels, so a small image is compared whole. A volume that nobody could read through starts at
-once all the same: a change that lies beside all samples is not seen there, nor one that slow reading does not
-come to.
+Of every unit a sample of its pixels, and of where they have values, is kept with the result. All samples of
+an image hold about ``_LOOKED_AT`` pixels, so a small image is compared whole. A volume that nobody could read
+through starts at once all the same: a change that lies beside all samples is not seen there, nor one that
+slow reading does not come to.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
+from napari_iseg.fewshot.base import Image
 from napari_iseg.fewshot.feature_cache import content_key
 from napari_iseg.images.damage import unless_damaged
 from napari_iseg.prompts import Window
@@ -52,6 +54,12 @@ def sample_of(window: Window, place: Sequence[int], counts: Sequence[int]) -> Wi
     return Window(top, left, top + sides[0], left + sides[1])
 
 
+def key_of(image: Image, valid: npt.NDArray[np.bool_] | None) -> str:
+    """A key of pixels and of which of them are values (None: all): those that are none are 0 in an image."""
+    key = content_key(image)
+    return key if valid is None or valid.all() else f"{key}+{content_key(valid.astype(np.float32))}"
+
+
 def same_pixels(jobs: Iterable[Job], record: Record, source: PlaneSource) -> bool:
     """Whether what is finished was made from the image's present pixels, as far as its samples tell.
 
@@ -74,7 +82,7 @@ def same_pixels(jobs: Iterable[Job], record: Record, source: PlaneSource) -> boo
         if count >= _FEWEST and perf_counter() > end:
             break
         (_, pixels), job = done[number]
-        sample = unless_damaged(partial(source.read, job.sample, job.unit.plane))
-        if sample is not None and content_key(sample) != pixels:
+        sample = unless_damaged(partial(source.look, job.sample, job.unit.plane))
+        if sample is not None and key_of(*sample) != pixels:
             return False
     return True

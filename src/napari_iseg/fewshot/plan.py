@@ -22,6 +22,8 @@ from napari_iseg.prompts import Window
 
 MOST_SUPPORTS = 16  # per unit: the cost stays flat as a project grows
 
+_ANSWERS = 2  # raised when the same inputs give other labels, so that a resumed run makes what it has anew
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -116,7 +118,7 @@ class Plan:
         used = [self.supports[key] for key in ((fixed,) if fixed else chosen)]
         rules = self.rules
         digest = _digest(
-            [rules.identity, rules.image, list(rules.labels), list(rules.spacing), stage],
+            [_ANSWERS, rules.identity, rules.image, list(rules.labels), list(rules.spacing), stage],
             [*unit.plane, window.top, window.left, window.bottom, window.right],
             [(ref.key, ref.version) for ref in used],
             [(self.jobs[name].digest, weight) for name, weight in zip(parents, weights, strict=True)],
@@ -125,9 +127,20 @@ class Plan:
         position = self.frame.position(unit.plane)
         keys = tuple(ref.key for ref in used)
         place, counts = (*unit.plane, unit.row, unit.col), (*self.frame.leading_shape, *self.grid.count)
-        sample = sample_of(window, place, counts)
         self.jobs[name] = Job(
-            name, unit, stage, window, position, keys, parents, weights, fixed, digest, distance, sample
+            name=name,
+            unit=unit,
+            stage=stage,
+            window=window,
+            position=position,
+            supports=keys,
+            parents=parents,
+            weights=weights,
+            fixed=fixed,
+            digest=digest,
+            distance=distance,
+            sample=sample_of(window, place, counts),
+            core=self.grid.core(unit.row, unit.col),
         )
 
     def _fixed(self, unit: Unit) -> str:

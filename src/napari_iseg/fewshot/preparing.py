@@ -21,10 +21,11 @@ from napari_iseg.fewshot.output import Output, layout_record
 from napari_iseg.fewshot.pixels import same_pixels
 from napari_iseg.fewshot.plan import Plan, Rules
 from napari_iseg.fewshot.record import Record
-from napari_iseg.fewshot.room import Hold, put_back, room_for
+from napari_iseg.fewshot.room import RECORD, Hold, put_back, room_for
 from napari_iseg.fewshot.sizes import byte_count, share
 from napari_iseg.fewshot.support_store import SupportRef
 from napari_iseg.fewshot.worker import Setup
+from napari_iseg.files import lies_in, real_place
 from napari_iseg.images import PlaneSource
 from napari_iseg.labels.metadata import Space
 from napari_iseg.prompts import Window
@@ -80,8 +81,17 @@ class Prepared:
 
 
 def run_folder(out: Path) -> Path:
-    """Where a run keeps its record: beside its output."""
-    return out.with_name(f"{out.name}.run")
+    """Where a run keeps its record: beside its output, of a link beside what it names.
+
+    So a result has one record, by whatever name it is called, and one run at a time works on it.
+    """
+    place = real_place(out)
+    return place.with_name(f"{place.name}.run")
+
+
+def can_resume(out: Path) -> bool:
+    """Whether a run has begun ``out`` and left its record, so that another one may go on with it."""
+    return out.exists() and (run_folder(out) / RECORD).exists()
 
 
 def prepare(request: Request) -> Prepared:
@@ -219,8 +229,39 @@ def check_name(out: Path) -> None:
         raise InputError(f"The output {str(out)!r} must end in .zarr: it is an OME-Zarr group of labels.")
 
 
-def check_output(out: Path, existing: str, annotations: Path | None) -> None:
+def check_inputs(out: Path, image: Path | None, annotations: Path | None) -> None:
+    """Refuse an output that is what the run reads, or the folder it lies in: replacing it would delete that.
+
+    Parameters
+    ----------
+    image, annotations : where they lie; None: in memory, or not known
+
+    Raises
+    ------
+    InputError
+        The sentence says which of them it is.
+    """
+    if not out.exists():
+        return
+    if image is not None and lies_in(image, out):
+        raise InputError(f"{out} is the image itself, or holds it; choose another name for the output.")
+    if annotations is not None and lies_in(annotations, out):
+        raise InputError(f"{out} holds the annotations themselves; choose another name for the output.")
+
+
+def place_of(image: Any) -> Path | None:
+    """Where a zarr array on disk lies, of levels the first; None for all else."""
+    first = image[0] if isinstance(image, list | tuple) and len(image) else image
+    root = getattr(getattr(first, "store", None), "root", None)
+    return Path(root) / str(getattr(first, "path", "")) if isinstance(root, str | Path) else None
+
+
+def check_output(out: Path, existing: str, annotations: Path | None, image: Path | None = None) -> None:
     """Refuse an output that cannot be written or is not to be guessed about; touches nothing.
+
+    Parameters
+    ----------
+    annotations, image : see `check_inputs`
 
     Raises
     ------
@@ -230,8 +271,7 @@ def check_output(out: Path, existing: str, annotations: Path | None) -> None:
     if existing not in EXISTING:
         raise InputError(f"existing must be one of {', '.join(EXISTING)}, got {existing!r}.")
     check_name(out)
-    if annotations is not None and out.exists() and out.samefile(annotations):
-        raise InputError(f"{out} holds the annotations themselves; choose another name for the output.")
+    check_inputs(out, image, annotations)
     if out.exists() and existing == "ask":
         raise InputError(
             f"{out} exists already; say whether to resume it or to overwrite it (existing='resume' or "

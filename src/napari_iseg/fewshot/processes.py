@@ -24,12 +24,21 @@ from napari_iseg.fewshot.worker import Setup, Worker
 _UP, _READY, _REFUSED = "up", "ready", "refused"
 _DEPTH = 2  # items with a process: one that is computed, one that is read meanwhile
 _STARTS = 3  # of one process in a row: one that is killed is replaced, one that always dies ends the run
+_NAME = "napari-iseg worker"  # of our processes, which they know while they read the main script
+_AGAIN = 86  # what they end with where that script starts a run: a code that Python itself has not
 _GUARD = 'put what it does under `if __name__ == "__main__":`, or use one worker'
 
 
 def refuse_in_a_start() -> None:
-    """InputError where a new process reads the main script again, and the script starts a run once more."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing itself asks
+    """Where a new process reads the main script again, and the script starts a run once more, refuse.
+
+    A worker of ours ends with a code that the run understands, which says it once for all of them; a process
+    that somebody else has started gets an InputError.
+    """
+    process = multiprocessing.current_process()
+    if getattr(process, "_inheriting", False):  # as multiprocessing itself asks
+        if process.name == _NAME:
+            raise SystemExit(_AGAIN)
         raise InputError(f"A worker process runs the main script again and must not start a run; {_GUARD}.")
 
 
@@ -103,7 +112,7 @@ class Processes:
     def _start(self, device: str) -> _Lane:
         """A process that loads its code; what it works on goes through its pipe, as `start` could block."""
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(theirs, device), daemon=True)
+        process = self._context.Process(target=serve, args=(theirs, device), name=_NAME, daemon=True)
         with _importable_main(), _deaf_to_ctrl_c():
             process.start()
         theirs.close()
@@ -151,9 +160,16 @@ class _Lane:
             self.pipe.recv()
         except (EOFError, OSError):
             self.process.join(10)
-            if (self.process.exitcode or 0) >= 0:  # not killed: what it ran was the main script
+            code = self.process.exitcode
+            if code == _AGAIN:
                 raise InputError(
                     f"The worker processes could not start, as each runs the main script again; {_GUARD}."
+                ) from None
+            if code is None or code >= 0:
+                raise InputError(
+                    f"A worker process{self.where} ended with code {code} before it could be given work: "
+                    "memory ran out, or the main script, which it runs again, failed there (what it said is "
+                    f"above). Free memory, or if it is the script, {_GUARD}."
                 ) from None
             return  # killed: `is_ready` finds out
         try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,7 @@ from napari_iseg.errors import FetchError, InputError, ModelNotFoundError
 from napari_iseg.nn.textures import textures
 
 if TYPE_CHECKING:
+    from napari_iseg.nn.ifsenet_encoder import ConvEncoder
     from napari_iseg.weights.store import Store
 
 _MEAN = (0.485, 0.456, 0.406)
@@ -110,15 +112,16 @@ def trunk_encoder(name: str, device: str = "auto", store: Store | None = None) -
     widths = [model.net.out.in_channels, *(conv.out_channels for conv in _firsts(model.net.down))]
     depths = [1, *(len(level) for level in model.net.levels)]  # type: ignore[arg-type]
     where = as_device(device)
-    encoder = ConvEncoder(widths, depths)
+    with torch.random.fork_rng(devices=[]):
+        encoder = ConvEncoder(widths, depths).float()
     encoder.load_trunk(model.net.state_dict())
     encoder = encoder.eval().to(where)
+    return PyramidEncoder(f"{name}:{model.card.sha256[:12]}", partial(_trunk_levels, encoder), 32, where)
 
-    def levels(image: Tensor) -> list[Tensor]:
-        made = encoder(image)
-        return [made.f1, made.f2, made.f4]
 
-    return PyramidEncoder(f"{name}:{model.card.sha256[:12]}", levels, 32, where)
+def _trunk_levels(encoder: ConvEncoder, image: Tensor) -> list[Tensor]:
+    made = encoder(image)
+    return [made.f1, made.f2, made.f4]
 
 
 def _firsts(stages: Any) -> list[Any]:
@@ -143,7 +146,8 @@ def timm_encoder(name: str, device: str = "auto") -> PyramidEncoder:
         raise ModelNotFoundError(f"timm has no encoder {name!r}; did you mean {' or '.join(near)}?")
     where = as_device(device)
     try:
-        net = timm.create_model(name, pretrained=True, features_only=True)
+        with torch.random.fork_rng(devices=[]):
+            net = timm.create_model(name, pretrained=True, features_only=True).float()
     except (OSError, RuntimeError) as error:
         raise FetchError(
             f"The weights of {name} could not be fetched ({str(error).splitlines()[0]}); go online once or "
@@ -157,10 +161,12 @@ def encoder_of(net: Any, name: str, device: torch.device) -> PyramidEncoder:
     strides = net.feature_info.reduction()
     first = next((i for i, stride in enumerate(strides) if stride >= 4), len(strides) - 1)
     later = [i for i, stride in enumerate(strides) if 8 <= stride <= 16] or [len(strides) - 1]
+    return PyramidEncoder(
+        f"timm:{name}", partial(_timm_levels, net, [first, *later]), max(32, *strides), device
+    )
 
-    def levels(image: Tensor) -> list[Tensor]:
-        mean, std = image.new_tensor((_MEAN, _STD))[..., None, None]
-        made = net((image - mean) / std)
-        return [made[first], *(made[i] for i in later)]
 
-    return PyramidEncoder(f"timm:{name}", levels, max(32, *strides), device)
+def _timm_levels(net: Any, chosen: Sequence[int], image: Tensor) -> list[Tensor]:
+    mean, std = image.new_tensor((_MEAN, _STD))[..., None, None]
+    made = net((image - mean) / std)
+    return [made[i] for i in chosen]

@@ -11,7 +11,7 @@ from napari_iseg.errors import InputError, SaveError
 from napari_iseg.fewshot.jobs import Job, Result
 from napari_iseg.fewshot.scratch import Scratch
 from napari_iseg.fewshot.support_store import SupportStore
-from napari_iseg.files import replacing
+from napari_iseg.files import made, replacing, sweep
 from napari_iseg.labels.journal import Journal, encode
 
 _LAYOUT = "layout"
@@ -39,13 +39,8 @@ class Record:
         self.folder = folder
         self.scratch = Scratch(folder / "drafts")
         self.supports = SupportStore(folder / "supports")
-        try:
-            self.scratch.folder.mkdir(parents=True, exist_ok=True)
-            self.supports.folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise SaveError(
-                f"The folder {folder} cannot be made ({error.strerror or error}); choose another output."
-            ) from error
+        for kept in (self.scratch.folder, self.supports.folder):
+            sweep(made(kept, "choose another output"))
         self._journal = Journal(folder / _JOURNAL)
         self._results: dict[str, tuple[str, Result]] = {}
         self._blocks: dict[str, str] = {}

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import BaseFileLock, Timeout
-
 from napari_iseg.errors import InputError, IsegError, SaveError
-from napari_iseg.files import acquired, give_back, hidden_in, real_place, remove, temporary_beside
+from napari_iseg.files import give_back, hidden_in, real_place, remove, temporary_beside
 from napari_iseg.labels.store import LabelStore
+from napari_iseg.locks import FolderLock
 
 # In a run's folder, of an output: what was found of its blocks, and words on planes that go with it.
-_RECORD = "journal.jsonl"
-_FOUND = (_RECORD, "drafts", "supports", "decisions.json", "objects.json")
-_LOCK = ".lock"
+RECORD = "journal.jsonl"
+_FOUND = (RECORD, "drafts", "supports", "decisions.json", "objects.json")
 _PATIENCE = 10.0  # seconds, for one that is just ending
 
 
-class Hold:
-    """That no other process or window works on an output meanwhile; the system lets go when the process ends.
+class Hold(FolderLock):
+    """That no other process or window works on an output meanwhile.
 
     Parameters
     ----------
@@ -36,44 +33,19 @@ class Hold:
     """
 
     def __init__(self, out: Path, folder: Path) -> None:
-        self._folder = folder
-        try:
-            self._lock = _locked(folder)
-        except Timeout as error:
-            raise InputError(
-                f"Another run is at work on {out}; wait until it ends, or choose another name."
-            ) from error
-        except OSError as error:
-            raise SaveError(
-                f"The folder {folder} cannot be made ({error.strerror or error}); choose another output."
-            ) from error
+        busy = f"Another run is at work on {out}; wait until it ends, or choose another name."
+        super().__init__(folder, busy, "choose another output", _PATIENCE)
 
     @property
     def is_new(self) -> bool:
         """Whether there is no record of an earlier run, so that its output is of somebody else."""
-        return not (self._folder / _RECORD).exists()
+        return not (self.folder / RECORD).exists()
 
     def release(self) -> None:
-        """Let others work on it; a folder that holds nothing goes."""
+        """Let others work on it; a folder that holds nothing goes, whoever has made it."""
+        super().release()
         with suppress(OSError):
-            if [path.name for path in self._folder.iterdir()] == [_LOCK]:
-                (self._folder / _LOCK).unlink()
-        if self._lock is not None:
-            self._lock.release()
-        with suppress(OSError):
-            self._folder.rmdir()
-
-
-def _locked(folder: Path) -> BaseFileLock | None:
-    """The lock in a run's folder, which is made when missing."""
-    until = time.monotonic() + _PATIENCE
-    while True:
-        folder.mkdir(exist_ok=True)
-        try:
-            return acquired(folder / _LOCK, max(0.0, until - time.monotonic()))
-        except FileNotFoundError:  # whoever had it was refused, and has taken the empty folder away
-            if time.monotonic() > until:
-                raise
+            self.folder.rmdir()
 
 
 def put_back(out: Path, folder: Path) -> None:

@@ -100,10 +100,10 @@ class Runner:
             When no unit can be done (bad input, disk full); what is finished is kept and can be resumed.
         """
         self._start = perf_counter()
-        for unit in self._todo.ready_at_start():
-            self._write(unit)
-        self._progress()
         try:
+            for unit in self._todo.ready_at_start():
+                self._write(unit)
+            self._progress()
             while (self._feed() or self._held) and not self._control.cancelled:
                 if self._control.paused and not self._executor.elsewhere:
                     continue  # what was read ahead waits too

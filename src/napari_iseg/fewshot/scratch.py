@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.disk_cache import read_npz
-from napari_iseg.errors import SaveError
+from napari_iseg.files import replacing
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -47,31 +46,23 @@ class Scratch:
         self.folder = folder
 
     def write(self, name: str, draft: Draft) -> None:
-        """Write a draft under a temporary name, then rename.
+        """Write a draft, whole or not at all.
 
         Raises
         ------
         SaveError
             When the disk is full or read-only.
         """
-        path = self._path(name)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         kept = draft.probability if draft.probability is not None else np.zeros((0, 0, 0), np.float32)
-        try:
-            with temporary.open("wb") as file:
-                np.savez(
-                    file,
-                    probability=kept.astype(np.float16),
-                    trust=np.float64(draft.trust),
-                    presence=draft.presence.astype(np.float32),
-                )
-            temporary.replace(path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise SaveError(
-                f"The run's folder {self.folder} could not be written ({error.strerror or error}); free some "
-                "space and resume: what is finished is kept."
-            ) from error
+        fix = "free some space and resume: what is finished is kept"
+        with replacing(self._path(name), synced=False, fix=fix) as file, np.errstate(under="ignore"):
+            # What is too small for float16 is 0 there, whatever the caller lets numpy raise.
+            np.savez(
+                file,
+                probability=kept.astype(np.float16),
+                trust=np.float64(draft.trust),
+                presence=draft.presence.astype(np.float32),
+            )
 
     def read(self, name: str) -> Draft | None:
         """The draft of a job; None when there is none or a power cut has damaged it."""

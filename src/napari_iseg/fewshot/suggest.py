@@ -33,6 +33,7 @@ class Suggestion:
 def suggest(plan: Plan, record: Record, without: Collection[Plane] = ()) -> Suggestion | None:
     """The unit whose answer is least trusted and most undecided, not beside one that is annotated.
 
+    Where the image has no value there is nothing to annotate.
     A candidate lies at least half the median gap between supports away from every support; where none does
     (short stacks), the distance is not asked for. Equal scores: the first in the order of the array. None
     when everything is annotated or nothing is computed yet.
@@ -45,7 +46,7 @@ def suggest(plan: Plan, record: Record, without: Collection[Plane] = ()) -> Sugg
     for unit in plan.blocks:
         job = plan.jobs[unit.name]
         result = record.result(job)
-        if result is None or job.fixed or unit.plane in without:
+        if result is None or result.is_empty or job.fixed or unit.plane in without:
             continue
         reasons = {
             f"its trust is {result.trust:.2f}": 1 - result.trust,

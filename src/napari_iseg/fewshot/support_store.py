@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_iseg.disk_cache import read_npz
-from napari_iseg.errors import InputError, SaveError
-from napari_iseg.fewshot.base import Labels, Position, Support
+from napari_iseg.errors import InputError
+from napari_iseg.fewshot.base import UNKNOWN, Labels, Position, Support
 from napari_iseg.fewshot.frame import Plane
+from napari_iseg.files import replacing
 from napari_iseg.images import PlaneSource
 from napari_iseg.prompts import Click, Window
+
+# a key and a version, as SupportStore names its files
+_NAME = re.compile(r"(?:scene|(\d+(?:,\d+)*))(?:@(\d+),(\d+))?-[0-9a-f]{16}\.npz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,68 @@ class SupportRef:
     version: int
 
 
+@dataclass(frozen=True, slots=True)
+class SupportFile:
+    """A support that a run has kept, by the name of its file.
+
+    Attributes
+    ----------
+    plane : where, and ``top`` and ``left`` of its window in pixels of the plane
+    """
+
+    file: Path
+    plane: Plane
+    top: int
+    left: int
+
+    def mask(self) -> Labels | None:
+        """(rows, cols) int32 label ids, -1 where nothing is known; None when the file is damaged."""
+        stored = read_npz(self.file, ("mask",))
+        return None if stored is None else stored["mask"].astype(np.int32)
+
+
+def kept_supports(run: Path) -> list[SupportFile]:
+    """The supports in the folder of a run, all versions, by the time they were kept; reads no pixels.
+
+    Raises
+    ------
+    OSError
+        When the folder cannot be read; one that is not there holds none.
+    """
+    found = []
+    for file in (run / "supports").glob("*.npz"):
+        name = _NAME.fullmatch(file.name)
+        if name is not None:
+            plane = tuple(map(int, name[1].split(","))) if name[1] else ()
+            kept = SupportFile(file, plane, int(name[2] or 0), int(name[3] or 0))
+            found.append((file.stat().st_mtime_ns, file, kept))
+    return [kept for _, _, kept in sorted(found, key=lambda each: each[:2])]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """A support as it was painted, and what a model may learn from; the same where there are values all over.
+
+    What a pixel without a value looks like says nothing of objects or background.
+    """
+
+    painted: Support
+    learnt: Support
+
+    @classmethod
+    def of(cls, support: Support, valid: npt.NDArray[np.bool_] | None) -> _Held:
+        """Of a support whose image has values where ``valid`` says so; None: everywhere."""
+        if valid is None:
+            return cls(support, support)
+        return cls(support, support.with_mask(np.where(valid, support.mask, np.int32(UNKNOWN))))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        other = 0 if self.learnt is self.painted else self.learnt.mask.nbytes
+        return self.painted.image.nbytes + self.painted.mask.nbytes + other
+
+
 class SupportStore:
     """A folder with one file per support and version; those last asked for stay in memory too.
 
@@ -56,7 +123,7 @@ class SupportStore:
 
     def __init__(self, folder: Path, limit: int = 0) -> None:
         self.folder, self.limit = folder, limit
-        self._held: OrderedDict[tuple[str, int], Support] = OrderedDict()
+        self._held: OrderedDict[tuple[str, int], _Held] = OrderedDict()
 
     def add(
         self,
@@ -78,7 +145,7 @@ class SupportStore:
         mask : (rows, cols) int32 of ``window``; -1 where nothing is known
         clicks : (label, click) in pixels of the plane
         """
-        image = source.read(window, plane)
+        image, valid = source.look(window, plane)
         key = ",".join(map(str, plane)) or "scene"
         if window.shape != source.shape:
             key = f"{key}@{window.top},{window.left}"
@@ -86,15 +153,18 @@ class SupportStore:
             (int(label), Click(_plain(c.row - window.top), _plain(c.col - window.left), bool(c.positive)))
             for label, c in clicks
         )
-        version = _version(image, mask, own, accepted)
+        version = _version(image, valid, mask, own, accepted)
         support = Support(key, image, mask, own, position, accepted, version, "@" not in key)
         self._write(support, version)
-        self._hold(support)
+        self._hold(_Held.of(support, valid))
         whole = window.shape == source.shape and bool((mask >= 0).all())
         return SupportRef(key, plane, window, position, support.labels, whole, origin, version)
 
     def read(self, ref: SupportRef, source: PlaneSource | None) -> Support:
-        """The support; without a source its image may be black (for methods that look at masks only).
+        """The support, for a model to learn from: unknown where the image has no value.
+
+        Without a source its image may be black (for methods that look at masks only), and its mask is as it
+        was painted.
 
         Raises
         ------
@@ -102,9 +172,9 @@ class SupportStore:
             When its file is gone or damaged.
         """
         held = self._held.get((ref.key, ref.version))
-        if held is not None and held.position == ref.position:
+        if held is not None and held.painted.position == ref.position:
             self._held.move_to_end((ref.key, ref.version))
-            return held
+            return held.painted if source is None else held.learnt
         stored = _load(self._path(ref.key, ref.version))
         if stored is None:
             raise InputError(
@@ -115,40 +185,28 @@ class SupportStore:
         if source is None:
             image = np.zeros((*mask.shape, 3), np.float32)
             return Support(ref.key, image, mask, owned, ref.position, accepted, ref.version, plane_sized)
-        image = source.read(ref.window, ref.plane)
+        image, valid = source.look(ref.window, ref.plane)
         made = Support(ref.key, image, mask, owned, ref.position, accepted, ref.version, plane_sized)
-        self._hold(made)
-        return made
+        held = _Held.of(made, valid)
+        self._hold(held)
+        return held.learnt
 
-    def _hold(self, support: Support) -> None:
+    def _hold(self, held: _Held) -> None:
         """Keep a support in memory, and let go of those not asked for longest."""
-        self._held[support.key, support.version] = support
-        total = sum(held.image.nbytes + held.mask.nbytes for held in self._held.values())
+        self._held[held.painted.key, held.painted.version] = held
+        total = sum(each.nbytes for each in self._held.values())
         while total > self.limit and len(self._held) > 1:
             _, old = self._held.popitem(last=False)
-            total -= old.image.nbytes + old.mask.nbytes
+            total -= old.nbytes
 
     def _write(self, support: Support, version: int) -> None:
         path = self._path(support.key, version)
         if _load(path) is not None:  # a power cut may have left a part of it
             return
         clicks = [(label, c.row, c.col, c.positive) for label, c in support.clicks]
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                np.savez_compressed(
-                    file, mask=support.mask, clicks=json.dumps(clicks), accepted=support.accepted
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise SaveError(
-                f"The supports could not be kept in {self.folder} ({error.strerror or error}); free some "
-                "space or choose another output."
-            ) from error
+        fix = "free some space or choose another output"
+        with replacing(path, fix=fix) as file:
+            np.savez_compressed(file, mask=support.mask, clicks=json.dumps(clicks), accepted=support.accepted)
 
     def _path(self, key: str, version: int) -> Path:
         return self.folder / f"{key}-{version:016x}.npz"
@@ -170,10 +228,13 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _version(image: Any, mask: Labels, clicks: Sequence[tuple[int, Click]], accepted: bool) -> int:
+def _version(
+    image: Any, valid: Any, mask: Labels, clicks: Sequence[tuple[int, Click]], accepted: bool
+) -> int:
     """A number made from the content: equal content, equal version, also in another process."""
     digest = blake2b(digest_size=7)
     digest.update(np.ascontiguousarray(image).tobytes())
+    digest.update(b"" if valid is None else np.packbits(valid).tobytes())
     digest.update(np.ascontiguousarray(mask, np.int32).tobytes())
     digest.update(repr([(label, c.row, c.col, c.positive) for label, c in clicks]).encode())
     digest.update(b"accepted" if accepted else b"")

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from napari_iseg.backends.precision import answering
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.answers import (
     certainty,
@@ -52,7 +53,7 @@ class TrainingFree:
         self.identity = f"training-free:2:{encoder.identity}"
         self._fits: OrderedDict[tuple[object, ...], Fitted] = OrderedDict()
 
-    @torch.inference_mode()
+    @answering()
     def encode(self, image: Image) -> Pyramid:
         """See `FewShotModel.encode`."""
         pixels = np.ascontiguousarray(finite_image(image).transpose(2, 0, 1))
@@ -72,7 +73,7 @@ class TrainingFree:
         """See `Storable`."""
         return unpack(Pyramid, arrays)
 
-    @torch.inference_mode()
+    @answering()
     def segment_support(self, support: Support, features: Pyramid, labels: Sequence[int]) -> Prediction:
         """See `FewShotModel.segment_support`: what its own clicks and pixels say of the rest of it."""
         if features.shape != support.shape:
@@ -90,13 +91,13 @@ class TrainingFree:
         trust = 1.0 if everything else float(np.abs(2 * probability[0] - 1).mean())
         return Prediction(probability, trust, present.astype(np.float32))
 
-    @torch.inference_mode()
+    @answering()
     def embed(self, support: Support, features: Pyramid, labels: Sequence[int]) -> FreeEmbedding:
         """See `FewShotModel.embed`."""
         own = self.segment_support(support, features, labels)
         return make_embedding(support, features, labels, own)
 
-    @torch.inference_mode()
+    @answering()
     def predict(
         self,
         features: Sequence[Pyramid],

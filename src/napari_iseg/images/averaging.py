@@ -52,7 +52,8 @@ def _weights(edges: npt.NDArray[np.float64], size: int) -> sparse.csr_array:
     """(cells, pixels) float32: how much of each pixel each cell holds; rows sum to 1."""
     # A pyramid level may have lost the last fraction of a pixel: cells beyond its end take its last pixel.
     start = np.minimum(edges[:-1], size - 1)
-    stop = np.maximum(np.minimum(edges[1:], size), np.nextafter(start, np.inf))
+    with np.errstate(under="ignore"):  # what follows 0 is too small for a normal number
+        stop = np.maximum(np.minimum(edges[1:], size), np.nextafter(start, np.inf))
     first = np.floor(start).astype(np.int64)
     reach = int((np.ceil(stop) - first).max())
     pixel = first[:, None] + np.arange(reach)

@@ -9,24 +9,25 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_iseg.images.averaging import Means
-from napari_iseg.images.intensity import Stretch
 from napari_iseg.prompts import Window
 
 BLOCK_BYTES = 16 << 20  # read at once, as stored; more only where one chunk is larger
 STRIP_VALUES = 2 << 20  # stretched at once, as floats
 Borders = npt.NDArray[np.int64]
 Span = tuple[int, int]
+Convert = Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
 
 
 def block_means(
     raw: Callable[[Window], npt.NDArray[Any]],
-    stretch: Stretch,
+    convert: Convert,
+    channels: int,
     window: Window,
     rows: Means,
     cols: Means,
     blocks: tuple[list[Span], list[Span]],
 ) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-    """Means of a window's stretched pixels in the cells of a grid, some rows of cells after the other.
+    """Means of a window's converted pixels in the cells of a grid, some rows of cells after the other.
 
     What a block holds of cells that go on in the next one below is kept until then, as stored.
 
@@ -34,6 +35,11 @@ def block_means(
     ----------
     raw : callable
         (rows, cols, bands) values of a window.
+    convert : callable
+        (rows, cols, bands) values -> (rows, cols, channels) float32, as a stretch does; any rows at once.
+        The last channels may be left out; they are 1 there.
+    channels : int
+        How many.
     window : Window
         What the cells cover.
     rows, cols : Means
@@ -43,7 +49,7 @@ def block_means(
 
     Yields
     ------
-    rows of cells, and their (rows, cols, bands) float32 means
+    rows of cells, and their (rows, cols, channels) float32 means
     """
     done = 0
     kept: dict[int, npt.NDArray[Any]] = {}
@@ -55,7 +61,7 @@ def block_means(
             if left in kept:
                 values = np.concatenate([kept.pop(left), values])
             if stop > done:
-                means.append(_row_means(values, stretch, rows, slice(done, stop)))
+                means.append(_row_means(values, convert, channels, rows, slice(done, stop)))
             if stop < len(rows):
                 kept[left] = values[rows.first[stop] - rows.first[done] :].copy()
         if stop > done:
@@ -92,15 +98,16 @@ def _spans(start: int, stop: int, borders: Borders, most: int) -> list[Span]:
 
 
 def _row_means(
-    values: npt.NDArray[Any], stretch: Stretch, rows: Means, cells: slice
+    values: npt.NDArray[Any], convert: Convert, channels: int, rows: Means, cells: slice
 ) -> npt.NDArray[np.float32]:
     """Means along rows of (rows, cols, bands) stored values that begin with those of the first cell."""
     start, pixels, bands = int(rows.first[cells.start]), values.shape[1], values.shape[2]
     tallest = int((rows.end[cells] - rows.first[cells]).max())
     strip = max(1, STRIP_VALUES // (tallest * pixels * bands))
-    means = np.empty((cells.stop - cells.start, pixels, bands), np.float32)
+    means = np.ones((cells.stop - cells.start, pixels, channels), np.float32)
     for low in range(cells.start, cells.stop, strip):
         high = min(low + strip, cells.stop)
         part = values[rows.first[low] - start : rows.end[high - 1] - start]
-        means[low - cells.start : high - cells.start] = rows(stretch(part), 0, slice(low, high))
+        found = rows(convert(part), 0, slice(low, high))
+        means[low - cells.start : high - cells.start, :, : found.shape[-1]] = found
     return means

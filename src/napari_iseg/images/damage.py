@@ -40,6 +40,8 @@ _OF_DECODERS = (None, errno.EINVAL)  # the latter from a damaged offset; any oth
 def reading(name: str | Path, what: str = "an image") -> Iterator[None]:
     """A block that decodes ``name``; its failures become an InputError with the file's name.
 
+    A reader of files of many kinds is no decoder: that a package for a kind is missing, its caller says.
+
     Raises
     ------
     DamageError

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_iseg.errors import InputError
+from napari_iseg.errors import DamageError, InputError
 from napari_iseg.images.damage import reading
 
+ZIPPED_SUFFIXES = (".ozx", ".zarr.zip")  # an OME-Zarr in one file
 TIFF_SUFFIXES = (".tif", ".tiff")
 GDAL_SUFFIXES = (".jp2", ".j2k", ".j2c", ".jpx", ".jpf", ".vrt")
 _ADDRESS = re.compile(r"([a-z][a-z0-9+]+):[/\\]+", re.IGNORECASE)  # one letter is a drive
@@ -55,6 +56,8 @@ class Opened:
 def open_image(path: Path, *, numbers: bool = False) -> Opened:
     """Open a TIFF (OME, ImageJ, GeoTIFF, tiled), zarr, OME-Zarr, JPEG 2000, VRT, PNG, JPEG or other picture.
 
+    A zarr may be a folder or a zip (.zarr.zip, .ozx), which is read as it is.
+
     Parameters
     ----------
     numbers : the pixels are labels: a palette's indices and values of a few bits stay as they are, and are
@@ -67,8 +70,10 @@ def open_image(path: Path, *, numbers: bool = False) -> Opened:
     """
     if not path.exists():
         raise _no_file(path)
-    if path.is_dir():
+    if path.is_dir() or path.name.lower().endswith(ZIPPED_SUFFIXES):
         return _zarr(path)
+    if not path.stat().st_size:
+        raise DamageError(f"{path} is empty, as after a copy that failed; replace it by an undamaged copy.")
     if path.suffix.lower() in TIFF_SUFFIXES:
         from napari_iseg.images.tiff import open_tiff
 
@@ -86,6 +91,8 @@ def _no_file(path: Path) -> InputError:
     if address is None:
         return InputError(f"There is no file {path}; check the path.")
     rest = path.as_posix()[address.end() :]
+    if address[1].lower() == "file":  # of this machine they are paths by now
+        return InputError(f"{address[1]}://{rest} is a file of another machine; give its path on this one.")
     return InputError(
         f"{address[1]}://{rest} is an address and no file; open it in Python (`zarr.open`) and give "
         "the array to `napari_iseg.Session` or `napari_iseg.propagate`."
@@ -94,24 +101,52 @@ def _no_file(path: Path) -> InputError:
 
 def _picture(path: Path, *, numbers: bool) -> Opened:
     """A picture in one of the everyday formats; read at once."""
-    import imageio.v3 as imageio
     from imageio import config
 
     try:
         with reading(path):
             indices = _indices(path) if numbers else None
-            image = imageio.imread(path) if indices is None else indices
+            image = _decoded(path) if indices is None else indices
     except InputError as error:
         if path.suffix.lower() in config.known_extensions:
             raise
-        raise InputError(
-            f"{path} is of a kind that is not read; save it as TIFF, OME-Zarr, PNG or JPEG and take that."
-        ) from error
+        raise _not_read(path) from error
     if image.ndim == 3 and image.shape[-1] == 2:  # grey with transparency
         image = image[..., 0]
     rgb = image.ndim >= 3 and image.shape[-1] in (3, 4)
     planes = image.ndim - (3 if rgb else 2)
     return Opened(path, image, (*(f"a{index}" for index in range(planes)), "y", "x"), rgb=rgb)
+
+
+def _decoded(path: Path) -> npt.NDArray[Any]:
+    """What imageio reads. It knows many kinds of file that it only names packages for, which are not ours."""
+    import imageio.v3 as imageio
+
+    try:
+        return np.asarray(imageio.imread(path))
+    except ImportError as error:
+        if "imagecodecs" in str(error):
+            raise
+        raise _not_read(path) from error
+    except OSError as error:
+        if not str(error).startswith("Could not find a backend") or _is_ours(path.suffix.lower()):
+            raise
+        raise _not_read(path) from error
+
+
+def _is_ours(suffix: str) -> bool:
+    """Whether a whole file of this name can be read with what is always installed."""
+    from imageio import config
+    from PIL import Image
+
+    readers = {reader for known in config.known_extensions.get(suffix, ()) for reader in known.priority}
+    return Image.registered_extensions().get(suffix) in Image.OPEN or "tifffile" in readers
+
+
+def _not_read(path: Path) -> InputError:
+    return InputError(
+        f"{path} is of a kind that is not read; save it as TIFF, OME-Zarr, PNG or JPEG and take that."
+    )
 
 
 def _indices(path: Path) -> npt.NDArray[Any] | None:
@@ -129,13 +164,25 @@ def _indices(path: Path) -> npt.NDArray[Any] | None:
 
 def _zarr(path: Path) -> Opened:
     """A zarr array, or the levels of an OME-Zarr image (0.4 and 0.5)."""
+    from zipfile import BadZipFile
+
     import zarr
     from zarr.errors import BaseZarrError
 
+    zipped = path.is_file()
     try:
-        node = zarr.open(path, mode="r")
-    except (OSError, ValueError, KeyError, BaseZarrError) as error:
-        raise InputError(f"{path} is a folder but no zarr image ({str(error).splitlines()[0]}).") from error
+        node = zarr.open(zarr.storage.ZipStore(path, mode="r") if zipped else path, mode="r")
+    except (OSError, ValueError, KeyError, BadZipFile, BaseZarrError) as error:
+        reason = str(error).splitlines()[0]
+        if zipped:
+            raise InputError(
+                f"{path} holds no zarr image at its top ({reason}); unpack it and take the folder inside."
+            ) from error
+        begun = any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+        why = f" ({reason})" if begun else ""  # of a folder of something else zarr has no word that helps
+        raise InputError(
+            f"{path} is a folder but no zarr image{why}; give a file in it, or the folder of a zarr image."
+        ) from error
     if isinstance(node, zarr.Array):
         return _named(path, node, None)
     attributes: dict[str, Any] = dict(node.attrs)

@@ -1,4 +1,4 @@
-"""JPEG 2000 (Sentinel-2) and VRT rasters, read by windows through rasterio."""
+"""JPEG 2000 (Sentinel-2) and VRT rasters, read by windows through rasterio, and where rasters lie."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ import numpy.typing as npt
 
 from napari_iseg.errors import DamageError, InputError
 from napari_iseg.images.damage import reading
-from napari_iseg.images.files import GDAL_SUFFIXES, Opened
+from napari_iseg.images.files import GDAL_SUFFIXES, TIFF_SUFFIXES, Opened
 from napari_iseg.images.lazy import LazyArray, LookedUp, full_index
 from napari_iseg.images.nodata import stated_nodata, without_nodata
-
-Place = tuple[tuple[float, float], tuple[float, float], str | None]
+from napari_iseg.images.place import Place, is_place, place_of
 
 
 def open_gdal(path: Path, *, numbers: bool = False) -> Opened:
@@ -68,23 +67,32 @@ def names(path: Path, role: str) -> list[str]:
 
 
 def place(path: Path) -> Place | None:
-    """Scale, translate and unit of a north-up raster, as a `Scene` has them; None for everything else."""
+    """Where a raster lies on the map; None without a map."""
     with reading(path, "a raster"), _dataset(path) as source:
         to_map, crs = source.transform, source.crs
-        if to_map.b or to_map.d or to_map.a <= 0 or to_map.e >= 0:
-            return None
         linear = crs.linear_units.lower() if crs is not None and crs.is_projected else ""
     unit = next((unit for unit in ("metre", "foot") if unit in linear), None)
-    centre = (to_map.f + to_map.e / 2, to_map.c + to_map.a / 2)  # of the first pixel
-    return (to_map.e, to_map.a), centre, unit
+    return place_of(tuple(to_map)[:6], unit) if _on_map(to_map) else None
 
 
 def has_place(path: Path) -> bool:
-    """Whether a file is one of these rasters and has map coordinates; never without rasterio."""
-    if path.suffix.lower() not in GDAL_SUFFIXES or not path.is_file() or find_spec("rasterio") is None:
+    """Whether a file has map coordinates as GDAL finds them, beside it too; never without rasterio."""
+    suffix = path.suffix.lower()
+    known = suffix in GDAL_SUFFIXES or suffix in TIFF_SUFFIXES
+    if not known or not path.is_file() or find_spec("rasterio") is None:
         return False
-    with reading(path, "a raster"), _dataset(path) as source:
-        return source.crs is not None or not source.transform.is_identity
+    try:
+        with reading(path, "a raster"), _dataset(path) as source:
+            return source.crs is not None or _on_map(source.transform)
+    except InputError:
+        if suffix in TIFF_SUFFIXES:  # it may be one that only tifffile reads
+            return False
+        raise
+
+
+def _on_map(transform: Any) -> bool:
+    """Whether a raster's transform places it: the identity stands for none, damaged tags give no numbers."""
+    return not transform.is_identity and is_place(tuple(transform)[:6])
 
 
 class _Level(LazyArray):

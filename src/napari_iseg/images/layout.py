@@ -165,7 +165,7 @@ def _channel_axis(
     if channel_axis is not None:
         if rgb:
             raise InputError("Give rgb=True (colours on the last axis) or channel_axis, not both.")
-        return _axis(channel_axis, ndim, "channel_axis"), False
+        return axis_number(channel_axis, ndim, "channel_axis"), False
     is_plane = plane_axes is not None and ndim - 1 in _axes(plane_axes, ndim)
     looks_rgb = ndim >= 3 and shape[-1] in (3, 4) and not is_plane
     if rgb and not looks_rgb:
@@ -213,10 +213,11 @@ def _bands(count: int, bands: Sequence[int] | None) -> tuple[int, ...]:
 def _axes(axes: tuple[int, int], ndim: int) -> tuple[int, int]:
     if not hasattr(axes, "__len__") or len(axes) != 2:
         raise InputError(f"plane_axes needs two axes (rows, columns), got {axes}.")
-    return _axis(axes[0], ndim, "plane_axes"), _axis(axes[1], ndim, "plane_axes")
+    return axis_number(axes[0], ndim, "plane_axes"), axis_number(axes[1], ndim, "plane_axes")
 
 
-def _axis(axis: int, ndim: int, name: str) -> int:
+def axis_number(axis: int, ndim: int, name: str) -> int:
+    """An axis of an image, counted from 0; InputError for one that it does not have."""
     try:
         axis = operator.index(axis)
     except TypeError:

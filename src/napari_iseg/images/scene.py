@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ from napari_iseg.errors import InputError
 from napari_iseg.images.damage import reading_tags
 from napari_iseg.images.files import GDAL_SUFFIXES, TIFF_SUFFIXES, Opened, open_image
 from napari_iseg.images.nodata import quiet_tags
+from napari_iseg.images.place import Place, place_of, tagged
 from napari_iseg.images.source import PlaneSource
 from napari_iseg.prompts import Window
 
 _TILE = 1024  # pixels of a block
 _WITHOUT_LEVELS = 100_000_000  # pixels above which looking at all of them for each overview takes too long
 _COLOURS = ("red", "green", "blue")
-_PIXEL_SCALE, _TIE_POINT, _GDAL = 33550, 33922, 42112  # TIFF tags
+_PIXEL_SCALE, _TIE_POINT, _TRANSFORM, _GDAL = 33550, 33922, 34264, 42112  # TIFF tags
 _PROJECTED, _POINT = 1, 2  # of GTModelTypeGeoKey; of GTRasterTypeGeoKey
 _LINEAR = {9001: "metre", 9002: "foot", 9003: "foot"}  # ProjLinearUnitsGeoKey; the last is the survey foot
 
@@ -34,10 +35,8 @@ class Scene:
     levels : dask arrays (rows, cols, 3) uint8, finest first, each half the size of the one before
     source : what they are made from, with the values of the file
     bands : the channels shown as red, green and blue, counted from 0; one for a grey picture
-    scale, translate : (row, col) map units per pixel, and the centre of the first pixel; rows go south, so
-        the first scale of a map is negative
-    unit : "metre", "foot", or None where the file gives none or degrees
-    on_map : whether ``scale`` and ``translate`` are a map's
+    scale, translate, affine, unit : where its pixels lie, see `Place`
+    on_map : whether that is a place on a map; otherwise they lie in pixels
     """
 
     levels: list[Any]
@@ -45,6 +44,7 @@ class Scene:
     bands: tuple[int, ...]
     scale: tuple[float, float]
     translate: tuple[float, float]
+    affine: tuple[tuple[float, float, float], ...] | None
     unit: str | None
     on_map: bool
 
@@ -80,8 +80,18 @@ def open_scene(path: Path, bands: Sequence[int] | None = None) -> Scene:
         )
     source = PlaneSource.wrap(opened.image, **options)
     chosen = options.get("bands", (0, 1, 2) if opened.rgb else (0,))
-    scale, translate, unit = _place(path)
-    return Scene(_levels(source), source, tuple(chosen), scale, translate, unit, scale[0] < 0)
+    found = _place(path)
+    place = found or Place((1.0, 1.0), (0.0, 0.0), None, None)
+    return Scene(
+        _levels(source),
+        source,
+        tuple(chosen),
+        place.scale,
+        place.translate,
+        place.affine,
+        place.unit,
+        on_map=found is not None,
+    )
 
 
 def channel_options(opened: Opened, bands: Sequence[int] | None = None) -> dict[str, Any]:
@@ -181,24 +191,22 @@ def _names(path: Path, role: str) -> list[str]:
     return [described.get(index, "") for index in range(max(described, default=-1) + 1)]
 
 
-def _place(path: Path) -> tuple[tuple[float, float], tuple[float, float], str | None]:
-    """Scale, translate and unit of a north-up raster; pixels for everything else."""
-    if path.suffix.lower() in GDAL_SUFFIXES:
-        from napari_iseg.images import gdal
+def _place(path: Path) -> Place | None:
+    """Where a raster lies on the map: as GDAL has it, which looks beside the file too, or as its tags say."""
+    from napari_iseg.images import gdal
 
-        return gdal.place(path) or ((1.0, 1.0), (0.0, 0.0), None)
+    if path.suffix.lower() in GDAL_SUFFIXES:
+        return gdal.place(path)
     with reading_tags(path):
         tags = _tags(path)
-        step, tie = tags.get(_PIXEL_SCALE), tags.get(_TIE_POINT)
-        if step is None or tie is None or len(tie) != 6 or step[0] <= 0 or step[1] <= 0:
-            return (1.0, 1.0), (0.0, 0.0), None
-        across, down = float(step[0]), float(step[1])
-        # The tie point is a pixel's corner, or its centre; a layer's translation is the first pixel's centre.
-        centre = 0.0 if tags["raster"] == _POINT else 0.5
-        west = float(tie[3]) + (centre - float(tie[0])) * across
-        north = float(tie[4]) - (centre - float(tie[1])) * down
-        unit = _LINEAR.get(tags["linear"]) if tags["model"] == _PROJECTED else None
-    return (-down, across), (north, west), unit
+        given = map(tags.get, (_PIXEL_SCALE, _TIE_POINT, _TRANSFORM))
+        to_map = tagged(*given, centre=tags.get("raster") == _POINT)
+        unit = _LINEAR.get(tags["linear"]) if tags.get("model") == _PROJECTED else None
+        place = None if to_map is None else place_of(to_map, unit)
+    if not gdal.has_place(path):
+        return place
+    found = gdal.place(path)
+    return place if found is None else replace(found, unit=found.unit or unit)
 
 
 def _tags(path: Path) -> dict[Any, Any]:
@@ -210,7 +218,9 @@ def _tags(path: Path) -> dict[Any, Any]:
     with quiet_tags(), tifffile.TiffFile(path) as file:
         page: Any = file.pages.first
         found = {
-            code: page.tags[code].value for code in (_PIXEL_SCALE, _TIE_POINT, _GDAL) if code in page.tags
+            code: page.tags[code].value
+            for code in (_PIXEL_SCALE, _TIE_POINT, _TRANSFORM, _GDAL)
+            if code in page.tags
         }
         geo = file.geotiff_metadata or {}
     return {

@@ -55,6 +55,7 @@ class EdgeJob:
             extent,
             lambda window, scale: self.source.read(window, self.plane, scale),
             self.patch.full_mask,
+            lambda window: self.source.valid(window, self.plane),
         )
         return EdgeResult(self.revision, self.plane, refined_region(view, self.load(), self.box, cancelled))
 

@@ -52,16 +52,28 @@ class PlaneView:
 
     Attributes
     ----------
-    plane : the whole plane
-    extent : the smallest window around the coarse mask
-    image : (window, scale) -> (ceil(h / scale), ceil(w / scale), 3) float32 in [0, 1]
-    mask : window -> (h, w) bool, the coarse mask
+    plane
+        The whole plane.
+    extent
+        The smallest window around the coarse mask.
+    image
+        (window, scale) -> (ceil(h / scale), ceil(w / scale), 3) float32, RGB in [0, 1].
+    mask
+        window -> (h, w) bool, the coarse mask.
+    valid
+        window -> (h, w) bool, where there are values, or None where everywhere: the object has no others.
     """
 
     plane: Window
     extent: Window
     image: Callable[[Window, int], NDArray[np.float32]]
     mask: Callable[[Window], NDArray[np.bool_]]
+    valid: Callable[[Window], NDArray[np.bool_] | None] = lambda _window: None
+
+    def kept(self, window: Window, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Of a refined mask what is ``valid``."""
+        valid = self.valid(window)
+        return mask if valid is None else mask & valid
 
 
 def refine_edges(
@@ -71,10 +83,14 @@ def refine_edges(
 
     Parameters
     ----------
-    image : (H, W, 3) float32, RGB in [0, 1]
-    mask : (H, W) the coarse mask: bool, 0/1 or 0/255
-    model : a refinement model
-    box : where the object lies, if it was drawn; None: the box around the mask
+    image : (H, W, 3) float32
+        RGB in [0, 1].
+    mask : (H, W) bool, int or float
+        The coarse mask; as numbers 0/1 or 0/255.
+    model
+        A refinement model.
+    box
+        Where the object lies, if it was drawn; None: the box around the mask.
 
     Returns
     -------
@@ -126,7 +142,7 @@ def refined_region(
         frame = _frame(extent.union(beyond), view.plane).union(frame)
         seen, scale = _overview(view, model, frame, box, asked)
     if scale == 1:
-        region = Region.pack((tile, seen[part_of(tile, frame)]) for tile in tiles_of(frame))
+        region = Region.pack((tile, view.kept(tile, seen[part_of(tile, frame)])) for tile in tiles_of(frame))
     else:
         drawn = box or Box(view.extent.top, view.extent.left, view.extent.bottom, view.extent.right)
         region = Region.pack(_bands(view, model, frame, drawn, seen, scale, asked))
@@ -167,7 +183,7 @@ def _bands(
         band = Window(top, frame.left, bottom, frame.right)
         done = sums[:, : band.height]
         likely = (done[0] + _FALLBACK * view.mask(band)) / (done[1] + _FALLBACK)
-        yield band, np.asarray(likely > model.threshold)
+        yield band, view.kept(band, np.asarray(likely > model.threshold))
         sums[:, : height - band.height] = sums[:, band.height :].copy()
         sums[:, height - band.height :] = 0
 

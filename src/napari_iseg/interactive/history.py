@@ -73,6 +73,17 @@ class History:
         """Whether there is something to redo."""
         return bool(self._undone)
 
+    @property
+    def reopened(self) -> dict[Plane, int]:
+        """Committed objects that are open again, by plane: taken out of the labels, not yet put back."""
+        found: dict[Plane, int] = {}
+        for step in self._done:
+            if step.event.kind == "reopen" and step.event.label is not None:
+                found[step.event.plane] = step.event.label
+            elif step.draft[1].is_empty:  # committed, or reset
+                found.pop(step.event.plane, None)
+        return found
+
     def plan(self, event: Event) -> Step:
         """What ``event`` would change; raises InputError when it cannot be done."""
         draft = self.now.draft(event.plane)
@@ -205,8 +216,7 @@ def _reopened(now: Snapshot, draft: Draft, event: Event) -> Step:
     assert event.index is not None
     if not draft.is_empty:
         raise InputError(
-            f"An object with {len(draft.marks)} clicks is open in this plane; commit or reset it before "
-            "reopening another."
+            "Another object is open in this plane; commit or reset it before reopening this one."
         )
     part = parts[event.index]
     rest = parts[: event.index] + parts[event.index + 1 :]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from napari_iseg.errors import DamageError
 from napari_iseg.interactive.committing import traces
 from napari_iseg.interactive.history import Parts
 from napari_iseg.interactive.objects import Plane
-from napari_iseg.labels.layout import CHUNK
+from napari_iseg.labels.layout import CHUNK, keeping_files
 from napari_iseg.labels.pyramid import level_parts
 from napari_iseg.labels.regions import Mask, Region, Tile, part_of, tiles_of
 from napari_iseg.labels.store import LabelStore, Trace
@@ -26,6 +26,11 @@ _ZSTD = b"\x28\xb5\x2f\xfd"  # how a frame begins (RFC 8878)
 
 class OwnLabels(LabelStore):
     """The labels in a session's folder, which the journal can make again where a file cannot be read."""
+
+    @property
+    def levels(self) -> list[Any]:
+        """The pyramid as zarr arrays, level 0 first; what is erased in them stays erased (`is_whole`)."""
+        return [keeping_files(level) for level in super().levels]
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
@@ -44,10 +49,10 @@ class OwnLabels(LabelStore):
 def is_whole(store: LabelStore, objects: Mapping[int, Parts]) -> bool:
     """Whether the files for all recorded pixels of the objects are there and not cut off, in all levels.
 
-    Labels that can be read are as their user wants them, whatever was recorded. A chunk whose labels were all
-    erased has no file either: it is lost where another level has labels for it, or nothing at all is left of
-    its array. So only what lies about missing files is decoded. A store that is laid out in another way than
-    ours is taken as it is.
+    Labels that can be read are as their user wants them, whatever was recorded. So are those that were
+    erased: a label store keeps the files of their chunks (`labels.layout.put`). A file that is missing was
+    lost, or another program took it away that erased all of a chunk; only the record tells what it held. A
+    store that is laid out in another way than ours is taken as it is.
     """
     arrays = store.levels
     if not all(map(_is_ours, arrays)):
@@ -55,7 +60,7 @@ def is_whole(store: LabelStore, objects: Mapping[int, Parts]) -> bool:
 
     @cache
     def whole(level: int, plane: Plane, row: int, col: int) -> bool | None:
-        """None: there is no file, as for a chunk without labels."""
+        """None: there is no file, as for a chunk that never had labels."""
         array = arrays[level]
         try:
             content = Path(
@@ -64,10 +69,6 @@ def is_whole(store: LabelStore, objects: Mapping[int, Parts]) -> bool:
         except FileNotFoundError:
             return None
         return _is_frame(content)
-
-    @cache
-    def lost(plane: Plane, at: tuple[int, int, int]) -> bool:
-        return _has_labels_beside(arrays, plane, at)
 
     def tile_is_whole(plane: Plane, tile: Tile) -> bool:
         anywhere = np.broadcast_to(np.True_, tile.window.shape)  # takes no memory
@@ -78,12 +79,11 @@ def is_whole(store: LabelStore, objects: Mapping[int, Parts]) -> bool:
             return True
         # Seldom: then it matters which of them have pixels.
         recorded = [at for at, here in _chunks(tile.window, tile.mask(), len(arrays)) if here.any()]
-        return not any(found[at] is None and lost(plane, at) for at in recorded)
+        return None not in map(found.get, recorded)
 
-    tiles = [(part.plane, tile) for parts in objects.values() for part in parts for tile in part.region.tiles]
-    # Its folder of chunks is there also when all of them were erased.
-    begun = not tiles or Path(f"{arrays[0].store.root}/{arrays[0].path}/c").is_dir()
-    return begun and all(tile_is_whole(plane, tile) for plane, tile in tiles)
+    return all(
+        tile_is_whole(p.plane, tile) for parts in objects.values() for p in parts for tile in p.region.tiles
+    )
 
 
 def _chunks(window: Window, mask: Mask, levels: int) -> Iterator[tuple[tuple[int, int, int], Mask]]:
@@ -91,16 +91,6 @@ def _chunks(window: Window, mask: Mask, levels: int) -> Iterator[tuple[tuple[int
     for level, part, here in ((0, window, mask), *level_parts(window, mask, levels)):
         for inner in tiles_of(part, CHUNK):
             yield (level, inner.top // CHUNK, inner.left // CHUNK), here[part_of(inner, part)]
-
-
-def _has_labels_beside(arrays: Sequence[Any], plane: Plane, at: tuple[int, int, int]) -> bool:
-    """Whether the next finer or coarser level has labels in the pixels that a chunk shares with it."""
-    level, *place = at
-    finer = tuple(slice(2 * i * CHUNK, 2 * (i + 1) * CHUNK, 2) for i in place)
-    coarser = tuple(slice(i * CHUNK // 2, (i + 1) * CHUNK // 2) for i in place)
-    return (level > 0 and bool(np.any(arrays[level - 1][(*plane, *finer)]))) or (
-        level + 1 < len(arrays) and bool(np.any(arrays[level + 1][(*plane, *coarser)]))
-    )
 
 
 def _is_ours(array: Any) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from napari_iseg.labels.checks import checked_label
 from napari_iseg.labels.regions import Region
-from napari_iseg.labels.store import checked_label
 from napari_iseg.prompts import Box, Click, Prompts, Window
 
 Plane = tuple[int, ...]

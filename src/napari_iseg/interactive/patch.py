@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,14 +19,19 @@ class Patch:
 
     Attributes
     ----------
-    window : Window
+    window
         The area worked on, level-0 pixels.
-    scale : int
+    scale
         Level-0 pixels per pixel of ``mask`` and ``probability``.
     mask : (ceil(window.height / scale), ceil(window.width / scale)) bool
         ``probability > threshold``.
-    probability : same shape, float32
-    threshold : float
+    probability : (ceil(window.height / scale), ceil(window.width / scale)) float32
+        Of the object, in [0, 1].
+    threshold
+        A pixel is object where the probability is larger.
+    valid : callable or None
+        window -> (rows, cols) bool, where the image has values at full resolution, or None everywhere; for
+        a coarse grid, whose pixels may hold some of both.
     """
 
     window: Window
@@ -34,12 +39,15 @@ class Patch:
     mask: NDArray[np.bool_]
     probability: NDArray[np.float32]
     threshold: float
+    valid: Callable[[Window], NDArray[np.bool_] | None] | None = None
 
     @classmethod
-    def of(cls, state: State, threshold: float) -> Patch:
-        """The patch of a predictor's state."""
+    def of(
+        cls, state: State, threshold: float, valid: Callable[[Window], NDArray[np.bool_] | None] | None = None
+    ) -> Patch:
+        """The patch of a predictor's state; ``valid`` as above."""
         mask = np.asarray(state.probability > threshold)
-        return cls(state.area, state.scale, mask, state.probability, threshold)
+        return cls(state.area, state.scale, mask, state.probability, threshold, valid)
 
     @classmethod
     def of_region(cls, region: Region) -> Patch:
@@ -76,7 +84,7 @@ class Patch:
         """Probability at full resolution, (rows, cols) of ``window``, which must lie inside the patch.
 
         On a coarse grid it is interpolated linearly between the centres of the grid pixels; a mask made from
-        it has smooth borders, not steps.
+        it has smooth borders, not steps. It is 0 where the image has no value.
         """
         if self.scale == 1:
             return self.probability[part_of(window, self.window)]
@@ -84,7 +92,9 @@ class Patch:
         cols = _between(window.left - self.window.left, window.width, self.scale, self.probability.shape[1])
         (low, high, weight), (left, right, share) = rows, cols
         across = self.probability[low] * (1 - weight)[:, None] + self.probability[high] * weight[:, None]
-        return np.asarray(across[:, left] * (1 - share) + across[:, right] * share, np.float32)
+        fine = np.asarray(across[:, left] * (1 - share) + across[:, right] * share, np.float32)
+        valid = self.valid(window) if self.valid is not None else None
+        return fine if valid is None else np.where(valid, fine, np.float32(0))
 
     def tiles(self) -> Iterator[tuple[Window, NDArray[np.bool_]]]:
         """Full-resolution masks of the tiles that may hold the object; others are not looked at."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_iseg.errors import InputError
 from napari_iseg.interactive.area import check_box, check_inside
-from napari_iseg.prompts import Box, Click, Window
+from napari_iseg.prompts import Box, Click, Coordinates, Edges, Window, as_window
 
 if TYPE_CHECKING:
     from napari_iseg.images import PlaneSource
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 Plane = tuple[int, ...]
 
 
-def checked_plane(plane: Sequence[float], leading: tuple[int, ...]) -> Plane:
+def checked_plane(plane: Coordinates, leading: tuple[int, ...]) -> Plane:
     """A plane's index, one whole number per leading axis; InputError when the image has no such plane."""
     values = _numbers(plane, f"A plane of this image is {len(leading)} indices")
     if len(values) != len(leading):
@@ -52,36 +51,19 @@ def checked_threshold(value: Any) -> float | None:
     return float(value)
 
 
-def checked_window(view: Window | Sequence[int] | None) -> Window | None:
+def checked_window(view: Window | Edges | None) -> Window | None:
     """What the user sees, a window or (top, left, bottom, right); InputError for anything else."""
-    if view is None or isinstance(view, Window):
-        return view
-    try:
-        return Window(*(operator.index(edge) for edge in view))
-    except TypeError:
-        raise InputError(
-            f"The view must be a Window or four whole numbers (top, left, bottom, right), got {view!r}."
-        ) from None
+    return None if view is None else as_window(view, "The view")
 
 
-def checked_mask(values: Any) -> NDArray[np.bool_]:
-    """A part of a mask, of any library and read only now, as bool; InputError for probabilities."""
-    part = np.asarray(values)
-    if part.dtype.kind not in "bui":
-        raise InputError(
-            f"The mask must be bool, got {part.dtype}; of a probability give `probability > 0.5`."
-        )
-    return part.astype(np.bool_)
-
-
-def locate(point: Sequence[float], plane: Plane, source: PlaneSource) -> tuple[Plane, float, float]:
+def locate(point: Coordinates, plane: Plane, source: PlaneSource) -> tuple[Plane, float, float]:
     """Plane, row and column of (y, x) in ``plane`` or of (plane..., y, x)."""
     plane, (row, col) = _split(point, 2, "(y, x)", plane, source)
     check_inside(Click(row, col), source.shape)
     return plane, row, col
 
 
-def locate_box(box: Box | Sequence[float], plane: Plane, source: PlaneSource) -> tuple[Plane, Box]:
+def locate_box(box: Box | Coordinates, plane: Plane, source: PlaneSource) -> tuple[Plane, Box]:
     """Plane and box of (y0, x0, y1, x1) in ``plane`` or of (plane..., y0, x0, y1, x1), cut to the image."""
     if isinstance(box, Box):
         box = (box.row0, box.col0, box.row1, box.col1)
@@ -93,7 +75,7 @@ def locate_box(box: Box | Sequence[float], plane: Plane, source: PlaneSource) ->
 
 
 def _split(
-    values: Sequence[float], count: int, form: str, plane: Plane, source: PlaneSource
+    values: Coordinates, count: int, form: str, plane: Plane, source: PlaneSource
 ) -> tuple[Plane, tuple[float, ...]]:
     """Split (plane..., values) and check what can be checked."""
     leading = source.leading_shape
@@ -108,7 +90,7 @@ def _split(
     return plane, tuple(float(value) for value in array[-count:])
 
 
-def _numbers(values: Sequence[float], expected: str) -> NDArray[np.float64]:
+def _numbers(values: Coordinates, expected: str) -> NDArray[np.float64]:
     """The values in a row; InputError, which says what is ``expected``, where they are no numbers."""
     try:
         return np.asarray(values, np.float64).ravel()

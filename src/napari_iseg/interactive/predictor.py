@@ -6,16 +6,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_iseg.errors import InputError
 from napari_iseg.interactive.area import CONTEXT, check_box, check_inside, first_area, grid_shape, grown
 from napari_iseg.interactive.job import never
 from napari_iseg.interactive.rules import window_rule
 from napari_iseg.interactive.state import State, counts
+from napari_iseg.own_lock import OwnLock
 from napari_iseg.prompts import Box, Click, Window
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
     from napari_iseg.images import PlaneSource
     from napari_iseg.interactive.refine import OnePass
+
+Bool = npt.NDArray[np.bool_]
 
 _KEPT_AREAS = 3  # area images kept: the present one and those that undo returns to
 
@@ -40,12 +43,13 @@ class Predictor:
 
     Parameters
     ----------
-    source : PlaneSource
-    model : Model
+    source
+        The image.
+    model
         Its ``inference`` holds all settings (window rule, flip, refinement).
-    plane : tuple of int
+    plane
         Index on the leading axes of the source.
-    context : int or None
+    context
         Planes up to this side are worked on whole; larger ones in an area of about this many pixels. None
         works on the whole plane always, which is what the published evaluation does.
     """
@@ -58,9 +62,9 @@ class Predictor:
         self.plane = tuple(plane)
         self.context = context
         self.rule = window_rule(model.inference)
-        self._images: OrderedDict[tuple[Window, int], Tensor] = OrderedDict()
+        self._images: OrderedDict[tuple[Window, int], tuple[Tensor, Bool | None]] = OrderedDict()
         self._one_pass: OnePass | None = None
-        self._lock = Lock()
+        self._lock = OwnLock()
 
     def start(self, at: Click | Box, view: Window | None = None) -> State:
         """The empty state before the first prompt of an object: its area, no clicks, probability 0."""
@@ -102,24 +106,31 @@ class Predictor:
         -----
         While there is neither a positive click nor a mask there is no object: the answer is empty, and the
         network is not asked. Nor is it for a background click so far away that the area does not hold it:
-        there is no object there. Nor where the area holds no values (NaN, masked pixels).
+        there is no object there. Where the image has no value (NaN, masked pixels) the probability is 0, and
+        object clicks there, or a box with nothing but such pixels, mean no object.
         """
         now = self._prompted_state(state, click, box, view)
         if state is not None and click is not None and now.box == state.box and not counts(click, now.area):
             return now
-        nothing = now.box is None and not any(c.positive for c in now.clicks)
-        if nothing and not (now.probability > self.model.inference.threshold).any():
+        if not means_object(now) and not self._is_known(now):
             return now
         # Here, as it loads torch, which a viewer without a model must not.
         from napari_iseg.interactive.refine import run_passes
 
         if self._one_pass is None:
             self._one_pass = one_pass_of(self.model)
-        image = self._image(now.area, now.scale)
+        image, valid = self._image(now.area, now.scale)
+        if valid is None:
+            return run_passes(self.model, self.rule, image, now, cancelled, self._one_pass)
         # A network finds something anywhere, also where nothing was seen.
-        if not image.any() and not self.source.holds_values(now.area, self.plane, now.scale):
+        if not means_object(now, valid) and not self._is_known(now):
             return now
-        return run_passes(self.model, self.rule, image, now, cancelled, self._one_pass)
+        after = run_passes(self.model, self.rule, image, now, cancelled, self._one_pass)
+        return replace(after, probability=np.where(valid, after.probability, np.float32(0)))
+
+    def _is_known(self, state: State) -> bool:
+        """Whether there is a mask."""
+        return bool((state.probability > self.model.inference.threshold).any())
 
     def _prompted_state(
         self, state: State | None, click: Click | None, box: Box | None, view: Window | None
@@ -143,14 +154,15 @@ class Predictor:
         before = grown(before, click, shape, self.context, threshold)
         return replace(before, clicks=(*before.clicks, click), box=box if box is not None else before.box)
 
-    def _image(self, area: Window, scale: int) -> Tensor:
-        """(3, rows, cols) float32 of the area grid, read once."""
+    def _image(self, area: Window, scale: int) -> tuple[Tensor, Bool | None]:
+        """(3, rows, cols) float32 of the area grid, and where it has values (None: everywhere); read once."""
         import torch
 
         with self._lock:
             if (area, scale) not in self._images:
-                pixels = self.source.read(area, self.plane, scale)
-                self._images[area, scale] = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, 2, 0)))
+                pixels, valid = self.source.look(area, self.plane, scale)
+                planes = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
+                self._images[area, scale] = torch.from_numpy(planes), valid
             self._images.move_to_end((area, scale))
             while len(self._images) > _KEPT_AREAS:
                 self._images.popitem(last=False)
@@ -167,6 +179,31 @@ def one_pass_of(model: Model) -> OnePass:
     if is_prompted(model):
         return PromptedPass()
     return ThinPass(partial(thin_model_of, model)) if model.inference.thin else run_pass
+
+
+def means_object(state: State, valid: Bool | None = None) -> bool:
+    """Whether a prompt says that there is an object: a positive click or a box.
+
+    Parameters
+    ----------
+    valid : (rows, cols) of the area grid, where there is a value; those prompts count that hold one
+    """
+    if valid is None:
+        return state.box is not None or any(click.positive for click in state.clicks)
+    rows, cols = valid.shape
+    box = state.grid_box
+    if box is not None and valid[_span(box.row0, box.row1, rows), _span(box.col0, box.col1, cols)].any():
+        return True
+    return any(
+        valid[min(rows - 1, max(0, round(click.row))), min(cols - 1, max(0, round(click.col)))]
+        for click in state.grid_clicks
+        if click.positive
+    )
+
+
+def _span(start: float, stop: float, size: int) -> slice:
+    """The grid pixels that a side of a box touches."""
+    return slice(max(0, int(np.floor(start))), max(0, min(size, int(np.ceil(stop)))))
 
 
 def check_takes_boxes(model: Model) -> None:

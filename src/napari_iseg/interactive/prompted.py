@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -24,6 +23,7 @@ from napari_iseg.interactive.passes import checked
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.zoom import WindowRule
 from napari_iseg.nn.square_frame import SquareFrame
+from napari_iseg.own_lock import OwnLock
 from napari_iseg.prompts import Click, Window
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class PromptedPass:
 
     def __init__(self) -> None:
         self._keys: OrderedDict[tuple[Window, int, Window], str] = OrderedDict()
-        self._lock = Lock()
+        self._lock = OwnLock()
 
     def __call__(self, model: Model, rule: WindowRule, image: Tensor, state: State) -> State:
         """The state with the probability, window and memory of one pass for its newest prompt.

@@ -16,14 +16,15 @@ from napari_iseg.interactive.edges import Refiner
 from napari_iseg.interactive.engine import MakePredictor, default_predictor
 from napari_iseg.interactive.exclusive import exclusive
 from napari_iseg.interactive.objects import Event
-from napari_iseg.interactive.points import checked_index, checked_mask, checked_window, locate, locate_box
+from napari_iseg.interactive.points import checked_index, checked_window, locate, locate_box
 from napari_iseg.interactive.predictor import check_takes_boxes
 from napari_iseg.interactive.session_setup import new_setup, old_setup
 from napari_iseg.interactive.session_state import SessionState
+from napari_iseg.labels.checks import checked_label, checked_mask
 from napari_iseg.labels.metadata import Space
 from napari_iseg.labels.regions import Region, tiles_of
-from napari_iseg.labels.store import LabelStore, checked_label
-from napari_iseg.prompts import Box, Click, Window
+from napari_iseg.labels.store import LabelStore
+from napari_iseg.prompts import Box, Click, Coordinates, Edges, Window
 
 if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
@@ -42,21 +43,23 @@ class Session(SessionState):
 
     Parameters
     ----------
-    image : array-like or PlaneSource
+    image : array_like or PlaneSource
         (Y, X), (Y, X, C), (Z, Y, X), ... ; see ``PlaneSource.wrap``.
-    model : Model or None
+    model
         None: nothing is predicted until ``model`` is set.
-    labels : LabelStore, optional
+    labels
         Where commits go, shape (plane axes..., Y, X). In memory by default, in the session's folder with
         ``journal``.
-    journal : Path, optional
+    journal
         Folder of a new session: everything is recorded there before it takes effect; see ``Session.open``.
-    image_path : str or path, optional
+    image_path
         Where the image can be found again, for the record.
-    image_record : mapping, optional
+    image_record
         What else a program wants to know of the image when the session is opened again; kept in session.toml.
-    make_predictor, cache_bytes
-        Another predictor than ``interactive.predictor.Predictor``; bytes of states kept for a fast undo.
+    make_predictor
+        Another predictor than ``interactive.predictor.Predictor``.
+    cache_bytes
+        Bytes of states kept for a fast undo.
     **wrap_options
         rgb, plane_axes, channel_axis, bands of ``PlaneSource.wrap``.
 
@@ -105,12 +108,18 @@ class Session(SessionState):
 
         Parameters
         ----------
-        folder : Path
+        folder
             Of the earlier session.
-        image, **wrap_options : as for Session
-            Recorded options need not be given again.
-        model : Model, optional
+        image : array_like or PlaneSource
+            As for Session.
+        model
             By default the one of the session is loaded at the first prediction.
+        make_predictor
+            As for Session.
+        cache_bytes
+            As for Session.
+        **wrap_options
+            As for Session. Recorded options need not be given again.
 
         Raises
         ------
@@ -125,15 +134,15 @@ class Session(SessionState):
     # Prompts
 
     def click(
-        self, point: Sequence[float], positive: bool = True, view: Window | Sequence[int] | None = None
+        self, point: Coordinates, positive: bool = True, view: Window | Edges | None = None
     ) -> NDArray[np.bool_]:
         """Click and return the new mask, (Y, X) bool.
 
         Parameters
         ----------
-        point : (y, x) in this plane, or (plane..., y, x)
-            Pixels of level 0; pixel centres are at integers.
-        positive : bool
+        point : (y, x) or (plane..., y, x)
+            In this plane without plane indices. Pixels of level 0; pixel centres are at integers.
+        positive
             On the object, or on what is not the object.
         view : Window or (top, left, bottom, right), optional
             What the user sees: on large images the model looks at that.
@@ -151,16 +160,14 @@ class Session(SessionState):
 
     @exclusive
     def append_click(
-        self, point: Sequence[float], positive: bool = True, view: Window | Sequence[int] | None = None
+        self, point: Coordinates, positive: bool = True, view: Window | Edges | None = None
     ) -> None:
         """Record a click; the mask follows by ``job``, ``Job.run`` (any thread) and ``finish``."""
         plane, row, col = locate(point, self.plane, self.source)
         click, seen = Click(row, col, bool(positive)), checked_window(view)
         self._do(Event("click", plane, self.plane, click=click, view=seen))
 
-    def box(
-        self, box: Box | Sequence[float], view: Window | Sequence[int] | None = None
-    ) -> NDArray[np.bool_]:
+    def box(self, box: Box | Coordinates, view: Window | Edges | None = None) -> NDArray[np.bool_]:
         """Give the object's box, (y0, x0, y1, x1) or (plane..., y0, x0, y1, x1), and return the new mask.
 
         Corners may come in any order, and a box may reach over the image's border. A second box replaces the
@@ -178,7 +185,7 @@ class Session(SessionState):
         return self.mask
 
     @exclusive
-    def append_box(self, box: Box | Sequence[float], view: Window | Sequence[int] | None = None) -> None:
+    def append_box(self, box: Box | Coordinates, view: Window | Edges | None = None) -> None:
         """Record a box; the mask follows by ``job``, ``Job.run`` (any thread) and ``finish``."""
         plane, value = locate_box(box, self.plane, self.source)
         self._do(Event("box", plane, self.plane, box=value, view=checked_window(view)))
@@ -191,7 +198,7 @@ class Session(SessionState):
         self._do(Event("box", self.plane, self.plane))
 
     @exclusive
-    def move_click(self, index: int, point: Sequence[float]) -> None:
+    def move_click(self, index: int, point: Coordinates) -> None:
         """Put a click (counted from 0) elsewhere in its plane; the clicks after it are replayed."""
         index = checked_index(index)
         plane, row, col = locate(point, self.plane, self.source)
@@ -236,8 +243,8 @@ class Session(SessionState):
 
         Parameters
         ----------
-        model : EdgeModel, or a name or checkpoint of one
-            For example "is5net-dis-sam".
+        model
+            EdgeModel, or a name or checkpoint of one, for example "is5net-dis-sam".
 
         Raises
         ------
@@ -323,6 +330,7 @@ class Session(SessionState):
         Of an object committed several times the last piece in this plane is taken, or else the last of all,
         whose plane becomes this one. Raises InputError when another object is open there.
         """
+        label = checked_label(label)
         planes = self.objects.get(label, ())
         here = [index for index, plane in enumerate(planes) if plane == self.plane]
         index = here[-1] if here else len(planes) - 1
@@ -342,8 +350,12 @@ class Session(SessionState):
 
         Parameters
         ----------
-        scale, translate, units : sequences with one entry per axis of ``labels``
-            Units per pixel (default 1), position of the first pixel's centre (0), units (none).
+        scale
+            Units per pixel, one entry per axis of ``labels``; default 1.
+        translate
+            Position of the first pixel's centre, one entry per axis; default 0.
+        units
+            Units of ``scale``, one entry per axis; default none.
 
         Raises
         ------

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import uuid
 from pathlib import Path
 
-from napari_iseg.errors import InputError, SaveError
+from napari_iseg.errors import InputError
+from napari_iseg.files import replacing_folder
 from napari_iseg.interactive.session_folder import INFO, JOURNAL, read_info
+from napari_iseg.labels.layout import sync
 
 
-def copy_session(folder: Path, target: Path) -> Path:
+def copy_session(folder: str | Path, target: str | Path) -> Path:
     """Copy the session in ``folder`` to the new folder ``target``, which appears whole or not at all.
 
     Only the record is copied; the labels are painted from it when the copy is opened. The session may be
@@ -19,7 +19,8 @@ def copy_session(folder: Path, target: Path) -> Path:
 
     Returns
     -------
-    ``target``
+    Path
+        ``target``
 
     Raises
     ------
@@ -28,6 +29,7 @@ def copy_session(folder: Path, target: Path) -> Path:
     SaveError
         ``target`` cannot be written.
     """
+    folder, target = Path(folder), Path(target)
     stored = read_info(folder).get("labels", {}).get("path")
     if stored:
         raise InputError(f"The labels of this session lie at {stored}; copy them and {folder} by hand.")
@@ -35,17 +37,8 @@ def copy_session(folder: Path, target: Path) -> Path:
         raise InputError(f"{target} exists already; choose a new name for the session.")
     if folder.resolve() in target.resolve().parents:
         raise InputError(f"{target} lies inside the session itself; choose a folder outside of {folder}.")
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        partial.mkdir(parents=True)
+    with replacing_folder(target, new=True) as fresh:
         for name in (INFO, JOURNAL):
-            shutil.copyfile(folder / name, partial / name)
-            with (partial / name).open("rb+") as file:
-                os.fsync(file.fileno())
-        partial.rename(target)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise SaveError(
-            f"The session could not be saved to {target} ({error.strerror or error}); choose another folder."
-        ) from error
+            shutil.copyfile(folder / name, fresh / name)
+            sync(fresh / name)
     return target

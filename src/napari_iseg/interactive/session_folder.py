@@ -22,7 +22,7 @@ import tomli_w
 import zarr.errors
 
 from napari_iseg.errors import InputError, SaveError
-from napari_iseg.files import remove, replacing_folder, sweep, write_text
+from napari_iseg.files import made, remove, replacing_folder, sweep, write_text
 from napari_iseg.interactive.committing import apply_paints, traces
 from napari_iseg.interactive.history import History, Step
 from napari_iseg.interactive.label_check import OwnLabels, is_whole, tell_traces
@@ -99,18 +99,13 @@ class SessionFolder:
                 f"{path} already holds a session; open it with Session.open or choose another folder."
             )
         before = [entry for entry in (path, *(path / name for name in FILES)) if entry.exists()]
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SaveError(
-                f"The folder {path} cannot be made ({error.strerror or error}); choose another one."
-            ) from error
+        made(path, "choose another one")
         journal = Journal(path / JOURNAL, shared=True)
         journal.note = ""
-        made = cls(path, journal, info, before)
-        with made.whole_or_not():
-            made._note(info)
-        return made
+        session = cls(path, journal, info, before)
+        with session.whole_or_not():
+            session._note(info)
+        return session
 
     @contextmanager
     def whole_or_not(self) -> Iterator[None]:
@@ -203,8 +198,8 @@ class SessionFolder:
         except _DAMAGE:
             pass  # all that a session has put into them is in the journal
         self._say(
-            f"Labels in {home} were damaged or missing and have been made again from the record; what there "
-            f"was is kept as {self._kept(home, applied)}."
+            f"Labels in {home} were damaged or missing and have been made again from the record, also what "
+            f"another program may have erased; what there was is kept as {self._kept(home, applied)}."
         )
         return self._rebuilt(replayed)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,9 @@ from napari_iseg.interactive.patch import Patch
 from napari_iseg.interactive.points import checked_plane, checked_threshold
 from napari_iseg.interactive.session_events import SessionEvents
 from napari_iseg.interactive.session_setup import Setup, plain
+from napari_iseg.labels.checks import HIGHEST
 from napari_iseg.labels.regions import Region
-from napari_iseg.labels.store import HIGHEST
-from napari_iseg.prompts import Box, Click
+from napari_iseg.prompts import Box, Click, Coordinates
 
 if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
@@ -56,6 +57,13 @@ class SessionState:
         self._model: Model | None = None
         self.model = model
 
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
+        """Neither copied nor pickled: two would share one history, labels and folder, or part from them."""
+        raise InputError(
+            "A session cannot be copied or pickled; make another with Session(image, model), or record it "
+            "in a folder (journal=...), which Session.open goes on with."
+        )
+
     # What is there
 
     @property
@@ -80,7 +88,7 @@ class SessionState:
 
     @plane.setter
     @exclusive
-    def plane(self, plane: Sequence[int]) -> None:
+    def plane(self, plane: Coordinates) -> None:
         plane = checked_plane(plane, self.source.leading_shape)
         if plane != self.plane:
             self._ledger.history.now.plane = plane
@@ -123,6 +131,12 @@ class SessionState:
         return {label: tuple(part.plane for part in parts) for label, parts in sorted(table.items())}
 
     @property
+    @exclusive
+    def reopened(self) -> dict[Plane, int]:
+        """Objects that ``reopen`` took out of ``labels`` and that are still open: plane, and label."""
+        return self._ledger.history.reopened
+
+    @property
     def can_undo(self) -> bool:
         """Whether ``undo`` would do something."""
         return self._ledger.history.can_undo
@@ -142,7 +156,10 @@ class SessionState:
                 self._masked = region, Patch.of_region(region)
             return self._masked[1]
         state = self._engine.state(self.plane, self._draft)
-        return Patch.of(state, self.threshold) if state is not None else None
+        if state is None:
+            return None
+        valid = None if state.scale == 1 else partial(self.source.valid, plane=self.plane)
+        return Patch.of(state, self.threshold, valid)
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -196,6 +213,11 @@ class SessionState:
         if isinstance(model, (str, bytes)):
             raise InputError(
                 f"A session needs a loaded model: give load_model({model!r}) instead of its name."
+            )
+        if model is not None and not hasattr(getattr(model, "card", None), "name"):
+            raise InputError(
+                "A session needs a loaded model, as load_model('cfr-icl-starter') gives one, got a "
+                f"{type(model).__name__}."
             )
         if model is not None and not hasattr(model, "inference"):
             raise InputError(

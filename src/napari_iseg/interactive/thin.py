@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ from napari_iseg.interactive.merging import changed_part, distance
 from napari_iseg.interactive.passes import run_pass
 from napari_iseg.interactive.state import State
 from napari_iseg.interactive.zoom import WindowRule
+from napari_iseg.own_lock import OwnLock
 from napari_iseg.prompts import Window
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class ThinPass:
         self.gate = gate or ThinGate()
         # Of the present area: 24 bytes a pixel, 48 once the rule has answered.
         self._seen: tuple[tuple[Window, int], Seen] | None = None
-        self._lock = Lock()
+        self._lock = OwnLock()
 
     @property
     def thin(self) -> ThinModel:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from napari_iseg.errors import InputError, SaveError
-from napari_iseg.files import real_place, remove, replacing_folder, temporary_beside
+from napari_iseg.files import check_place, give_name, real_place, remove, replacing_folder, temporary_beside
 from napari_iseg.labels.arrange import arranged, image_order, in_order
 from napari_iseg.labels.export_polygons import check_lon_lat, write_polygons
 from napari_iseg.labels.export_tiff import tiff_order, write_geotiff, write_tiff
@@ -35,6 +35,7 @@ def export_labels(
     crs: Any = None,
     transform: Any = None,
     pieces: bool = False,
+    new: bool = False,
 ) -> Path:
     """Write all labels to a file, with the axes of the image; the suffix says which kind.
 
@@ -48,18 +49,23 @@ def export_labels(
 
     Parameters
     ----------
-    labels : LabelStore
-    path : Path
+    labels
+        All that is in them is written.
+    path
         An existing file or label group of that name is replaced, once the new one is complete; of a link what
         it names.
-    like : Path, optional
+    like
         The image: when it is a GeoTIFF, or a JPEG 2000 or VRT on a map, its CRS and transform are taken; it
-        has the rows and columns of the labels.
-    crs, transform : optional
-        Anything rasterio takes, e.g. "EPSG:25832" and an ``affine.Affine``; override those of ``like``.
-    pieces : bool
+        has the rows and columns of the labels. Any other image has no place to take.
+    crs
+        Anything rasterio takes, e.g. "EPSG:25832"; overrides that of ``like``.
+    transform
+        Anything rasterio takes, e.g. an ``affine.Affine``; overrides that of ``like``.
+    pieces
         In a GeoPackage or GeoJSON, every connected piece of a label is a polygon of its own, as classes need
         it.
+    new
+        Nothing may be replaced, also nothing that another program makes meanwhile.
 
     Returns
     -------
@@ -69,24 +75,36 @@ def export_labels(
     Raises
     ------
     InputError
-        For an unknown suffix, labels that the format cannot hold, or a name that belongs to something else.
+        For an unknown suffix, labels that the format cannot hold, or a name that belongs to something else
+        (with ``new`` to anything), or ``like`` that is not there.
     SaveError
         When the file cannot be written; what was there before is untouched.
     """
     target = Path(path)
-    _exporter(labels, target, like, crs, transform, pieces)()
+    _exporter(labels, target, like, crs, transform, pieces, new)()
     return target
 
 
 def check_export(labels: LabelStore, path: str | Path, *, like: str | Path | None = None) -> None:
     """Refuse now what ``export_labels`` would refuse after the work: kind, name, axes, a missing package."""
-    _exporter(labels, Path(path), like, None, None, False)
+    _exporter(labels, Path(path), like, None, None, False, False)
 
 
 def _exporter(
-    labels: LabelStore, target: Path, like: str | Path | None, crs: Any, transform: Any, pieces: bool
+    labels: LabelStore,
+    target: Path,
+    like: str | Path | None,
+    crs: Any,
+    transform: Any,
+    pieces: bool,
+    new: bool,
 ) -> Callable[[], None]:
     """What writes the labels, once all that can be known beforehand is in order."""
+    if not isinstance(labels, LabelStore):
+        raise InputError(
+            f"Labels are saved from a LabelStore, got a {type(labels).__name__}; write them into one "
+            "(LabelStore.write) and save that."
+        )
     name = target.name.lower()
     kind = next((suffix for suffix in _ENDINGS if name.endswith(suffix)), None)
     if kind is None:
@@ -96,6 +114,7 @@ def _exporter(
     written = real_place(target).name
     if len(os.fsencode(written)) > _LONGEST_NAME:
         raise InputError(f"The name {written[:40]}… is too long; use at most {_LONGEST_NAME} bytes.")
+    check_place(target)
     if like is not None and target.exists() and Path(like).exists() and target.samefile(like):
         raise InputError(f"{target} is the image itself; choose another name for the labels.")
     placeable = kind in (".tif", ".tiff", *_POLYGONS)
@@ -107,13 +126,13 @@ def _exporter(
     geo = geo_reference(Path(like) if like is not None else None, crs, transform) if placeable else None
     if kind == ".zarr":
         _check_group(labels, target)
-        return lambda: _replace_group(labels, target)
+        return lambda: _replace_group(labels, target, new)
     if kind == ".png":
         _check_png(labels)
     on_map = kind in _POLYGONS or geo is not None
     write = _map_writer(labels, target, geo, pieces) if on_map else _WRITERS[kind]
     order = image_order(labels) if on_map or kind == ".png" else tiff_order(labels)
-    return lambda: _replace(target, labels, order, write)
+    return lambda: _replace(target, labels, order, write, new)
 
 
 def _map_writer(labels: LabelStore, target: Path, geo: GeoReference | None, pieces: bool) -> _Write:
@@ -142,7 +161,7 @@ def _map_writer(labels: LabelStore, target: Path, geo: GeoReference | None, piec
     return lambda ordered, path: write_geotiff(ordered, path, geo)
 
 
-def _replace(target: Path, labels: LabelStore, order: Sequence[int], write: _Write) -> None:
+def _replace(target: Path, labels: LabelStore, order: Sequence[int], write: _Write, new: bool) -> None:
     """Let ``write`` make a temporary file of the labels beside ``target``, then put it in place."""
     temporary = temporary_beside(target)
     try:
@@ -151,9 +170,9 @@ def _replace(target: Path, labels: LabelStore, order: Sequence[int], write: _Wri
             write(ordered, temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(real_place(target))
+        give_name(temporary, target, new=new)
     except OSError as error:
-        raise _not_written(target, error) from error
+        raise _not_written(target, error, temporary) from error
     finally:
         remove(temporary)
 
@@ -169,24 +188,24 @@ def _check_group(labels: LabelStore, target: Path) -> None:
             raise InputError(f"{target} exists and holds no labels; choose another name.") from error
 
 
-def _replace_group(labels: LabelStore, target: Path) -> None:
+def _replace_group(labels: LabelStore, target: Path, new: bool) -> None:
     """Write a label group under a temporary name, then put it in place of an earlier one."""
     # An axis that runs backwards keeps its pixels and its negative scale, as in a session's own store:
     # turned round, they would not lie on the pixels of the image any more.
     order = image_order(labels)
-    with replacing_folder(target) as fresh:
+    with replacing_folder(target, new=new) as fresh:
         fresh.rmdir()  # its name is all that is wanted
         try:
             arranged(labels, order, path=fresh, name=_stem(target), traced=False).flush()
         except OSError as error:
             clear_away(fresh)
-            raise _not_written(target, error) from error
+            raise _not_written(target, error, fresh) from error
 
 
-def _not_written(target: Path, error: OSError) -> SaveError:
+def _not_written(target: Path, error: OSError, temporary: Path) -> SaveError:
     """The refusal; of a label store's own, which names its temporary place, only the reason is kept."""
     cause = error.__cause__ if isinstance(error, SaveError) else error
-    reason = getattr(cause, "strerror", None) or cause or error
+    reason = getattr(cause, "strerror", None) or str(cause or error).replace(str(temporary), str(target))
     return SaveError(f"{target} could not be written ({reason}); free some space or choose another folder.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from napari_iseg.labels.store import LabelStore
 _LON_LAT = "OGC:CRS84"
 _RADIUS, _ECCENTRICITY = 6_378_137.0, 0.00669437999014  # of WGS 84: metres, squared
 _LON_LAT_OPTIONS = {"RFC7946": "YES", "COORDINATE_PRECISION": "9"}  # a tenth of a millimetre
+_LOOKS = 9  # places along each side of an image that are asked for their longitude and latitude
 _TRUE = 0.01  # how far the areas of a map may be off
 
 
@@ -29,7 +31,7 @@ def write_polygons(
     Parameters
     ----------
     labels : 2-D
-    geo : CRS and transform
+    geo : CRS and transform; without a CRS the file names none, and areas are in square units of its map
     name : of the layer in the file
     pieces : every piece is a feature of its own, for labels that are classes; pixels that share a side
         belong together
@@ -38,7 +40,7 @@ def write_polygons(
     Raises
     ------
     InputError
-        When a package is missing.
+        When a package is missing; for GeoJSON of an object where the map shows no place on the Earth.
     OSError
         When the file cannot be written.
     """
@@ -54,42 +56,42 @@ def write_polygons(
         for shape in _joined(outlines, pieces)
     ]
     shapes = [shape for _, shape in found]
+    if geojson:
+        _check_on_earth(found, geo.crs)
     kind = "Polygon" if all(shape.geom_type == "Polygon" for shape in shapes) else "MultiPolygon"
     if kind == "MultiPolygon":
         shapes = [s if s.geom_type == kind else shapely.MultiPolygon([s]) for s in shapes]
     try:
-        pyogrio.raw.write(
-            path,
-            geometry=np.array([shapely.to_wkb(shape) for shape in shapes], object),
-            field_data=[np.array([label for label, _ in found], np.int64), _areas(shapes, geo.crs)],
-            fields=["label", "area_m2"],
-            layer=name,
-            driver="GeoJSON" if geojson else "GPKG",
-            layer_options=_LON_LAT_OPTIONS if geojson else None,
-            geometry_type=kind,
-            crs=geo.crs.to_wkt() if geo.crs is not None else None,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)  # a world file has none
+            pyogrio.raw.write(
+                path,
+                geometry=np.array([shapely.to_wkb(shape) for shape in shapes], object),
+                field_data=[np.array([label for label, _ in found], np.int64), _areas(shapes, geo.crs)],
+                fields=["label", "area_m2"],
+                layer=name,
+                driver="GeoJSON" if geojson else "GPKG",
+                layer_options=_LON_LAT_OPTIONS if geojson else None,
+                geometry_type=kind,
+                crs=geo.crs.to_wkt() if geo.crs is not None else None,
+            )
     # GDAL's words for a disk that is read-only, and for one that is full by the time of any of its steps
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise OSError(str(error)) from error
 
 
 def check_lon_lat(geo: GeoReference, shape: tuple[int, ...]) -> None:
-    """Refuse a map of ``shape`` (rows, cols) pixels that has no longitudes and latitudes on the Earth."""
-    import_rasterio()
-    from rasterio.warp import transform
+    """Refuse a map of ``shape`` (rows, cols) pixels that has no longitudes and latitudes on the Earth.
 
-    east, north = geo.transform * (shape[1] / 2, shape[0] / 2)
-    try:
-        if geo.crs is not None:
-            transform(geo.crs, _LON_LAT, [east], [north])
-            return
-        reason: Exception | None = None
-    except Exception as error:  # of another planet, or a site's own: GDAL's errors have no class to name
-        reason = error
-    raise InputError(
-        "A GeoJSON holds longitudes and latitudes and the image's CRS gives none; save as .gpkg instead."
-    ) from reason
+    A map that has them in places only, as the whole disk that a satellite sees, is none of these.
+    """
+    import_rasterio()
+    steps = np.linspace(0, 1, _LOOKS)
+    pixels = np.stack(np.meshgrid(steps * shape[1], steps * shape[0]), -1).reshape(-1, 2)
+    if geo.crs is None or np.isnan(_lon_lat(geo.crs, *_to_map(pixels, geo.transform).T)).all():
+        raise InputError(
+            "A GeoJSON holds longitudes and latitudes and the image's CRS gives none; save as .gpkg instead."
+        )
 
 
 def _outlines(labels: LabelStore) -> dict[int, list[Any]]:
@@ -125,7 +127,7 @@ def _to_map(xy: Any, transform: Any) -> Any:
 
 
 def _areas(shapes: list[Any], crs: Any) -> Any:
-    """(N,) float64 square metres; in units of the map where it has no CRS of the Earth.
+    """(N,) float64 square metres; in units of the map where it shows no place on the Earth.
 
     As the map has them, as in UTM, unless it is a hundredth off what is on the ground: Web Mercator shows an
     object at 48 degrees 2.2 times as large as it is.
@@ -135,35 +137,59 @@ def _areas(shapes: list[Any], crs: Any) -> Any:
     areas = shapely.area(shapes)
     if crs is None or not shapes:
         return areas
-    scale = _ground(shapes, crs)
-    if scale is None:
-        return areas
-    ground = areas * scale
-    if crs.is_geographic:
-        return ground
-    mapped = areas * crs.linear_units_factor[1] ** 2
-    return np.where(np.abs(mapped - ground) < _TRUE * ground, mapped, ground)
+    ground = areas * _ground(shapes, crs)
+    if crs.is_projected:
+        mapped = areas * crs.linear_units_factor[1] ** 2
+        ground = np.where(np.abs(mapped - ground) < _TRUE * ground, mapped, ground)
+    return np.where(np.isnan(ground), areas, ground)
 
 
 def _ground(shapes: list[Any], crs: Any) -> Any:
     """(N,) square metres on the ground per square unit of the map, at the middle of each shape.
 
-    None for a map that is not of the Earth.
+    NaN where the map shows no place on the Earth. Measured in space, as longitudes turn round at a pole and
+    jump at the 180th meridian.
     """
     import shapely
-    from rasterio.warp import transform
 
     x, y = shapely.get_coordinates(shapely.centroid(shapes)).T
     step = 1e-5 if crs.is_geographic else 1.0
     east, north = np.concatenate([x, x + step, x]), np.concatenate([y, y, y + step])
+    corner, right, up = np.split(_in_space(*np.radians(_lon_lat(crs, east, north))), 3)
+    return np.linalg.norm(np.cross(right - corner, up - corner), axis=1) / step**2
+
+
+def _in_space(lon: Any, lat: Any) -> Any:
+    """(N, 3) metres from the middle of the Earth, of places on its ellipsoid in radians."""
+    normal = _RADIUS / np.sqrt(1 - _ECCENTRICITY * np.sin(lat) ** 2)
+    aside, along = normal * np.cos(lat), normal * (1 - _ECCENTRICITY) * np.sin(lat)
+    return np.stack([aside * np.cos(lon), aside * np.sin(lon), along], 1)
+
+
+def _check_on_earth(found: list[tuple[int, Any]], crs: Any) -> None:
+    """Refuse labels of which a part has no longitude and latitude."""
+    import shapely
+
+    xy, at = shapely.get_coordinates([shape for _, shape in found], return_index=True)
+    off = sorted({found[index][0] for index in at[np.isnan(_lon_lat(crs, *xy.T)).any(0)]})
+    if off:
+        more = f" (and {len(off) - 1} more)" if len(off) > 1 else ""
+        raise InputError(
+            f"Label {off[0]}{more} reaches beyond the Earth, where the image's map has no longitude and "
+            "latitude; erase it there, or save as .gpkg, which keeps the coordinates of the map."
+        )
+
+
+def _lon_lat(crs: Any, east: Any, north: Any) -> Any:
+    """(2, N) degrees; NaN where the map shows no place on the Earth."""
+    from rasterio.warp import transform
+
     try:
-        found = transform(crs, _LON_LAT, east, north)
-    except Exception:  # of another planet, or a site's own: GDAL's errors have no class to name
-        return None
-    lon, lat = (np.reshape(degrees, (3, -1)) for degrees in found)
-    curved = 1 - _ECCENTRICITY * np.sin(np.radians(lat[0])) ** 2
-    meridian = _RADIUS * (1 - _ECCENTRICITY) / curved**1.5
-    parallel = _RADIUS / curved**0.5 * np.cos(np.radians(lat[0]))
-    east = np.radians((lon[1:] - lon[0] + 180) % 360 - 180) * parallel  # also across the 180th meridian
-    north = np.radians(lat[1:] - lat[0]) * meridian
-    return np.abs(east[0] * north[1] - east[1] * north[0]) / step**2
+        found = np.array(transform(crs, _LON_LAT, east, north))
+        return np.where(np.isfinite(found), found, np.nan)
+    except Exception as error:  # GDAL's errors have no class to name
+        # of another planet or a site's own, which takes long to find out, or a single place
+        if len(east) == 1 or "Cannot find coordinate operations" in str(error):
+            return np.full((2, len(east)), np.nan)
+    half = len(east) // 2  # all are refused for one
+    return np.concatenate([_lon_lat(crs, east[s], north[s]) for s in (slice(half), slice(half, None))], 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ import tifffile
 from napari_iseg.errors import InputError
 from napari_iseg.images.damage import reading_tags
 from napari_iseg.images.gdal import has_place
+from napari_iseg.images.place import is_place
 
 _GEO_KEYS = 34735  # the tag that makes a TIFF a GeoTIFF
 _TRANSFORM_TAGS = (33550, 34264)
@@ -37,9 +39,12 @@ class GeoReference:
 def geo_reference(like: Path | None, crs: Any, transform: Any) -> GeoReference | None:
     """CRS and transform as given, or else those of the raster ``like``; None without any.
 
-    Raises InputError when there are some but rasterio is not installed, when the CRS is not known or the
-    transform is none, or when ``like`` is damaged.
+    A transform of ``like`` that places no pixels, as one of NaN, counts as none; beside a CRS it is None.
+    Raises InputError when there are some but rasterio is not installed, when the CRS is not known or a given
+    transform is none, or when ``like`` is damaged or not there.
     """
+    if like is not None and not like.exists():
+        raise InputError(f"There is no image at {like}; check the path, as the place on the map is its.")
     known = like is not None and (is_geotiff(like) or has_place(like))
     if not known and crs is None and transform is None:
         return None
@@ -50,12 +55,7 @@ def geo_reference(like: Path | None, crs: Any, transform: Any) -> GeoReference |
         except rasterio.errors.CRSError as error:
             raise InputError(f"The CRS {crs!r} is not known; give one like EPSG:25832.") from error
     if transform is not None:
-        try:
-            transform = rasterio.Affine(*tuple(transform)[:6])
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"The transform must be an affine.Affine or its six numbers, got {transform!r}."
-            ) from error
+        transform = _affine(transform)
     if known:
         assert like is not None
         with reading_tags(like), warnings.catch_warnings():
@@ -63,8 +63,28 @@ def geo_reference(like: Path | None, crs: Any, transform: Any) -> GeoReference |
             with rasterio.open(like) as source:
                 crs = crs if crs is not None else source.crs
                 if transform is None:
-                    return GeoReference(crs, source.transform, source.shape)
+                    found = source.transform if is_place(tuple(source.transform)[:6]) else None
+                    nothing = crs is None and found is None
+                    return None if nothing else GeoReference(crs, found, source.shape)
     return GeoReference(crs, transform)
+
+
+def _affine(given: Any) -> Any:
+    """A transform as rasterio takes it; InputError where it is none, or places no pixels."""
+    with suppress(TypeError, ValueError):
+        made = import_rasterio().Affine(*tuple(given)[:6])
+        if is_place(tuple(made)[:6]):
+            return made
+    raise InputError(
+        "The transform must be an affine.Affine or its six numbers, and give every pixel a place of its own; "
+        f"got {given!r}."
+    )
+
+
+def _placed(raster: Path | None) -> GeoReference | None:
+    """Where a raster lies; None without a transform, whatever CRS its file names."""
+    geo = geo_reference(raster, None, None)
+    return None if geo is None or geo.transform is None else geo
 
 
 def check_same_place(image: Path, labels: Path) -> None:
@@ -73,7 +93,7 @@ def check_same_place(image: Path, labels: Path) -> None:
     Without rasterio, or where one of them has no map coordinates, nothing is compared.
     """
     try:
-        ours, theirs = geo_reference(image, None, None), geo_reference(labels, None, None)
+        ours, theirs = _placed(image), _placed(labels)
     except InputError:
         if find_spec("rasterio") is None:
             return
@@ -146,9 +166,16 @@ def to_pixels(
     Raises
     ------
     InputError
-        When rasterio is missing, or the CRS is unknown or cannot be brought to the image's.
+        When rasterio is missing, the image is not there or has no map coordinates but the polygons have a
+        CRS, or the CRS is unknown or cannot be brought to the image's.
     """
-    geo = geo_reference(like, None, None)
+    geo = _placed(like)
+    if geo is None and crs is not None:
+        lacks = "no image is given (like=...)" if like is None else f"{like.name} has no map coordinates"
+        raise InputError(
+            f"The polygons name a CRS ({crs[:60]}) but {lacks}; give the GeoTIFF that they lie on, or "
+            "polygons in (x, y) pixels that name none."
+        )
     corners = [corner for polygon in polygons for ring in polygon["coordinates"] for corner in ring]
     if geo is not None and crs is None and any(x < -180 or x > 360 or abs(y) > 90 for x, y, *_ in corners):
         raise InputError(

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import Timeout
 
 from napari_iseg.errors import InputError, SaveError
-from napari_iseg.files import acquired
+from napari_iseg.locks import acquired
 
 _PATIENCE = 10.0  # seconds; another process holds the lock for milliseconds
 

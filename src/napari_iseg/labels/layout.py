@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import shutil
 import time
@@ -18,8 +19,10 @@ import zarr.storage
 
 from napari_iseg.errors import InputError
 from napari_iseg.files import real_place, temporary_beside
+from napari_iseg.labels.emptied import empty_file, is_empty
 from napari_iseg.labels.metadata import Space, ome_attributes, ome_axes, placed, space_of
 from napari_iseg.labels.pyramid import level_shapes
+from napari_iseg.labels.regions import part_of
 from napari_iseg.prompts import Window
 
 CHUNK = 512
@@ -35,14 +38,7 @@ def create(
     """
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-    side = chunks if isinstance(chunks, int) else CHUNK
-    whole = (
-        tuple(chunks)
-        if chunks is not None and not isinstance(chunks, int)
-        else (1,) * (len(shape) - 2) + (side, side)
-    )
-    if len(whole) != len(shape) or min(whole) < 1:
-        raise InputError(f"chunks must be one size or {len(shape)} sizes, all larger than 0; got {chunks}.")
+    whole = _chunks(chunks, len(shape))
     sizes = level_shapes(shape[-2], shape[-1])
     if path is None:
         group = _filled(zarr.storage.MemoryStore(), shape, whole, space, name)
@@ -56,6 +52,21 @@ def create(
             raise
         group = zarr.open_group(path, mode="r+")
     return group, [group[str(level)] for level in range(len(sizes))]
+
+
+def _chunks(chunks: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """The size of a chunk along every axis; InputError where ``chunks`` gives none."""
+    given: Any = CHUNK if chunks is None else chunks
+    try:
+        sides = given if np.iterable(given) else (1,) * (ndim - 2) + (given, given)
+        whole = tuple(map(operator.index, sides))
+    except TypeError:
+        whole = ()
+    if len(whole) != ndim or min(whole) < 1:
+        raise InputError(
+            f"chunks must be one whole number or {ndim} of them, all larger than 0; got {chunks!r}."
+        )
+    return whole
 
 
 def clear_away(folder: Path) -> None:
@@ -92,7 +103,7 @@ def restate(group: Any, space: Space) -> None:
 
 
 def sync(file: Path) -> None:
-    """Make sure a file's content survives a power cut; a chunk that became empty has no file."""
+    """Make sure a file's content survives a power cut; a chunk that was never written has no file."""
     if file.is_file():
         handle = os.open(file, os.O_RDWR)
         try:
@@ -153,8 +164,9 @@ def open_pyramid(path: Path) -> tuple[Any, list[Any], Space, Notes]:
 def written_boxes(array: Any) -> list[tuple[slice, ...]] | None:
     """Where a zarr array on disk may hold anything but 0: its chunks, or shards, that have a file.
 
-    None where files do not tell, and all has to be read: of an array elsewhere, with other keys than zarr's
-    own, or whose missing chunks are not 0.
+    Chunks whose labels all went are left out, too, where this program wrote their files. None where files do
+    not tell, and all has to be read: of an array elsewhere, with other keys than zarr's own, or whose missing
+    chunks are not 0.
     """
     if not isinstance(array, zarr.Array) or not isinstance(array.store, zarr.storage.LocalStore):
         return None
@@ -163,10 +175,12 @@ def written_boxes(array: Any) -> list[tuple[slice, ...]] | None:
         return None
     base = array.store.root / array.path / "c"
     sides = array.shards or array.chunks
-    boxes = []
+    boxes, empty = [], empty_file(array)
     for file in sorted(base.rglob("*")):
         parts = file.relative_to(base).parts
-        if len(parts) == len(sides) and all(part.isdecimal() for part in parts):
+        if len(parts) != len(sides) or not all(part.isdecimal() for part in parts):
+            continue
+        if not is_empty(file, empty):
             starts = [int(part) * side for part, side in zip(parts, sides, strict=True)]
             ends = [min(s + c, n) for s, c, n in zip(starts, sides, array.shape, strict=True)]
             boxes.append(tuple(slice(a, b) for a, b in zip(starts, ends, strict=True)))
@@ -185,11 +199,46 @@ def written_chunks(array: Any) -> Iterator[tuple[slice, ...]]:
         )
 
 
+def keeping_files(array: Any) -> Any:
+    """The same zarr array, of which a chunk keeps its file when its labels are erased."""
+    return zarr.Array(zarr.AsyncArray(array.metadata, array.store_path, {"write_empty_chunks": True}))
+
+
+def put(array: Any, plane: tuple[int, ...], window: Window, values: Any) -> None:
+    """Write the values (rows, cols) of a window.
+
+    A chunk on the disk whose labels all go keeps its file, by which what was erased is told from what was
+    lost; one that never had labels gets none.
+    """
+    emptied = [
+        part
+        for file, part in _parts(array, plane, window)
+        if not values[part_of(part, window)].any() and file.is_file()
+    ]
+    if not emptied:
+        array[(*plane, *window.slices)] = values
+        return
+    keeping = keeping_files(array)
+    for _, part in _parts(array, plane, window):
+        here = values[part_of(part, window)]
+        if part in emptied or here.any():
+            keeping[(*plane, *part.slices)] = here
+
+
 def sync_chunks(array: Any, plane: tuple[int, ...], window: Window) -> None:
     """Make sure that the chunks of a window, or the shards they are in, survive a power cut."""
+    for file, _ in _parts(array, plane, window):
+        sync(file)
+
+
+def _parts(array: Any, plane: tuple[int, ...], window: Window) -> Iterator[tuple[Path, Window]]:
+    """The files of the chunks, or shards, that a window lies in, and its part in each; none in memory."""
+    if not isinstance(array.store, zarr.storage.LocalStore):
+        return
     *lead, rows, cols = array.shards or array.chunks
     first = [index // size for index, size in zip(plane, lead, strict=True)]
     folder = array.store.root / array.path
     for row in range(window.top // rows, -(-window.bottom // rows)):
         for col in range(window.left // cols, -(-window.right // cols)):
-            sync(folder / array.metadata.encode_chunk_key((*first, row, col)))
+            chunk = Window(row * rows, col * cols, (row + 1) * rows, (col + 1) * cols)
+            yield folder / array.metadata.encode_chunk_key((*first, row, col)), chunk.intersect(window)

@@ -63,6 +63,8 @@ class Space:
         """Fill in defaults (axes from the right; scale 1; translation 0; no unit), check lengths."""
         given = {"axes": axes, "scale": scale, "translate": translate, "units": units}
         for name, values in given.items():
+            if values is not None and not hasattr(values, "__len__"):
+                raise InputError(f"{name} has one entry per axis, {ndim} in all, got {values!r}.")
             if values is not None and len(values) != ndim:
                 raise InputError(
                     f"{name} has {len(values)} entries but the labels have {ndim} axes; give one per axis."

@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_iseg.errors import InputError, SaveError
+from napari_iseg.files import check_place
 from napari_iseg.images.damage import reading
+from napari_iseg.labels.checks import check_box, checked_label, checked_mask, checked_place, checked_shape
 from napari_iseg.labels.layout import (
     Notes,
     create,
     merge_notes,
     open_pyramid,
+    put,
     restate,
     sync,
     sync_chunks,
@@ -26,11 +29,10 @@ from napari_iseg.labels.layout import (
 from napari_iseg.labels.metadata import Space
 from napari_iseg.labels.pyramid import level_parts
 from napari_iseg.labels.regions import Mask, Region, part_of, tiles_of
-from napari_iseg.prompts import Prompts, Window
+from napari_iseg.prompts import Edges, Prompts, Window
 
 Plane = tuple[int, ...]
 Labels = NDArray[np.uint32]
-HIGHEST = 2**32 - 1
 _T = TypeVar("_T")
 
 
@@ -54,16 +56,23 @@ class LabelStore:
 
     Parameters
     ----------
-    shape : tuple of int
+    shape
         (plane axes..., rows, cols).
-    path : Path, optional
+    path
         Folder of a new OME-Zarr 0.5 group. Without it the store lives in memory (compressed, only where there
         are objects).
-    chunks : int or tuple of int, optional
+    chunks
         Side of a chunk in the plane, or the whole chunk shape; 512 by default.
-    scale, translate, axes, units : sequences with one entry per axis, optional
-        Units per pixel, position of the first pixel's centre, names ("z", "y", "x") and units ("micrometer").
-    name : str, optional
+    scale
+        Units per pixel, one entry per axis.
+    translate
+        Position of the first pixel's centre, one entry per axis.
+    axes
+        Names, one per axis ("z", "y", "x"). Names that OME-Zarr does not allow, as two alike, are the usual
+        ones on the disk.
+    units
+        Units of ``scale``, one entry per axis ("micrometer").
+    name
         Of the label image, for the metadata.
 
     Raises
@@ -87,11 +96,7 @@ class LabelStore:
         units: Sequence[object] | None = None,
         name: str = "labels",
     ) -> None:
-        sizes = tuple(int(size) for size in shape)
-        if len(sizes) < 2 or min(sizes) < 1:
-            raise InputError(
-                f"Labels need at least rows and columns, all larger than 0; got the shape {sizes}."
-            )
+        sizes = checked_shape(shape)
         space = Space.make(len(sizes), axes, scale, translate, units)
         where = Path(path) if path is not None else None
         if where is not None and where.exists():
@@ -100,6 +105,8 @@ class LabelStore:
             raise InputError(
                 f"OME-Zarr holds at most 5 axes, these labels have {len(sizes)}; keep them in memory."
             )
+        if where is not None:
+            check_place(where)
         self._setup(where, space, self._saving(where, lambda: create(where, sizes, chunks, space, name)))
 
     @classmethod
@@ -156,18 +163,20 @@ class LabelStore:
         return any((self.read(trace.plane, tile) == label).any() for tile in tiles_of(trace.window))
 
     def prompts_of(self, label: int) -> tuple[Prompts, ...]:
-        """The prompts of an object, one entry per plane it was committed in."""
-        return tuple(trace.prompts for trace in self.traces_of(label))
+        """The prompts of an object, one entry per plane it was committed in; InputError for no label."""
+        return tuple(trace.prompts for trace in self.traces_of(checked_label(label)))
 
-    def read(self, plane: Plane = (), window: Window | None = None) -> Labels:
+    def read(self, plane: Plane = (), window: Window | Edges | None = None) -> Labels:
         """(rows, cols) uint32 of a window of a plane, level-0 pixels; the whole plane without a window.
 
         Raises
         ------
+        InputError
+            For a plane or window that the labels do not have.
         DamageError
             When a file of it cannot be read.
         """
-        window = self._checked(plane, window)
+        plane, window = checked_place(plane, window, self.shape)
         return self.block((*plane, *window.slices))
 
     def block(self, box: tuple[int | slice, ...]) -> Labels:
@@ -175,9 +184,12 @@ class LabelStore:
 
         Raises
         ------
+        InputError
+            For a box that the labels do not have.
         DamageError
             When a file of it cannot be read.
         """
+        check_box(box, self.shape)
         with self._readable():
             values: Labels = np.asarray(self._levels[0][box], dtype=np.uint32)
             return values
@@ -186,13 +198,15 @@ class LabelStore:
         self,
         label: int,
         plane: Plane,
-        window: Window,
+        window: Window | Edges,
         mask: Mask,
         *,
         overwrite: bool = False,
         prompts: Prompts | None = None,
     ) -> int:
         """Give the pixels of ``mask`` (rows, cols of ``window``, bool) to an object.
+
+        Whole numbers will do as a mask, 0 outside; and (top, left, bottom, right) as a window.
 
         Pixels that another object holds stay with it, as whoever committed first expects; with ``overwrite``
         they go to this one. Returns how many pixels another object held, i.e. were not given, or with
@@ -201,18 +215,20 @@ class LabelStore:
         Raises
         ------
         InputError
-            For a label outside 1 to 2^32 - 1, or a window or mask that does not fit.
+            For a label outside 1 to 2^32 - 1, a plane, window or mask that does not fit, or a mask of other
+            numbers, which may be probabilities.
         SaveError
             When the disk is full; call again after freeing space (writing the same pixels twice changes
             nothing).
         """
         label = checked_label(label)
-        window = self._checked(plane, window)
+        plane, window = checked_place(plane, window, self.shape)
+        mask = mask if hasattr(mask, "shape") else np.asarray(mask)  # a lazy one stays lazy
         if mask.shape != window.shape:
             raise InputError(f"The mask has the shape {mask.shape} but its window is {window.shape}.")
         contested = 0
         for tile in tiles_of(window):
-            wanted = np.asarray(mask[part_of(tile, window)], dtype=bool)
+            wanted = checked_mask(mask[part_of(tile, window)])
             if not wanted.any():
                 continue
             values = self.read(plane, tile)
@@ -225,8 +241,16 @@ class LabelStore:
         return contested
 
     def erase(self, label: int) -> int:
-        """Set an object's pixels to 0, looking only where it was written; returns their number."""
-        erased = 0
+        """Set an object's pixels to 0, looking only where it was written; returns their number.
+
+        Raises
+        ------
+        InputError
+            For what is no label.
+        SaveError
+            See ``write``.
+        """
+        label, erased = checked_label(label), 0
         for trace in self.traces_of(label):
             for tile in tiles_of(trace.window):
                 values = self.read(trace.plane, tile)
@@ -321,31 +345,22 @@ class LabelStore:
         SaveError
             See ``write``.
         """
-        if self._checked(plane, window).shape != values.shape:
+        plane, window = checked_place(plane, window, self.shape)
+        if window.shape != values.shape:
             raise InputError(f"The values have the shape {values.shape} but their window is {window.shape}.")
 
-        def put() -> None:
-            self._levels[0][(*plane, *window.slices)] = values
+        def write() -> None:
+            put(self._levels[0], plane, window, values)
             for level, part, coarse in level_parts(window, values, len(self._levels)):
-                self._levels[level][(*plane, *part.slices)] = coarse
+                put(self._levels[level], plane, part, coarse)
 
         with self._readable():
-            self._saving(self.path, put)
+            self._saving(self.path, write)
         if self.path is not None:
             self._unsynced.add((0, plane, window))
             self._unsynced.update(
                 (lv, plane, part) for lv, part, _ in level_parts(window, values, len(self._levels))
             )
-
-    def _checked(self, plane: Plane, window: Window | None) -> Window:
-        *lead, rows, cols = self.shape
-        if len(plane) != len(lead) or any(not 0 <= i < size for i, size in zip(plane, lead, strict=True)):
-            raise InputError(f"The plane {tuple(plane)} is not in labels of the shape {self.shape}.")
-        if window is None:
-            return Window(0, 0, rows, cols)
-        if not (0 <= window.top <= window.bottom <= rows and 0 <= window.left <= window.right <= cols):
-            raise InputError(f"The window {window} is not inside a plane of {rows} x {cols} pixels.")
-        return window
 
     def _search(self) -> None:
         """Find the objects of a store opened from disk, once, chunk by chunk where there may be labels."""
@@ -356,7 +371,7 @@ class LabelStore:
             *lead, rows, cols = chunk
             window = Window(rows.start, cols.start, rows.stop, cols.stop)
             values = self.block(chunk)
-            for index in np.ndindex(values.shape[:-2]):
+            for index in np.ndindex(values.shape[:-2]) if values.any() else ():
                 plane = tuple(span.start + i for span, i in zip(lead, index, strict=True))
                 for label in np.unique(values[index]):
                     if label:
@@ -379,14 +394,3 @@ class LabelStore:
             raise SaveError(
                 f"The labels in {path} could not be written ({error.strerror or error}); free some space."
             ) from error
-
-
-def checked_label(label: int) -> int:
-    """A label that fits into uint32, or InputError."""
-    try:
-        number = int(label)
-    except (TypeError, ValueError, OverflowError):
-        number = 0
-    if isinstance(label, bool) or number != label or not 1 <= number <= HIGHEST:
-        raise InputError(f"A label is a whole number from 1 to {HIGHEST}, got {label!r}.")
-    return int(label)

@@ -6,13 +6,25 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from napari_iseg.errors import CheckpointError
+
 
 class PublishedNet(nn.Module):
     """A network of a published method: it loads the authors' checkpoints by their key names."""
 
     def load_published(self, state: Mapping[str, Tensor]) -> None:
-        """Load the authors' state dict, strictly, by their key names."""
-        raise NotImplementedError
+        """Load the authors' state dict, strictly, by their key names.
+
+        Raises
+        ------
+        CheckpointError
+            A damaged or foreign state dict, or a network of our own, of which nobody published one.
+        """
+        del state
+        raise CheckpointError(
+            f"{type(self).__name__} is a network of our own and no published checkpoint is of its kind; load "
+            "its weights with load_model, or by their own names with load_state_dict."
+        )
 
     def published_names(self) -> dict[str, str]:
         """Own state-dict key -> key of the published checkpoint (identity where they are equal)."""

@@ -56,7 +56,7 @@ class Guidance(nn.Module):
             for features in (fine, coarse):
                 maps.append(torch.exp(-appearance(features, signed, 2)))
             near = -F.max_pool2d(-distance[:, None], 2)
-            seeds.append(torch.where(near <= 4, 0.0, FAR))
+            seeds.append(torch.full_like(near, FAR).masked_fill(near <= 4, 0.0))
         quarter = F.avg_pool2d(fine, 2)
         paths = quarter.new_full((len(quarter), 2, *quarter.shape[-2:]), FAR)
         if seeds:

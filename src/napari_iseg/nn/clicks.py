@@ -30,7 +30,7 @@ def click_disks(clicks: Tensor, height: int, width: int, radius: float = PUBLISH
     row_squared = (rows - signed[..., 0:1]).float().square().masked_fill(unused[..., None], float("inf"))
     col_squared = (cols - signed[..., 1:2]).float().square()
     # One click at a time: the maps stay in the cache, and memory does not grow with the number of clicks.
-    nearest = torch.full((clicks.shape[0], 2, height, width), float("inf"), device=clicks.device)
+    nearest = row_squared.new_full((clicks.shape[0], 2, height, width), float("inf"))
     for i in range(signed.shape[2]):
         torch.minimum(nearest, row_squared[:, :, i, :, None] + col_squared[:, :, i, None, :], out=nearest)
     return (nearest <= radius * radius).float()

@@ -163,7 +163,7 @@ class IfseNet(ClickNet):
         if not label.positives:
             return label.vector
         counts = torch.tensor([label.positives, label.negatives], dtype=torch.float32).log1p()
-        known = torch.cat([torch.tensor([reliability]), counts]).to(label.vector)
+        known = torch.cat([counts.new_tensor([reliability]), counts]).to(label.vector)
         share: Tensor = self.gate(known).sigmoid()
         return share * label.vector + (1 - share) * label.click
 
@@ -256,7 +256,8 @@ def support_log_weights(
 
     ``reach`` is lambda, in the unit of the distances; 0 switches distance off.
     """
-    logs = torch.tensor([max(r, 1e-3) for r in reliabilities], device=likeness.device).log() + beta * likeness
+    trusted = torch.tensor([max(r, 1e-3) for r in reliabilities], device=likeness.device, dtype=torch.float32)
+    logs = trusted.log() + beta * likeness
     if reach > 0:
         logs = logs - torch.tensor(list(distances), device=likeness.device, dtype=logs.dtype) / reach
     return logs.log_softmax(0)

@@ -93,13 +93,15 @@ def _spread(mask: Tensor) -> Tensor:
     cells = torch.nonzero(mask)
     if len(cells) <= _MOST:
         return cells
-    return cells[torch.linspace(0, len(cells) - 1, _MOST, device=cells.device).round().long()]
+    return cells[
+        torch.linspace(0, len(cells) - 1, _MOST, device=cells.device, dtype=torch.float32).round().long()
+    ]
 
 
 def _rows(levels: Sequence[Tensor], cells: Tensor) -> Tensor:
     """(N, D): all levels at cells of the first one, bilinearly."""
     size = levels[0].new_tensor(levels[0].shape[-2:])
-    grid = ((cells + 0.5) / size * 2 - 1)[:, [1, 0]][None, :, None].to(levels[0].dtype)
+    grid = ((cells.float() + 0.5) / size * 2 - 1)[:, [1, 0]][None, :, None].to(levels[0].dtype)
     parts = [levels[0][:, cells[:, 0], cells[:, 1]].T]
     parts += [
         F.grid_sample(level[None], grid, align_corners=False, padding_mode="border")[0, :, :, 0].T

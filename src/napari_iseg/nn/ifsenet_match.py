@@ -36,7 +36,9 @@ def farthest(rows: Tensor, count: int) -> Tensor:
         return torch.arange(total, device=rows.device)
     candidates = torch.arange(total, device=rows.device)
     if total > 1024:
-        candidates = torch.linspace(0, total - 1, 1024, device=rows.device).round().long()
+        candidates = (
+            torch.linspace(0, total - 1, 1024, device=rows.device, dtype=torch.float32).round().long()
+        )
     points = rows.detach()[candidates]
     gap = torch.cdist(points, points.mean(0, keepdim=True))[:, 0]
     chosen = [gap.argmin()]

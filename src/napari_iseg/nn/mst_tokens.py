@@ -26,7 +26,7 @@ def resampling(old: int, new: int) -> Tensor:
     The pseudo-inverse of how an image is resized (bicubic, antialiased), so that a resized patch gives the
     same token as before, as far as possible. Float32, as published.
     """
-    pixels = torch.eye(old * old).view(-1, 1, old, old)
+    pixels = torch.eye(old * old, dtype=torch.float32).view(-1, 1, old, old)
     resized = F.interpolate(pixels, size=(new, new), mode="bicubic", antialias=True, align_corners=False)
     matrix: Tensor = torch.linalg.pinv(resized.flatten(1))
     return matrix

@@ -6,6 +6,7 @@ the scoring part is scaled by a factor that starts at zero, so that the network 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -27,10 +28,10 @@ def waves(grid: tuple[int, int], stride: int, dim: int, like: Tensor) -> Tensor:
     (1, rows * cols, dim), half of the channels for rows and half for columns; ``dim`` a multiple of 4.
     """
     count = dim // 4
-    lengths = torch.logspace(4, torch.tensor(_LONGEST).log2().item(), count, base=2.0, device=like.device)
+    lengths = torch.logspace(4, math.log2(_LONGEST), count, base=2.0, device=like.device, dtype=torch.float32)
     parts = []
     for size in grid:
-        places = (torch.arange(size, device=like.device) + 0.5) * stride
+        places = (torch.arange(size, device=like.device, dtype=torch.float32) + 0.5) * stride
         angles = 2 * torch.pi * places[:, None] / lengths
         parts.append(torch.cat([angles.sin(), angles.cos()], 1))
     rows = parts[0][:, None].expand(-1, grid[1], -1)

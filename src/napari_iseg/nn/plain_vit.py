@@ -7,11 +7,14 @@ tokens), and are put back into raster order once, at the end. State-dict names a
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_iseg.errors import InputError
+from napari_iseg.nn.derived import Derived
 from napari_iseg.nn.exact import added
 from napari_iseg.nn.fused import Linear, PatchConv
 
@@ -96,10 +99,6 @@ def from_windows(tokens: Tensor, grid: tuple[int, int], windows: tuple[int, int]
     return cut.transpose(2, 3).reshape(-1, rows * cols, tokens.shape[-1])
 
 
-def _alike(a: Tensor, b: Tensor) -> bool:
-    return a.device == b.device and a.dtype == b.dtype
-
-
 class PlainVit(nn.Module):
     """Patches and position embedding, then ``depth`` blocks in groups whose last block attends globally.
 
@@ -119,7 +118,7 @@ class PlainVit(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.trained_grid[0] * self.trained_grid[1], dim))
         self.patch_embed = PatchEmbed(3, dim, patch)
         self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(depth))
-        self._tables: dict[tuple[int, int], tuple[int, Tensor]] = {}
+        self._tables = Derived(_CACHED_SIZES)
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
@@ -146,20 +145,7 @@ class PlainVit(nn.Module):
         if grid == self.trained_grid:
             table: Tensor = self.pos_embed[:, 1:]
             return table
-        if torch.is_grad_enabled() and self.pos_embed.requires_grad:
-            return self._resized(grid)
-        version = 0 if self.pos_embed.is_inference() else self.pos_embed._version
-        held = self._tables.get(grid)
-        if held is not None and held[0] == version and _alike(held[1], self.pos_embed):
-            return held[1]
-        with torch.inference_mode(False), torch.no_grad():
-            table = self._resized(grid)
-        kept = [entry for entry in self._tables.items() if entry[0] != grid][1 - _CACHED_SIZES :]
-        self._tables = {
-            **dict(kept),
-            grid: (version, table),
-        }  # replaced as a whole: other threads may be reading
-        return table
+        return self._tables.get(grid, self.pos_embed, partial(self._resized, grid))
 
     def forward(self, image: Tensor, extra: Tensor | None = None) -> Tensor:
         """Features of an image.
@@ -187,9 +173,9 @@ class PlainVit(nn.Module):
         tokens = from_windows(tokens, grid, windows)
         return tokens.view(batch, *grid, dim).permute(0, 3, 1, 2)
 
-    def _resized(self, grid: tuple[int, int]) -> Tensor:
+    def _resized(self, grid: tuple[int, int], table: Tensor) -> Tensor:
         rows, cols = self.trained_grid
-        table = self.pos_embed[:, 1:].transpose(1, 2).reshape(1, -1, rows, cols)
+        table = table[:, 1:].transpose(1, 2).reshape(1, -1, rows, cols)
         table = F.interpolate(table, size=grid, mode="bicubic", align_corners=False)
         return table.flatten(2).transpose(1, 2)
 

@@ -113,7 +113,7 @@ def _fitted(features: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     spread = (centred * weight[:, None]) @ centred.transpose(1, 2)
     scale = spread.diagonal(dim1=1, dim2=2).clamp(min=1e-8).sqrt() + 1e-3 * middle[..., 0].abs() + 1e-4
     shared = spread / (scale[:, :, None] * scale[:, None])
-    penalty = _RIDGE * torch.eye(rows.shape[1], device=rows.device)
+    penalty = _RIDGE * torch.eye(rows.shape[1], device=rows.device, dtype=rows.dtype)
     kernel = torch.linalg.solve(shared + penalty, (centred @ target[..., None]) / scale[..., None])
     kernel = kernel / scale[..., None]
     answer = (kernel.transpose(1, 2) @ centred)[:, 0]

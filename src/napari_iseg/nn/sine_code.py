@@ -45,6 +45,10 @@ class SineCode:
         half = self.dim // 2
         place = torch.arange(1, count + 1, dtype=torch.float32, device=device)
         place = place / (count + 1e-6) * (2 * math.pi)
-        exponent = 2 * torch.div(torch.arange(half, device=device), 2, rounding_mode="floor") / half
+        exponent = (
+            2
+            * torch.div(torch.arange(half, dtype=torch.float32, device=device), 2, rounding_mode="floor")
+            / half
+        )
         angle = place[:, None] / (10000.0**exponent)
         return torch.stack([angle[:, 0::2].sin(), angle[:, 1::2].cos()], -1).flatten(1)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_iseg import backends
 from napari_iseg.backends.cards import ModelCard, write_card
-from napari_iseg.errors import CheckpointError, SaveError
+from napari_iseg.errors import CheckpointError
 from napari_iseg.evaluation.plots import new_figure, save_figure
 from napari_iseg.training.log import TERM, read_log
 from napari_iseg.training.recipe import Recipe
@@ -46,12 +46,6 @@ def export(
             f"The trained weights hold NaN or infinity in {broken}, so no model was exported; start anew in "
             "another --out with a lower rate, or with precision = '32-true' if it was another."
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SaveError(
-            f"The model's folder {folder} could not be made: {error.strerror or error}."
-        ) from error
     weights = folder / "model.safetensors"
     write_safetensors(
         weights,

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
 from napari_iseg.errors import CheckpointError, InputError, SaveError
-from napari_iseg.files import real_place, remove, temporary_beside
+from napari_iseg.files import give_name, real_place, remove, temporary_beside
 from napari_iseg.training.bank import Bank
 from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.interrupt import ctrl_c_noted
@@ -110,13 +110,14 @@ class Trainer:
 
     def build(self) -> nn.Module:
         """The network with seeded random weights (or the recipe's start)."""
-        torch.manual_seed(self.recipe.seed)
-        net = self.task.build(self.recipe).to(memory_format=torch.channels_last)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.recipe.seed)  # a GPU's draws are left alone
+            net = self.task.build(self.recipe).to(memory_format=torch.channels_last)
         keep_fixed(net, self.recipe.optim.only)
         return net
 
     def run(self, on_step: Callable[[Progress], object] | None = None) -> nn.Module:
-        """Train to the recipe's last step and return the averaged network.
+        """Train to the recipe's last step and return the averaged network; torch's own draws go on as before.
 
         Raises
         ------
@@ -124,6 +125,11 @@ class Trainer:
             After Ctrl-C, with the steps until then kept.
         """
         self.fabric.launch()
+        device = self.fabric.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            return self._run(on_step)
+
+    def _run(self, on_step: Callable[[Progress], object] | None) -> nn.Module:
         net, average = self.build(), self.build().eval().requires_grad_(False)
         optimizer = torch.optim.AdamW(_groups(net, self.recipe.optim.weight_decay), lr=self.recipe.optim.rate)
         module, wrapped = self.fabric.setup(net, optimizer)
@@ -272,14 +278,14 @@ class Trainer:
         self._save(self.folder / "last.ckpt", kept)
 
     def _save(self, path: Path, state: dict[str, Any]) -> None:
-        target = real_place(path)  # of a link what it names is replaced
-        part = temporary_beside(target)  # Fabric takes a path and no stream, so `replacing` cannot be used
+        # Fabric takes a path and no stream, so `replacing` cannot be used
+        part = temporary_beside(real_place(path))
         try:
             self.fabric.save(part, state)
             if self.fabric.is_global_zero:
                 with part.open("rb+") as file:
                     os.fsync(file.fileno())  # else a power cut may keep the new name without what is in it
-                part.replace(target)
+                give_name(part, path)
         except (OSError, RuntimeError) as error:  # torch's writer tells of a full disk by a RuntimeError
             if not self.fabric.is_global_zero:
                 raise SaveError(f"The first process ended while it wrote {path}; see what it says.") from None

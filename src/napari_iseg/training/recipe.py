@@ -189,7 +189,7 @@ def _fits(value: Any, annotation: str) -> bool:
     return parts is None or all(type(part) in parts for part in inner)
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: str | Path) -> Recipe:
     """Read a recipe; every entry is checked by name, and a wrong one is refused with the list of valid ones.
 
     Raises
@@ -198,7 +198,7 @@ def read_recipe(path: Path) -> Recipe:
         When the file is missing, is not TOML, or has unknown, missing or wrong entries.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"There is no recipe at {path}; recipes/ in the repository has some to copy."

@@ -8,6 +8,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from napari_iseg import backends
@@ -15,9 +16,9 @@ from napari_iseg.backends.base import Inference, check_settings
 from napari_iseg.backends.cards import ModelCard, read_card
 from napari_iseg.backends.edge_model import EdgeOptions
 from napari_iseg.errors import InputError, SaveError
+from napari_iseg.evaluation.alone import alone
 from napari_iseg.evaluation.left_out import ENTRY, left_out_table
 from napari_iseg.interactive.rules import window_rule
-from napari_iseg.training.alone import alone
 from napari_iseg.training.checks import check, check_inference
 from napari_iseg.training.episode_bank import EpisodeBank
 from napari_iseg.training.export import between, checkpoint_state, export, plot_curves
@@ -67,7 +68,8 @@ def train(
     fabric = make_fabric(recipe)
     claim(recipe, out, write=False)
     first = is_first_process()
-    with alone(out) if first else nullcontext():  # the first process stands for the others of its run
+    # the first process stands for the others of its run
+    with alone(out, "training") if first else nullcontext():
         sets = open_sets(recipe, data, tell if first else None)
         fabric.launch()  # where there are several processes, each has come this far by itself
         bank = task.bank(recipe, sets, on_set if first else None)
@@ -86,7 +88,8 @@ def _try(recipe: Recipe, task: Task) -> None:
     """Build once what needs no data, so that a recipe that cannot be is refused before they are loaded."""
     check_starts(recipe)
     _check_inference(recipe)
-    net = task.build(recipe)
+    with torch.random.fork_rng(devices=[]):
+        net = task.build(recipe)
     keep_fixed(net, recipe.optim.only)
     weights = task.weights(recipe, net)
     if weights and not any(weights.values()):

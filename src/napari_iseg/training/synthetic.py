@@ -6,10 +6,14 @@ each kind shares a surface, each object varies it. Optics come last: shading, ou
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_iseg.errors import InputError
 from napari_iseg.training import synthetic_shapes as shapes
 from napari_iseg.training.synthetic_textures import Field, Texture, paint, random_texture
 
@@ -24,18 +28,26 @@ def random_scene(
 
     Parameters
     ----------
-    rng : numpy.random.Generator
+    rng
         Decides everything: equal generators give equal scenes.
-    size : int or (rows, cols)
-    outlines : makers of outlines with their weights; others than the usual ones never fill the plane wall to
-        wall
+    size
+        (rows, cols), or the side of a square.
+    outlines
+        Makers of outlines with their weights; others than the usual ones never fill the plane wall to wall.
 
     Returns
     -------
     image : (rows, cols, 3) uint8
-    labels : (rows, cols) int32, 0 is background, objects are 1..n without gaps
+        RGB.
+    labels : (rows, cols) int32
+        0 is background, objects are 1..n without gaps.
+
+    Raises
+    ------
+    InputError
+        For a size of 0, or one that is no whole number.
     """
-    shape = (size, size) if isinstance(size, int) else size
+    shape = _shape(size)
     channels = 1 if rng.random() < 0.5 else 3
     contrast = float(np.exp(rng.uniform(np.log(0.05), np.log(0.6))))
     roughness = float(contrast * np.exp(rng.uniform(np.log(0.05), np.log(0.8))))
@@ -54,6 +66,17 @@ def random_scene(
         _scatter(rng, image, labels, kinds, contrast, outlines)
     labels = _tidy(labels)
     return expose(rng, image, labels, contrast, walls=0.7 if tiled else 0.35), labels
+
+
+def _shape(size: Any) -> tuple[int, int]:
+    """(rows, cols) of a size; InputError where it is none."""
+    try:
+        rows, cols = map(operator.index, size if np.iterable(size) else (size, size))
+    except (TypeError, ValueError):
+        rows = cols = 0
+    if min(rows, cols) < 1:
+        raise InputError(f"A scene's size is a whole number above 0, or (rows, cols) of such, got {size!r}.")
+    return rows, cols
 
 
 def random_kind(rng: np.random.Generator, base: Field, contrast: float, roughness: float) -> Texture:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from napari_iseg import backends
 from napari_iseg.backends.base import ClickNet
@@ -54,7 +53,6 @@ class NocValidator:
             for data in self.sets
         ]
         net.train(training)
-        torch.set_grad_enabled(True)
         noc = float(np.mean([report.noc(0.85) for report in reports]))
         return {
             "score": noc,

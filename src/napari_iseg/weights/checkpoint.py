@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_iseg.errors import CheckpointError
-from napari_iseg.weights.safe_pickle import Stub
+from napari_iseg.weights.hints import hints_of, items_of
 from napari_iseg.weights.safetensors_writer import CODES
 from napari_iseg.weights.tensor_refs import TensorRef
 from napari_iseg.weights.torch_file import TorchFile, open_torch_file
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 _INNER_NAMES = ("state_dict", "model", "model_state_dict", "ema")
 _WRAPPERS = ("module.", "_orig_mod.")  # of networks trained in parallel, and of compiled ones
 _MAX_WRAPS = 4
-_MAX_HINT_DEPTH = 6
-_MAX_HINTS = 2000
-_OTHER_NAMES = {"NUM_HEADS": "num_heads", "crop_size": "img_size"}  # AdaptiveClick's, and ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +130,14 @@ def _from_torch(file: TorchFile, name: str) -> Checkpoint:
         {key: ref.shape for key, ref in tensors.items()},
         {key: ref.storage.dtype for key, ref in tensors.items()},
         lambda key: file.read(tensors[key]),
-        hints=_hints(file.tree),
+        hints=hints_of(file.tree),
     )
 
 
 def _find_state(tree: Any) -> dict[str, TensorRef]:
-    top = _items(tree)
-    inner = [_items(top.get(name)) for name in _INNER_NAMES]
-    innermost = [_items(place.get("state_dict")) for place in inner]
+    top = items_of(tree)
+    inner = [items_of(top.get(name)) for name in _INNER_NAMES]
+    innermost = [items_of(place.get("state_dict")) for place in inner]
     for place in (*inner, *innermost, top):
         found = {
             key: value
@@ -151,48 +147,3 @@ def _find_state(tree: Any) -> dict[str, TensorRef]:
         if found:
             return found
     return {}
-
-
-def _items(value: Any) -> Mapping[Any, Any]:
-    """A dictionary's entries, also of a foreign dictionary class."""
-    if isinstance(value, Stub):
-        return value.items
-    return value if isinstance(value, dict) else {}
-
-
-def _hints(tree: Any) -> dict[str, Any]:
-    """Plain values of a pickled configuration, flattened, without its {type, value, specified} wrappers."""
-    found: dict[str, Any] = {}
-    _collect(_items(tree).get("config"), found, 0)
-    for theirs, ours in _OTHER_NAMES.items():
-        if theirs in found:
-            found.setdefault(ours, found[theirs])
-    return found
-
-
-def _collect(value: Any, found: dict[str, Any], depth: int) -> None:
-    if depth > _MAX_HINT_DEPTH:
-        return
-    for key, entry in _items(value).items():
-        if len(found) >= _MAX_HINTS:
-            return
-        if not isinstance(key, str):
-            continue
-        inner = _items(entry)
-        if "value" in inner and "specified" in inner:
-            entry = inner["value"]
-        if _is_plain(entry):
-            found.setdefault(key, list(entry) if isinstance(entry, tuple) else entry)
-        else:
-            _collect(entry, found, depth + 1)
-
-
-def _is_plain(value: Any) -> bool:
-    """Numbers and texts; a truth value is no size, though Python counts it among the whole numbers."""
-    if isinstance(value, list | tuple):
-        return len(value) <= 64 and all(map(_is_number_or_text, value))
-    return _is_number_or_text(value) and not (isinstance(value, float) and not math.isfinite(value))
-
-
-def _is_number_or_text(value: Any) -> bool:
-    return isinstance(value, int | float | str) and not isinstance(value, bool)

@@ -24,15 +24,13 @@ _MAX_REDIRECTS = 10
 
 
 class Bar(Protocol):
-    """What a tqdm bar offers: a total in bytes and steps towards it."""
-
-    total: float | None
+    """The progress of a file: a total in bytes and steps towards it."""
 
     def update(self, n: float = 1) -> Any:
         """Advance by ``n`` bytes."""
 
     def reset(self, total: float | None = None) -> Any:
-        """Start again at zero."""
+        """Start at zero, of ``total`` bytes where they are known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def check_fit(found: Recognition, names: str, shapes: Shapes) -> None:
         return
     try:
         net.load_published({key: torch.empty(shape, device="meta") for key, shape in shapes.items()})
-    except (CheckpointError, RuntimeError):  # RuntimeError: of a network that is not published at all
+    except (CheckpointError, RuntimeError):  # RuntimeError: torch's own, of networks without renamed keys
         seen = identify(shapes, {})
         raise CheckpointError(
             f"The file or its card says {found.label}, but its tensors are those of {seen.label}; get a file "

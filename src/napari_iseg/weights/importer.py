@@ -132,10 +132,14 @@ def _from_shapes(file: Checkpoint, base: ModelCard | None, options: ImportOption
     elif options.heads:
         found = found_by({**hints, "num_heads": options.heads})
         _check_heads(found, None, options.heads)
-    elif options.tell and variant_name(found) is None:
+    elif options.tell and (stated is not None or variant_name(found) is None):
+        said = (
+            "The file does not say how many attention heads its network has"
+            if stated is None
+            else f"The file states {stated!r:.60} attention heads, which its network cannot have"
+        )
         options.tell(
-            f"The file does not say how many attention heads its network has; {heads} were assumed. If that "
-            "is wrong, import it again with --heads N --overwrite."
+            f"{said}; {heads} were assumed. If that is wrong, import it again with --heads N --overwrite."
         )
     return found
 

@@ -114,7 +114,8 @@ def net_from_file(path: Path) -> tuple[ModelCard, PublishedNet]:
 
 
 def _loaded(found: Recognition, names: str, file: Checkpoint) -> PublishedNet:
-    net = backends.build(found.backend, found.variant)
+    with torch.random.fork_rng(devices=[]):  # the weights it begins with are not drawn from the user's
+        net = backends.build(found.backend, found.variant)
     state = LazyState(file)
     if names == "published":
         net.load_published(state)

@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import BaseFileLock, Timeout
 
 from napari_iseg.errors import SaveError
-from napari_iseg.files import acquired
+from napari_iseg.locks import acquired
 
 
 @contextmanager

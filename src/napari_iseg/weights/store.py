@@ -29,9 +29,11 @@ class Store:
 
     Parameters
     ----------
-    home : the user's folder; default ``$NAPARI_ISEG_HOME``, else the system's place for a program's data.
-        Models are in its ``models``, one folder each.
-    shipped : the folder of models that come with the package; default: found beside the package
+    home
+        The user's folder; default ``$NAPARI_ISEG_HOME``, else the system's place for a program's data. Models
+        are in its ``models``, one folder each.
+    shipped
+        The folder of models that come with the package; default: found beside the package.
     """
 
     def __init__(self, home: str | Path | None = None, shipped: Path | None = None) -> None:
@@ -153,15 +155,22 @@ def list_models(store: Store | None = None) -> list[ModelCard]:
 
 def load_model(
     name_or_path: str | Path, *, device: str = "auto", precision: str = "auto", store: Store | None = None
-) -> Any:
+) -> Model | Any:
     """A network ready to answer: a `Model` for clicks, an `EdgeModel` or a `ThinModel` by the card's role.
+
+    A type checker takes it for a `Model`; `load_edge_model` and `load_thin_model` give the others' types.
 
     Parameters
     ----------
-    name_or_path : name of a card, folder with a card, or a checkpoint file (.safetensors, .pth, .pt), which
-        is recognised by its keys and shapes and read safely; nothing is written
-    device : "auto", "cpu", "cuda", "cuda:N" or "mps"
-    precision : "auto", or as `napari_iseg.backends.model.Model` takes it
+    name_or_path
+        Name of a card, folder with a card, or a checkpoint file (.safetensors, .pth, .pt), which is
+        recognised by its keys and shapes and read safely; nothing is written.
+    device
+        "auto", "cpu", "cuda", "cuda:N" or "mps".
+    precision
+        "auto", or as `napari_iseg.backends.model.Model` takes it.
+    store
+        Where names are looked up; None: the models of this machine.
 
     Raises
     ------
@@ -249,7 +258,9 @@ def thin_model_of(model: Model, store: Store | None = None) -> ThinModel:
     Raises
     ------
     InputError
-        When what it names is no such model; ModelNotFoundError when there is none of that name.
+        When what it names is no such model.
+    ModelNotFoundError
+        When there is none of that name.
     """
     name = model.inference.thin
     if name not in model.helpers:

@@ -50,7 +50,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("delete", "Delete object", "Shift-D", "Then click on a committed object: it is removed."),
     Action("probability", "Probability", "P", "Show or hide how sure the model is, pixel by pixel."),
     Action("refine_edges", "Refine edges", "E", "Make this object's mask exact along thin structures."),
-    Action("save", "Save labels…", "", "Write all committed objects to a TIFF or OME-Zarr file."),
+    Action("save", "Save labels…", "", "Write all committed objects: TIFF, OME-Zarr, or outlines on a map."),
     Action(
         "open_session", "Open session…", "", "Go on where an earlier session ended, undo history included."
     ),

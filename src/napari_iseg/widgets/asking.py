@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_iseg.widgets.scene import image_shape
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
 TIFF, OME_ZARR = "TIFF (*.tif *.tiff)", "OME-Zarr (*.zarr)"
 GEOPACKAGE, GEOJSON = "GeoPackage (*.gpkg)", "GeoJSON (*.geojson)"
+
+
+def with_outlines(kinds: Sequence[str], image: Image | None) -> list[str]:
+    """Kinds of file for the labels of an image: a scene has outlines too."""
+    flat = image is not None and len(image_shape(image)) == 2
+    return [*kinds, GEOPACKAGE, GEOJSON] if flat else list(kinds)
+
+
+def as_file_name(name: str) -> str:
+    """A layer's name without what the name of a file cannot have on any system."""
+    return re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", name)
 
 
 def ask_where(
@@ -19,11 +37,12 @@ def ask_where(
 
     Parameters
     ----------
-    name : suggested, without an ending
+    name : suggested, without an ending; what a file's name cannot have is replaced
     kinds : as Qt writes them, "TIFF (*.tif *.tiff)"; the first is chosen
     then : gets what the user chose
     """
-    dialog = QFileDialog(parent, title, name.replace(".", "_"), ";;".join(kinds))  # a dot would be an ending
+    name = as_file_name(name).replace(".", "_")  # a dot would be an ending
+    dialog = QFileDialog(parent, title, name, ";;".join(kinds))
     dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
 
     def chosen(kind: str) -> None:

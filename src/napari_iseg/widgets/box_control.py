@@ -28,8 +28,8 @@ class BoxControl:
         if controller.editor is None or not controller.choice.takes_boxes:
             controller.say("This model takes no boxes; click on the object, or choose one that takes them.")
             return
-        controller.say("Drag a box around the object, from one corner to the opposite one, or press Esc.")
         controller.editor.layers.draw_box()
+        controller.say("")  # the status says how
 
     def stop_drawing(self) -> bool:
         """Have clicks again where the next drag would draw a box; whether it would have."""
@@ -45,6 +45,8 @@ class BoxControl:
         controller, editor = self._controller, self._controller.editor
         if editor is None or editor.box is None or controller.choice.takes_boxes:
             return ""
+        if editor.session is not None and editor.session.has_mask:
+            return ""  # which stands, and may be committed
         return (
             "This model does not take boxes: remove the box (Esc, its clicks go too) and click on the "
             "object, or choose a model that takes them."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Shapes
 
 COLOR = "#00c8ff"
-_WIDTH = 0.01  # of the edge, as a share of the box's longer side: shapes have no width in screen pixels
+EDGE_PIXELS = 2.0  # of the outline on the screen, whatever the zoom
 
 Placed = tuple[tuple[int, ...], Box]  # plane and box
 
@@ -31,33 +31,61 @@ class BoxLayer:
     viewer : where the layer is shown
     image : the layer that is segmented
     axes : which of its axes are the plane
+
+    Attributes
+    ----------
+    layer : None where boxes are not offered
+    aside : the layer that is kept out of sight meanwhile, or None
     """
 
     def __init__(self, viewer: napari.Viewer, image: Image, axes: PlaneAxes) -> None:
         self.layer: Shapes | None = None
+        self.aside: Shapes | None = None
+        self._hidden = False  # the one aside, by us
         self._viewer, self._image, self._axes = viewer, image, axes
         self._shown: Placed | None = None
 
     def make(self) -> Shapes:
-        """A new empty layer; the caller adds it to the viewer."""
+        """A new layer with the box that there is; the caller adds it to the viewer."""
         from napari.layers import Shapes
 
-        self._shown = None
+        self.aside = None
         self.layer = Shapes(
             ndim=self._axes.ndim,
             name=f"{self._image.name} box",
             edge_color=COLOR,
             face_color="transparent",
-            edge_width=1,
             metadata={OUTPUT: True},
             **Placement.of(self._image).whole(),
         )
         self.layer.mode = "pan_zoom"
+        self.layer.events.scale_factor.connect(self.keep_width)
+        self.keep_width()
+        self._draw()
         return self.layer
+
+    def put_aside(self) -> None:
+        """Keep the layer out of sight; removing and making one hold the window for a quarter of a second."""
+        assert self.layer is not None
+        self.show(None, anew=True)
+        self.aside, self.layer = self.layer, None
+        self._hidden = bool(self.aside.visible)
+        self.aside.visible = False
+        self.aside.editable = False  # nobody would hear of what is drawn there
+
+    def take_back(self) -> None:
+        """Have the layer again that was put aside."""
+        assert self.aside is not None
+        self.layer, self.aside = self.aside, None
+        self.layer.editable = True
+        if self._hidden:
+            self.layer.visible = True
+        self.keep_width()
+        self._draw()
 
     def forget(self) -> None:
         """The layer is gone."""
-        self.layer = self._shown = None
+        self.layer = self.aside = self._shown = None
 
     @property
     def drawing(self) -> bool:
@@ -70,16 +98,23 @@ class BoxLayer:
         self.layer.mode = "add_rectangle"
 
     def show(self, placed: Placed | None, *, anew: bool = False) -> None:
-        """Show exactly this box; the caller blocks its own callbacks. ``anew``: whatever was drawn goes."""
-        if self.layer is None or (placed == self._shown and not anew):
-            return
-        self._shown = placed
+        """Show exactly this box, where there is no layer as soon as there is one.
+
+        The caller blocks its own callbacks. ``anew``: whatever was drawn goes.
+        """
+        if placed != self._shown or anew:
+            self._shown = placed
+            if self.layer is not None:
+                self._draw()
+
+    def _draw(self) -> None:
+        assert self.layer is not None
         if self.layer.nshapes:
             self.layer.selected_data = set(range(self.layer.nshapes))
             self.layer.remove_selected()
-        if placed is not None:
-            width = max(0.3, _WIDTH * max(placed[1].row1 - placed[1].row0, placed[1].col1 - placed[1].col0))
-            self.layer.add_rectangles([self._corners(*placed)], edge_width=width, edge_color=COLOR)
+        if self._shown is not None:
+            width = self.layer.current_edge_width
+            self.layer.add_rectangles([self._corners(*self._shown)], edge_width=width, edge_color=COLOR)
 
     def read(self) -> Placed | None:
         """The box around the shape drawn last, of any kind; None where there is no shape.
@@ -102,11 +137,28 @@ class BoxLayer:
 
     def _on_screen(self, box: Box) -> float:
         """The longer side of a box in pixels of the canvas."""
+        return max(self._sides(box))
+
+    def _sides(self, box: Box) -> tuple[float, float]:
+        """Width and height of a box in pixels of the canvas."""
         assert self.layer is not None
         corners = self._corners((0,) * len(self._axes.leading), box)
         first, right, _, below = (to_world(self._viewer, self.layer, corner) for corner in corners)
-        sides = np.linalg.norm(right - first), np.linalg.norm(below - first)
-        return float(max(sides) / self.layer.scale_factor)
+        zoom = 1 / float(self.layer.scale_factor)
+        return float(np.linalg.norm(right - first)) * zoom, float(np.linalg.norm(below - first)) * zoom
+
+    def keep_width(self, _event: Any = None) -> None:
+        """Have outlines, also of what is being drawn, of one width on the screen: napari gives them pixels of
+        the image. Where these are longer than wide, the thinner lines have it.
+        """
+        if self.layer is None:
+            return  # aside it is empty
+        width = EDGE_PIXELS / min(self._sides(Box(0, 0, 1, 1)))
+        if not np.isclose(width, self.layer.current_edge_width):
+            self.layer.current_edge_width = width
+            if self.layer.nshapes:
+                self.layer.edge_width = width
+                self.layer.refresh(extent=False, thumbnail=False)
 
     def _corners(self, plane: Sequence[int], box: Box) -> list[np.ndarray]:
         rows, cols = (box.row0 - 0.5, box.row1 - 0.5), (box.col0 - 0.5, box.col1 - 0.5)

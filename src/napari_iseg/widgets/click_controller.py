@@ -13,7 +13,7 @@ from qtpy.QtCore import QTimer
 from napari_iseg.errors import DeviceError, InputError, IsegError
 from napari_iseg.interactive.predictor import NoBoxesError
 from napari_iseg.prompts import Click
-from napari_iseg.widgets import guidance, scene
+from napari_iseg.widgets import answering, guidance, scene
 from napari_iseg.widgets.box_control import BoxControl
 from napari_iseg.widgets.commands import Commands
 from napari_iseg.widgets.edge_choice import EdgeChoice
@@ -65,7 +65,10 @@ class ClickController:
         self.commands = Commands(self)
         self._with_probability = False
         self._news = ""  # what the last command has to say; shown until the next one
-        self._watch = ImageWatch(self._follow_image, lambda: self._editors.place(), self._data_replaced)
+        self._plane: tuple[int, ...] = ()  # that is shown
+        self._watch = ImageWatch(
+            self._follow_image, lambda: self._editors.place(), self._data_replaced, self._follow_name
+        )
         self.autosave = autosave
         self.boxes = BoxControl(self)
         self.hands = Hands(self.click_world, self.perform, self.say, self.boxes.take, modifier)
@@ -76,12 +79,12 @@ class ClickController:
             points_ready=self._follow_dims,
             model_ready=self._model_ready,
         )
-        load, quiet = self.ready.load, self.hands.quiet
-        self._editors = Editors(viewer, self.worker, load, autosave, quiet, self._update, self.fail)
         self.files = SessionFiles(self)
+        begin, left, quiet = self.files.begin, self.files.left, self.hands.quiet
+        self._editors = Editors(viewer, self.worker, begin, left, autosave, quiet, self._update, self.fail)
         self.loading = ""  # what is read in the background for all images, in words
         self.closed = self._switching = False
-        for event in (viewer.dims.events.order, viewer.dims.events.ndisplay, viewer.dims.events.ndim):
+        for event in self._display_events():
             event.connect(self._follow_dims)
         viewer.dims.events.point.connect(self._follow_plane)
         viewer.layers.events.removed.connect(self._layer_removed)
@@ -155,6 +158,7 @@ class ClickController:
     def close(self) -> None:
         """Stop the worker, let go of the viewer, take the working layers away; committed labels stay."""
         if not self.closed:
+            self.files.tell_of_open("Open the dock again beside them")
             self._disconnect()
             self._leave()
             self._end()
@@ -168,13 +172,17 @@ class ClickController:
     def _disconnect(self) -> None:
         """Hear nothing more from the viewer."""
         self.closed = True
-        events = self.viewer.dims.events
-        for event in (events.order, events.ndisplay, events.ndim):
+        for event in self._display_events():
             event.disconnect(self._follow_dims)
-        events.point.disconnect(self._follow_plane)
+        self.viewer.dims.events.point.disconnect(self._follow_plane)
         self.viewer.layers.events.removed.disconnect(self._layer_removed)
         self.viewer.layers.selection.events.active.disconnect(self._active_changed)
         self._watch.close()
+
+    def _display_events(self) -> tuple[Any, ...]:
+        """Those that tell of other axes, of 3D and of a grid."""
+        dims, grid = self.viewer.dims.events, scene.grid_of(self.viewer).events
+        return dims.order, dims.ndisplay, dims.ndim, grid.enabled
 
     def _end(self) -> None:
         """Close what is open and stop the worker."""
@@ -230,11 +238,19 @@ class ClickController:
         if editor is not None and self.image in self.viewer.layers:
             plane = scene.shown_plane(self.viewer, editor.layers.image, editor.layers.axes)
             if plane is not None:
+                before, self._plane = self._plane, plane
                 editor.look_at(plane)
+                if self._news and plane != before:
+                    self.say("")  # what was said was of another plane
 
     def _active_changed(self, _event: Any = None) -> None:
         if not self._switching:  # later, as napari may be removing layers one by one
-            QTimer.singleShot(0, self._update)
+            QTimer.singleShot(0, self._follow_active)
+
+    def _follow_active(self) -> None:
+        if self.editor is not None and guidance.unheard(self.editor):
+            self._news = ""  # may ask for a click
+        self._update()
 
     def _enter(self, editor: Editor | None) -> None:
         self.editor, self.commands.armed = editor, ""
@@ -244,7 +260,7 @@ class ClickController:
             editor.with_probability = self._with_probability
             editor.resume()
             self._follow_plane()  # the sliders were moved while it was not there
-            self._use_chosen_threshold(editor)
+            answering.follow_choice(self, editor)
 
     def _leave(self) -> None:
         editor, self.editor = self.editor, None
@@ -253,11 +269,13 @@ class ClickController:
             editor.suspend()
 
     def ensure_points(self) -> None:
-        """Bring the clicks layer back if the user deleted it."""
+        """Bring the layers of clicks and objects back if the user deleted them."""
         editor = self.editor
-        if editor is not None and not self.editor.layers.are_shown:
+        if editor is not None and not editor.layers.are_shown:
             self._leave()
             self._enter(editor)
+        elif editor is not None and editor.layers.lack_objects:
+            editor.show()
 
     def _layer_removed(self, event: Any) -> None:
         """Let go of an image once napari has finished: it may be removing our layers next."""
@@ -266,9 +284,14 @@ class ClickController:
 
     def _let_go(self, layer: Layer) -> None:
         if not self.closed and layer not in self.viewer.layers:
+            self.files.tell_of_open("Bring the session back with Open session…", layer)
             self._forget(layer)
+            if self.editor is not None and self.editor.layers.has_lost(layer):
+                self._news = ""  # the status says how it comes back
             if layer is self.image:
                 self.choose_image(None)
+            elif self.editor is not None and self.editor.layers.miss(layer):
+                self.editor.show()  # or Enter would commit what nobody sees
             self._update()
 
     def _forget(self, layer: Layer) -> bool:
@@ -282,10 +305,18 @@ class ClickController:
 
     def _data_replaced(self, event: Any) -> None:
         """An image shows other pixels: what was found in the old ones must not be taken further."""
+        way_back = "Bring the session back with Open session… on the image of before"
+        self.files.tell_of_open(way_back, event.source)
         sentence = guidance.after_new_pixels([e for e in self._editors if e.layers.image is event.source])
         if not self.closed and self._forget(event.source) and event.source is self.image:
             self._follow_dims()
             self.say(sentence)
+
+    def _follow_name(self, event: Any) -> None:
+        for editor in self._editors:
+            if editor.layers.image is event.source:
+                editor.layers.follow_name()
+        self._update()  # which may name a layer
 
     def _follow_image(self, _event: Any = None) -> None:
         if self.image is not None:
@@ -303,18 +334,13 @@ class ClickController:
             editor.use_model(self.choice.load, text)
         self._update()
 
-    def _use_chosen_threshold(self, editor: Editor) -> None:
-        """Have a session that was opened with another threshold follow the dock, unless that follows it."""
-        if self.choice.options_chosen:
-            editor.use_threshold(self.choice.options.threshold)
-
     def say(self, sentence: str) -> None:
         """Show a sentence in the status line until the next command."""
         self._news = sentence
         self._update()
 
     def fail(self, error: Exception) -> None:
-        """Tell the user what went wrong; a model that cannot be loaded is replaced by the one before."""
+        """Tell the user what went wrong; a model that cannot be had is replaced by the one before."""
         sentence = short_of_memory(error)
         told = DeviceError(sentence) if sentence else error
         report(told)
@@ -322,12 +348,7 @@ class ClickController:
             self._news = ""  # the hint knows that a box is drawn
         else:
             self._news = in_the_dock(told) if isinstance(told, IsegError) else f"That failed: {told}"
-        usable = self.choice.fall_back(error)
-        if usable is not None:
-            self.view.set_model(usable.name, usable.device)
-            self.view.set_options(self.choice.options)
-            for editor in self._editors:
-                self._use_chosen_threshold(editor)
+        answering.fall_back(self, error)
 
     def _hint(self) -> str:
         if self.choice.key is None:
@@ -349,9 +370,8 @@ class ClickController:
         editor = self.editor
         session = None if editor is None else editor.session
         activity = "" if editor is None else editor.activity
-        commit = None if editor is None else editor.news.take_commit()
-        if commit is not None:
-            self._news = guidance.after_commit(*commit)
+        if editor is not None:
+            self._news = guidance.news(editor) or self._news
         self.view.set_activity(activity or self.loading or self.ready.activity)
         if session is not None and editor is not None and not editor.busy_with_task:
             if session.model is not None and self.choice.adopt(session.model, session.threshold):
@@ -361,5 +381,11 @@ class ClickController:
         if editor is None:
             self.view.set_status(self._hint())
         else:
-            hint = "" if self.commands.armed else self.boxes.hint
-            self.view.set_status(self._news or hint or guidance.next_step(editor, self.commands.armed))
+            self.view.set_status(self._words(editor))
+
+    def _words(self, editor: Editor) -> str:
+        """For the status line: where clicks do not arrive, that is said whatever news there is."""
+        if unheard := guidance.unheard(editor):
+            return f"{self._news} {unheard}".strip()
+        hint = "" if self.commands.armed else self.boxes.hint
+        return self._news or hint or guidance.next_step(editor, self.commands.armed)

@@ -23,7 +23,7 @@ from superqt import QCollapsible
 
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.actions import help_table
-from napari_iseg.widgets.asking import OME_ZARR, TIFF, ask_where
+from napari_iseg.widgets.asking import OME_ZARR, TIFF, ask_where, with_outlines
 from napari_iseg.widgets.click_controller import ClickController
 from napari_iseg.widgets.dock import Dock
 from napari_iseg.widgets.dock_parts import ActionButtons, LabelBox, OptionsBox, ScrolledColumn, SmallLabel
@@ -132,7 +132,8 @@ class ClickDock(Dock):
 
     def ask_for_file(self, suggestion: str, then: Callable[[Path], None]) -> None:
         """Ask where to save; the window stays usable."""
-        ask_where(self, "Save labels", suggestion, [TIFF, OME_ZARR], then)
+        kinds = with_outlines([TIFF, OME_ZARR], self.controller.image)
+        ask_where(self, "Save labels", suggestion, kinds, then)
 
     def show_images(self) -> None:
         """Bring the list of images up to date."""
@@ -211,7 +212,9 @@ class ClickDock(Dock):
         self.options = OptionsBox()
         self.actions = ActionButtons(self._preferences.background_modifier)
         self.label = LabelBox()
+        self.label.setAccessibleName("Label")
         self.activity = QLabel()
+        self.activity.setTextFormat(Qt.TextFormat.PlainText)  # it may name a file
         self.activity.setToolTip("What is being computed in the background.")
         self.progress = QProgressBar()
         self.progress.setRange(0, 1)
@@ -226,7 +229,7 @@ class ClickDock(Dock):
         self.stop_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.status = SmallLabel()
         self.status.setToolTip("What to do next.")
-        self.help = SmallLabel(help_table(self._preferences.background_modifier))
+        self.help = SmallLabel(help_table(self._preferences.background_modifier), rich=True)
         self.help.setToolTip("All clicks and keys of this dock.")
 
     def _lay_out(self) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 
 from napari_iseg.errors import IsegError
 from napari_iseg.prompts import Box, Click, Window
-from napari_iseg.widgets.editor_state import EditorState, Plane
+from napari_iseg.widgets.editor_state import EditorState, Plane, SessionStart
 from napari_iseg.widgets.layers import ClickLayers
 from napari_iseg.widgets.worker import Worker
 
@@ -35,18 +36,15 @@ class Editor(EditorState):
     ----------
     layers : the layers to show things in
     worker : where slow things run
-    plan_session : called in the GUI thread before the first command; answers with what loads the model and
-        makes the session, which is called in the worker
+    plan_session : called in the GUI thread before the first command; answers with how a session begins
     """
 
-    def __init__(
-        self, layers: ClickLayers, worker: Worker, plan_session: Callable[[], Callable[[], Session]]
-    ) -> None:
+    def __init__(self, layers: ClickLayers, worker: Worker, plan_session: Callable[[], SessionStart]) -> None:
         super().__init__(layers)
         # Wraps our own edits of the clicks and the box.
         self.quiet: Callable[[], AbstractContextManager[Any]] = nullcontext
         self._worker, self._plan_session = worker, plan_session
-        self._closed = self._suspended = self._asks_again = False
+        self._closed = self._suspended = self._asks_again = self._tries_again = False
         self._asked_at = 0.0
 
     def click(self, plane: Plane, click: Click, view: Window | None) -> None:
@@ -86,7 +84,7 @@ class Editor(EditorState):
 
     def reset(self) -> None:
         """Drop the clicks of the current object."""
-        self._do(lambda: self._now(self._session.reset))
+        self._do(lambda: self._now(lambda: self.news.reset(self._session)))
 
     def move(self, index: int, point: Sequence[float]) -> None:
         """Put click ``index`` elsewhere, point (plane..., row, col)."""
@@ -226,7 +224,7 @@ class Editor(EditorState):
         """Bring all layers to the session's state."""
         self._show_clicks()
         if self.session is not None and not self._lent and self.layers.are_shown:
-            if self.news.take_labels():
+            if self.news.take_labels() or self._objects_are_missed():
                 self.layers.show_committed(self.session.labels.levels, self.session.folder)
             self.layers.show_patch(
                 self._plane(),
@@ -235,6 +233,10 @@ class Editor(EditorState):
                 waiting=self._predicting,
             )
         self.changed.emit()
+
+    def _objects_are_missed(self) -> bool:
+        """Whether the user removed the layer of committed labels, and the image is there yet."""
+        return self.layers.lack_objects and self.layers.image in self.layers.viewer.layers
 
     def _show_clicks(self) -> None:
         if self.layers.are_shown and not self._lent and not self._closed:
@@ -256,7 +258,8 @@ class Editor(EditorState):
         """Carry out what can be carried out now."""
         while self._later and not self._task:
             if self.session is None:
-                self._slow("Loading the model", self._plan_session(), then=self._opened)
+                make, begun = self._plan_session()
+                self._slow("Loading the model", make, partial(self._opened, begun=begun), self._not_opened)
                 break
             if self._later[0][1] and self._predicting:
                 break
@@ -281,7 +284,7 @@ class Editor(EditorState):
             self._do(self._predict)
         self.show()
 
-    def _opened(self, session: Session) -> None:
+    def _opened(self, session: Session, begun: Callable[[], None] = lambda: None) -> None:
         self.session = session
         asked = self.pending[0] if self.pending else self._pending_box
         if asked is not None:  # else undoing the first click or box would lead to the plane it starts with
@@ -289,6 +292,19 @@ class Editor(EditorState):
         self.news.hear(session)
         if self.layers.are_shown:
             self.layers.add_current()
+        begun()
+
+    def _not_opened(self, error: Exception) -> None:
+        """Commands wait where whoever hears of it has another model; else they are dropped."""
+        self._tries_again = False
+        self.failed.emit(error)
+        if not self._tries_again:
+            self._drop()
+        self._advance()
+
+    def try_again(self) -> None:
+        """Go on with the commands that wait, with another model than the one that was not to be had."""
+        self._tries_again = True
 
     def _step_in_history(self, text: str, step: Callable[[], Any]) -> None:
         """Undo or redo: at once while only clicks are concerned, in the worker when labels may be written."""
@@ -337,11 +353,13 @@ class Editor(EditorState):
         text: str,
         work: Callable[[], Any],
         then: Callable[[Any], None] | None = None,
+        failing: Callable[[Exception], None] | None = None,
         *,
         lend: bool = True,
     ) -> None:
         """Run ``work`` in the worker while commands wait, then ``then`` (default: predict).
 
+        ``failing`` is called when it fails (default: report that, and drop the commands).
         ``lend`` : whether it may touch the session. What does not has changed nothing when it fails, and the
         commands that wait are carried out all the same.
         """
@@ -349,14 +367,19 @@ class Editor(EditorState):
         def done(result: Any) -> None:
             if not self._closed:
                 self._task, self._lent = "", False
-                self._predict() if then is None else then(result)
+                try:
+                    self._predict() if then is None else then(result)
+                except IsegError as error:
+                    self._give_up(error)
                 self._advance()
 
         def failed(error: Exception) -> None:
             if self._closed:
                 return
             self._task, self._lent = "", False
-            if lend:
+            if failing is not None:
+                failing(error)
+            elif lend:
                 self._give_up(error)
             else:
                 self.failed.emit(error)
@@ -367,8 +390,11 @@ class Editor(EditorState):
 
     def _give_up(self, error: Exception) -> None:
         """Report an error and drop the commands that built on what failed."""
+        self._drop()
+        self.failed.emit(error)
+        self.show()
+
+    def _drop(self) -> None:
         self._later.clear()
         self.pending.clear()
         self._pending_box = None
-        self.failed.emit(error)
-        self.show()

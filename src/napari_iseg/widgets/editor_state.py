@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from napari_iseg.interactive.session import Session
 
 Plane = tuple[int, ...]
+# What loads the model and makes the session, in the worker; what to do once it is there, in the GUI thread.
+SessionStart = tuple[Callable[[], "Session"], Callable[[], None]]
 
 
 class EditorState:
@@ -81,6 +84,19 @@ class EditorState:
     def has_prompts(self) -> bool:
         """Whether the current object has clicks or a box."""
         return bool(self.clicks) or self.box is not None
+
+    @property
+    def reopened(self) -> list[int]:
+        """Labels of objects that are open again, and not in the labels; none are known during a task."""
+        known = None if self.session is None or self._lent else self.session
+        return [] if known is None else sorted(known.reopened.values())
+
+    @property
+    def folder(self) -> Path | None:
+        """Of the session, or of the one that is being gone on with; None where nothing is recorded."""
+        if self.session is not None:
+            return self.session.folder
+        return self.layers.left_session if self.is_begun else None
 
     @property
     def is_begun(self) -> bool:

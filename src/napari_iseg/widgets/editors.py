@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_iseg.labels.metadata import Space
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.editor import Editor
+from napari_iseg.widgets.editor_state import SessionStart
 from napari_iseg.widgets.layers import ClickLayers
 from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.sessions import SessionPlan, whereabouts
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Layer
 
-    from napari_iseg.backends.model import Model
     from napari_iseg.interactive.session import Session
 
 
@@ -30,7 +30,8 @@ class Editors:
 
     Attributes
     ----------
-    load : loads the model, in the worker
+    begin : answers with how a session begins, see `Editor`
+    left : the folder of a session that an earlier dock has left beside the image, to go on with
     autosave : the folder of the journals; None for none
     quiet : wraps the editors' own edits of clicks and boxes
     changed, failed : told by every editor
@@ -38,7 +39,8 @@ class Editors:
 
     viewer: napari.Viewer
     worker: Worker
-    load: Callable[[], Model]
+    begin: Callable[[SessionPlan], SessionStart]
+    left: Callable[[ClickLayers], Path | None]
     autosave: Path | None
     quiet: Callable[[], AbstractContextManager[Any]]
     changed: Callable[[], None]
@@ -59,7 +61,7 @@ class Editors:
             editor.failed.connect(self.failed)
             editor.moved.connect(lambda plane: scene.go_to(self.viewer, image, axes, plane))
             self._made[image, axes] = editor
-            if layers.left_session is not None:
+            if self.left(layers) is not None:
                 editor.open()
         return self._made[image, axes]
 
@@ -103,7 +105,6 @@ class Editors:
             editor.close()
         self._made.clear()
 
-    def _plan(self, layers: ClickLayers) -> Callable[[], Session]:
-        """What opens a session on the image as it is now, or the one that an earlier dock has left."""
-        plan = SessionPlan.of(layers.image, layers.axes, self.autosave, layers.left_session)
-        return lambda: plan.open(self.load())
+    def _plan(self, layers: ClickLayers) -> SessionStart:
+        """How a session begins on the image as it is now, or one that an earlier dock has left goes on."""
+        return self.begin(SessionPlan.of(layers.image, layers.axes, self.autosave, self.left(layers)))

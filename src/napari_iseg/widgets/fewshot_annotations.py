@@ -12,7 +12,7 @@ import numpy.typing as npt
 from napari_iseg.errors import InputError
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.fewshot.frame import Frame, Plane
-from napari_iseg.labels.store import HIGHEST as HIGHEST_LABEL
+from napari_iseg.labels.checks import HIGHEST as HIGHEST_LABEL
 from napari_iseg.prompts import Click, Window
 from napari_iseg.widgets.fewshot_clicks import BACKGROUND
 from napari_iseg.widgets.fewshot_results import RESULT
@@ -110,6 +110,13 @@ class Annotations:
                     f"needs labels of {frame.shape}; choose another layer."
                 )
         return base
+
+    def attempt(self, image: Image, frame: Frame) -> Any | None:
+        """The painted labels; None also where they have another shape, which is said at Run."""
+        try:
+            return self.array(image, frame)
+        except InputError:
+            return None
 
     def given_clicks(self, viewer: napari.Viewer, image: Image, frame: Frame) -> Clicks:
         """(label, click) by plane, in pixels of the image; clicks beside it are left out.

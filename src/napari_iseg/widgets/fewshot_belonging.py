@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_iseg.errors import IsegError
 from napari_iseg.widgets.fewshot_outputs import Known, Made, Whose, made_from
+from napari_iseg.widgets.fewshot_taken import was_made_from
 from napari_iseg.widgets.reports import report, warn
 
 if TYPE_CHECKING:
@@ -28,8 +30,9 @@ class Belonging:
         self._controller = controller
         self._made = Made()
         self._chosen: tuple[Labels | None, str | None] = None, None  # with the name that they had
-        self._begun: tuple[Labels | None, str | None, Results] | None = None  # the run that is under way
+        self._begun: tuple[Labels | None, str | None, Results] | None = None  # the run under way
         self._known: Results | None = None  # of the image whose result is shown
+        self.words = ""  # on what the run under way goes on with or leaves, until it has ended
 
     @property
     def whose(self) -> Whose:
@@ -39,13 +42,21 @@ class Belonging:
         controller = self._controller
         there = (str(layer.name) for layer in controller.viewer.layers if isinstance(layer, Labels))
         shown = None if controller.results is None else controller.results.output.path
-        return Whose(controller.annotations.name, frozenset(there), shown)
+        opened = controller.images.attempt(controller.image, controller.view.settings.axis)
+        agree = None
+        if opened is not None:
+            painted = controller.annotations.attempt(opened.image, opened.frame)
+            if painted is not None:
+                agree = partial(was_made_from, labels=painted, frame=opened.frame)
+        return Whose(controller.annotations.name, frozenset(there), shown, agree)
 
     def choose(self, labels: Labels | None) -> bool:
         """These are annotated in; whether they are others than before, or have another name."""
         self._follow_names()
         before, self._chosen = self._chosen, (labels, None if labels is None else str(labels.name))
         self._controller.annotations.labels = labels
+        if before != self._chosen:
+            self.words = ""
         return before != self._chosen
 
     def _follow_names(self) -> None:
@@ -83,10 +94,16 @@ class Belonging:
         annotations = self._controller.annotations
         self._begun = annotations.labels, annotations.name, known
 
+    def take_words(self) -> str:
+        """The words, which are not said again."""
+        words, self.words = self.words, ""
+        return words
+
     def is_for_now(self, path: Path) -> bool:
         """Whether the run that was begun, whose result lies at ``path``, goes on with what is chosen now."""
         assert self._begun is not None
         labels, name, known = self._begun
+        self.words = self._words_on(path, name, known()) or self.words
         if labels is not None and name is not None:  # else it keeps its name: what was accepted is of those
             try:
                 self._made.keep(path, known().digests, labels, name)
@@ -99,3 +116,15 @@ class Belonging:
             return False
         self._known = known
         return True
+
+    def _words_on(self, path: Path, name: str | None, known: Known) -> str:
+        """One sentence on whose result the run goes on with; nothing where that is clear."""
+        results, before = self._controller.results, made_from(path)
+        if before == name or (results is not None and results.output.path == path):
+            return ""
+        if before is not None:
+            return f"It goes on with the result made from labels {before!r}."
+        others = " and ".join(map(repr, known.besides(path)))
+        if not others:
+            return ""
+        return f"What was made from labels {others} stays as it is, and nothing of it is used."

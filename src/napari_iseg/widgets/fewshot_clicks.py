@@ -17,7 +17,7 @@ from napari_iseg.widgets.hands import refuse_paste
 from napari_iseg.widgets.mouse import click_callback
 from napari_iseg.widgets.placement import PLACING, Placement, PlaneAxes, put
 from napari_iseg.widgets.reports import report, warn
-from napari_iseg.widgets.scene import image_shape, to_data
+from napari_iseg.widgets.scene import grid_of, image_shape, to_data
 
 if TYPE_CHECKING:
     import napari
@@ -66,6 +66,9 @@ def new_clicks(
         place, pixel = to_data(viewer, layer, position), np.round(to_data(viewer, image, position))
         if viewer.dims.ndisplay == 3:
             warn("Clicks are made on slices: switch the viewer back to 2D (the cube button, or Ctrl+Y).")
+            return
+        if grid_of(viewer).enabled:
+            warn("Clicks are made on one picture: switch the grid off (the four squares, or Ctrl+G).")
             return
         if (pixel < 0).any() or (pixel >= image_shape(image)).any():
             return

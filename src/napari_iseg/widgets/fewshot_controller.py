@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_iseg.errors import IsegError
+from napari_iseg.errors import InputError, IsegError
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.fewshot.control import Control, Progress, Written
 from napari_iseg.fewshot.frame import Plane
@@ -26,8 +27,9 @@ from napari_iseg.widgets.fewshot_request import Openings, frame_of, request_of
 from napari_iseg.widgets.fewshot_results import Results, settle_clicks
 from napari_iseg.widgets.fewshot_run import RunSignals, SupportRow, execute
 from napari_iseg.widgets.fewshot_saving import save
-from napari_iseg.widgets.fewshot_view import FewShotSettings, FewShotView, time_left
+from napari_iseg.widgets.fewshot_view import FewShotSettings, FewShotView
 from napari_iseg.widgets.fewshot_ways import ASTRAY, Ways
+from napari_iseg.widgets.fewshot_words import pieces_of, time_left, words_on_end, words_on_failed
 from napari_iseg.widgets.reports import report, warn
 from napari_iseg.widgets.worker import Worker
 
@@ -95,6 +97,7 @@ class FewShotController:
             if image is not None:
                 image.events.data.connect(self._pixels_replaced)
             self.image = image
+            self.before.forget()
         self.tell()
 
     def choose_annotations(self, labels: Labels | None, clicks: Points | None) -> None:
@@ -119,6 +122,7 @@ class FewShotController:
         self.cancel()
         self._to_reject, self._wanted = [], False
         self.results = self.report = None
+        self.view.set_progress(0, 1, "")
         self.news.forget()
 
     def run(self) -> None:
@@ -176,7 +180,7 @@ class FewShotController:
 
     def accept(self) -> None:
         """The prediction of the slice in view becomes an annotation, on the user's word."""
-        plane = self._shown_prediction()
+        plane = self.ways.prediction
         if plane is None or self.results is None:
             warn(ASTRAY if self.ways.astray else "Go to a slice that is predicted to accept it.")
             return
@@ -242,9 +246,9 @@ class FewShotController:
         plane = self.ways.plane
         nothing = np.full((1, 1), np.nan), (-1, -1)
         self.view.show_trust(*(nothing if self.results is None else self.results.cells(plane or ())))
-        predicted = self._shown_prediction() is not None
+        predicted = self.ways.prediction is not None
         can_reject = self.results is not None and plane is not None and self.results.can_reject(plane)
-        can_go = self.results is not None and self.results.next is not None
+        can_go = self.results is not None and (self.running or self.results.has_next)
         can_save = self.report is not None and not self.running
         self.view.set_possible(predicted, can_reject, can_go, can_save)
 
@@ -277,10 +281,9 @@ class FewShotController:
             self.view.offer_clicks(prepared.output.path, kept)
             self.run()
         belong(self.annotations.clicks, prepared.output.path)
-        count = len(prepared.plan.supports)
-        self.view.set_status(
-            f"From {count} annotated {self._pieces(count)}; what is in view comes first, then the nearest."
-        )
+        pieces = pieces_of(len(prepared.plan.supports), self._whole, "annotated ")
+        words = f"From {pieces}; what is in view comes first, then the nearest."
+        self.view.set_status(f"{self.belonging.words} {words}".strip())
         self.tell()
 
     def _supported(self, rows: list[SupportRow]) -> None:
@@ -289,8 +292,9 @@ class FewShotController:
             warn_of_ignored([row.ref for row in rows], self._given())
 
     def _progress(self, progress: Progress) -> None:
-        left = "" if progress.seconds_left is None else time_left(progress.seconds_left)
-        self.view.set_progress(progress.done, progress.total, left)
+        if self._wanted:  # else it is of what is chosen no more
+            left = "" if progress.seconds_left is None else time_left(progress.seconds_left)
+            self.view.set_progress(progress.done, progress.total, left)
 
     def _written(self, written: Written) -> None:
         if self.results is not None:
@@ -310,16 +314,10 @@ class FewShotController:
             self.tell()
             return
         if result.failed:
-            first, count = result.failed[0], len(result.failed)
-            which = f"{count} {self._pieces(count)} failed, first {first.where}"
-            warn(f"{which}: {first.reason.rstrip('.')}. Run again to retry.")
-        stopped = "Stopped; run again to go on." if result.cancelled else "Done."
-        done = f"{result.computed} {self._pieces(result.computed)} computed, mean trust {result.trust:.2f}."
-        if result.next is None and not (result.cancelled or result.failed):
-            done = "Nothing is left to predict."
-        self.view.set_status(f"{stopped} {done} {self.news.words}".rstrip())
+            warn(words_on_failed(result, self._whole))
+        words = words_on_end(result, self._whole), self.belonging.take_words(), self.news.words
+        self.view.set_status(" ".join(filter(None, words)))
         if self.results is not None:
-            self.results.look_for_next()
             self.results.refresh()
         self.tell()
 
@@ -332,10 +330,10 @@ class FewShotController:
             self.before.list_annotated()
             self.tell()
 
-    def _pieces(self, count: int) -> str:
-        """What a run goes through, in words."""
-        whole = self.results is not None and self.results.grid.count == (1, 1)
-        return ("slice" if whole else "tile") + ("" if count == 1 else "s")
+    @property
+    def _whole(self) -> bool:
+        """Whether a run goes through whole slices, and not tiles."""
+        return self.results is not None and self.results.grid.count == (1, 1)
 
     def _do_what_waits(self) -> bool:
         """What was asked for while a run had to end first; whether another one was started."""
@@ -361,6 +359,14 @@ class FewShotController:
             return
         if self.results is not None or self.running:
             self.run()
+
+    @property
+    def annotated_since(self) -> set[Plane]:
+        """Planes that were clicked, labelled or rejected, perhaps since the last answers were computed."""
+        given: Clicks = {}
+        with suppress(InputError):  # said when it matters, at Run
+            given = self._given()
+        return {*given, *self.news.planes, *self._to_reject}
 
     def _given(self) -> Clicks:
         """The clicks on the planes of the image."""
@@ -392,8 +398,3 @@ class FewShotController:
         self.before.list_annotated()
         self.before.look_for_earlier()
         self.tell()
-
-    def _shown_prediction(self) -> Plane | None:
-        plane = self.ways.plane
-        results = self.results
-        return plane if plane is not None and results is not None and results.is_predicted(plane) else None

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QSize, Qt, QTimer
-from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
     QLabel,
-    QListWidget,
-    QListWidgetItem,
     QProgressBar,
     QVBoxLayout,
     QWidget,
@@ -31,13 +28,14 @@ from napari_iseg.widgets.fewshot_clicks import are_of
 from napari_iseg.widgets.fewshot_controller import FewShotController
 from napari_iseg.widgets.fewshot_models import Loader, LoadModel, known_models
 from napari_iseg.widgets.fewshot_own_clicks import OwnClicks
-from napari_iseg.widgets.fewshot_parts import LayerCombo, ShapesCombo, button, combo, pixmap, row_of, tile_box
+from napari_iseg.widgets.fewshot_parts import LayerCombo, ShapesCombo, button, combo, row_of, tile_box
 from napari_iseg.widgets.fewshot_request import frame_of, plane_axes
 from napari_iseg.widgets.fewshot_results import is_result, lock_copy
-from napari_iseg.widgets.fewshot_run import THUMBNAIL, SupportRow
+from napari_iseg.widgets.fewshot_run import SupportRow
 from napari_iseg.widgets.fewshot_saving import suggestion
 from napari_iseg.widgets.fewshot_slices import AxisCombo, SliceRange
-from napari_iseg.widgets.fewshot_view import FewShotSettings
+from napari_iseg.widgets.fewshot_supports import SupportList
+from napari_iseg.widgets.fewshot_view import HOW, FewShotSettings
 from napari_iseg.widgets.fewshot_watch import LabelsWatch
 from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.preferences import Preferences
@@ -49,10 +47,6 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 REGIONS = ("whole", "visible", "range")
-_HOW = (
-    "Annotate one to a few slices (any labels layer, or points on the objects), press Run: the others are "
-    "segmented, nearest first."
-)
 
 
 class FewShotDock(Dock):
@@ -91,7 +85,7 @@ class FewShotDock(Dock):
         self.destroyed.connect(self.controller.close)
         self._connect()
         self._list_layers()
-        self.set_status(_HOW)
+        self.set_status(HOW)
         QTimer.singleShot(0, self._once_docked)
 
     def _once_docked(self) -> None:
@@ -120,6 +114,11 @@ class FewShotDock(Dock):
         """Show the line that says what to do next."""
         self.status.setText(text)
 
+    def replace_status(self, before: str, text: str) -> None:
+        """Show another line, unless something else than ``before`` stands there by now."""
+        if self.status.text() == before:
+            self.set_status(text)
+
     def set_running(self, running: bool, paused: bool) -> None:
         """Show whether something runs, or waits."""
         self.run_button.setText("Run" if not running else "Run anew")
@@ -137,11 +136,7 @@ class FewShotDock(Dock):
 
     def show_supports(self, rows: list[SupportRow]) -> None:
         """Show the annotated slices and tiles."""
-        self.supports.clear()
-        for row in rows:
-            item = QListWidgetItem(QIcon(pixmap(row.picture)), row.words)
-            item.setData(Qt.ItemDataRole.UserRole, row.ref.plane)
-            self.supports.addItem(item)
+        self.supports.show_rows(rows)
 
     def list_axes(self) -> None:
         """List the axes and slices of the image anew."""
@@ -242,16 +237,25 @@ class FewShotDock(Dock):
         self.progress.setToolTip("How much of the run is done.")
         self.left = QLabel()
         self.left.setToolTip("Time left, estimated from the slices so far.")
-        self.supports = QListWidget()
-        self.supports.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
-        self.supports.setToolTip("What was annotated; click to go there.")
-        self.supports.setMinimumHeight(140)
-        self.supports.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keyboard with the canvas
+        self.supports = SupportList()
         self.strip = TrustStrip()
         self.status = SmallLabel()
         self.status.setToolTip("What to do next.")
+        self._name_widgets()
         self.set_running(False, False)
         self.set_possible(False, False, False, False)
+
+    def _name_widgets(self) -> None:
+        """For who hears the dock: those that no label beside them is tied to."""
+        names = {
+            "Clicks": self.clicks,
+            "Label of the next click": self.click_label,
+            "Range of slices": self.range,
+            "Progress of the run": self.progress,
+            "Trust": self.strip,
+        }
+        for name, widget in names.items():
+            widget.setAccessibleName(name)
 
     def _lay_out(self) -> None:
         form = QFormLayout()
@@ -309,9 +313,7 @@ class FewShotDock(Dock):
             lambda: ask_where(self, "Save the result", *suggestion(self.image.layer), controller.save)
         )
         self.strip.chosen.connect(controller.ways.go_to_cell)
-        self.supports.itemClicked.connect(
-            lambda item: controller.ways.go_to(item.data(Qt.ItemDataRole.UserRole))
-        )
+        self.supports.chosen.connect(controller.ways.go_to)
         for event in self._layer_events():
             event.connect(self._list_layers)
 
@@ -371,9 +373,8 @@ class FewShotDock(Dock):
         if not changed:
             return
         self.list_axes()
-        if image is None:
-            return
-        self._own_clicks.begin(image)
+        if image is not None:
+            self._own_clicks.begin(image)
         self._annotations_chosen()
         self.controller.before.look_for_earlier()
 

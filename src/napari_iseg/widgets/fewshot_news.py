@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from napari_iseg.errors import InputError
-from napari_iseg.fewshot.annotated import occupied, read_plane, support_windows
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
-from napari_iseg.prompts import Window
 from napari_iseg.widgets.fewshot_run import MOST_THUMBNAILS, SupportRow, annotated_row
+from napari_iseg.widgets.fewshot_taken import Place, Taken, labelled
 from napari_iseg.widgets.reports import report
 from napari_iseg.widgets.worker import Worker
 
@@ -18,28 +15,7 @@ if TYPE_CHECKING:
     from napari_iseg.images import PlaneSource
     from napari_iseg.widgets.fewshot_controller import FewShotController
 
-Place = tuple[Plane, Window]
-Taken = dict[Place, bytes]  # a digest of the labels wherever there are any
 Others = dict[Place, SupportRow | None]  # where there are others now; None: not listed
-
-
-def labelled(labels: Any | None, frame: Frame, grid: Grid, cancelled: Callable[[], bool]) -> Taken:
-    """Where an array of ``frame.shape`` holds labels, in the windows that a run takes; slow.
-
-    Raises
-    ------
-    InputError, DamageError
-        As of ``read_plane``.
-    """
-    found: Taken = {}
-    for plane, part in occupied(labels, frame, None, cancelled) if labels is not None else ():
-        if cancelled():
-            break
-        for window in support_windows(labels, frame, grid, plane, part):
-            if (plane, window) not in found:
-                mask = read_plane(labels, frame, plane, window)
-                found[plane, window] = blake2b(mask.tobytes(), digest_size=16).digest()
-    return found
 
 
 class News:
@@ -62,6 +38,11 @@ class News:
         """One sentence; nothing where there is nothing new."""
         button = "Run anew" if self._controller.running else "Run"
         return f"Labels have changed; {button} brings the rest up to date." if self._others else ""
+
+    @property
+    def planes(self) -> set[Plane]:
+        """Those that hold others than the run took."""
+        return {plane for plane, _ in self._others}
 
     @property
     def busy(self) -> bool:
@@ -100,12 +81,8 @@ class News:
         if taken is None or results is None or settings is None:
             return
         opened = controller.images.attempt(controller.image, settings.axis)
-        frame, grid, painted = results.frame, results.grid, None
-        try:
-            if opened is not None:
-                painted = controller.annotations.array(opened.image, frame)
-        except InputError:  # of another shape: said when it matters, at Run
-            pass
+        frame, grid = results.frame, results.grid
+        painted = None if opened is None else controller.annotations.attempt(opened.image, frame)
         if opened is None or painted is None:
             self._worker.cancel_newest()
             self._found(taken, {})

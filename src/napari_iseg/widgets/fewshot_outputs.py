@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from hashlib import blake2b
 from itertools import chain, count
@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_iseg.errors import SaveError
 from napari_iseg.fewshot.frame import Frame
 from napari_iseg.fewshot.preparing import run_folder
-from napari_iseg.files import write_text
+from napari_iseg.files import made, write_text
 from napari_iseg.images import PlaneSource
 from napari_iseg.images.damage import unless_damaged
 from napari_iseg.images.sampling import sample_places
@@ -61,11 +60,14 @@ class Whose(NamedTuple):
     labels : name of the chosen labels layer, None without one
     there : names of all labels layers in the viewer
     shown : the result that is shown, which goes on when no labels are chosen
+    agree : whether a result, of which it is given the run's folder, was made from the chosen labels; None
+        where that cannot be told, or without labels
     """
 
     labels: str | None
     there: frozenset[str] = frozenset()
     shown: Path | None = None
+    agree: Callable[[Path], bool | None] | None = None
 
 
 class Known:
@@ -88,19 +90,28 @@ class Known:
         """The result that goes on with these labels.
 
         The one of their name; else one of no name, as who began with clicks may go on by painting; else the
-        only one, unless its labels are there too: two labels layers never share a result.
+        only one, unless its labels are there too (two labels layers never share a result), or are others:
+        what was accepted of one class would be background of another. Whether they are is read from them.
         """
         if whose.labels is None and whose.shown in self._paths.values():
             return whose.shown
         for name in (whose.labels, None):
             if name in self._paths:
                 return self._paths[name]
-        free = whose.labels is None or whose.there.isdisjoint(map(str, self._paths))
-        return next(iter(self._paths.values())) if free and len(self._paths) == 1 else None
+        if len(self._paths) != 1:
+            return None
+        ((name, only),) = self._paths.items()
+        if whose.labels is None or (name not in whose.there and not is_of_others(only, whose)):
+            return only
+        return None
 
     def named(self, labels: str) -> Path | None:
         """The one that was made from labels of this name."""
         return self._paths.get(labels)
+
+    def besides(self, path: Path) -> list[str]:
+        """The names of labels that have other results than this."""
+        return sorted(str(name) for name, other in self._paths.items() if other != path and name is not None)
 
     def meant(self, whose: Whose) -> list[str]:
         """The names of labels whose results may be meant where none goes on."""
@@ -116,6 +127,7 @@ def output_path(
     labels: str | None,
     there: frozenset[str] = frozenset(),
     shown: Path | None = None,
+    agree: Callable[[Path], bool | None] | None = None,
 ) -> Path:
     """The OME-Zarr group for an image, slicing axis and tile, and the labels it is made from.
 
@@ -123,9 +135,9 @@ def output_path(
     ----------
     folder : of all results
     name : of the image layer; makes the file's name readable, and another name finds the result too
-    labels, there, shown : as of ``Whose``
+    labels, there, shown, agree : as of ``Whose``
     """
-    found = Known(folder, digests).of(Whose(labels, there, shown))
+    found = Known(folder, digests).of(Whose(labels, there, shown, agree))
     if found is not None:
         return found
     image, layer = _readable(name) or "image", _readable(labels or "") or "labels"
@@ -146,7 +158,13 @@ class Made:
         self._paths = weakref.WeakKeyDictionary()  # with the digests of their images
 
     def keep(self, path: Path, digests: tuple[str, str], labels: Labels, name: str) -> None:
-        """A result is made from a labels layer, which had this name then; SaveError as of ``write_text``."""
+        """A result is made from a labels layer, which had this name then.
+
+        Raises
+        ------
+        SaveError
+            As of ``write_text``.
+        """
         for others in self._paths.values():
             others.pop(path, None)
         self._paths.setdefault(labels, {})[path] = digests
@@ -195,6 +213,11 @@ def made_from(path: Path) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def is_of_others(path: Path, whose: Whose) -> bool:
+    """Whether the result at ``path`` was made from other labels than the chosen ones; reads both."""
+    return whose.agree is not None and whose.agree(run_folder(path)) is False
+
+
 def _readable(name: str) -> str:
     """A name as part of a file's, of which a file system takes some 255 bytes, or 143."""
     return re.sub(r"\W+", "-", name).strip("-").encode()[:_LONGEST].decode(errors="ignore")
@@ -209,17 +232,5 @@ def _middles(shape: tuple[int, int], planes: int) -> Iterator[tuple[int, Window]
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of all results.
-
-    Raises
-    ------
-    SaveError
-        When that cannot be done.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SaveError(
-            f"The folder {folder} cannot be made ({error.strerror or error}); choose another autosave folder "
-            "in Preferences > Plugins > napari-iseg."
-        ) from error
+    """Make the folder of all results; SaveError when that cannot be done."""
+    made(folder, "choose another autosave folder in Preferences > Plugins > napari-iseg")

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSpinBox, QWidget
 
 
@@ -130,11 +127,3 @@ def row_of(*widgets: QWidget) -> QHBoxLayout:
     for widget in widgets:
         row.addWidget(widget)
     return row
-
-
-def pixmap(picture: npt.NDArray[np.uint8]) -> QPixmap:
-    """A (rows, cols, 3) uint8 picture for Qt."""
-    rows, cols, _ = picture.shape
-    return QPixmap.fromImage(
-        QImage(picture.tobytes(), cols, rows, 3 * cols, QImage.Format.Format_RGB888).copy()
-    )

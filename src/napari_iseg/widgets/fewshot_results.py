@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,6 @@ class Results:
     Attributes
     ----------
     decisions : accepted and rejected planes; kept with the run
-    next : where an annotation would help most, as of the last run; never a plane that was rejected
     """
 
     def __init__(
@@ -91,7 +91,6 @@ class Results:
         self._viewer, self._image = viewer, image
         self._trust: dict[Plane, npt.NDArray[np.float64]] = {}
         self._stale = False
-        self.next: Suggestion | None = None
         self._prepared: Prepared | None = None
         self.layer = self._add_layer(labels)
         for name in PLACING:
@@ -131,10 +130,28 @@ class Results:
         """Its image has other pixels: what was found in those of before stays in its layer, out of sight."""
         self.layer.visible = False
 
-    def look_for_next(self) -> None:
-        """Find out anew where an annotation would help most, once nothing is being computed."""
-        if self._prepared is not None:
-            self.next = suggest(self._prepared.plan, self._prepared.record, self.decisions.rejected)
+    def next(self, without: Collection[Plane] = ()) -> Suggestion | None:
+        """Where an annotation would help most, by what is known now; None where nothing is.
+
+        Parameters
+        ----------
+        without : planes of a stack that are annotated since; those that were decided on are left out too
+        """
+        if self._prepared is None:
+            return None
+        done = {*self.decisions.rejected, *self.decisions.accepted, *without}
+        if self.frame.slicing is None:
+            done = set()  # a scene is one plane: its tiles are kept apart by their distance
+        return suggest(self._prepared.plan, self._prepared.record, done)
+
+    @property
+    def has_next(self) -> bool:
+        """Whether anything is predicted that was not decided on; quickly told."""
+        decided = self.decisions.accepted | self.decisions.rejected
+        return any(
+            plane not in decided and bool(((cells >= 0) & (cells <= 1)).any())
+            for plane, cells in self._trust.items()
+        )
 
     def refresh_if_stale(self) -> None:
         """Draw the layer anew if something was written since."""
@@ -169,7 +186,6 @@ class Results:
             core = self.grid.core(row, col)
             self.output.write(plane, core, np.zeros(core.shape, np.uint32))
             self._set(plane, row, col, REJECTED)
-        self.look_for_next()
         self.refresh()
 
     def cells(self, shown: Plane) -> tuple[npt.NDArray[np.float64], tuple[int, int]]:

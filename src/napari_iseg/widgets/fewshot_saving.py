@@ -9,12 +9,12 @@ import numpy as np
 
 from napari_iseg.fewshot.frame import Frame
 from napari_iseg.labels.store import LabelStore
-from napari_iseg.widgets.asking import GEOJSON, GEOPACKAGE, OME_ZARR, TIFF
+from napari_iseg.widgets.asking import OME_ZARR, TIFF, with_outlines
 from napari_iseg.widgets.fewshot_request import space_of
 from napari_iseg.widgets.fewshot_view import FewShotView
 from napari_iseg.widgets.map_place import export_beside
 from napari_iseg.widgets.reports import report
-from napari_iseg.widgets.scene import image_shape
+from napari_iseg.widgets.scene_file import ON_MAP
 from napari_iseg.widgets.worker import Worker
 
 if TYPE_CHECKING:
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
 
 def suggestion(image: Image) -> tuple[str, list[str]]:
-    """Name and kinds of file for the result of an image: a scene has polygons too."""
-    flat = len(image_shape(image)) == 2
-    return f"{image.name}_few-shot", [OME_ZARR, TIFF, GEOPACKAGE, GEOJSON] if flat else [OME_ZARR, TIFF]
+    """Name and kinds of file for the result of an image."""
+    return f"{image.name}_few-shot", with_outlines([OME_ZARR, TIFF], image)
 
 
 def save(out: Path, path: Path, image: Image, frame: Frame, worker: Worker, view: FewShotView) -> None:
@@ -39,6 +38,7 @@ def save(out: Path, path: Path, image: Image, frame: Frame, worker: Worker, view
     space, file = space_of(image, frame), image.source.path
     turned = not np.allclose(image.affine.affine_matrix, np.eye(image.ndim + 1))
     turned = turned or not np.allclose(image.rotate, np.eye(image.ndim)) or bool(np.any(image.shear))
+    turned = turned and not (ON_MAP in image.metadata and path.suffix.lower() != ".zarr")  # a map's is there
     left_out = " The image's rotation or affine is not in it, only scale and position." if turned else ""
 
     def written() -> str:

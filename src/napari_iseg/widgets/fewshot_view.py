@@ -12,6 +12,11 @@ import numpy.typing as npt
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.widgets.fewshot_run import SupportRow
 
+HOW = (
+    "Annotate one to a few slices (any labels layer, or points on the objects), press Run: the others are "
+    "segmented, nearest first."
+)
+
 
 @dataclass(frozen=True)
 class FewShotSettings:
@@ -53,6 +58,9 @@ class FewShotView(Protocol):
     def set_status(self, text: str) -> None:
         """The line that says what to do next."""
 
+    def replace_status(self, before: str, text: str) -> None:
+        """Another such line, unless something else than ``before`` stands there by now."""
+
     def set_running(self, running: bool, paused: bool) -> None:
         """Whether something runs, or waits."""
 
@@ -76,10 +84,3 @@ class FewShotView(Protocol):
 
     def set_possible(self, accept: bool, reject: bool, suggestion: bool, save: bool) -> None:
         """Whether the slice in view can be accepted, or rejected, there is a next one, a result to save."""
-
-
-def time_left(seconds: float) -> str:
-    """A time that people read."""
-    if seconds < 90:
-        return f"{np.ceil(seconds):.0f} s left"
-    return f"{np.ceil(seconds / 60):.0f} min left" if seconds < 5400 else f"{seconds / 3600:.1f} h left"

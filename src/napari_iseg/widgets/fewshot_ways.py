@@ -43,6 +43,12 @@ class Ways:
         return plane_in_view(controller.viewer, controller.image, controller.settings.axis)
 
     @property
+    def prediction(self) -> Plane | None:
+        """The plane in view, where it is predicted."""
+        plane, results = self.plane, self._controller.results
+        return plane if plane is not None and results is not None and results.is_predicted(plane) else None
+
+    @property
     def astray(self) -> bool:
         """Whether there is a result of slices and the viewer displays other axes than theirs, or all."""
         results, image = self._controller.results, self._controller.image
@@ -76,8 +82,16 @@ class Ways:
             self.go_to(*results.place_of_cell(row, col, self.plane or ()))
 
     def go_next(self) -> None:
-        """Go to the slice whose annotation helps most."""
-        results = self._controller.results
-        if results is not None and results.next is not None:
-            self.go_to(results.next.plane, results.next.window if results.frame.slicing is None else None)
-            self._controller.view.set_status(f"Annotate here next: {results.next.reason}.")
+        """Go to the slice whose annotation helps most, of those that nobody has annotated or decided on."""
+        controller, results = self._controller, self._controller.results
+        if results is None:
+            return
+        found = results.next(controller.annotated_since)
+        if found is not None:
+            self.go_to(found.plane, found.window if results.frame.slicing is None else None)
+            words = f"Annotate here next: {found.reason}."
+        elif controller.running:
+            words = "It is not known yet where an annotation helps most: wait for the first new answers."
+        else:
+            words = "What is predicted is all annotated, accepted or rejected by now; press Run."
+        controller.view.set_status(words)

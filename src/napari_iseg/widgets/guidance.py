@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from napari_iseg.widgets.editor import Editor
+
+if TYPE_CHECKING:
+    from napari_iseg.interactive.session import Session
 
 NO_MODEL = (
     "No model is on this machine; fetch one with `napari-iseg models fetch NAME`, then open this dock again."
@@ -49,17 +53,11 @@ def next_step(editor: Editor, armed: str) -> str:
 
     Parameters
     ----------
-    editor : that of the chosen image
+    editor : that of the chosen image, which clicks reach
     armed : "pick" or "delete" when the next click in the image means that, else ""
     """
-    points = editor.layers.points
-    if points is None or not editor.layers.are_shown:
-        return "The layer of clicks was removed; choose the image above once more, and it comes back."
-    if not editor.layers.take_prompts:
-        return f"Select the layer “{points.name}”; clicks and keys go to another one now."
-    if editor.layers.viewer.layers.selection.active is points and str(points.mode) != "pan_zoom":
-        tool = _TOOLS.get(str(points.mode), "Another tool of napari is chosen")
-        return f"{tool}. Press Z to click on objects again."
+    if editor.layers.drawing:
+        return "Drag a box around the object, from one corner to the opposite one, or press Esc."
     if armed:
         return f"Click on the object to {'reopen' if armed == 'pick' else 'delete'}, or press Esc."
     if not editor.has_prompts:
@@ -77,11 +75,68 @@ def next_step(editor: Editor, armed: str) -> str:
     return f"{took}Correct with more clicks, or commit (Enter)."
 
 
+def unheard(editor: Editor) -> str:
+    """Why a click in the image means nothing to us now, and what to do about it; empty where one does."""
+    points = editor.layers.points
+    if points is None or not editor.layers.are_shown:
+        return "The layer of clicks was removed; choose the image above once more, and it comes back."
+    if editor.layers.lack_objects:
+        return "The layer of objects was removed; choose the image above once more, and it comes back."
+    if not editor.layers.take_prompts:
+        kept = editor.layers.viewer.layers.selection.active in editor.layers.ours  # where our keys are bound
+        what = "clicks" if kept else "clicks and keys"
+        return f"Select the layer “{points.name}”; {what} go to another one now."
+    if editor.layers.viewer.layers.selection.active is points and str(points.mode) != "pan_zoom":
+        tool = _TOOLS.get(str(points.mode), "Another tool of napari is chosen")
+        return f"{tool}. Press Z to click on objects again."
+    return ""
+
+
+def news(editor: Editor) -> str:
+    """What has become of the last command where that is worth saying, once; else empty."""
+    removed, commit = editor.news.take_reset(), editor.news.take_commit()
+    if removed is not None:
+        return f"Object {removed} was removed. Undo (Ctrl+Z) brings it back."
+    return "" if commit is None else after_commit(*commit)
+
+
 def after_commit(label: int, kept: int) -> str:
     """What became of a commit; ``kept`` pixels belong to objects that were committed before."""
     if kept == 0:
         return f"Committed as label {label}. Click on the next object."
     return f"Committed as label {label}; {kept} pixels stayed with earlier objects. Click on the next one."
+
+
+def not_saved(session: Session) -> str:
+    """What is missing in labels that were saved; asked in the worker."""
+    labels = sorted(session.reopened.values())
+    if labels:
+        return f" {_open_and_not_in('it', labels)}; commit {_it(labels)} (Enter) and save again."
+    if session.clicks or session.current_box is not None:
+        return " The object that is open is not in it; commit it (Enter) and save again."
+    return ""
+
+
+def not_left(editors: Sequence[Editor], way_back: str) -> str:
+    """What is missing in the labels that stay once ``editors`` are closed, and the ``way_back`` to it."""
+    holding = [editor for editor in editors if editor.reopened]
+    labels = sorted(label for editor in holding for label in editor.reopened)
+    if not labels:
+        return ""
+    words = f"{_open_and_not_in('the labels that stay', labels)}."
+    if any(editor.folder is None for editor in holding):
+        return f"{words} This session is not recorded, so there is no way back to {_it(labels)}."
+    return f"{words} {way_back}, and commit {_it(labels)}."
+
+
+def _open_and_not_in(place: str, labels: Sequence[int]) -> str:
+    names = " and ".join(str(label) for label in labels)
+    what = f"Objects {names} are" if len(labels) > 1 else f"Object {names} is"
+    return f"{what} open and not in {place}"
+
+
+def _it(labels: Sequence[int]) -> str:
+    return "them" if len(labels) > 1 else "it"
 
 
 def after_new_pixels(editors: Sequence[Editor]) -> str:

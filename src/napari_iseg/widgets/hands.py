@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from napari_iseg.errors import InputError
 from napari_iseg.widgets.actions import ACTIONS
 from napari_iseg.widgets.box_layer import Placed
+from napari_iseg.widgets.double_click import hold_zoom, let_zoom
 from napari_iseg.widgets.editor import Editor
 from napari_iseg.widgets.keyboard import FieldKeys
 from napari_iseg.widgets.mouse import click_callback
@@ -59,6 +60,7 @@ class Hands:
         points = editor.layers.points
         assert points is not None
         points.mouse_drag_callbacks.append(self._on_canvas)
+        hold_zoom(editor.layers.viewer, points)
         points.events.data.connect(self._points_edited)
         points.events.mode.connect(self._tool_chosen)
         self._fields.start()
@@ -70,7 +72,8 @@ class Hands:
         if editor is not None:
             self._fields.stop()
         points = None if editor is None else editor.layers.points
-        if points is not None:
+        if editor is not None and points is not None:
+            let_zoom(editor.layers.viewer, points)
             points.events.data.disconnect(self._points_edited)
             points.events.mode.disconnect(self._tool_chosen)
             if self._on_canvas in points.mouse_drag_callbacks:
@@ -164,12 +167,14 @@ class Hands:
         if editor.pending or not editor.settled or editor.layers.clicks_are_late:
             self._on_hint("Wait for the answer before moving or removing clicks.")
         elif action == "removed" and len(data) < len(known):
+            self._on_hint("")  # as after every command
             for index in sorted({int(i) % len(known) for i in event.data_indices}, reverse=True):
                 editor.remove(index)
         elif action == "added" and len(data) > len(known):
             for point in data[len(known) :]:
                 self._on_click(to_world(editor.layers.viewer, editor.layers.image, point), True)
         elif action == "changed" and len(data) == len(known):
+            self._on_hint("")
             for index, (plane, click) in enumerate(known):
                 now, (row, col) = axes.split(data[index])
                 if now == plane and (row, col) != (click.row, click.col):

@@ -17,11 +17,11 @@ STILL = 300  # milliseconds
 
 
 class ImageWatch:
-    """Tells when the chosen image is moved or gets units, and when any image that was chosen gets new pixels.
+    """Tells when the chosen image is moved or gets units, and when one that was chosen gets pixels or a name.
 
     Parameters
     ----------
-    moved, replaced : called with napari's event
+    moved, replaced, renamed : called with napari's event
     still : called once an image that was moved has lain still for a moment
     """
 
@@ -30,8 +30,9 @@ class ImageWatch:
         moved: Callable[[Any], None],
         still: Callable[[], None],
         replaced: Callable[[Any], None],
+        renamed: Callable[[Any], None],
     ) -> None:
-        self._tell_moved, self._replaced = moved, replaced
+        self._tell_moved, self._replaced, self._renamed = moved, replaced, renamed
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(STILL)
@@ -53,12 +54,14 @@ class ImageWatch:
         if image is not None and image not in self._watched:
             self._watched.add(image)
             image.events.data.connect(self._replaced)
+            image.events.name.connect(self._renamed)
 
     def forget(self, layer: Layer) -> None:
         """A layer was removed."""
         if layer in self._watched:
             self._watched.remove(layer)
             layer.events.data.disconnect(self._replaced)
+            layer.events.name.disconnect(self._renamed)
 
     def close(self) -> None:
         """Hear nothing more."""

@@ -7,8 +7,8 @@ the label store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from napari_iseg.prompts import Click, Window
 from napari_iseg.widgets.box_layer import BoxLayer
+from napari_iseg.widgets.layer_list import insert_below, remove
 from napari_iseg.widgets.placement import Placement, PlaneAxes, name_axes, put
 from napari_iseg.widgets.read_only import read_only
 from napari_iseg.widgets.scene import OUTPUT
@@ -55,6 +56,7 @@ class ClickLayers:
         self.clicks_are_late = False  # more are shown than there are
         self._folder: Path | None = None  # of the session whose labels are shown
         self._put_out_of_sight = False  # the probability, by us
+        self._named_after = image.name
 
     @property
     def ours(self) -> tuple[Layer, ...]:
@@ -66,6 +68,19 @@ class ClickLayers:
     def are_shown(self) -> bool:
         """Whether the clicks layer is in the viewer; without it nothing is shown."""
         return self.points is not None and self.points in self.viewer.layers
+
+    @property
+    def lack_objects(self) -> bool:
+        """Whether the user removed the layer of committed labels."""
+        return self.committed is not None and self.committed not in self.viewer.layers
+
+    def has_lost(self, removed: Layer) -> bool:
+        """Whether a layer that is gone was that of clicks or of committed labels."""
+        return removed in (self.points, self.committed)
+
+    def miss(self, removed: Layer) -> bool:
+        """Whether a layer that is gone was that of the current object, and the image is there yet."""
+        return removed is self.current and self.image in self.viewer.layers
 
     @property
     def take_prompts(self) -> bool:
@@ -111,13 +126,19 @@ class ClickLayers:
         activated.connect(follow)
 
     def offer_boxes(self, offered: bool) -> None:
-        """Have the layer of boxes there, or not."""
-        here = self.boxes.layer is not None and self.boxes.layer in self.viewer.layers
-        if offered and not here and self.are_shown:
-            self._insert_below(self.points, self.boxes.make())
-        elif not offered and self.boxes.layer is not None:
-            self._remove(self.boxes.layer)
-            self.boxes.forget()
+        """Have the layer of boxes there, or put it aside."""
+        boxes, there = self.boxes, self.viewer.layers
+        here = boxes.layer is not None and boxes.layer in there
+        if offered and not here and boxes.aside is not None and boxes.aside in there:
+            boxes.take_back()
+        elif offered and not here and self.are_shown:
+            insert_below(self.viewer, boxes.make(), self.points)
+        elif not offered and here:
+            if there.selection.active is boxes.layer:
+                there.selection.active = self.points
+            boxes.put_aside()
+        elif not offered and boxes.layer is not None:
+            boxes.forget()
 
     @property
     def drawing(self) -> bool:
@@ -196,9 +217,8 @@ class ClickLayers:
                 **Placement.of(self.image).whole(),
             )
             self.current.editable = False
-            boxes = self.boxes.layer  # lies over the mask, so that its outline is seen
-            here = boxes is not None and boxes in self.viewer.layers
-            self._insert_below(boxes if here else self.points, self.current)
+            # The box lies over the mask, so that its outline is seen.
+            insert_below(self.viewer, self.current, self.boxes.layer, self.points)
         return self.current
 
     def show_current(
@@ -226,7 +246,7 @@ class ClickLayers:
                 metadata={OUTPUT: True},
                 **placed,
             )
-            self._insert_below(self.current or self.points, self.probability)
+            insert_below(self.viewer, self.probability, self.current, self.boxes.layer, self.points)
         else:
             _replace(self.probability, data, placed)
             if self._put_out_of_sight:
@@ -282,7 +302,7 @@ class ClickLayers:
         )
         layer.editable = False
         self.committed, self._folder = layer, folder
-        self._insert_below(self.probability or self.current or self.points, layer)
+        insert_below(self.viewer, layer, self.probability, self.current, self.boxes.layer, self.points)
 
     @property
     def left_session(self) -> Path | None:
@@ -294,7 +314,7 @@ class ClickLayers:
         """Labels that an earlier dock has left make room for the same session's; of another one they stay."""
         left = self._left_behind()
         if left is not None and left.metadata.pop(SESSION)[-1] == str(folder):
-            self._remove(left)
+            remove(self.viewer, left)
 
     def _left_behind(self) -> Layer | None:
         notes = [(layer, layer.metadata.get(SESSION)) for layer in self.viewer.layers]
@@ -317,24 +337,32 @@ class ClickLayers:
 
     def forget_committed(self) -> None:
         """Take the layer of committed labels away; another label store takes its place."""
-        self._remove(self.committed)
+        remove(self.viewer, self.committed)
         self.committed = None
 
     def follow_image(self) -> None:
         """Move the clicks and the committed labels to where the image was moved."""
         placed = Placement.of(self.image).whole()
-        for layer in (self.points, self.boxes.layer, self.committed):
+        for layer in (self.points, self.boxes.layer, self.boxes.aside, self.committed):
             if layer is not None and layer in self.viewer.layers:
                 put(layer, placed)
+        self.boxes.keep_width()
         for layer in (self.current, self.probability):  # cover a part, which `show_patch` places
             if layer is not None:
                 name_axes(layer, placed)
 
+    def follow_name(self) -> None:
+        """Name our layers after the image, which was renamed, but for those that the user has named."""
+        before, self._named_after = self._named_after, self.image.name
+        for layer in (*self.ours, self.boxes.aside):
+            if layer is not None and layer.name.startswith(f"{before} "):
+                layer.name = self.image.name + layer.name.removeprefix(before)
+
     def remove(self) -> None:
         """Take away clicks, box, current object and probability; committed labels stay, the user's result."""
-        self.offer_boxes(False)
-        for layer in (self.probability, self.current, self.points):
-            self._remove(layer)
+        boxes = self.boxes
+        remove(self.viewer, boxes.layer, boxes.aside, self.probability, self.current, self.points)
+        self.boxes.forget()
         self.probability = self.current = self.points = None
 
     def _part(self, plane: Sequence[int], window: Window, step: int) -> dict[str, Any]:
@@ -348,26 +376,6 @@ class ClickLayers:
 
         order = (*self.axes.leading, self.axes.rows, self.axes.cols)
         return da.from_array(level, name=False).transpose(tuple(int(axis) for axis in np.argsort(order)))
-
-    def _insert_below(self, upper: Layer | None, layer: Layer) -> None:
-        """Add ``layer`` under ``upper`` without changing what the user has selected."""
-        with self._same_selection():
-            if upper is not None and upper in self.viewer.layers:
-                self.viewer.layers.insert(self.viewer.layers.index(upper), layer)
-            else:
-                self.viewer.add_layer(layer)
-
-    def _remove(self, layer: Layer | None) -> None:
-        if layer is not None and layer in self.viewer.layers:
-            with self._same_selection():
-                self.viewer.layers.remove(layer)
-
-    @contextmanager
-    def _same_selection(self) -> Iterator[None]:
-        active = self.viewer.layers.selection.active
-        yield
-        if active is not None and active in self.viewer.layers:
-            self.viewer.layers.selection.active = active
 
 
 def object_colors() -> DirectLabelColormap:
@@ -383,6 +391,7 @@ def _replace(layer: Any, data: npt.NDArray[Any], placed: dict[str, Any]) -> None
 
 
 def _fill(layer: Any, data: npt.NDArray[Any]) -> None:
-    """Give a layer data. It takes no brush strokes, which the session would not know of."""
-    layer.data = data
-    layer.editable = False  # new data make it editable
+    """Give a layer other data. It takes no brush strokes, which the session would not know of."""
+    if not np.array_equal(layer.data, data):  # else napari would draw all the same
+        layer.data = data
+        layer.editable = False  # new data make it editable

@@ -12,6 +12,7 @@ from napari_iseg.labels.georeference import geo_reference, is_geotiff
 from napari_iseg.labels.store import LabelStore
 
 LEFT_OUT = " It has no map coordinates: the layer has other rows and columns than its file, as after a crop."
+GONE = " It has no map coordinates: the file of the layer is not where it was."
 
 
 def export_beside(
@@ -30,11 +31,14 @@ def export_beside(
     InputError, SaveError
         See ``export_labels``.
     """
-    cropped = image is not None and len(shape) == 2 and _is_of_others(Path(image), shape)
+    gone = image is not None and not Path(image).exists()  # or an address of the web
+    cropped = image is not None and not gone and len(shape) == 2 and _is_of_others(Path(image), shape)
     if cropped and image is not None and path.exists() and path.samefile(image):
         raise InputError(f"{path} is the image itself; choose another name for the labels.")
-    export_labels(labels, path, like=None if cropped else image, pieces=pieces)
-    return LEFT_OUT if cropped and path.suffix.lower() in (".tif", ".tiff") else ""
+    export_labels(labels, path, like=None if cropped or gone else image, pieces=pieces)
+    if path.suffix.lower() not in (".tif", ".tiff") or len(shape) > 2:
+        return ""
+    return LEFT_OUT if cropped else GONE if gone else ""
 
 
 def _is_of_others(file: Path, shape: tuple[int, ...]) -> bool:

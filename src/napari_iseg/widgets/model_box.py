@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
@@ -34,7 +35,9 @@ class ModelBox(QWidget):
         self.combo.setToolTip("The model that answers clicks. Grey ones are not on this machine yet.")
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.combo.setMinimumContentsLength(14)
-        self.about = SmallLabel()
+        self.combo.setAccessibleName("Model")
+        self.setFocusProxy(self.combo)
+        self.about = SmallLabel(rich=True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
@@ -133,11 +136,13 @@ class ModelBox(QWidget):
         if card is None:
             self.about.setText("No model is on this machine.")
             return
-        licence = f'<a href="{card.licence_url}">{card.licence}</a>' if card.licence_url else card.licence
+        licence = escape(card.licence)
+        if card.licence_url:
+            licence = f'<a href="{escape(card.licence_url)}">{licence}</a>'
         size = (
             f"{card.size_bytes / 1e6:.0f} MB" if card.size_bytes >= 1e6 else f"{card.size_bytes / 1e6:.1f} MB"
         )
         facts = " · ".join(part for part in (licence, size) if part)
-        best = card.good_at or good_at(card.backend)
+        best = escape(card.good_at or good_at(card.backend))
         self.about.setText("<br>".join(part for part in (facts, f"Good at: {best}" if best else "") if part))
         self.about.setToolTip(card.description or card.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_iseg.errors import CheckpointError, DeviceError, ModelNotFoundError
@@ -26,6 +27,7 @@ class ModelChoice:
     ----------
     key : the chosen model; None when there is none on this machine
     options : how it is run
+    chosen : by the user, so that the model of a session does not replace it
     options_chosen : by the user, so that a model's own do not replace them
     prompts : what it takes
     """
@@ -35,7 +37,7 @@ class ModelChoice:
         self.options = Options()
         self.prompts: tuple[str, ...] = ("click",)
         self._loader = loader
-        self.options_chosen = False
+        self.chosen = self.options_chosen = False
         self._working: ModelKey | None = None  # loaded last
         # What went with each model when another was chosen, for `fall_back`.
         self._before: dict[str, tuple[Options, bool, tuple[str, ...]]] = {}
@@ -51,6 +53,7 @@ class ModelChoice:
             return False
         if self.key is not None and key.name != self.key.name:
             self._before[self.key.name] = self.options, self.options_chosen, self.prompts
+            self.chosen = True
         if self.key is None or key.name != self.key.name:
             self.options, self.options_chosen = options, False
             self.prompts = tuple(prompts)
@@ -72,6 +75,13 @@ class ModelChoice:
             return False
         self.options = own
         return True
+
+    def key_of(self, model: Model) -> ModelKey | None:
+        """Under which key a session's model is chosen: a file without a card goes by its path."""
+        if self.key is None:
+            return None
+        names, own = (self.key.name, *self._before), model.card.name
+        return replace(self.key, name=next((n for n in names if own in (n, Path(n).stem)), own))
 
     def load(self) -> Model:
         """The model with its options; slow, for the worker.

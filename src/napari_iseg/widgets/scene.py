@@ -33,12 +33,16 @@ def shown_axes(viewer: napari.Viewer, image: Image) -> PlaneAxes:
     Raises
     ------
     InputError
-        In 3D display, when the viewer shows an axis that the image does not have, and when the image is
-        turned or sheared out of its planes.
+        In 3D display and in a grid, when the viewer shows an axis that the image does not have, and when the
+        image is turned or sheared out of its planes.
     """
     if viewer.dims.ndisplay != 2:
         raise InputError(
             "Clicking works on planes: switch the viewer back to 2D (the cube button, or Ctrl+Y)."
+        )
+    if grid_of(viewer).enabled:
+        raise InputError(
+            "Clicking works on one picture: switch the grid off (the button with four squares, or Ctrl+G)."
         )
     if image.ndim < 2:
         raise InputError(
@@ -89,6 +93,11 @@ def _world_units(viewer: napari.Viewer, layer: Layer) -> npt.NDArray[np.float64]
 
     in_base = pint.get_application_registry().get_base_units
     return np.asarray([in_base(mine)[0] / in_base(unit)[0] for mine, unit in zip(own, here, strict=True)])
+
+
+def grid_of(viewer: napari.Viewer) -> Any:
+    """The tiles that napari can show layers in, one in each."""
+    return (viewer.canvas if hasattr(viewer, "canvas") else viewer).grid  # napari before 0.9
 
 
 def _leaves_its_planes(image: Image, axes: PlaneAxes) -> bool:

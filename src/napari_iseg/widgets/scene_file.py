@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
+import numpy as np
 from magicgui import magic_factory
 from napari.layers._source import layer_source  # no public way to say where a layer came from
 from napari.utils.notifications import show_error
 
 from napari_iseg.errors import InputError, IsegError
+from napari_iseg.files import local_path
+from napari_iseg.widgets.reports import warn
+from napari_iseg.widgets.scene import pictures
 
+ON_MAP = "napari-iseg on a map"  # key of the metadata of a layer
 READER = "napari-iseg scene"  # recorded with the bands as what read a layer, so that a session finds it again
 
 if TYPE_CHECKING:
@@ -25,7 +30,8 @@ if TYPE_CHECKING:
 def add_scene(viewer: napari.Viewer, path: Path, bands: tuple[int, ...] | None = None) -> "Image":
     """Add a scene as a multiscale colour picture; only what is on the screen is read.
 
-    A map's rows go south: the view is turned so that north is up, and coordinates are the map's.
+    A map's rows go south: the view is turned so that north is up, and coordinates are the map's, also of a
+    raster that is turned against north. Pictures without a map stand upside down then, which is said.
 
     Parameters
     ----------
@@ -39,9 +45,10 @@ def add_scene(viewer: napari.Viewer, path: Path, bands: tuple[int, ...] | None =
     from napari_iseg.images.scene import open_scene
 
     scene = open_scene(path, bands)
+    camera = (viewer.scene if hasattr(viewer, "scene") else viewer).camera  # napari before 0.9
+    before = pictures(viewer) if camera.orientation2d[0] != "up" else []
     if scene.on_map:
-        scenery = viewer.scene if hasattr(viewer, "scene") else viewer  # napari before 0.9
-        scenery.camera.orientation2d = ("up", "right")
+        camera.orientation2d = ("up", "right")
     shown = ",".join(str(band + 1) for band in scene.bands)
     with layer_source(path=str(path), reader_plugin=f"{READER} {shown}"):
         layer: Image = viewer.add_image(
@@ -51,11 +58,24 @@ def add_scene(viewer: napari.Viewer, path: Path, bands: tuple[int, ...] | None =
             name=path.stem,
             scale=scene.scale,
             translate=scene.translate,
+            affine=None if scene.affine is None else np.asarray(scene.affine),
             units=None if scene.unit is None else (scene.unit, scene.unit),
             axis_labels=("y", "x"),
-            metadata={READER: scene.levels[0].name},
+            metadata={READER: scene.levels[0].name, ON_MAP: scene.on_map},
         )
+    if camera.orientation2d[0] == "up":
+        _tell_turned([*before, layer])
     return layer
+
+
+def _tell_turned(layers: "list[Image]") -> None:
+    """Say which pictures stand upside down where north is up: their rows go down, and they are on no map."""
+    names = [each.name for each in layers if not each.metadata.get(ON_MAP) and each.scale[-2] > 0]
+    if names:
+        warn(
+            f"Upside down beside a map, whose north is up: {', '.join(names)}. What has no map coordinates "
+            "is upright in a window of its own."
+        )
 
 
 def values_of(layer: "Image") -> "PlaneSource | None":
@@ -106,6 +126,6 @@ def scene_opener(viewer: napari.Viewer, scene: Path = Path(), bands: str = "") -
         show_error("Choose a file first.")
         return
     try:
-        add_scene(viewer, scene, read_bands(bands))
+        add_scene(viewer, Path(local_path(str(scene))), read_bands(bands))
     except IsegError as error:
         show_error(str(error))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_iseg.errors import CheckpointError, DeviceError, InputError, IsegError, ModelNotFoundError
-from napari_iseg.widgets import scene
+from napari_iseg.widgets import guidance, open_sessions, scene
+from napari_iseg.widgets.asking import as_file_name
 from napari_iseg.widgets.model_loader import ModelKey
 from napari_iseg.widgets.options import Options
 from napari_iseg.widgets.origin import Origin
-from napari_iseg.widgets.sessions import SessionPlan, face
+from napari_iseg.widgets.reports import warn
+from napari_iseg.widgets.sessions import SessionPlan
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from napari_iseg.interactive.session import Session
     from napari_iseg.widgets.click_controller import ClickController
     from napari_iseg.widgets.editor import Editor
+    from napari_iseg.widgets.editor_state import SessionStart
+    from napari_iseg.widgets.layers import ClickLayers
 
 SUFFIX = ".iseg"  # of session folders
 
@@ -41,6 +46,58 @@ class SessionFiles:
 
     def __init__(self, controller: ClickController) -> None:
         self._controller = controller
+        self._opening: Path | None = None  # the folder of the session that the user opens
+
+    def left(self, layers: ClickLayers) -> Path | None:
+        """The folder of the session that an earlier dock has left beside an image, to go on with by itself.
+
+        None where that is open elsewhere, or is being opened here.
+        """
+        left = layers.left_session
+        if left is None or left.resolve() == self._opening or open_sessions.at_work(left, but=layers):
+            return None
+        return left
+
+    def begin(self, plan: SessionPlan) -> SessionStart:
+        """How the session of an image begins.
+
+        One that an earlier dock has left goes on with its own model and options, unless some were chosen in
+        this dock, or answer for another image already.
+        """
+        controller, found = self._controller, list[Reopened]()
+        choice, key = controller.choice, controller.choice.key
+        others = any(editor.session is not None for editor in controller.editors)
+        own = not (choice.chosen or choice.options_chosen or others)
+
+        def make() -> Session:
+            if plan.left is not None:
+                with suppress(InputError):  # moved away or damaged, which `open` says
+                    reopened = self._reopen(plan, plan.left, key, own=own)
+                    found.append(self._answered(reopened))
+                    return reopened.session
+            return plan.open(controller.ready.load())
+
+        def begun() -> None:
+            for left in found:
+                self._take_model(left)
+                if left.note:
+                    controller.say(left.note)
+
+        return make, begun
+
+    def _answered(self, found: Reopened) -> Reopened:
+        """A reopened session with the dock's model where it has not its own; in the worker."""
+        if found.key is not None:
+            return found
+        session, (before, _) = found.session, found.session.recorded_model
+        try:
+            session.model = model = self._controller.ready.load()
+        except IsegError:
+            session.close()
+            raise
+        if found.note or before in ("", model.card.name):
+            return found
+        return replace(found, note=f"The model {model.card.name} answers here now; {before} did before.")
 
     def export(self, editor: Editor) -> None:
         """Ask where to, and write the committed labels."""
@@ -51,7 +108,8 @@ class SessionFiles:
         def write(session: Session, path: Path) -> str:
             from napari_iseg.widgets.map_place import export_beside
 
-            return f"Saved {path}.{export_beside(session.labels, path, file, shape)}"
+            beside = export_beside(session.labels, path, file, shape)
+            return f"Saved {path}.{beside}{guidance.not_saved(session)}"
 
         def save(path: Path) -> None:
             editor.run_on_session(
@@ -62,6 +120,16 @@ class SessionFiles:
 
         self._controller.view.ask_for_file(f"{image.name}_labels", save)
 
+    def tell_of_open(self, way_back: str, image: object = None) -> None:
+        """Say which reopened objects are missing in the labels that stay when what they are in is closed.
+
+        ``image`` : whose objects; None for all
+        """
+        editors = [editor for editor in self._controller.editors if image in (None, editor.layers.image)]
+        sentence = guidance.not_left(editors, way_back)
+        if sentence:
+            warn(sentence)
+
     def ask_and_open(self) -> None:
         """Ask for a session's folder, and open it."""
         start = self._controller.autosave
@@ -69,7 +137,7 @@ class SessionFiles:
 
     def ask_and_save(self, editor: Editor) -> None:
         """Ask for a new folder; the session goes on there, and stays as it is where it was."""
-        suggestion = f"{editor.layers.image.name}{SUFFIX}"
+        suggestion = f"{as_file_name(editor.layers.image.name)}{SUFFIX}"
         self._controller.view.ask_for_new_folder(
             "Save session as", suggestion, lambda to: self.save(editor, to)
         )
@@ -97,71 +165,78 @@ class SessionFiles:
             self._open(folder)
         except IsegError as error:
             self._controller.fail(error)
+            self._controller.say(str(error))
 
     def _open(self, folder: Path) -> None:
         from napari_iseg.interactive.session_folder import read_info
 
         controller = self._controller
-        for editor in controller.editors:
-            if editor.session is not None and _is_at(editor.session, folder) and not editor.session.outdated:
-                controller.choose_image(editor.layers.image)
-                controller.view.show_images()
-                controller.say("That session is open already.")
-                return
+        editor = open_sessions.at_work(folder)
+        if editor is not None and editor in controller.editors:
+            controller.choose_image(editor.layers.image)
+            controller.view.show_images()
+            controller.say("That session is open already.")
+            return
+        if editor is not None:
+            raise InputError(
+                f"The session in {folder} is open in another dock; go on there, or close that dock and open "
+                "the session again."
+            )
         origin = Origin.of_session(read_info(folder), folder)
         if origin.channels:
             raise InputError(
                 f"The session in {folder} was made on chosen channels of its image, which a viewer's layer "
                 "does not have; open it in Python with Session.open(folder, image)."
             )
-        image = self._image(origin)
+        image, where = self._image(origin, folder)
         axes = origin.axes_in(image)
         assert axes is not None, "an image that fits was found"
+        self._opening = folder.resolve()
         controller.choose_image(image)
         controller.view.show_images()
         scene.show_axes(controller.viewer, image, axes)
         plan = SessionPlan.of(image, axes, None)
         controller.loading = "Opening the session"
         # A dock that was opened for this session has no layer of clicks to show it in yet.
-        controller.ready.prepare_points(lambda: self._reopen_in(image, plan, folder))
+        controller.ready.prepare_points(lambda: self._reopen_in(image, plan, folder, where))
         controller.say("")
 
-    def _reopen_in(self, image: Image, plan: SessionPlan, folder: Path) -> None:
+    def _reopen_in(self, image: Image, plan: SessionPlan, folder: Path, where: str) -> None:
         key = self._controller.choice.key
         self._controller.worker.submit_task(
             lambda _cancelled: self._reopen(plan, folder, key),
-            lambda found: self._show(image, found),
+            lambda found: self._show(image, found, where),
             self._not_opened,
         )
 
     def _not_opened(self, error: Exception) -> None:
-        self._controller.loading = ""
+        self._controller.loading, self._opening = "", None
         self._controller.fail(error)
         self._controller.say(str(error))
 
-    def _image(self, origin: Origin) -> Image:
-        """The recorded image, in the viewer or opened now; where it is gone, the chosen layer if it fits."""
+    def _image(self, origin: Origin, folder: Path) -> tuple[Image, str]:
+        """The session's image, in the viewer or opened now, and "".
+
+        Where it is gone, the chosen layer if it fits, and words that say so.
+        """
         controller = self._controller
-        images = scene.pictures(controller.viewer)
-        for image in images:
-            if origin.is_that_of(image):
-                return image
+        images = [image for image in scene.pictures(controller.viewer) if origin.axes_in(image) is not None]
+        known = [image for image in open_sessions.images_of(controller, folder) if image in images]
+        known += [image for image in images if origin.is_that_of(image)]
+        if known:
+            return known[0], ""
         try:
-            return origin.open_in(controller.viewer)
+            return origin.open_in(controller.viewer), ""
         except InputError:
-            if controller.image is not None and origin.axes_in(controller.image) is not None:
-                return controller.image
-            raise
+            if controller.image not in images:
+                raise
+            return controller.image, f" on “{controller.image.name}”, which may be another picture"
 
-    def _reopen(self, plan: SessionPlan, folder: Path, key: ModelKey | None) -> Reopened:
-        """The session with its own model where that is here; in the worker."""
-        from napari_iseg.interactive.session import Session as Opened
-
-        axes = (plan.axes.rows, plan.axes.cols)
-        session = Opened.open(folder, plan.data, rgb=plan.rgb, plane_axes=axes)
-        face(session, plan.space["scale"])
+    def _reopen(self, plan: SessionPlan, folder: Path, key: ModelKey | None, *, own: bool = True) -> Reopened:
+        """The session with its ``own`` model where that is here; in the worker."""
+        session = plan.reopen(folder)
         name, inference = session.recorded_model
-        if not name:
+        if not name or not own:
             return Reopened(session, None, None, session.note)
         wanted = replace(key, name=name) if key is not None else ModelKey(name)
         try:
@@ -173,10 +248,10 @@ class SessionFiles:
         options = replace(Options.of_model(model), threshold=session.threshold)
         return Reopened(session, wanted, options, session.note)
 
-    def _show(self, image: Image, found: Reopened) -> None:
-        """Put a reopened session in front of the user."""
+    def _show(self, image: Image, found: Reopened, where: str) -> None:
+        """Put a reopened session in front of the user; ``where``: on another image than its own."""
         controller, session = self._controller, found.session
-        controller.loading = ""
+        controller.loading, self._opening = "", None
         editor = controller.editor
         if editor is None or editor.layers.image is not image:  # gone, or another was chosen meanwhile
             session.close()
@@ -184,21 +259,21 @@ class SessionFiles:
             return
         others = [other for other in controller.editors if other is not editor]
         editor.take(session)
-        if found.key is not None and found.options is not None:
-            controller.choice.take(found.key, found.options)
-            controller.view.set_model(found.key.name, found.key.device)
-            controller.view.set_options(found.options)
-        elif controller.choice.key is not None:
+        self._take_model(found)
+        if found.key is None and controller.choice.key is not None:
             others.append(editor)
         for other in others:
             other.use_model(controller.choice.load, "Loading the model")
         scene.go_to(controller.viewer, image, editor.layers.axes, session.plane)
         editor.layers.take_clicks()  # napari made the image active when it was opened
         count = len(session.objects)
-        controller.say(
-            f"{found.note} Opened: {count} object{'s' if count != 1 else ''}, undo included.".strip()
-        )
+        objects = f"{count} object{'s' if count != 1 else ''}"
+        controller.say(f"{found.note} Opened{where}: {objects}, undo included.".strip())
 
-
-def _is_at(session: Session, folder: Path) -> bool:
-    return session.folder is not None and session.folder.resolve() == folder.resolve()
+    def _take_model(self, found: Reopened) -> None:
+        """Have the dock answer with a reopened session's own model."""
+        controller = self._controller
+        if found.key is not None and found.options is not None:
+            controller.choice.take(found.key, found.options)
+            controller.view.set_model(found.key.name, found.key.device)
+            controller.view.set_options(found.options)

@@ -14,6 +14,7 @@ class SessionNews:
     def __init__(self) -> None:
         self._labels = False
         self._commit: tuple[int, int] | None = None
+        self._reset: int | None = None
 
     def hear(self, session: Session) -> None:
         """Listen to a session; labels that it has already are news."""
@@ -30,6 +31,17 @@ class SessionNews:
         """The last commit, once: its label, and how many pixels stayed with other objects."""
         commit, self._commit = self._commit, None
         return commit
+
+    def reset(self, session: Session) -> None:
+        """Drop the prompts of the open object, which is news of a reopened one: it is nowhere then."""
+        label = session.reopened.get(session.plane)
+        session.reset()
+        self._reset = label
+
+    def take_reset(self) -> int | None:
+        """The label of a reopened object that was reset, once."""
+        label, self._reset = self._reset, None
+        return label
 
     def _labels_changed(self, *_where: Any) -> None:
         self._labels = True

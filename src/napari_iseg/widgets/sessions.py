@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_iseg.errors import InputError, SaveError
+from napari_iseg.errors import InputError
+from napari_iseg.files import made
 from napari_iseg.labels.metadata import default_axes
 from napari_iseg.widgets.origin import Origin
 from napari_iseg.widgets.placement import PlaneAxes
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_iseg.backends.model import Model
+    from napari_iseg.images import PlaneSource
     from napari_iseg.interactive.session import Session
 
 
@@ -56,6 +58,7 @@ class SessionPlan:
     autosave : the folder of the session folders, None for none
     origin : where the image came from
     left : the folder of an earlier session to go on with, should it be there still
+    values : what a picture in 8 bits was made from, which knows where nothing was seen; None for others
     """
 
     name: str
@@ -66,12 +69,15 @@ class SessionPlan:
     autosave: Path | None
     origin: Origin
     left: Path | None = None
+    values: PlaneSource | None = None
 
     @classmethod
     def of(
         cls, image: Image, axes: PlaneAxes, autosave: Path | None, left: Path | None = None
     ) -> SessionPlan:
         """The plan for an image layer."""
+        from napari_iseg.widgets.scene_file import values_of
+
         order = [*axes.leading, axes.rows, axes.cols]
         shape = image_shape(image)
         names = [str(label) for label in image.axis_labels]
@@ -83,7 +89,8 @@ class SessionPlan:
             **whereabouts(image, axes),
         }
         data = list(image.data) if image.multiscale else image.data
-        return cls(image.name, data, bool(image.rgb), axes, space, autosave, Origin.of_layer(image), left)
+        origin, values = Origin.of_layer(image), values_of(image)
+        return cls(image.name, data, bool(image.rgb), axes, space, autosave, origin, left, values)
 
     def open(self, model: Model) -> Session:
         """The session; reads a bounded sample of the image. In the worker.
@@ -98,17 +105,13 @@ class SessionPlan:
 
         if self.left is not None:
             try:
-                session = Session.open(
-                    self.left, self.data, model, rgb=self.rgb, plane_axes=(self.axes.rows, self.axes.cols)
-                )
-                face(session, self.space["scale"])
-                return session
+                return self.reopen(self.left, model)
             except InputError as error:  # moved away or damaged
                 warn(
                     "The session of the labels beside the image cannot be gone on with, so a new one is "
                     f"begun and those labels stay as a layer. {error}"
                 )
-        return Session(
+        session = Session(
             self.data,
             model,
             labels=LabelStore(**self.space),
@@ -118,16 +121,26 @@ class SessionPlan:
             rgb=self.rgb,
             plane_axes=(self.axes.rows, self.axes.cols),
         )
+        return self._knowing_gaps(session)
+
+    def reopen(self, folder: Path, model: Model | None = None) -> Session:
+        """An earlier session of the image; errors as of `Session.open`. In the worker."""
+        from napari_iseg.interactive.session import Session
+
+        axes = (self.axes.rows, self.axes.cols)
+        session = Session.open(folder, self.data, model, rgb=self.rgb, plane_axes=axes)
+        face(session, self.space["scale"])
+        return self._knowing_gaps(session)
+
+    def _knowing_gaps(self, session: Session) -> Session:
+        """The session, before its first answer, told where the image has no values."""
+        if self.values is not None and self.values.shape == session.source.shape:
+            session.source.take_gaps_of(self.values)
+        return session
 
     def _journal(self) -> Path | None:
         if self.autosave is None:
             return None
-        try:
-            self.autosave.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SaveError(
-                f"The autosave folder {self.autosave} cannot be made ({error.strerror or error}); "
-                "choose another one in Preferences > Plugins > napari-iseg."
-            ) from error
+        made(self.autosave, "choose another autosave folder in Preferences > Plugins > napari-iseg")
         stem = re.sub(r"\W+", "-", self.name).strip("-")[:40] or "image"
         return self.autosave / f"{stem}-{datetime.now():%Y%m%d-%H%M%S-%f}.iseg"
