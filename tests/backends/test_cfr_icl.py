@@ -49,12 +49,18 @@ def test_other_sizes_leave_the_state_dict_as_it_is(net, size):
     [
         ((450, 448), "450 rows; use 448 or 480"),
         ((448, 464), "464 columns; use 448 or 480"),
-        ((8, 448), "8 rows; use 16"),
+        ((8, 448), "8 rows; use 32"),
+        ((448, 16), "16 columns; use 32"),
     ],
 )
 def test_size_off_the_grid_is_refused_with_sizes_that_fit(net, size, words):
     with pytest.raises(InputError, match=words):
         net(*inputs(*size))
+
+
+def test_the_smallest_size_that_is_named_is_taken(net):
+    with torch.inference_mode():
+        assert net(*inputs(32, 32)).shape == (1, 1, 32, 32)
 
 
 @pytest.mark.parametrize("bad", ["image", "mask", "clicks"])
@@ -167,6 +173,7 @@ def test_levels_are_resized_and_added_up_as_torch_does(small, learning, half):
         (lambda state: {"state_dict": state}, "with 'state_dict' inside; pass what lies under 'state_dict'"),
         (lambda state: {key: value.numpy() for key, value in state.items()}, "iseg.load_model"),
         (lambda _: None, "got a NoneType"),
+        (lambda state: {1: state["head.conv_seg.weight"]}, "maps names to tensors"),
     ],
 )
 def test_what_is_no_state_dict_is_refused(net, state, words):

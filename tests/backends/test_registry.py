@@ -75,6 +75,10 @@ def test_a_variant_is_a_name_or_a_mapping(name, variant):
         ({"depth": 6}, "multiple of 4"),
         ({"num_heads": 5}, "multiple of num_heads"),
         ({"img_size": 70}, "multiple of patch_size"),
+        ({"img_size": 16}, "two patches"),
+        ({"img_size": (64, 16)}, "two patches"),
+        ({"trunk": "resnet"}, "trunk must be 'vit' or 'conv', got 'resnet'"),
+        ({"trunk": ["conv"]}, "trunk must be"),
         ({"upsample": "x3"}, "x1, x2, x4"),
         ({"neck_dims": [8, 8]}, "4 whole numbers"),
         ({"embed_dim": 0}, "from 1 on"),
@@ -93,6 +97,14 @@ def test_a_variant_is_a_name_or_a_mapping(name, variant):
 def test_variant_that_describes_no_network_is_refused(change, words):
     with pytest.raises(InputError, match=words):
         backends.build("cfr-icl", {**TINY, **change})
+
+
+@pytest.mark.parametrize("name", backends.BACKENDS)
+@pytest.mark.parametrize("base", [{}, {"encoder": "conv"}, {"trunk": "conv"}], ids=repr)
+def test_keys_of_a_variant_may_be_anything_and_are_refused(name, base):
+    for keys in ({1: 2, "zz": 3}, {None: 2, "a": 1}):
+        with pytest.raises(InputError):
+            backends.build(name, {**base, **keys})
 
 
 def test_sizes_may_be_pairs_as_published_and_numbers_of_numpy():

@@ -20,6 +20,9 @@ class Site:
         default_factory=list
     )  # bytes sent before each of the next connections drops
     hang: bool = False
+    most: int | None = None  # bytes of a range that one answer brings
+    status: int | None = None  # of every answer
+    lengths: str | None = None  # stated instead of the right Content-Length
     redirects: dict[str, str] = field(default_factory=dict)
     seen: list[tuple[str, str | None]] = field(default_factory=list)
     url: str = ""
@@ -31,6 +34,9 @@ class Site:
 def _answer(handler: BaseHTTPRequestHandler, site: Site) -> None:
     path, wanted = handler.path, handler.headers.get("Range")
     site.seen.append((path, wanted))
+    if site.status is not None:
+        handler.send_error(site.status)
+        return
     if path in site.redirects:
         handler.send_response(302)
         handler.send_header("Location", site.redirects[path])
@@ -48,11 +54,13 @@ def _answer(handler: BaseHTTPRequestHandler, site: Site) -> None:
         handler.end_headers()
         return
     handler.send_response(206 if start else 200)
+    size = len(body)
     if start:
-        handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        body = body[: None if site.most is None else start + site.most]
+        handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{size}")
     if site.tags:
         handler.send_header("ETag", site.tag(path))
-    handler.send_header("Content-Length", str(len(body) - start))
+    handler.send_header("Content-Length", site.lengths or str(len(body) - start))
     handler.end_headers()
     body = body[start:]
     if site.drop_after:

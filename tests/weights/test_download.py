@@ -75,6 +75,30 @@ def test_a_connection_that_keeps_dropping_is_taken_up_again(site, tmp_path, tags
     assert [wanted for _, wanted in site.seen] == [None, "bytes=300000-", "bytes=700000-", "bytes=1200000-"]
 
 
+@pytest.mark.parametrize("size", [None, len(BODY)], ids=["size unknown", "size known"])
+def test_a_range_that_is_answered_in_part_is_asked_for_further(site, tmp_path, size):
+    site.drop_after, site.most = [300_000], 600_000
+    assert QUICK(f"{site.url}/w.pth", tmp_path, name="w.pth", size=size) == SUM
+    assert [wanted for _, wanted in site.seen] == [
+        None,
+        "bytes=300000-",
+        "bytes=900000-",
+        "bytes=1500000-",
+    ]
+
+
+def test_a_part_that_is_the_whole_already_is_kept(site, tmp_path):
+    """A process may be killed between the last byte and the file's name."""
+    site.drop_after = [len(BODY) - 1]
+    with pytest.raises(FetchError):
+        Download(attempts=0)(f"{site.url}/w.pth", tmp_path, name="w.pth")
+    with (tmp_path / "w.pth.part").open("ab") as stream:
+        stream.write(BODY[-1:])
+    assert QUICK(f"{site.url}/w.pth", tmp_path, name="w.pth") == SUM
+    assert len(site.seen) == 1
+    assert names(tmp_path) == ["w.pth"]
+
+
 def test_without_range_support_it_starts_again_cleanly(site, tmp_path):
     site.ranges, site.drop_after = False, [900_000]
     assert QUICK(f"{site.url}/w.pth", tmp_path, name="w.pth", sha256=SUM) == SUM
@@ -120,6 +144,42 @@ def test_not_found_is_said(site, tmp_path):
     with pytest.raises(FetchError, match="answered 404"):
         QUICK(f"{site.url}/none.pth", tmp_path, name="none.pth")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (404, "look whether the address moved"),
+        (410, "look whether the address moved"),
+        (401, "does not let you have it"),
+        (403, "does not let you have it"),
+        (408, "try again later"),
+        (425, "try again later"),
+        (429, "try again later"),
+        (503, "try again later"),
+    ],
+)
+def test_a_refusal_is_given_the_advice_that_it_needs(site, tmp_path, status, advice):
+    site.status = status
+    with pytest.raises(FetchError, match=f"answered {status} .*{advice}"):
+        QUICK(f"{site.url}/w.pth", tmp_path, name="w.pth")
+
+
+def test_an_answer_that_cannot_be_understood_is_said(site, tmp_path):
+    site.redirects = {"/odd": "http://[/x"}
+    with pytest.raises(FetchError, match="cannot be understood"):
+        QUICK(f"{site.url}/odd", tmp_path, name="w.pth")
+    site.lengths = "\xb2"  # a digit, of a kind
+    assert QUICK(f"{site.url}/w.pth", tmp_path, name="w.pth") == SUM
+
+
+@pytest.mark.parametrize("proxy", ["foo://x", "http://127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_used_is_named(site, tmp_path, monkeypatch, proxy):
+    monkeypatch.setenv("http_proxy", proxy)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(FetchError, match=r"the proxy .* could not be used"):
+        QUICK(f"{site.url}/w.pth", tmp_path, name="w.pth")
 
 
 def test_a_server_that_hangs_is_left(site, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from dataclasses import replace
@@ -12,7 +13,7 @@ from http_fake import serve
 from published_form import SIZES
 
 from napari_iseg.backends.cards import CardFile, ModelCard, write_card
-from napari_iseg.errors import CheckpointError, FetchError, ModelNotFoundError
+from napari_iseg.errors import CheckpointError, FetchError, ModelNotFoundError, SaveError
 from napari_iseg.weights.archive import unpack_weights
 from napari_iseg.weights.download import Download
 from napari_iseg.weights.fetch import FetchOptions, fetch
@@ -211,3 +212,66 @@ def test_an_encrypted_archive_is_called_so(tmp_path, whole):
     with pytest.raises(FetchError, match=r"locked.7z is encrypted; unpack it with its password by hand"):
         unpack_weights([path], tmp_path / "w")
     assert not (tmp_path / "w").exists()
+
+
+@pytest.fixture
+def methods(tmp_path):
+    """``archived(number)``: an archive whose contents are packed by that method of py7zr."""
+
+    def archived(number: int, **options) -> bytes:
+        path = tmp_path / "m.7z"
+        with py7zr.SevenZipFile(path, "w", filters=[{"id": number, **options}]) as archive:
+            archive.writestr(bytes(range(256)) * 12 + b"abc" * 20_000, "net.pth")
+        return path.read_bytes()
+
+    return archived
+
+
+@pytest.mark.parametrize("method", ["LZMA", "LZMA2", "DEFLATE", "BZIP2", "COPY"])
+def test_the_usual_methods_are_unpacked_and_their_damage_is_said(methods, tmp_path, method):
+    path, number = tmp_path / "a.7z", getattr(py7zr, f"FILTER_{method}")
+    data = bytearray(methods(number))
+    path.write_bytes(data)
+    unpack_weights([path], tmp_path / "w")
+    assert (tmp_path / "w").read_bytes().endswith(b"abc")
+    data[100] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(FetchError, match="is damaged"):
+        unpack_weights([path], tmp_path / "broken")
+    assert not (tmp_path / "broken").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("PPMD", {"order": 6, "mem": 24}), ("ZSTD", {"level": 3}), ("BROTLI", {"level": 1})],
+)
+def test_methods_whose_decoders_are_not_trusted_are_refused(methods, tmp_path, method, options):
+    path = tmp_path / "a.7z"
+    path.write_bytes(methods(getattr(py7zr, f"FILTER_{method}"), **options))
+    with pytest.raises(FetchError, match="packed by a method that is not unpacked here"):
+        unpack_weights([path], tmp_path / "w")
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_disk_that_fills_up_while_unpacking_is_not_called_damage(methods, tmp_path, monkeypatch):
+    path = tmp_path / "a.7z"
+    path.write_bytes(methods(py7zr.FILTER_BZIP2))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("napari_iseg.weights.archive._Writer.write", full)
+    with pytest.raises(SaveError, match="No space left on device"):
+        unpack_weights([path], tmp_path / "w")
+
+
+def test_too_little_memory_is_not_called_damage(methods, tmp_path, monkeypatch):
+    path = tmp_path / "a.7z"
+    path.write_bytes(methods(py7zr.FILTER_LZMA2))
+
+    def no_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("napari_iseg.weights.archive._Writer.write", no_memory)
+    with pytest.raises(MemoryError):
+        unpack_weights([path], tmp_path / "w")

@@ -124,6 +124,25 @@ def test_what_is_neither_a_name_nor_a_path_is_refused(asked):
         load_model(asked)
 
 
+def test_a_path_that_no_file_can_have_is_refused_in_words(store, tmp_path):
+    for name in ("a\0b.pth", "a" * 5000 + ".pth", "a" * 5000 + "/b.pth"):
+        with pytest.raises(CheckpointError, match=r"cannot be read .*; check the path"):
+            load_model(name, store=store)
+    for name in ("a\0b", "a" * 5000):
+        with pytest.raises(ModelNotFoundError, match="There is no model"):
+            load_model(name, store=store)
+    for name in ("x.pth", "x.PTH"):
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            load_model(tmp_path / name, store=store)
+
+
+@pytest.mark.parametrize("name", ["folder", "folder.pth"])
+def test_a_folder_without_a_card_is_called_so(store, tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=r"has no card\.toml; give the weights file in it"):
+        load_model(tmp_path / name, store=store)
+
+
 def test_a_setting_that_names_no_model_for_thin_structures_is_refused():
     model = load_model("cfr-icl-starter", device="cpu")
     with pytest.raises(InputError, match="not for thin structures"):

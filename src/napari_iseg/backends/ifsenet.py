@@ -75,7 +75,7 @@ class Ifsenet:
 
         options = dict(named_variant(self.title, self.variants, variant))
         known = {f.name for f in fields(IfsenetSizes)}
-        unknown = sorted(set(options) - known)
+        unknown = sorted(set(options) - known, key=str)
         if unknown:
             raise InputError(
                 f"The variant of IFSENet has an unknown entry {unknown[0]!r}; "

@@ -273,7 +273,7 @@ def _width_of(shapes: Shapes) -> float | None:
 
 
 def _checked(variant: Variant, known: tuple[str, ...]) -> dict[str, Any]:
-    unknown = sorted(set(variant) - set(known))
+    unknown = sorted(set(variant) - set(known), key=str)
     if unknown:
         raise InputError(f"The variant has an unknown key {unknown[0]!r}; its keys are {', '.join(known)}.")
     return dict(variant)

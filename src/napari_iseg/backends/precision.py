@@ -63,10 +63,13 @@ def computing(device: torch.device, precision: str, what: str) -> Iterator[None]
 def answering() -> Iterator[None]:
     """Without gradients and without what a caller's settings would change or forbid.
 
-    A model computes in its own precision, whatever autocast is around the call; and probabilities may be too
-    small for their format, which are then 0.
+    A model computes in its own precision, whatever autocast is around the call, and its small tensors are
+    made on the CPU, whatever the default device; and probabilities may be too small for their format, which
+    are then 0.
     """
     with ExitStack() as stack:
+        if torch.get_default_device().type != "cpu":  # to enter it always would slow every call
+            stack.enter_context(torch.device("cpu"))
         stack.enter_context(torch.inference_mode())
         stack.enter_context(np.errstate(under="ignore"))
         for kind in _AUTOCAST:

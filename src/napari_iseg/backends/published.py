@@ -110,7 +110,7 @@ def tensors_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         For what is no mapping of tensors, with where such a one may lie in it.
     """
     tensors = dict(state) if isinstance(state, Mapping) else None
-    if tensors is not None and all(isinstance(value, Tensor) for value in tensors.values()):
+    if tensors is not None and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in tensors.items()):
         return tensors
     inner = [key for key, value in (tensors or {}).items() if isinstance(value, Mapping)]
     got = f"a mapping with {inner[0]!r} inside" if inner else f"a {type(state).__name__} of something else"

@@ -72,7 +72,10 @@ class PlainVitMethod(Generic[T]):
     def _resolve(self, variant: str | Variant) -> tuple[bool, dict[str, Any]]:
         """Whether a variant is a starter, and its other keys."""
         options = dict(named_variant(self.title, self.variants, variant))
-        return options.pop("trunk", "vit") == "conv", options
+        trunk = options.pop("trunk", "vit")
+        if trunk not in ("vit", "conv"):
+            raise InputError(f"trunk must be 'vit' or 'conv', got {trunk!r}.")
+        return trunk == "conv", options
 
 
 def trunk_words(sizes: TrunkSizes) -> str:

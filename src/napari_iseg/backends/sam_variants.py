@@ -87,7 +87,7 @@ def read_conv_sizes(variant: Variant) -> SamConvSizes:
         For unknown keys and for sizes that describe no network.
     """
     known = [field.name for field in fields(SamConvSizes)]
-    unknown = sorted(set(variant) - {"encoder", *known})
+    unknown = sorted(set(variant) - {"encoder", *known}, key=str)
     if unknown:
         raise InputError(f"The variant has an unknown key {unknown[0]!r}; its keys are {', '.join(known)}.")
     sizes = SamConvSizes(**{k: whole(k, v) for k, v in variant.items() if k != "encoder"})
@@ -123,7 +123,7 @@ def read_sizes(variant: Variant) -> SamSizes:
     """
     known = [field.name for field in fields(SamSizes)]
     missing = [key for key in known[:4] if key not in variant]
-    unknown = sorted(set(variant) - set(known))
+    unknown = sorted(set(variant) - set(known), key=str)
     if unknown or missing:
         problem = f"has an unknown key {unknown[0]!r}" if unknown else f"lacks {', '.join(missing)}"
         raise InputError(f"The variant {problem}; its keys are {', '.join(known)}.")

@@ -43,7 +43,7 @@ class Thin:
             For an unknown name; InputError for a mapping that describes no network.
         """
         variant = named_variant(self.title, self.variants, variant)
-        unknown = sorted(set(variant) - {"widths", "dim"})
+        unknown = set(variant) - {"widths", "dim"}
         if unknown or len(variant.get("widths", (1,) * 4)) != 4:
             raise InputError(f"A variant of {self.title} has four widths and a dim, got {dict(variant)}.")
         return PixelNet(**variant)

@@ -50,7 +50,7 @@ def checked_values(variant: Variant, known: Iterable[str], defaults: Mapping[str
     """
     values = {"img_size": 448, "patch_size": 16, **defaults, **variant}
     known = list(known)
-    unknown = sorted(set(values) - set(known))
+    unknown = sorted(set(values) - set(known), key=str)
     missing = [key for key in _NEEDED if key not in values]
     if unknown or missing:
         problem = f"has an unknown key {unknown[0]!r}" if unknown else f"lacks {', '.join(missing)}"
@@ -65,13 +65,15 @@ def checked_values(variant: Variant, known: Iterable[str], defaults: Mapping[str
 
 
 def check_trunk(sizes: TrunkSizes) -> None:
-    """Refuse, with an InputError, sizes whose groups of blocks, heads or patches do not come out even."""
+    """Refuse, with an InputError, blocks, heads or patches that do not come out even or are too few."""
     if sizes.depth % 4:
         raise InputError(f"depth must be a multiple of 4 (four groups of blocks), got {sizes.depth}.")
     if sizes.embed_dim % sizes.num_heads:
         raise InputError(f"embed_dim {sizes.embed_dim} must be a multiple of num_heads {sizes.num_heads}.")
     if any(side % sizes.patch_size for side in sizes.image):
         raise InputError(f"img_size {sizes.img_size} must be a multiple of patch_size {sizes.patch_size}.")
+    if min(sizes.image) < 2 * sizes.patch_size:  # the coarsest map has half as many tokens
+        raise InputError(f"img_size {sizes.img_size} must be at least two patches of {sizes.patch_size}.")
 
 
 def trunk_of(shapes: Shapes, image: Any, heads: Any, variants: Mapping[str, Variant]) -> dict[str, Any]:

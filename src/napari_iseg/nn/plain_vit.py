@@ -19,6 +19,7 @@ from napari_iseg.nn.exact import added
 from napari_iseg.nn.fused import Linear, PatchConv
 
 WINDOW_PIXELS = 224  # windows are 224 // patch tokens wide: the input of the pre-training
+LEAST_TOKENS = 2  # of a side: the coarsest map of the pyramid behind it has half as many
 _CACHED_SIZES = 4  # position tables kept; a table is as small as one activation
 
 
@@ -127,7 +128,8 @@ class PlainVit(nn.Module):
         Raises
         ------
         InputError
-            When a side is no whole number of patches, or its tokens do not split evenly into windows.
+            When a side is no whole number of patches, of which it needs two, or its tokens do not split
+            evenly into windows.
         """
         for side, name in ((height, "rows"), (width, "columns")):
             if not self._fits(side):
@@ -181,7 +183,7 @@ class PlainVit(nn.Module):
 
     def _fits(self, side: int) -> bool:
         tokens, rest = divmod(side, self.patch)
-        return rest == 0 and tokens > 0 and tokens % self.windows((tokens, tokens))[0] == 0
+        return rest == 0 and tokens >= LEAST_TOKENS and tokens % self.windows((tokens, tokens))[0] == 0
 
     def _nearest(self, side: int) -> list[int]:
         """The next side that fits below and above."""

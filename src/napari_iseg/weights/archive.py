@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import lzma
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -11,14 +10,17 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 import py7zr
+from py7zr.compressor import SupportedMethods
 from py7zr.exceptions import ArchiveError, PasswordRequired
 from py7zr.io import Py7zIO, WriterFactory
 
-from napari_iseg.errors import FetchError
+from napari_iseg.errors import FetchError, IsegError
 from napari_iseg.files import replacing
 
 MAX_BYTES = 16 * 2**30
 _SUFFIXES = (".pth", ".pt", ".safetensors")
+# Of the others, PPMd's decoder ends Python on damaged data. 7zAES is known, to be called encrypted.
+_METHODS = frozenset({"COPY", "LZMA", "LZMA2", "DELTA", "BCJ", "DEFLATE", "BZip2", "7zAES"})
 
 
 def unpack_weights(parts: Sequence[Path], target: Path, member: str = "") -> None:
@@ -32,30 +34,51 @@ def unpack_weights(parts: Sequence[Path], target: Path, member: str = "") -> Non
     Raises
     ------
     FetchError
-        Damaged, encrypted, no such file in it, a path that leads out of it, or larger than any model.
+        Damaged, encrypted, packed by a method that is seldom used, no such file in it, a path that leads out
+        of it, or larger than any model.
+    SaveError
+        ``target`` cannot be written.
     """
     try:
         with _Joined(parts) as joined, py7zr.SevenZipFile(cast("IO[bytes]", joined), "r") as archive:
+            _check_methods(archive, parts[0].name)
             name = _choose(archive.list(), member)
             with replacing(target) as stream:
-                archive.extract(targets=[name], factory=_Into(stream))
+                _extract(archive, name, stream)
     except PasswordRequired:
         raise FetchError(
             f"The archive {parts[0].name} is encrypted; unpack it with its password by hand and run "
             "`napari-iseg models import FILE` on the weights in it."
         ) from None
-    except (
-        ArchiveError,
-        lzma.LZMAError,
-        EOFError,
-        ValueError,
-        KeyError,
-        IndexError,
-    ) as error:
-        if isinstance(error, FetchError):
-            raise
+    except (IsegError, MemoryError):  # too little memory is no damage
+        raise
+    except Exception as error:  # each decoder has its own ways to stumble
         how = next((part for part in error.args if isinstance(part, str) and part), type(error).__name__)
         raise FetchError(f"The archive {parts[0].name} is damaged ({how}); fetch it again.") from None
+
+
+def _check_methods(archive: py7zr.SevenZipFile, name: str) -> None:
+    """Refuse an archive, before anything of it is unpacked, that needs any but the usual decoders."""
+    streams = archive.header.main_streams  # None where it is empty
+    folders = streams.unpackinfo.folders if streams else ()
+    known = {method["id"]: method["name"] for method in SupportedMethods.methods}
+    used = {known.get(id_, id_.hex()) for id_ in (coder["method"] for f in folders for coder in f.coders)}
+    if not used <= _METHODS:
+        raise FetchError(
+            f"The archive {name} is packed by a method that is not unpacked here "
+            f"({', '.join(sorted(used - _METHODS))}); download and unpack it by hand and run "
+            "`napari-iseg models import FILE` on the weights in it."
+        )
+
+
+def _extract(archive: py7zr.SevenZipFile, name: str, stream: IO[bytes]) -> None:
+    """Unpack one entry into a stream; an OSError is the stream's, never a decoder's."""
+    try:
+        archive.extract(targets=[name], factory=_Into(stream))
+    except OSError as error:
+        if isinstance(error, IsegError) or error.errno is not None:
+            raise
+        raise ArchiveError(str(error)) from None  # of bzip2: invalid data
 
 
 def _choose(entries: list[py7zr.FileInfo], member: str) -> str:

@@ -72,10 +72,9 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
     try:
         with path.open("rb") as stream:
             start = stream.read(9)
-    except OSError as error:
-        raise CheckpointError(
-            f"The weights file {path} cannot be read ({error.strerror or error}); check the path."
-        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"The weights file {path} cannot be read ({reason}); check the path.") from None
     if not start:
         raise CheckpointError(f"The weights file {path.name} is empty; download or copy it again.")
     if len(start) == 9 and start[8:] == b"{":

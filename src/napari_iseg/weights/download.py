@@ -21,6 +21,12 @@ from napari_iseg.errors import FetchError
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 10
+_BUSY = (408, 425, 429)
+_PROXY = (
+    requests.exceptions.ProxyError,
+    requests.exceptions.InvalidProxyURL,
+    requests.exceptions.InvalidSchema,  # socks without its package
+)
 
 
 class Bar(Protocol):
@@ -101,6 +107,11 @@ class _Resuming:
                 complete = self._attempt(url)
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 complete, reason = False, _reason(error)
+            except ValueError:
+                raise FetchError(
+                    f"The server's answer for {url} cannot be understood; try again later, and look whether "
+                    "the address moved."
+                ) from None
             else:
                 reason = "the connection was closed too early"
             if complete:
@@ -122,6 +133,8 @@ class _Resuming:
         """One connection; True when the file is complete."""
         note = self._recall(url)
         have = self._have() if note else 0
+        if have and have == note["total"]:  # this process was killed before it could give the file its name
+            return True
         headers = {"Accept-Encoding": "identity"}
         if have:
             headers["Range"] = f"bytes={have}-"
@@ -132,8 +145,10 @@ class _Resuming:
                 self._part.unlink(missing_ok=True)
                 return False
             if answer.status_code not in (200, 206):
-                do = "try again later" if answer.status_code >= 500 else "look whether the address moved"
-                raise FetchError(f"The server answered {answer.status_code} {answer.reason} for {url}; {do}.")
+                raise FetchError(
+                    f"The server answered {answer.status_code} {answer.reason} for {url}; "
+                    f"{_advice(answer.status_code)}."
+                )
             start = _range_start(answer) if answer.status_code == 206 else 0
             if start not in (0, have) or (start and _full_size(answer) not in (None, note["total"])):
                 self._part.unlink(missing_ok=True)
@@ -141,8 +156,10 @@ class _Resuming:
             return self._receive(url, answer, start)
 
     def _receive(self, url: str, answer: requests.Response, start: int) -> bool:
-        length = answer.headers.get("Content-Length")
-        total = start + int(length) if length and length.isdigit() else self._size
+        total = _full_size(answer)
+        if total is None:
+            length = _number(answer.headers.get("Content-Length", ""))
+            total = self._size if length is None else start + length
         if self._size is not None and total is not None and total != self._size:
             raise FetchError(
                 f"The file behind {url} has {total} bytes instead of {self._size}; "
@@ -227,13 +244,27 @@ def _chunks(answer: requests.Response) -> Iterator[bytes]:
 def _range_start(answer: requests.Response) -> int:
     """First byte of a partial answer, -1 when the server does not say."""
     text = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
-    return int(text) if text.isdigit() else -1
+    number = _number(text)
+    return -1 if number is None else number
 
 
 def _full_size(answer: requests.Response) -> int | None:
-    """Size of the whole file as a partial answer states it."""
-    text = answer.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(text) if text.isdigit() else None
+    """Size of the whole file as a partial answer states it; it need not bring all of the rest."""
+    if answer.status_code != 206:
+        return None
+    return _number(answer.headers.get("Content-Range", "").rpartition("/")[2])
+
+
+def _number(text: str) -> int | None:
+    """A whole number of a header; None for anything else, as a digit of another script."""
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _advice(status: int) -> str:
+    """What to do about a refusal."""
+    if status in (401, 403):
+        return "it does not let you have it: see the page of the model"
+    return "try again later" if status >= 500 or status in _BUSY else "look whether the address moved"
 
 
 def _reason(error: Exception) -> str:
@@ -241,6 +272,8 @@ def _reason(error: Exception) -> str:
         return "the server sent nothing for too long"
     if isinstance(error, requests.exceptions.SSLError):
         return "the server's certificate could not be verified"
+    if isinstance(error, _PROXY) or isinstance(error.__context__, urllib3.exceptions.ProxySchemeUnknown):
+        return "the proxy that HTTPS_PROXY or the system names could not be used"
     if isinstance(error, urllib3.exceptions.ProtocolError):
         return "the connection dropped"
     return "the server could not be reached"

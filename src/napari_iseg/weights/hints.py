@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,9 @@ import numpy as np
 from napari_iseg.weights.safe_pickle import Stub
 
 _MAX_DEPTH = 6
-_MAX_HINTS = 2000
-_MAX_ENTRIES = 64  # of a list
+_MAX_ENTRIES = 5000  # looked at; published configurations have a few hundred
+_MAX_LENGTH = 64  # of a list
+_MAX_NUMBER = 2**63 - 1  # the longest are too long to print
 _OTHER_NAMES = {"NUM_HEADS": "num_heads", "crop_size": "img_size"}  # AdaptiveClick's, and ours
 _SCALARS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")  # before numpy 2, and since
 _NUMBER = re.compile("[iu][1248]|f[248]")
@@ -25,7 +26,10 @@ def hints_of(tree: Any) -> dict[str, Any]:
     Whole numbers are ints, however they were stated; ``num_heads`` is one where all of a list are alike.
     """
     found: dict[str, Any] = {}
-    _collect(items_of(tree).get("config"), found, 0)
+    for key, entry in islice(_entries(items_of(tree).get("config"), set(), 0), _MAX_ENTRIES):
+        plain = _plain(entry)
+        if plain is not None:
+            found.setdefault(key, plain)
     for theirs, ours in _OTHER_NAMES.items():
         if theirs in found:
             found.setdefault(ours, found[theirs])
@@ -42,41 +46,41 @@ def items_of(value: Any) -> Mapping[Any, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _collect(value: Any, found: dict[str, Any], depth: int) -> None:
-    if depth > _MAX_DEPTH:
+def _entries(value: Any, seen: set[int], depth: int) -> Iterator[tuple[str, Any]]:
+    """Every name with what it stands for, of each dictionary once, however often the file refers to it.
+
+    ``seen``: the ids of those
+    """
+    if depth > _MAX_DEPTH or id(value) in seen:
         return
+    seen.add(id(value))
     for key, entry in items_of(value).items():
-        if len(found) >= _MAX_HINTS:
-            return
         if not isinstance(key, str):
             continue
         inner = items_of(entry)
         if "value" in inner and "specified" in inner:
             entry = inner["value"]
-        plain = _plain(entry)
-        if plain is None:
-            _collect(entry, found, depth + 1)
-        else:
-            found.setdefault(key, plain)
+        yield key, entry
+        yield from _entries(entry, seen, depth + 1)
 
 
 def _plain(value: Any) -> Any:
     """A number or text, or a list of them; None for anything else."""
     if not isinstance(value, list | tuple):
         return _number_or_text(value)
-    entries = [_number_or_text(entry) for entry in value[:_MAX_ENTRIES]]
-    return None if None in entries or len(value) > _MAX_ENTRIES else entries
+    entries = [_number_or_text(entry) for entry in value[:_MAX_LENGTH]]
+    return None if None in entries or len(value) > _MAX_LENGTH else entries
 
 
 def _number_or_text(value: Any) -> int | float | str | None:
     """None for a truth value too: it is no size, though Python counts it among the whole numbers."""
     if isinstance(value, Stub):
         value = _numpy_number(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        return int(value) if value.is_integer() else value
-    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or (isinstance(value, int | float) and not abs(value) <= _MAX_NUMBER):
+        return None  # so NaN, which compares with nothing
+    return value if isinstance(value, int | float | str) else None
 
 
 def _numpy_number(stub: Stub) -> int | float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -70,7 +71,7 @@ def net_from_card(card: ModelCard, path: Path) -> PublishedNet:
 
 def card_beside(path: Path) -> ModelCard | None:
     """The card in the file's folder when it is about this file."""
-    if not (path.parent / CARD_FILE).is_file():
+    if not os.path.isfile(path.parent / CARD_FILE):  # noqa: PTH113 - Path.is_file fails on impossible names
         return None
     card = read_card(path.parent)
     return card if card.weights == path.name else None

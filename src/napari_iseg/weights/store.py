@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_iseg.backends.thin_model import ThinModel
 
 HOME_VARIABLE = "NAPARI_ISEG_HOME"
+_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 class Store:
@@ -180,7 +181,7 @@ def load_model(
     CheckpointError
         A damaged or foreign file.
     InputError
-        What is neither a name nor a path.
+        What is neither a name nor a path, and a folder without a card.
     DeviceError
         A device that is not there.
     """
@@ -204,9 +205,11 @@ def load_net(name_or_path: str | Path, store: Store | None = None) -> tuple[Mode
     store = store or Store()
     path = path_of(name_or_path)
     named = isinstance(name_or_path, str) and any(card.name == name_or_path for card in store.list_models())
-    if not named and path.is_dir() and (path / CARD_FILE).is_file():
+    if not named and os.path.isdir(path):  # noqa: PTH112 - Path.is_dir fails on names that no file can have
+        if not (path / CARD_FILE).is_file():
+            raise InputError(f"The folder {path} has no {CARD_FILE}; give the weights file in it.")
         card = read_card(path)
-    elif not named and (path.is_file() or path.suffix in (".safetensors", ".pth", ".pt")):
+    elif not named and (os.path.isfile(path) or path.suffix.lower() in _SUFFIXES):  # noqa: PTH113 - as above
         return net_from_file(path)
     else:
         card = store.find(str(name_or_path))
