@@ -447,3 +447,9 @@ def test_shares_that_leave_nothing_of_a_single_image_are_refused(share):
     with pytest.raises(InputError, match=r"lie between 0 and 1|50 columns cannot be cut at .* nearer 0\.5"):
         dataset.split(share)
     assert [part[0].labels().shape for part in dataset.split(0.5)] == [(10, 23), (10, 25)]
+
+
+@pytest.mark.parametrize("path", [".", "images/..", "labels/../"])
+def test_a_set_given_by_dots_has_the_name_of_its_folder(folder, monkeypatch, path):
+    monkeypatch.chdir(folder)
+    assert open_dataset(path).name == folder.name

@@ -25,8 +25,9 @@ import numpy.typing as npt
 
 from napari_iseg.errors import InputError
 from napari_iseg.evaluation.arguments import check_ignore, check_kind, check_whole
-from napari_iseg.evaluation.files import FolderFiles, TiffVolume, ZipFiles, read_tiff, tiff_shape
-from napari_iseg.evaluation.label_ids import as_ids, ignored_id, one_object
+from napari_iseg.evaluation.files import FolderFiles, Header, TiffVolume, ZipFiles, read_tiff, tiff_shape
+from napari_iseg.evaluation.label_ids import as_ids, ignored_id
+from napari_iseg.evaluation.readers import cropped, image_reader, label_reader
 from napari_iseg.evaluation.splits import check_share, split_items
 
 Kind = Literal["instances", "semantic"]
@@ -43,7 +44,7 @@ class Item:
 
     ``group`` names what near-duplicates share and ``position`` is the place along a volume's axis (None for
     an image of its own); ``kind`` says what the label values mean; ``file`` is where the image
-    lies, for people.
+    lies, for people; ``read_header`` tells the image's shape without its pixels.
     """
 
     name: str
@@ -54,13 +55,19 @@ class Item:
     position: int | None = None
     ignore: int | None = None
     file: str = ""
+    read_header: Callable[[], Header] | None = None
 
     def image(self) -> Array:
         """(H, W) or (H, W, C), of the file's dtype; InputError where H and W are not those of the labels."""
         image = self.read_image()
-        if image.ndim not in (2, 3) or image.shape[:2] != self._shape:
+        if not self._fits(image.shape):
             raise InputError(_mismatch(self.file or self.name, image.shape, self._shape))
         return image
+
+    def check_shape(self) -> None:
+        """InputError as of `image`, where a header tells; an image that fits is not decoded for it."""
+        if self.read_header is not None and not self._fits(self.read_header()[0]):
+            self.image()  # whose reader knows of bands that come first
 
     def labels(self) -> npt.NDArray[np.int32]:
         """(H, W) ids (instances) or classes (semantic), 0 = background, as `as_ids` makes them of the file.
@@ -80,6 +87,9 @@ class Item:
         """(H, W) `labels` without what is ignored, which training takes for background."""
         labels = self.labels()
         return labels if self.ignore is None else np.where(labels == self.ignore, 0, labels)
+
+    def _fits(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) in (2, 3) and shape[:2] == self._shape
 
     @cached_property
     def _shape(self) -> tuple[int, ...]:
@@ -151,6 +161,7 @@ class Dataset:
 
     def _cut(self, validation: float) -> tuple[Dataset, Dataset]:
         item = self.items[0]
+        item.check_shape()  # its parts may fit where it does not
         width = item.labels().shape[1]
         border, gap = round(width * (1 - validation)), max(1, width // 20)
         if not gap < border < width:
@@ -163,8 +174,9 @@ class Dataset:
             replace(
                 item,
                 name=f"{item.name}_{side}",
-                read_image=_crop(item.read_image, *columns),
-                read_labels=_crop(item.read_labels, *columns),
+                read_image=cropped(item.read_image, *columns),
+                read_labels=cropped(item.read_labels, *columns),
+                read_header=None,
             )
             for side, columns in ranges.items()
         )
@@ -254,10 +266,16 @@ def open_dataset(
     if path.suffix.lower() in {".tif", ".tiff"}:
         items, name = _tiff_items(path, axis, kind, components, ignore)
     elif path.is_dir() or path.suffix.lower() == ".zip":
-        items, name = _pair_items(path, kind, bool(components), ignore), path.name.removesuffix(".zip")
+        items, name = _pair_items(path, kind, bool(components), ignore), _name_of(path)
     else:
         raise InputError(f"{path} is no data set; give a folder, a zip, or the image file of a TIFF pair.")
     return Dataset(name, tuple(replace(item, ignore=ignored_id(ignore)) for item in items), min_area)
+
+
+def _name_of(path: Path) -> str:
+    """Of a folder or zip; "." and ".." have the name of the folder that they mean."""
+    named = path if path.name not in ("", "..") else path.resolve()
+    return named.name.removesuffix(".zip")
 
 
 def _pair_items(path: Path, kind: Asked | None, components: bool, ignore: int | None) -> list[Item]:
@@ -273,12 +291,13 @@ def _pair_items(path: Path, kind: Asked | None, components: bool, ignore: int | 
         raise InputError(f"The image {place} has no labels; add labels/{missing[0]}.png or leave it out.")
     items = []
     for stem in sorted(images):
-        entry_kind = kind or _kind_of(files.dtype(labels[stem]))
-        read = _label_reader(
+        entry_kind = kind or _kind_of(files.header(labels[stem])[1])
+        read = label_reader(
             partial(files.labels, labels[stem]), files.place(labels[stem]), entry_kind, components, ignore
         )
         image, place = partial(files.image, images[stem]), files.place(images[stem])
-        items.append(Item(stem, _of_ids(entry_kind), image, read, file=place))
+        header = partial(files.header, images[stem])
+        items.append(Item(stem, _of_ids(entry_kind), image, read, file=place, read_header=header))
     return items
 
 
@@ -289,8 +308,10 @@ def _tiff_items(
     shape, dtype = tiff_shape(labels)
     entry_kind = kind or _kind_of(dtype)
     if len(shape) == 2:
-        read = _label_reader(partial(read_tiff, labels), str(labels), entry_kind, bool(components), ignore)
-        return [Item(name, _of_ids(entry_kind), _tiff_image(image, shape), read, name, file=str(image))], name
+        read = label_reader(partial(read_tiff, labels), str(labels), entry_kind, bool(components), ignore)
+        planar, header = image_reader(image, shape), partial(tiff_shape, image)
+        item = Item(name, _of_ids(entry_kind), planar, read, name, file=str(image), read_header=header)
+        return [item], name
     if len(shape) != 3 or not 0 <= axis < 3:
         raise InputError(
             f"{labels.name} has axes {shape}; labels need (Y, X), or (Z, Y, X) and axis 0, 1 or 2."
@@ -304,7 +325,7 @@ def _tiff_items(
             f"{name}_{z:04d}",
             _of_ids(entry_kind),
             partial(pixels.plane, axis, z),
-            _label_reader(
+            label_reader(
                 partial(ids.plane, axis, z),
                 str(labels),
                 entry_kind,
@@ -349,52 +370,5 @@ def _kind_of(dtype: np.dtype[Any]) -> Kind:
 
 
 def _of_ids(kind: Asked) -> Kind:
-    """What the ids mean that `_label_reader` makes: one object of an image is a class, as in all others."""
+    """What the ids mean that `label_reader` makes: one object of an image is a class, as in all others."""
     return "semantic" if kind == "binary" else kind
-
-
-def _label_reader(
-    read: Callable[[], Array],
-    file: str,
-    kind: Asked,
-    components: bool,
-    ignore: int | None,
-    everywhere: Callable[[], Array] | None = None,
-) -> Callable[[], Array]:
-    """Reads labels as ids, or the ``components`` of instances; ``everywhere`` as in `as_ids`."""
-    classes = kind == "semantic"
-
-    def read_ids() -> Array:
-        if kind == "binary":
-            return one_object(read(), file, ignore)
-        ids = as_ids(read(), file, classes=classes, ignore=ignore, everywhere=everywhere)
-        return _parts(ids, ignored_id(ignore)) if components and not classes else ids
-
-    return read_ids
-
-
-def _tiff_image(path: Path, shape: tuple[int, ...]) -> Callable[[], Array]:
-    """Reads one image and moves a leading band axis to the end."""
-
-    def read() -> Array:
-        image = read_tiff(path)
-        if image.ndim == 3 and image.shape[:2] != shape and image.shape[1:] == shape:
-            return np.moveaxis(image, 0, -1)
-        return image
-
-    return read
-
-
-def _crop(read: Callable[[], Array], start: int, stop: int) -> Callable[[], Array]:
-    return lambda: read()[:, start:stop]
-
-
-def _parts(labels: Array, ignored: int | None) -> Array:
-    """Connected parts (8 neighbours) of equal label, numbered anew; what is ``ignored`` keeps its number."""
-    from skimage.measure import label
-
-    if ignored is None:
-        return np.asarray(label(labels, background=0, connectivity=2))
-    void = labels == ignored
-    parts = np.asarray(label(np.where(void, 0, labels), background=0, connectivity=2))
-    return np.where(void, ignored, parts + ((parts >= ignored) & (parts > 0)))

@@ -18,6 +18,7 @@ from napari_iseg.errors import InputError
 from napari_iseg.images.damage import reading
 
 Array = npt.NDArray[Any]
+Header = tuple[tuple[int, ...], np.dtype[Any]]  # shape and dtype
 _FOLDERS = ("images", "labels", "classes")
 _NO_PICTURES = ("thumbs.db", "ehthumbs.db", "desktop.ini")  # what Windows puts beside pictures
 
@@ -37,8 +38,8 @@ class Files(Protocol):
     def labels(self, entry: str) -> Array:
         """A label picture: palette indices instead of colours."""
 
-    def dtype(self, entry: str) -> np.dtype[Any]:
-        """The picture's dtype, without decoding it where the format allows."""
+    def header(self, entry: str) -> Header:
+        """The picture's shape and dtype, without decoding it where the format allows."""
 
 
 class FolderFiles:
@@ -64,9 +65,9 @@ class FolderFiles:
         """The label picture at ``entry``."""
         return decode((self.root / entry).read_bytes(), self.place(entry), indices=True)
 
-    def dtype(self, entry: str) -> np.dtype[Any]:
-        """The dtype of the picture at ``entry``."""
-        return picture_dtype((self.root / entry).read_bytes(), self.place(entry))
+    def header(self, entry: str) -> Header:
+        """Shape and dtype of the picture at ``entry``."""
+        return picture_header((self.root / entry).read_bytes(), self.place(entry))
 
 
 class ZipFiles:
@@ -100,9 +101,9 @@ class ZipFiles:
         """The label picture at ``entry``."""
         return decode(self._bytes(entry), self.place(entry), indices=True)
 
-    def dtype(self, entry: str) -> np.dtype[Any]:
-        """The dtype of the picture at ``entry``."""
-        return picture_dtype(self._bytes(entry), self.place(entry))
+    def header(self, entry: str) -> Header:
+        """Shape and dtype of the picture at ``entry``."""
+        return picture_header(self._bytes(entry), self.place(entry))
 
     def _bytes(self, entry: str) -> bytes:
         with reading(self.place(entry), "part of a zip"), zipfile.ZipFile(self.path) as archive:
@@ -163,21 +164,22 @@ def _picture(data: bytes) -> Image.Image:
         raise ValueError("its format is not recognised") from None
 
 
-def picture_dtype(data: bytes, name: str) -> np.dtype[Any]:
-    """The dtype `decode` would give, from the header alone."""
+def picture_header(data: bytes, name: str) -> Header:
+    """Shape and dtype that `decode` would give, from the header alone; of a PNG without its colours."""
     if name.lower().endswith((".tif", ".tiff")):
-        return tiff_header(io.BytesIO(data), name)[1]
+        return tiff_header(io.BytesIO(data), name)
     with reading(name), _picture(data) as picture:
-        return np.dtype(np.uint16 if picture.mode.startswith("I") else np.uint8)
+        dtype = np.dtype(np.uint16 if picture.mode.startswith("I") else np.uint8)
+        return (picture.height, picture.width), dtype
 
 
-def tiff_shape(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def tiff_shape(path: Path) -> Header:
     """Shape and dtype of a TIFF's first series, without its pixels."""
     with path.open("rb") as handle:
         return tiff_header(handle, str(path))
 
 
-def tiff_header(handle: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def tiff_header(handle: Any, name: str) -> Header:
     """Shape and dtype of the first series of an open TIFF."""
     with reading(name, "a TIFF image"), tifffile.TiffFile(handle) as tiff:
         series = tiff.series[0]

@@ -144,7 +144,8 @@ def choose_objects(
 ) -> dict[int, list[int]]:
     """Image index -> label ids to evaluate; a random part is spread evenly over the images.
 
-    InputError for limits and seeds that are no whole numbers.
+    InputError for limits and seeds that are no whole numbers, and for a chosen image of another size than its
+    labels: found when it is reached, all clicks before it would be lost.
     """
     check_whole("max_objects_per_image", max_per_image, or_none=True)
     check_whole("max_objects", max_objects, or_none=True)
@@ -157,6 +158,8 @@ def choose_objects(
     chosen: dict[int, list[int]] = {}
     for _, _, index, label in sorted(sorted(ranked)[:max_objects], key=lambda entry: entry[2:]):
         chosen.setdefault(index, []).append(label)
+    for index in chosen:
+        dataset[index].check_shape()
     return chosen
 
 

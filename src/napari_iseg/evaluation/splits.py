@@ -22,11 +22,13 @@ def split_items(items: Sequence[Key], validation: float = 0.2, seed: int = 0) ->
     * Images go as a whole. Names that differ only in their last number are one group and stay together; where
       that would leave fewer than four groups, only directly following numbers do (a01, a02 but not a01, a05).
       Groups are ordered by a hash of seed and name, so adding an image does not reshuffle the others, and
-      are taken until the share is reached.
+      are taken as long as each brings the share nearer; one that is too large is passed over. Where all are,
+      the one that fits best is taken.
     * Slices of a volume (with a position) are split in one block: a run of slices at a place given by the
       hash of seed and volume, and a gap of a twentieth of the slices (at least one) on either side that
       belongs to neither.
-    * Images that are all one run of numbers are treated like the slices of one volume.
+    * Images that are all one run of numbers are treated like the slices of one volume; so is each of a few
+      runs where every one of them is too large for the share.
 
     Parameters
     ----------
@@ -37,17 +39,20 @@ def split_items(items: Sequence[Key], validation: float = 0.2, seed: int = 0) ->
     check_share(validation)
     single = [i for i, (_, _, position) in enumerate(items) if position is None]
     volumes: dict[str, list[int]] = defaultdict(list)
-    for i, (_, group, position) in enumerate(items):
+    for i, (_, volume, position) in enumerate(items):
         if position is not None:
-            volumes[group].append(i)
-    groups = image_groups([items[i][0] for i in single])
-    if len(groups) == 1 and len(single) > 1:
-        volumes[_NUMBER.sub("", items[single[0]][0])] = sorted(single, key=lambda i: _number(items[i][0]))
+            volumes[volume].append(i)
+    names = [items[i][0] for i in single]
+    groups, runs = image_groups(names), list(volumes.items())
+    if _like_volumes(groups, validation):
+        for group in groups:
+            members = [single[k] for k in sorted(group, key=lambda k: _number(names[k]))]
+            runs.append((_NUMBER.sub("", names[group[0]]), members))
         groups = []
-    held_out = [single[k] for k in _take(groups, [items[i][0] for i in single], validation, seed)]
+    held_out = [single[k] for k in _take(groups, names, validation, seed)]
     dropped: set[int] = set()
-    for name, members in volumes.items():
-        block, gap = _block(name, members, validation, seed)
+    for name, slices in runs:
+        block, gap = _block(name, slices, validation, seed)
         held_out += block
         dropped.update(gap)
     out = set(held_out)
@@ -86,24 +91,44 @@ def _number(name: str) -> int:
     return int(found.group()) if found else -1
 
 
+def _like_volumes(groups: list[list[int]], share: float) -> bool:
+    """Whether runs of images are cut: one alone, or a few of which none may be held out as a whole."""
+    if len(groups) == 1:
+        return len(groups[0]) > 1
+    wanted = share * sum(map(len, groups))
+    return all(len(group) >= 2 * wanted and _leaves_some(len(group), share) for group in groups)
+
+
 def _take(groups: list[list[int]], names: Sequence[str], share: float, seed: int) -> list[int]:
-    """Whole groups in hash order while they bring the share nearer; at least one, never all."""
+    """Whole groups in hash order, each that brings the share nearer; at least one, never all."""
+    if len(groups) < 2:
+        return []
     wanted, taken = share * len(names), list[int]()
     ordered = sorted(groups, key=lambda group: _hash(seed, min(names[i] for i in group)))
-    for group in ordered[: max(0, len(ordered) - 1)]:
-        if not taken or abs(len(taken) + len(group) - wanted) < abs(len(taken) - wanted):
+    for group in ordered:
+        count = len(taken) + len(group)
+        if count < len(names) and abs(count - wanted) < abs(len(taken) - wanted):
             taken += group
-    return taken
+    return taken or min(ordered, key=lambda group: abs(len(group) - wanted))
 
 
 def _block(name: str, members: list[int], share: float, seed: int) -> tuple[list[int], list[int]]:
     count = len(members)
-    size = max(1, round(share * count)) if count > 1 else 0
-    gap = max(1, count // 20)
+    size, gap = _block_sizes(count, share)
     start = _hash(seed, name) % (count - size + 1)
     block = members[start : start + size]
     beside = members[max(0, start - gap) : start] + members[start + size : start + size + gap]
     return block, beside
+
+
+def _block_sizes(count: int, share: float) -> tuple[int, int]:
+    """How many of ``count`` slices a block has, and how many lie in the gap on either side of it."""
+    return max(1, round(share * count)) if count > 1 else 0, max(1, count // 20)
+
+
+def _leaves_some(count: int, share: float) -> bool:
+    size, gap = _block_sizes(count, share)
+    return size + 2 * gap < count
 
 
 def _hash(seed: int, name: str) -> int:

@@ -46,6 +46,9 @@ _ABOVE_ZERO: Final = ("optim.rate", "optim.clip")  # at 0 nothing is learned
 _COUNTS: Final = frozenset(
     f"samples.{name}" for name in ("size", "late_size", "objects", "supports", "max_clicks")
 )
+_LARGEST_SEED: Final = 2**63 - 1  # of torch's generator; TOML knows no larger number either
+# What is drawn has between `least` and this much of the window's side, see `bank.draw_cut`.
+_MOST_LEAST: Final = 1.8
 _SIDES: Final = ("samples.size", "samples.late_size", "scenes.size")
 _SHARES: Final = frozenset(
     {
@@ -215,6 +218,10 @@ def _check_value(path: str, value: Any) -> None:
         _refuse(path, value, "a number above 0")
     if path in _BETWEEN and not (number and 0 < value < 1):
         _refuse(path, value, "a number between 0 and 1")
+    if path == "samples.least" and not (number and 0 < value <= _MOST_LEAST):
+        _refuse(path, value, f"a number above 0 and at most {_MOST_LEAST}")
+    if path == "seed" and number and value > _LARGEST_SEED:
+        _refuse(path, value, f"below {_LARGEST_SEED + 1}")
     if path in _SIDES and number and value > _LARGEST_SIDE:
         _refuse(path, value, f"at most {_LARGEST_SIDE} pixels")
     if path.startswith("loss.terms.") and not (number and value >= 0):

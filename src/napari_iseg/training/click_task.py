@@ -48,7 +48,7 @@ class ClickTask(Task):
         """The recipe's network, with the weights of its start where that names one."""
         net = backends.get_click(recipe.backend).build(recipe.variant)
         if recipe.start:
-            _start(net, recipe.start, recipe.backend)
+            _start(net, recipe.start, recipe)
         return net
 
     def samples(self, recipe: Recipe, bank: Bank, total: int) -> IndexedSamples[Bank]:
@@ -119,20 +119,29 @@ def _first_clicks(recipe: Recipe, bank: Bank, total: int) -> FirstClickSamples:
     )
 
 
-def _start(net: ClickNet, start: str, backend: str) -> None:
+def _start(net: ClickNet, start: str, recipe: Recipe) -> None:
     """Weights of another model: all of the same method's, what fits in name and shape of another method's."""
     from napari_iseg.weights.store import load_model
 
     model = load_model(start, device="cpu")
     theirs: Mapping[str, Tensor] = model.net.state_dict()
-    if model.card.backend == backend:
+    own = net.state_dict()
+    if model.card.backend == recipe.backend:
+        if _shapes(theirs) != _shapes(own):
+            raise InputError(
+                f"The recipe's start {start!r} is of the variant {model.card.variant!r}, but its network of "
+                f"{recipe.variant!r}; name a start of that variant, or set variant to that of the start."
+            )
         net.load_state_dict(theirs)
         return
-    own = net.state_dict()
     shared = {key: value for key, value in theirs.items() if key in own and own[key].shape == value.shape}
     if not shared:
         raise InputError(
-            f"The recipe's start {start!r} ({model.card.backend}) shares no weights with the {backend} "
-            "network; leave it out or name a model of the same trunk."
+            f"The recipe's start {start!r} ({model.card.backend}) shares no weights with the "
+            f"{recipe.backend} network; leave it out or name a model of the same trunk."
         )
     net.load_state_dict(shared, strict=False)
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in state.items()}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,9 +17,9 @@ from napari_iseg.errors import CheckpointError
 from napari_iseg.evaluation.plots import new_figure, save_figure
 from napari_iseg.training.log import TERM, read_log
 from napari_iseg.training.recipe import Recipe
-from napari_iseg.training.whole import check_whole, first_line
+from napari_iseg.training.whole import check_finite, check_whole, first_line
 from napari_iseg.weights.safetensors_writer import write_safetensors
-from napari_iseg.weights.verify import all_finite, broken_names, sha256_of
+from napari_iseg.weights.verify import all_finite, sha256_of
 
 
 def export(
@@ -41,18 +42,15 @@ def export(
     SaveError
         When the folder cannot be written; what was there before is untouched.
     """
-    if broken := broken_names(state):
-        raise CheckpointError(
-            f"The trained weights hold NaN or infinity in {broken}, so no model was exported; start anew in "
-            "another --out with a lower rate, or with precision = '32-true' if it was another."
-        )
+    check_finite(state)
     weights = folder / "model.safetensors"
     write_safetensors(
         weights,
-        {key: tuple(value.shape) for key, value in state.items()},
+        {key: tuple(state[key].shape) for key in sorted(state)},  # the order in which a reader lists them
         {key: str(value.dtype).removeprefix("torch.") for key, value in state.items()},
         lambda key: state[key].detach().cpu(),
-        {"format": "pt"},
+        # As the importer writes it: the file says what it is, and an import keeps its SHA-256.
+        {"format": "pt", "backend": recipe.backend, "variant": json.dumps(recipe.variant), "names": "own"},
         half=all(all_finite(value.half()) for value in state.values() if value.is_floating_point()),
     )
     backend = backends.get(recipe.backend)
@@ -95,8 +93,17 @@ def _licence(recipe: Recipe) -> str:
     return f"not stated (the recipe gives none for {', '.join(unknown)})" if unknown else "BSD-3-Clause"
 
 
-def checkpoint_state(path: Path) -> tuple[dict[str, Tensor], int, dict[str, float]]:
-    """The averaged weights of ``best.ckpt`` or ``last.ckpt``, the step they are of, and their scores, if any.
+class Kept(NamedTuple):
+    """What a checkpoint keeps of the averaged network; scores, and what they were taken by, may be empty."""
+
+    state: dict[str, Tensor]
+    step: int
+    scores: dict[str, float]
+    scored_by: dict[str, Any]
+
+
+def checkpoint_state(path: Path) -> Kept:
+    """The averaged weights of ``best.ckpt`` or ``last.ckpt``, and what is known of them.
 
     Raises
     ------
@@ -107,7 +114,8 @@ def checkpoint_state(path: Path) -> tuple[dict[str, Tensor], int, dict[str, floa
         check_whole(path)
         saved = torch.load(path, map_location="cpu", weights_only=True)
         state: dict[str, Tensor] = saved["average"] if "average" in saved else saved["net"]
-        return state, int(saved["step"]), dict(saved.get("scores", {}))
+        scored_by = dict(saved.get("scored_by", {}))  # older checkpoints do not know
+        return Kept(state, int(saved["step"]), dict(saved.get("scores", {})), scored_by)
     except Exception as error:  # a damaged file is told by whatever its reader stumbles on
         raise CheckpointError(
             f"The checkpoint {path} cannot be read ({first_line(error)}); restore it, or delete it: without "

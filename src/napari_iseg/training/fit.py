@@ -19,15 +19,16 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
-from napari_iseg.errors import CheckpointError, InputError, SaveError
+from napari_iseg.errors import CheckpointError, DeviceError, InputError, SaveError
 from napari_iseg.files import give_name, real_place, remove, temporary_beside
 from napari_iseg.training.bank import Bank
+from napari_iseg.training.held_out import scored_by
 from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.interrupt import ctrl_c_noted
 from napari_iseg.training.log import Progress
 from napari_iseg.training.recipe import OptimRecipe, Recipe
 from napari_iseg.training.task import Step, Task, Validate, task_for
-from napari_iseg.training.whole import check_whole, first_line
+from napari_iseg.training.whole import check_finite, check_whole, first_line
 
 _MOST_ODD = 50  # steps in a row without finite gradients, after which a run has failed
 
@@ -80,6 +81,7 @@ class Trainer:
         highest ``iou``, then the latest
     task : how the recipe's backend is trained; default: the one `task_for` knows
     fabric : devices, launched; default: those of the recipe
+    tell : told in words that earlier scores do not count any more
 
     Attributes
     ----------
@@ -95,6 +97,7 @@ class Trainer:
         validate: Validate | None = None,
         task: Task | None = None,
         fabric: Fabric | None = None,
+        tell: Callable[[str], object] | None = None,
     ) -> None:
         self.recipe = recipe
         self.task = task or task_for(recipe.backend)
@@ -102,6 +105,7 @@ class Trainer:
         self.folder = folder
         self.validate = validate
         self.fabric = fabric or make_fabric(recipe)
+        self.tell = tell
         self.samples: IndexedSamples[Any] | None = None
         self.seconds = self._started = 0.0
         self._best_iou = float("-inf")
@@ -193,6 +197,7 @@ class Trainer:
                 ) from None
             self.seconds = float(rest.get("seconds", 0.0))  # older checkpoints do not know,
             self._best_iou = float(rest.get("best_iou", "-inf"))  # nor this,
+            self._compare(state, rest.get("scored_by", {}))  # nor this,
             if rest.get("precision"):  # nor this, which is empty unless losses are scaled
                 self.fabric.strategy.precision.load_state_dict(rest["precision"])
         if state["step"] > self.recipe.optim.steps:
@@ -201,6 +206,19 @@ class Trainer:
                 f"{self.recipe.optim.steps} asked for; ask for at least as many, or give another --out."
             )
         return self.seconds
+
+    def _compare(self, state: dict[str, Any], was: dict[str, Any]) -> None:
+        """Forget the best so far where it was scored by other settings: it might bar all later ones."""
+        now = scored_by(self.recipe)
+        changed = [f"{name} was {was[name]!r} and is {now[name]!r}" for name in was if was[name] != now[name]]
+        if not changed:
+            return
+        state["best"], self._best_iou = float("inf"), float("-inf")
+        if self.tell is not None and self.validate is not None:
+            self.tell(
+                f"The scores so far were taken by other settings ({', '.join(changed)}), so the best "
+                "checkpoint is chosen anew among those from here on."
+            )
 
     def _step(
         self, module: Any, optimizer: Any, average: nn.Module, batch: dict[str, Tensor], step: int
@@ -258,14 +276,19 @@ class Trainer:
         last_step = step >= recipe.optim.steps
         scores: dict[str, float] = {}
         if self.validate is not None and (step % recipe.validation.every == 0 or last_step):
-            scores = self.validate(state["average"], step)
+            scores = _scored(self.validate, state["average"], step)
             # While no object reaches the IoU asked for, the NoC is at its limit and tells nothing.
             iou = scores.get("iou", 0.0)
             if (scores["score"], -iou) <= (state["best"], -self._best_iou):
                 state["best"], self._best_iou = scores["score"], iou
                 self._save(
                     self.folder / "best.ckpt",
-                    {"net": state["average"].state_dict(), "step": step, "scores": scores},
+                    {
+                        "net": state["average"].state_dict(),
+                        "step": step,
+                        "scores": scores,
+                        "scored_by": scored_by(recipe),
+                    },
                 )
         self.seconds = time.perf_counter() - self._started
         if step % recipe.keep_every == 0 or last_step:
@@ -274,8 +297,8 @@ class Trainer:
 
     def _keep(self, state: dict[str, Any]) -> None:
         precision = self.fabric.strategy.precision.state_dict()
-        kept = {**state, "seconds": self.seconds, "best_iou": self._best_iou, "precision": precision}
-        self._save(self.folder / "last.ckpt", kept)
+        rest = {"seconds": self.seconds, "best_iou": self._best_iou, "precision": precision}
+        self._save(self.folder / "last.ckpt", {**state, **rest, "scored_by": scored_by(self.recipe)})
 
     def _save(self, path: Path, state: dict[str, Any]) -> None:
         # Fabric takes a path and no stream, so `replacing` cannot be used
@@ -307,6 +330,26 @@ class Trainer:
             [mine[i : i + recipe.optim.batch] for i in range(0, len(mine), recipe.optim.batch)],
             recipe.workers,
         )
+
+
+def _scored(validate: Validate, average: nn.Module, step: int) -> dict[str, float]:
+    """The scores of the averaged network, if it can be scored at all.
+
+    Raises
+    ------
+    CheckpointError
+        When the run has diverged: the weights hold NaN or infinity, or are so large that the answers do.
+    """
+    check_finite(average.state_dict())
+    try:
+        return validate(average, step)
+    except DeviceError as error:
+        if error.__context__ is not None:  # a GPU whose memory is too small, as torch told
+            raise
+        raise CheckpointError(
+            f"The run has diverged: after step {step} its network answers with NaN instead of numbers; start "
+            "anew in another --out with a lower rate, or with precision = '32-true' if it was another."
+        ) from error
 
 
 def keep_fixed(net: nn.Module, only: Sequence[str]) -> None:

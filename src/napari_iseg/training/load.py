@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from skimage.measure import label
 
 from napari_iseg.errors import InputError
-from napari_iseg.evaluation.datasets import Dataset, open_dataset
+from napari_iseg.evaluation.datasets import Dataset, Item, open_dataset
 from napari_iseg.training.bank import Bank, Picture, picture
 from napari_iseg.training.recipe import DataRecipe, Recipe, SceneRecipe
 from napari_iseg.training.synthetic import random_scene
@@ -84,10 +85,10 @@ def load_bank(recipe: Recipe, sets: Sets, on_set: OnSet | None = None) -> Bank:
     """The training parts, and the recipe's made scenes, as pictures in memory."""
     bank = Bank()
     for entry, train, _ in sets:
-        pictures = list(_pictures(train, entry.step))
-        bank.add(train.name, pictures, entry.weight)
+        made = [_pictures(item) for item in train.items[:: entry.step]]
+        bank.add(train.name, chain.from_iterable(made), entry.weight)
         if on_set is not None:
-            on_set(train.name, len(pictures))
+            on_set(train.name, sum(map(bool, made)))
     if recipe.scenes.count:
         bank.add("made scenes", _scenes(recipe.scenes, recipe.seed), recipe.scenes.weight)
         if on_set is not None:
@@ -105,13 +106,12 @@ def _scenes(scenes: SceneRecipe, seed: int) -> Iterator[Picture | None]:
         yield picture(*random_scene(rng, scenes.size, outlines[index % len(outlines)]), min_area=60)
 
 
-def _pictures(dataset: Dataset, step: int) -> Iterator[Picture | None]:
-    for index, item in enumerate(dataset):
-        if index % step:
-            continue
-        image, labels = item.image(), item.targets()
-        yield picture(image, labels, name=item.name)
-        if item.kind == "semantic":
-            # A class is one object in the evaluation; a person who clicks may as well mean one
-            # connected part of it.
-            yield picture(image, label(labels, background=0, connectivity=2), min_area=120)
+def _pictures(item: Item) -> list[Picture]:
+    """What is trained on of one image; nothing where it holds no object."""
+    image, labels = item.image(), item.targets()
+    made = [picture(image, labels, name=item.name)]
+    if item.kind == "semantic":
+        # A class is one object in the evaluation; a person who clicks may as well mean one
+        # connected part of it.
+        made.append(picture(image, label(labels, background=0, connectivity=2), min_area=120))
+    return [one for one in made if one is not None]

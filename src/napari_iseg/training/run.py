@@ -23,7 +23,7 @@ from napari_iseg.training.checks import check, check_inference
 from napari_iseg.training.episode_bank import EpisodeBank
 from napari_iseg.training.export import between, checkpoint_state, export, plot_curves
 from napari_iseg.training.fit import Trainer, is_first_process, keep_fixed, make_fabric
-from napari_iseg.training.held_out import UNSCORED, holds_out
+from napari_iseg.training.held_out import UNSCORED, holds_out, scored_by
 from napari_iseg.training.load import OnSet, Sets, Tell, open_sets
 from napari_iseg.training.log import Log, Progress
 from napari_iseg.training.recipe import Recipe
@@ -50,7 +50,7 @@ def train(
     data : the folder the recipe's data paths are relative to
     on_step : told after each step
     on_set : told the name and number of pictures of each loaded set
-    tell : told in words what of the data is left out
+    tell : told in words what of the data is left out, and of a choice of the best that begins anew
 
     Raises
     ------
@@ -76,7 +76,7 @@ def train(
         held_out = [part for _, _, part in sets]
         validate = task.validator(recipe, held_out) if holds_out(recipe) else None
         claim(recipe, out, write=first)  # only now: one that is refused must not bar the folder to the next
-        trainer = Trainer(recipe, bank, out, validate, task, fabric)
+        trainer = Trainer(recipe, bank, out, validate, task, fabric, tell if first else None)
         net = trainer.run(_recorder(out, on_step) if first else None)
         if first:
             card = _export(trainer, net, recipe, out, sets)
@@ -140,7 +140,7 @@ def _export(trainer: Trainer, net: nn.Module, recipe: Recipe, out: Path, sets: S
     best = out / "best.ckpt"
     if (out / "log.csv").exists():
         plot_curves(out / "log.csv", out / "curves.png")
-    state, step, scores = checkpoint_state(best if best.exists() else out / "last.ckpt")
+    state, step, scores, by = checkpoint_state(best if best.exists() else out / "last.ckpt")
     if recipe.optim.start_share:
         # What was learned last is seldom all that was known before (WiSE-FT, arXiv 2109.01903).
         state = between(state, trainer.build().state_dict(), recipe.optim.start_share)
@@ -150,7 +150,7 @@ def _export(trainer: Trainer, net: nn.Module, recipe: Recipe, out: Path, sets: S
     elif scores:
         # What lies on the way back to the start was not scored itself.
         name = "validation_before_start_share" if recipe.optim.start_share else "validation"
-        limits = {"objects": recipe.validation.objects, "max_clicks": recipe.validation.max_clicks}
+        limits = {name: (by or scored_by(recipe))[name] for name in ("objects", "max_clicks")}
         told[name] = {key: round(value, 4) for key, value in scores.items()} | limits
     parts = [(entry.axis, held_out) for entry, _, held_out in sets]
     told[ENTRY] = left_out_table(recipe.validation.share, recipe.validation.seed, parts)

@@ -1,9 +1,15 @@
-"""Whether a checkpoint still holds what was written, and what its reader says of it."""
+"""Whether a checkpoint still holds what was written, and weights numbers; what a checkpoint's reader says."""
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+
+from torch import Tensor
+
+from napari_iseg.errors import CheckpointError
+from napari_iseg.weights.verify import broken_names
 
 
 def check_whole(path: Path) -> None:
@@ -20,6 +26,21 @@ def check_whole(path: Path) -> None:
         damaged = file.testzip()
     if damaged is not None:
         raise ValueError(f"the checksum of its part {damaged!r} is another")
+
+
+def check_finite(state: Mapping[str, Tensor]) -> None:
+    """Refuse weights that hold NaN or infinity: they can be neither validated nor exported.
+
+    Raises
+    ------
+    CheckpointError
+        The sentence names the first of them and the way on.
+    """
+    if broken := broken_names(state):
+        raise CheckpointError(
+            f"The trained weights hold NaN or infinity in {broken}, so no model was exported; start anew in "
+            "another --out with a lower rate, or with precision = '32-true' if it was another."
+        )
 
 
 def first_line(error: Exception) -> str:
