@@ -85,7 +85,12 @@ def give_name(fresh: Path, path: Path, *, new: bool = False) -> None:
             target.open("xb").close()
         except FileExistsError:
             raise _taken(path) from None
-        fresh.replace(target)
+        try:
+            fresh.replace(target)
+        except BaseException:
+            if fresh.exists():  # what has the name is still the empty file
+                remove(target)
+            raise
     remove(fresh)
 
 
@@ -142,6 +147,8 @@ def put_in_place(fresh: Path, path: Path, *, new: bool = False) -> None:
     """
     target = real_place(path)
     if new:
+        if target.exists():  # an empty folder would be replaced
+            raise _taken(path)
         try:
             fresh.rename(target)  # refused where there is a file, or a folder that holds something
         except OSError:
@@ -185,18 +192,21 @@ def real_place(path: Path) -> Path:
 
 
 def check_place(path: Path) -> None:
-    """Refuse now what could not be written later: a name in a folder that may not be written to.
+    """Refuse now what could not be written later: a name in a file, or a folder that may not be written to.
 
     A folder that is missing is asked for where it would be made.
 
     Raises
     ------
     SaveError
-        The sentence names the folder.
+        The sentence names the file or folder.
     """
     folder = real_place(path).absolute().parent
-    while not os.path.exists(folder):  # noqa: PTH110 - Path.exists fails where one may not look
+    # A drive that is not there lies in nothing. Not Path.exists, which fails where one may not look.
+    while not os.path.exists(folder) and folder != folder.parent:  # noqa: PTH110
         folder = folder.parent
+    if not folder.is_dir():
+        raise SaveError(f"There is no folder {folder}; choose another place for {path.name}.")
     if not os.access(folder, os.W_OK):
         raise SaveError(f"The folder {folder} cannot be written to; choose another place for {path.name}.")
 

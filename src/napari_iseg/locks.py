@@ -77,12 +77,13 @@ class FolderLock:
     def _acquire(self, until: float) -> None:
         while True:
             self._is_new = not self.folder.exists()
-            self.folder.mkdir(parents=True, exist_ok=True)
             try:
+                self.folder.mkdir(parents=True, exist_ok=True)
                 self._lock = acquired(self.folder / _LOCK, max(0.0, until - time.monotonic()))
                 return
-            except FileNotFoundError:  # whoever had it was refused, and has taken the empty folder away
-                if time.monotonic() > until + _VANISHING:
+            # Whoever had it was refused, and has taken the empty folder away; the latter: within mkdir.
+            except (FileNotFoundError, FileExistsError):
+                if self.folder.is_file() or time.monotonic() > until + _VANISHING:
                     raise
 
     def release(self) -> None:

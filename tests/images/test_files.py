@@ -38,6 +38,21 @@ def test_grey_with_transparency_is_grey(tmp_path):
     np.testing.assert_array_equal(opened.image, grey[..., 0])
 
 
+def test_the_inks_of_printers_are_opened_as_the_colours_they_print(tmp_path):
+    blue = np.zeros((8, 9, 3), np.uint8)
+    blue[..., 2] = 250
+    Image.fromarray(blue).convert("CMYK").save(tmp_path / "printed.jpg", quality=100)
+    opened = open_image(tmp_path / "printed.jpg")
+    assert opened.rgb
+    assert np.abs(opened.image.astype(int) - blue).max() < 8
+
+
+def test_a_gif_of_one_frame_is_a_picture(tmp_path):
+    Image.fromarray(np.zeros((5, 6, 3), np.uint8)).save(tmp_path / "one.gif")
+    opened = open_image(tmp_path / "one.gif")
+    assert (opened.axes, opened.shape) == (("y", "x"), (5, 6))
+
+
 @pytest.mark.parametrize("name", ["l.png", "l.gif", "l.bmp"])
 def test_labels_in_a_palette_are_numbers_and_a_picture_its_colours(tmp_path, name):
     values = (np.arange(30).reshape(5, 6) % 3).astype(np.uint8)

@@ -114,4 +114,7 @@ def reading_tags(path: Path) -> Iterator[None]:
 
 def name_of(array: Any) -> str:
     """The file or folder behind a lazily read array, as far as it is known."""
-    return str(getattr(getattr(array, "store", None), "root", "The image"))
+    store = getattr(array, "store", None)
+    return str(
+        getattr(store, "root", None) or getattr(store, "path", None) or "The image"
+    )  # the latter: zips

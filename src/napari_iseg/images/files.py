@@ -71,7 +71,8 @@ def open_image(path: Path, *, numbers: bool = False) -> Opened:
     if not path.exists():
         raise _no_file(path)
     if path.is_dir() or path.name.lower().endswith(ZIPPED_SUFFIXES):
-        return _zarr(path)
+        with reading(path, "a zarr image"):
+            return _zarr(path)
     if not path.stat().st_size:
         raise DamageError(f"{path} is empty, as after a copy that failed; replace it by an undamaged copy.")
     if path.suffix.lower() in TIFF_SUFFIXES:
@@ -105,14 +106,16 @@ def _picture(path: Path, *, numbers: bool) -> Opened:
 
     try:
         with reading(path):
-            indices = _indices(path) if numbers else None
-            image = _decoded(path) if indices is None else indices
+            known = _indices(path) if numbers else _printed(path)
+            image = _decoded(path) if known is None else known
     except InputError as error:
         if path.suffix.lower() in config.known_extensions:
             raise
         raise _not_read(path) from error
     if image.ndim == 3 and image.shape[-1] == 2:  # grey with transparency
         image = image[..., 0]
+    if image.ndim == 4 and len(image) == 1:  # a GIF of one frame is a picture, as all others are
+        image = image[0]
     rgb = image.ndim >= 3 and image.shape[-1] in (3, 4)
     planes = image.ndim - (3 if rgb else 2)
     return Opened(path, image, (*(f"a{index}" for index in range(planes)), "y", "x"), rgb=rgb)
@@ -162,27 +165,22 @@ def _indices(path: Path) -> npt.NDArray[Any] | None:
         return None
 
 
+def _printed(path: Path) -> npt.NDArray[Any] | None:
+    """(rows, cols, 3) a picture in the inks of printers (CMYK) in RGB; None for all others."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB")) if picture.mode == "CMYK" else None
+    except UnidentifiedImageError:  # imageio may know it
+        return None
+
+
 def _zarr(path: Path) -> Opened:
     """A zarr array, or the levels of an OME-Zarr image (0.4 and 0.5)."""
-    from zipfile import BadZipFile
-
     import zarr
-    from zarr.errors import BaseZarrError
 
-    zipped = path.is_file()
-    try:
-        node = zarr.open(zarr.storage.ZipStore(path, mode="r") if zipped else path, mode="r")
-    except (OSError, ValueError, KeyError, BadZipFile, BaseZarrError) as error:
-        reason = str(error).splitlines()[0]
-        if zipped:
-            raise InputError(
-                f"{path} holds no zarr image at its top ({reason}); unpack it and take the folder inside."
-            ) from error
-        begun = any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
-        why = f" ({reason})" if begun else ""  # of a folder of something else zarr has no word that helps
-        raise InputError(
-            f"{path} is a folder but no zarr image{why}; give a file in it, or the folder of a zarr image."
-        ) from error
+    node = _zipped(path) if path.is_file() else _in_folder(path)
     if isinstance(node, zarr.Array):
         return _named(path, node, None)
     attributes: dict[str, Any] = dict(node.attrs)
@@ -194,6 +192,34 @@ def _zarr(path: Path) -> Opened:
         inside = ", ".join(sorted(node.keys())[:4]) or "nothing"
         raise InputError(f"{path} is a zarr group without an image; it holds {inside}.") from error
     return _named(path, levels, multiscale)
+
+
+def _zipped(path: Path) -> Any:
+    """The zarr array or group in a zip."""
+    import zarr
+
+    try:
+        return zarr.open(zarr.storage.ZipStore(path, mode="r"), mode="r")
+    except FileNotFoundError as error:  # in the zip
+        raise InputError(
+            f"{path} holds no zarr image at its top; unpack it and take the folder inside."
+        ) from error
+
+
+def _in_folder(path: Path) -> Any:
+    """The zarr array or group that a folder is."""
+    import zarr
+    from zarr.errors import BaseZarrError
+
+    try:
+        return zarr.open(path, mode="r")
+    except (OSError, ValueError, KeyError, BaseZarrError) as error:
+        reason = str(error).splitlines()[0]
+        begun = any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+        why = f" ({reason})" if begun else ""  # of a folder of something else zarr has no word that helps
+        raise InputError(
+            f"{path} is a folder but no zarr image{why}; give a file in it, or the folder of a zarr image."
+        ) from error
 
 
 def _named(path: Path, image: Any, multiscale: Mapping[str, Any] | None) -> Opened:

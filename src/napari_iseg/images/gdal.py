@@ -72,25 +72,28 @@ def place(path: Path) -> Place | None:
         to_map, crs = source.transform, source.crs
         linear = crs.linear_units.lower() if crs is not None and crs.is_projected else ""
     unit = next((unit for unit in ("metre", "foot") if unit in linear), None)
-    return place_of(tuple(to_map)[:6], unit) if _on_map(to_map) else None
+    return place_of(tuple(to_map)[:6], unit) if on_map(to_map) else None
 
 
 def has_place(path: Path) -> bool:
-    """Whether a file has map coordinates as GDAL finds them, beside it too; never without rasterio."""
+    """Whether a file says where it lies, as GDAL finds it, beside it too; never without rasterio.
+
+    A CRS or ground control points will do, whether a transform is there or not.
+    """
     suffix = path.suffix.lower()
     known = suffix in GDAL_SUFFIXES or suffix in TIFF_SUFFIXES
     if not known or not path.is_file() or find_spec("rasterio") is None:
         return False
     try:
         with reading(path, "a raster"), _dataset(path) as source:
-            return source.crs is not None or _on_map(source.transform)
+            return source.crs is not None or on_map(source.transform) or bool(source.gcps[0])
     except InputError:
         if suffix in TIFF_SUFFIXES:  # it may be one that only tifffile reads
             return False
         raise
 
 
-def _on_map(transform: Any) -> bool:
+def on_map(transform: Any) -> bool:
     """Whether a raster's transform places it: the identity stands for none, damaged tags give no numbers."""
     return not transform.is_identity and is_place(tuple(transform)[:6])
 

@@ -53,7 +53,7 @@ def as_levels(image: Any) -> list[Any]:
     """
     if isinstance(image, (str, bytes)) or hasattr(image, "__fspath__"):
         raise InputError(f"The image is a path ({image!r}); open the file first and give the array.")
-    levels = [_bare(level) for level in image] if _is_multiscale(image) else [_bare(image)]
+    levels = [_bare(level) for level in _given_levels(image)]
     for level in levels:
         _check_array(level)
     for fine, coarse in pairwise(levels):
@@ -81,14 +81,17 @@ def layout_of(
 
     ``image`` is only asked for named axes (xarray's ``dims``).
     """
-    dims = _named(image, len(shape))
     if channel_axis is None and rgb is None and plane_axes is None:
-        channel_axis, plane_axes = dims
+        channel_axis, plane_axes = _named(image, len(shape))
     channel, is_rgb = _channel_axis(shape, rgb, plane_axes, channel_axis, bands)
     rows, cols = _plane_axes(shape, plane_axes, channel)
     leading = tuple(axis for axis in range(len(shape)) if axis not in (rows, cols, channel))
     chosen = (0,) if channel is None else _bands(shape[channel], bands)
     return Layout(rows, cols, channel, leading, chosen, is_rgb and bands is None)
+
+
+def _given_levels(image: Any) -> list[Any]:
+    return list(image) if _is_multiscale(image) else [image]
 
 
 def _is_multiscale(image: Any) -> bool:
@@ -144,13 +147,25 @@ def _check_array(level: Any) -> None:
 
 
 def _named(image: Any, ndim: int) -> tuple[int | None, tuple[int, int] | None]:
-    """Channel and plane axes by name, where the image names them (xarray)."""
-    dims = [str(name).lower() for name in getattr(image, "dims", ())]
+    """Channel and plane axes by name, where the image, or a level of it, names them (xarray)."""
+    stated = {_names(level) for level in _given_levels(image)} - {()}
+    if len(stated) > 1:
+        told = " and ".join(sorted(f"({', '.join(names)})" for names in stated))
+        raise InputError(
+            f"The levels of a multiscale image must name their axes alike, got {told}; transpose them."
+        )
+    dims = stated.pop() if stated else ()
     if len(dims) != ndim:
         return None, None
     channel = next((axis for axis, name in enumerate(dims) if name in _CHANNEL_NAMES), None)
     plane = (dims.index("y"), dims.index("x")) if {"y", "x"} <= set(dims) else None
     return channel, plane
+
+
+def _names(level: Any) -> tuple[str, ...]:
+    """The names of the axes; () where it has none."""
+    names = tuple(getattr(level, "dims", ()))
+    return tuple(map(str.lower, names)) if all(isinstance(name, str) for name in names) else ()
 
 
 def _channel_axis(

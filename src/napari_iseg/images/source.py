@@ -73,8 +73,9 @@ class PlaneSource:
         ----------
         image : array_like, sequence of arrays, or PlaneSource
             (..., rows, cols) or (..., rows, cols, 3 or 4): numpy, zarr, dask, xarray, anything with
-            ``shape``, ``dtype`` and slicing; or the levels of a multiscale image, finest first. A
-            PlaneSource is returned as it is.
+            ``shape``, ``dtype`` and slicing; or the levels of a multiscale image, finest first. The names
+            that xarray gives to rows, columns and channels (y, x, c) count where none of ``rgb``,
+            ``plane_axes`` and ``channel_axis`` is given. A PlaneSource is returned as it is.
         rgb
             Whether the last axis holds colours; None: yes if there are three axes or more and its size is 3
             or 4.
@@ -91,7 +92,8 @@ class PlaneSource:
         Raises
         ------
         InputError
-            If the image is empty, not numeric, complex, no pyramid, or the axes or bands do not exist.
+            If the image is empty, not numeric, complex, no pyramid, its levels name their axes differently,
+            or the axes or bands do not exist.
         """
         if isinstance(image, PlaneSource):
             if any(option is not None for option in (rgb, plane_axes, channel_axis, bands)):

@@ -18,6 +18,7 @@ from napari_iseg.files import check_place, give_name, real_place, remove, replac
 from napari_iseg.labels.arrange import arranged, image_order, in_order
 from napari_iseg.labels.export_polygons import check_lon_lat, write_polygons
 from napari_iseg.labels.export_tiff import tiff_order, write_geotiff, write_tiff
+from napari_iseg.labels.full_disk import with_reason
 from napari_iseg.labels.georeference import GeoReference, geo_reference
 from napari_iseg.labels.layout import clear_away, open_pyramid
 from napari_iseg.labels.store import LabelStore
@@ -115,6 +116,10 @@ def _exporter(
     if len(os.fsencode(written)) > _LONGEST_NAME:
         raise InputError(f"The name {written[:40]}… is too long; use at most {_LONGEST_NAME} bytes.")
     check_place(target)
+    if new and target.exists():
+        raise InputError(
+            f"{target} exists already and was left as it is; overwrite it or choose another name."
+        )
     if like is not None and target.exists() and Path(like).exists() and target.samefile(like):
         raise InputError(f"{target} is the image itself; choose another name for the labels.")
     placeable = kind in (".tif", ".tiff", *_POLYGONS)
@@ -205,6 +210,7 @@ def _replace_group(labels: LabelStore, target: Path, new: bool) -> None:
 def _not_written(target: Path, error: OSError, temporary: Path) -> SaveError:
     """The refusal; of a label store's own, which names its temporary place, only the reason is kept."""
     cause = error.__cause__ if isinstance(error, SaveError) else error
+    cause = with_reason(cause, temporary) if isinstance(cause, OSError) else cause
     reason = getattr(cause, "strerror", None) or str(cause or error).replace(str(temporary), str(target))
     return SaveError(f"{target} could not be written ({reason}); free some space or choose another folder.")
 

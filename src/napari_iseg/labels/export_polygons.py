@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_iseg.errors import InputError
+from napari_iseg.labels.full_disk import with_reason
 from napari_iseg.labels.georeference import GeoReference, import_rasterio
 from napari_iseg.labels.reading import occupied_tiles
 from napari_iseg.labels.store import LabelStore
@@ -17,6 +18,7 @@ _LON_LAT = "OGC:CRS84"
 _RADIUS, _ECCENTRICITY = 6_378_137.0, 0.00669437999014  # of WGS 84: metres, squared
 _LON_LAT_OPTIONS = {"RFC7946": "YES", "COORDINATE_PRECISION": "9"}  # a tenth of a millimetre
 _LOOKS = 9  # places along each side of an image that are asked for their longitude and latitude
+_EMPTY = 2**17  # bytes: more than a GeoPackage of nothing
 _TRUE = 0.01  # how far the areas of a map may be off
 
 
@@ -61,12 +63,13 @@ def write_polygons(
     kind = "Polygon" if all(shape.geom_type == "Polygon" for shape in shapes) else "MultiPolygon"
     if kind == "MultiPolygon":
         shapes = [s if s.geom_type == kind else shapely.MultiPolygon([s]) for s in shapes]
+    outlines = [shapely.to_wkb(shape) for shape in shapes]
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)  # a world file has none
             pyogrio.raw.write(
                 path,
-                geometry=np.array([shapely.to_wkb(shape) for shape in shapes], object),
+                geometry=np.array(outlines, object),
                 field_data=[np.array([label for label, _ in found], np.int64), _areas(shapes, geo.crs)],
                 fields=["label", "area_m2"],
                 layer=name,
@@ -75,9 +78,10 @@ def write_polygons(
                 geometry_type=kind,
                 crs=geo.crs.to_wkt() if geo.crs is not None else None,
             )
-    # GDAL's words for a disk that is read-only, and for one that is full by the time of any of its steps
+    # GDAL's words for a disk that is read-only, and for one that is full by the time of any step. What
+    # it wrote of a GeoPackage it has taken back by then: for a moment that is twice the outlines.
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise OSError(str(error)) from error
+        raise with_reason(error, path, _EMPTY + 2 * sum(map(len, outlines))) from error
 
 
 def check_lon_lat(geo: GeoReference, shape: tuple[int, ...]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_iseg.errors import InputError
 from napari_iseg.labels.arrange import image_order
+from napari_iseg.labels.full_disk import with_reason
 from napari_iseg.labels.georeference import GeoReference, import_rasterio
 from napari_iseg.labels.reading import occupied_tiles
 from napari_iseg.labels.store import LabelStore
@@ -37,30 +40,59 @@ _OME_UNITS = {
 
 
 def write_geotiff(labels: LabelStore, path: Path, geo: GeoReference) -> None:
-    """A tiled, compressed uint32 GeoTIFF of a 2-D store; tiles without labels are not looked at."""
+    """A tiled, compressed uint32 GeoTIFF of a 2-D store; tiles without labels are not looked at.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be written.
+    """
     rasterio = import_rasterio()
-    rows, cols = labels.shape
-    place = {"transform": geo.transform} if geo.transform is not None else {}
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        height=rows,
-        width=cols,
-        count=1,
-        dtype="uint32",
-        crs=geo.crs,
-        compress="deflate",
-        tiled=True,
-        blockxsize=_TILE,
-        blockysize=_TILE,
-        sparse_ok=True,
-        BIGTIFF="IF_SAFER",
-        **place,
-    ) as target:
-        for plane, window in occupied_tiles(labels):
-            span = rasterio.windows.Window(window.left, window.top, window.width, window.height)
-            target.write(labels.read(plane, window), 1, window=span)
+    try:
+        with _geotiff(path, labels.shape, geo) as target:
+            for plane, window in occupied_tiles(labels):
+                span = rasterio.windows.Window(window.left, window.top, window.width, window.height)
+                target.write(labels.read(plane, window), 1, window=span)
+        _check_whole(path)
+    except OSError as error:
+        raise with_reason(error, path) from error
+
+
+def _geotiff(path: Path, shape: tuple[int, ...], geo: GeoReference) -> Any:
+    """The file as rasterio opens it, for a ``with`` statement."""
+    rasterio = import_rasterio()
+    place = {"gcps": geo.gcps} if geo.transform is None else {"transform": geo.transform}
+    with warnings.catch_warnings():  # that it has a CRS and no transform, as the image has
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        return rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            height=shape[0],
+            width=shape[1],
+            count=1,
+            dtype="uint32",
+            crs=geo.crs,
+            compress="deflate",
+            tiled=True,
+            blockxsize=_TILE,
+            blockysize=_TILE,
+            sparse_ok=True,
+            BIGTIFF="IF_SAFER",
+            **place,
+        )
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a file whose last tiles lie beyond its end: GDAL keeps an error in closing it to itself."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages.first
+            ends = np.add(page.dataoffsets, page.databytecounts)
+    except (tifffile.TiffFileError, struct.error, ValueError) as error:
+        raise OSError("its beginning was not written") from error
+    if ends.max() > path.stat().st_size:
+        raise OSError("its end was not written")
 
 
 def tiff_order(labels: LabelStore) -> list[int]:

@@ -16,7 +16,7 @@ import tifffile
 
 from napari_iseg.errors import InputError
 from napari_iseg.images.damage import reading_tags
-from napari_iseg.images.gdal import has_place
+from napari_iseg.images.gdal import has_place, on_map
 from napari_iseg.images.place import is_place
 
 _GEO_KEYS = 34735  # the tag that makes a TIFF a GeoTIFF
@@ -29,17 +29,20 @@ class GeoReference:
     """Where the pixels of a plane lie on the Earth, as rasterio describes it.
 
     ``shape`` : (rows, cols) of the file whose transform it is; None where the transform was given
+    ``gcps`` : ground control points, in the CRS, of a file that has these and no transform
     """
 
     crs: Any
     transform: Any
     shape: tuple[int, int] | None = None
+    gcps: tuple[Any, ...] = ()
 
 
 def geo_reference(like: Path | None, crs: Any, transform: Any) -> GeoReference | None:
     """CRS and transform as given, or else those of the raster ``like``; None without any.
 
-    A transform of ``like`` that places no pixels, as one of NaN, counts as none; beside a CRS it is None.
+    A transform of ``like`` that places no pixels, as one of NaN or the identity, counts as none; beside a CRS
+    it is None.
     Raises InputError when there are some but rasterio is not installed, when the CRS is not known or a given
     transform is none, or when ``like`` is damaged or not there.
     """
@@ -61,12 +64,19 @@ def geo_reference(like: Path | None, crs: Any, transform: Any) -> GeoReference |
         with reading_tags(like), warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(like) as source:
-                crs = crs if crs is not None else source.crs
-                if transform is None:
-                    found = source.transform if is_place(tuple(source.transform)[:6]) else None
-                    nothing = crs is None and found is None
-                    return None if nothing else GeoReference(crs, found, source.shape)
+                return _completed(source, crs, transform)
     return GeoReference(crs, transform)
+
+
+def _completed(source: Any, crs: Any, transform: Any) -> GeoReference | None:
+    """CRS and transform as given, or else those of an open raster; None without any."""
+    gcps, points_crs = source.gcps
+    crs = next((known for known in (crs, source.crs, points_crs) if known is not None), None)
+    if transform is not None:
+        return GeoReference(crs, transform)
+    if on_map(source.transform):
+        return GeoReference(crs, source.transform, source.shape)
+    return GeoReference(crs, None, source.shape, tuple(gcps)) if crs is not None or gcps else None
 
 
 def _affine(given: Any) -> Any:
