@@ -78,3 +78,13 @@ def test_a_scenes_size_may_be_numpys():
 def test_a_sample_has_a_name(name):
     with pytest.raises(InputError, match="read by its name"):
         sample(name)
+
+
+def test_a_click_is_no_point_and_the_refusal_says_what_to_give():
+    session = Session(IMAGE, FakeModel(), make_predictor=FakePredictor)
+    with pytest.raises(InputError, match=r"give the point as \(3, 4\), and positive=False for its sign"):
+        session.click(Click(3, 4, False))
+    session.click((9, 9))
+    with pytest.raises(InputError, match=r"give the point as \(3, 4\)"):
+        session.move_click(0, Click(3, 4))
+    assert session.clicks == (Click(9, 9),)

@@ -7,6 +7,7 @@ import pytest
 
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.labels import export
+from napari_iseg.labels.checks import checked_label
 from napari_iseg.labels.export import export_labels
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
@@ -67,6 +68,19 @@ def test_questions_about_no_label_are_refused():
     for ask in (store.erase, store.prompts_of):
         with pytest.raises(InputError, match="A label is a whole number"):
             ask([1])
+
+
+@pytest.mark.parametrize(
+    "label", [np.array([1, 2]), np.array([1]), [1], [[1], [2, 3]], True, np.True_, np.array(True), "1", 2**70]
+)
+def test_no_label_is_refused_as_one(label):
+    with pytest.raises(InputError, match="A label is a whole number from 1 to"):
+        checked_label(label)
+
+
+@pytest.mark.parametrize("label", [3, np.uint8(3), np.array(3), 3.0, np.float32(3)])
+def test_a_number_of_any_kind_is_a_label(label):
+    assert checked_label(label) == 3
 
 
 def test_only_a_label_store_is_saved(tmp_path):

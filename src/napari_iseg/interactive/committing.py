@@ -77,12 +77,9 @@ def _refuse(owners: set[int]) -> None:
 
 
 def traces(parts: tuple[Part, ...]) -> list[Trace]:
-    """Where the parts of an object lie, for the label store."""
-    found = []
-    for part in parts:
-        window = part.region.window or Window(0, 0, 0, 0)
-        found.append(Trace(part.plane, window, part.draft.prompts))
-    return found
+    """Where the parts of an object lie, for the label store; those that lost all pixels lie nowhere."""
+    placed = [(part, part.region.window) for part in parts]
+    return [Trace(part.plane, window, part.draft.prompts) for part, window in placed if window is not None]
 
 
 def apply_paints(store: LabelStore, paints: tuple[Paint, ...], *, clear: bool) -> None:

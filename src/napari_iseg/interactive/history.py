@@ -80,7 +80,7 @@ class History:
         for step in self._done:
             if step.event.kind == "reopen" and step.event.label is not None:
                 found[step.event.plane] = step.event.label
-            elif step.draft[1].is_empty:  # committed, or reset
+            elif step.event.kind in ("commit", "reset"):  # without its prompts it is still open
                 found.pop(step.event.plane, None)
         return found
 

@@ -91,8 +91,7 @@ class Ledger:
                     "or when the session is opened again."
                 ) from error
             self._behind.popleft()
-            for label in step.parts:
-                self._remember(label)
+            self._remember(step)
             for paint in (*step.gone, *step.come):
                 if paint.region.window is not None:
                     self._painted(paint.region.window, paint.plane)
@@ -101,12 +100,16 @@ class Ledger:
             self.folder.checkpoint(self.labels)
             self._unsynced = 0
 
-    def _remember(self, label: int) -> None:
-        """Tell the store where an object lies: the session's pieces, and those that others have written."""
-        own, before = traces(self.history.now.objects.get(label, ())), self._before.get(label, ())
-        if not own and not any(self.labels.holds(label, trace) for trace in before):
-            before = ()  # the session's last piece went, and took what was there before with it
-        self.labels.remember(label, (*before, *own))
+    def _remember(self, step: Step) -> None:
+        """Tell the store where a step's objects lie: the session's pieces, and those others have written."""
+        for label in {*step.parts, *(paint.label for paint in (*step.gone, *step.come))}:
+            own, before = traces(self.history.now.objects.get(label, ())), self._before.get(label, ())
+            if label not in step.parts:  # only others', who may have added to it since
+                before = tuple(dict.fromkeys((*before, *self.labels.traces_of(label))))
+                self._before[label] = before
+            if not own and not any(self.labels.holds(label, trace) for trace in before):
+                before = ()  # its last pixel went, the session's own or one that it took
+            self.labels.remember(label, (*before, *own))
 
     @property
     def next_label(self) -> int:

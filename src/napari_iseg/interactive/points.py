@@ -58,6 +58,11 @@ def checked_window(view: Window | Edges | None) -> Window | None:
 
 def locate(point: Coordinates, plane: Plane, source: PlaneSource) -> tuple[Plane, float, float]:
     """Plane, row and column of (y, x) in ``plane`` or of (plane..., y, x)."""
+    if isinstance(point, Click):  # its sign would be lost, or against the one that is given beside it
+        raise InputError(
+            f"A session makes the click itself: give the point as ({point.row:g}, {point.col:g}), and "
+            "positive=False for its sign where it is not on the object."
+        )
     plane, (row, col) = _split(point, 2, "(y, x)", plane, source)
     check_inside(Click(row, col), source.shape)
     return plane, row, col

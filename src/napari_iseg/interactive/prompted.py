@@ -135,8 +135,9 @@ def _heaviest(
 def _clicks(clicks: Sequence[Click], window: Window, frame: SquareFrame) -> tuple[Tensor, Tensor]:
     """Points (1, N, 2) and labels (1, N) of grid clicks in a window's square."""
     placed = [(click.row - window.top, click.col - window.left) for click in clicks]
-    positions = torch.tensor(placed, dtype=torch.float32).reshape(1, -1, 2)
-    return frame.points(positions), torch.tensor([[float(click.positive) for click in clicks]])
+    positions = torch.tensor(placed, dtype=torch.float32, device="cpu").reshape(1, -1, 2)
+    signs = torch.tensor([[float(click.positive) for click in clicks]], device="cpu")
+    return frame.points(positions), signs
 
 
 def _box(state: State, window: Window, frame: SquareFrame) -> Tensor | None:
@@ -148,7 +149,7 @@ def _box(state: State, window: Window, frame: SquareFrame) -> Tensor | None:
         [box.row0 - window.top, box.col0 - window.left],
         [box.row1 - window.top, box.col1 - window.left],
     ]
-    return frame.points(torch.tensor(corners, dtype=torch.float32)).reshape(1, 4)
+    return frame.points(torch.tensor(corners, dtype=torch.float32, device="cpu")).reshape(1, 4)
 
 
 def _memory(state: State, window: Window, frame: SquareFrame, low: int) -> Tensor | None:

@@ -151,12 +151,15 @@ class Session(SessionState):
         ------
         InputError
             For a point outside the image, or without a model; nothing is recorded then.
+        DeviceError
+            When the plane is too large for an array of it; nothing is recorded then. Use ``append_click``.
         SaveError
             When the journal cannot be written; nothing is changed then.
         """
         self._needed_model()
+        answer = self._bare_plane(np.bool_)
         self.append_click(point, positive, view)
-        return self.mask
+        return self._with_mask(answer)
 
     @exclusive
     def append_click(
@@ -177,12 +180,15 @@ class Session(SessionState):
         ------
         InputError
             For a box without area or outside the image, or a model that takes no boxes; nothing is recorded.
+        DeviceError
+            When the plane is too large for an array of it; nothing is recorded then. Use ``append_box``.
         SaveError
             When the journal cannot be written; nothing is changed then.
         """
         check_takes_boxes(self._needed_model())
+        answer = self._bare_plane(np.bool_)
         self.append_box(box, view)
-        return self.mask
+        return self._with_mask(answer)
 
     @exclusive
     def append_box(self, box: Box | Coordinates, view: Window | Edges | None = None) -> None:
@@ -216,8 +222,8 @@ class Session(SessionState):
 
     @exclusive
     def reset(self) -> None:
-        """Drop the prompts of the open object; a chosen label stays chosen."""
-        if not self._draft.is_empty:
+        """Drop the prompts of the open object; a chosen label stays chosen. A reopened object is given up."""
+        if not self._draft.is_empty or self.plane in self.reopened:
             self._do(Event("reset", self.plane, self.plane))
 
     @exclusive
@@ -251,10 +257,13 @@ class Session(SessionState):
         InputError
             Without an object, for a model that does not refine edges, or when refining lost the object;
             nothing is recorded then.
+        DeviceError
+            When the plane is too large for an array of it; nothing is recorded then. Use ``edge_job``.
         """
         refiner = as_refiner(model)
+        answer = self._bare_plane(np.bool_)
         self.finish_edges(self.edge_job(lambda: refiner).run())
-        return self.mask
+        return self._with_mask(answer)
 
     @exclusive
     def edge_job(self, load: Callable[[], Refiner]) -> EdgeJob:
@@ -334,9 +343,14 @@ class Session(SessionState):
         planes = self.objects.get(label, ())
         here = [index for index, plane in enumerate(planes) if plane == self.plane]
         index = here[-1] if here else len(planes) - 1
-        self._do(
-            Event("reopen", planes[index] if planes else self.plane, self.plane, label=label, index=index)
-        )
+        plane = planes[index] if planes else self.plane
+        # Here, and not in the history's rules: what was recorded before there was this check is replayed.
+        if plane in self.reopened and self._ledger.history.now.draft(plane).is_empty:
+            raise InputError(
+                f"Object {self.reopened[plane]} is open in this plane; commit or reset it before reopening "
+                "this one."
+            )
+        self._do(Event("reopen", plane, self.plane, label=label, index=index))
 
     @exclusive
     def place(

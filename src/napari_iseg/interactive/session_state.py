@@ -7,12 +7,12 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_iseg.errors import InputError, IsegError
+from napari_iseg.errors import DeviceError, InputError, IsegError
 from napari_iseg.interactive.engine import Engine, MakePredictor
 from napari_iseg.interactive.exclusive import exclusive
 from napari_iseg.interactive.job import Job, Result
@@ -28,6 +28,8 @@ from napari_iseg.prompts import Box, Click, Coordinates
 
 if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
+
+_Pixel = TypeVar("_Pixel", np.bool_, np.float32)
 
 
 class SessionState:
@@ -137,6 +139,13 @@ class SessionState:
         return self._ledger.history.reopened
 
     @property
+    @exclusive
+    def open_planes(self) -> tuple[Plane, ...]:
+        """Planes that hold an object that is not committed, in order."""
+        drafts = self._ledger.history.now.drafts
+        return tuple(sorted(plane for plane, draft in drafts.items() if not draft.is_empty))
+
+    @property
     def can_undo(self) -> bool:
         """Whether ``undo`` would do something."""
         return self._ledger.history.can_undo
@@ -163,17 +172,19 @@ class SessionState:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """(Y, X) bool of the current object, computed if need be; memory beside it is not touched."""
-        plane = np.zeros(self.source.shape, bool)
-        patch = self._computed()
-        if patch is not None:
-            patch.paste_mask(plane)
-        return plane
+        """(Y, X) bool of the current object, computed if need be; memory beside it is not touched.
+
+        Raises DeviceError where the plane is too large for an array of it; ``patch`` never is.
+        """
+        return self._with_mask(self._bare_plane(np.bool_))
 
     @property
     def probability(self) -> NDArray[np.float32]:
-        """(Y, X) float32 of the current object, computed if need be; 0 outside the area worked on."""
-        plane = np.zeros(self.source.shape, np.float32)
+        """(Y, X) float32 of the current object, computed if need be; 0 outside the area worked on.
+
+        Raises DeviceError where the plane is too large for an array of it; ``patch`` never is.
+        """
+        plane = self._bare_plane(np.float32)
         patch = self._computed()
         if patch is not None:
             patch.paste_probability(plane)
@@ -290,6 +301,25 @@ class SessionState:
     def _bump(self) -> None:
         self._revision += 1
         self.events.changed.emit()
+
+    def _bare_plane(self, dtype: type[_Pixel]) -> NDArray[_Pixel]:
+        """Zeros for all pixels of a plane; made before anything is recorded that is answered with it."""
+        try:
+            return np.zeros(self.source.shape, dtype)
+        except MemoryError:
+            rows, cols = self.source.shape
+            raise DeviceError(
+                f"The memory is too small for an array of all {rows} x {cols} pixels of the plane; use "
+                "session.append_click or append_box, session.finish(session.job().run()), and then "
+                "session.patch or session.commit()."
+            ) from None
+
+    def _with_mask(self, plane: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """``plane``, which is False, with the current object in it, computed if need be."""
+        patch = self._computed()
+        if patch is not None:
+            patch.paste_mask(plane)
+        return plane
 
     def _computed(self) -> Patch | None:
         """The patch of the open object, predicted here and now if it is not known."""

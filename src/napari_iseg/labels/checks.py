@@ -18,12 +18,13 @@ HIGHEST = 2**32 - 1
 def checked_label(label: int) -> int:
     """A label that fits into uint32, or InputError."""
     try:
-        number = int(label)
+        kind = np.asarray(label)
+        number = int(label) if kind.ndim == 0 and kind.dtype.kind != "b" else 0
     except (TypeError, ValueError, OverflowError):
         number = 0
-    if isinstance(label, bool) or number != label or not 1 <= number <= HIGHEST:
+    if not 1 <= number <= HIGHEST or number != label:
         raise InputError(f"A label is a whole number from 1 to {HIGHEST}, got {label!r}.")
-    return int(label)
+    return number
 
 
 def checked_mask(values: Any) -> NDArray[np.bool_]:

@@ -6,18 +6,19 @@ import operator
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import zarr
 import zarr.errors
 import zarr.storage
+from numpy.typing import NDArray
 
-from napari_iseg.errors import InputError
+from napari_iseg.errors import InputError, SaveError
 from napari_iseg.files import real_place, temporary_beside
 from napari_iseg.labels.emptied import empty_file, is_empty
 from napari_iseg.labels.metadata import Space, ome_attributes, ome_axes, placed, space_of
@@ -27,6 +28,7 @@ from napari_iseg.prompts import Window
 
 CHUNK = 512
 NOTES = "napari-iseg"  # our own group attribute
+_T = TypeVar("_T")
 
 
 def create(
@@ -100,6 +102,16 @@ def restate(group: Any, space: Space) -> None:
     ome = group.attrs["ome"]
     known, *others = ome["multiscales"]
     group.attrs["ome"] = {**ome, "multiscales": [placed(known, space), *others]}
+
+
+def saving(path: Path | None, work: Callable[[], _T]) -> _T:
+    """Run ``work`` and turn a failing disk into a SaveError."""
+    try:
+        return work()
+    except OSError as error:
+        raise SaveError(
+            f"The labels in {path} could not be written ({error.strerror or error}); free some space."
+        ) from error
 
 
 def sync(file: Path) -> None:
@@ -197,6 +209,19 @@ def written_chunks(array: Any) -> Iterator[tuple[slice, ...]]:
                 for span, side in zip(box, array.chunks, strict=True)
             )
         )
+
+
+def labels_in(
+    values: NDArray[np.uint32], chunk: tuple[slice, ...]
+) -> Iterator[tuple[int, tuple[int, ...], Window]]:
+    """What objects the ``values`` of a chunk hold: label, plane and the chunk's window."""
+    *lead, rows, cols = chunk
+    window = Window(rows.start, cols.start, rows.stop, cols.stop)
+    for index in np.ndindex(values.shape[:-2]) if values.any() else ():
+        plane = tuple(span.start + i for span, i in zip(lead, index, strict=True))
+        for label in np.unique(values[index]):
+            if label:
+                yield int(label), plane, window
 
 
 def keeping_files(array: Any) -> Any:

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_iseg.errors import InputError, SaveError
+from napari_iseg.errors import InputError
 from napari_iseg.files import check_place
 from napari_iseg.images.damage import reading
 from napari_iseg.labels.checks import check_box, checked_label, checked_mask, checked_place, checked_shape
 from napari_iseg.labels.layout import (
     Notes,
     create,
+    labels_in,
     merge_notes,
     open_pyramid,
     put,
     restate,
+    saving,
     sync,
     sync_chunks,
     written_chunks,
 )
 from napari_iseg.labels.metadata import Space
 from napari_iseg.labels.pyramid import level_parts
-from napari_iseg.labels.regions import Mask, Region, part_of, tiles_of
+from napari_iseg.labels.regions import TILE, Mask, Region, part_of, tiles_of
 from napari_iseg.prompts import Edges, Prompts, Window
 
 Plane = tuple[int, ...]
 Labels = NDArray[np.uint32]
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class LabelStore:
             )
         if where is not None:
             check_place(where)
-        self._setup(where, space, self._saving(where, lambda: create(where, sizes, chunks, space, name)))
+        self._setup(where, space, saving(where, lambda: create(where, sizes, chunks, space, name)))
 
     @classmethod
     def open(cls, path: str | Path) -> LabelStore:
@@ -210,7 +211,7 @@ class LabelStore:
 
         Pixels that another object holds stay with it, as whoever committed first expects; with ``overwrite``
         they go to this one. Returns how many pixels another object held, i.e. were not given, or with
-        ``overwrite`` were taken.
+        ``overwrite`` were taken. Who gets or keeps none is no object; its number is not used again.
 
         Raises
         ------
@@ -226,7 +227,7 @@ class LabelStore:
         mask = mask if hasattr(mask, "shape") else np.asarray(mask)  # a lazy one stays lazy
         if mask.shape != window.shape:
             raise InputError(f"The mask has the shape {mask.shape} but its window is {window.shape}.")
-        contested = 0
+        contested, given, overwritten = 0, False, set[int]()
         for tile in tiles_of(window):
             wanted = checked_mask(mask[part_of(tile, window)])
             if not wanted.any():
@@ -234,11 +235,28 @@ class LabelStore:
             values = self.read(plane, tile)
             held = wanted & (values != 0) & (values != label)
             contested += int(np.count_nonzero(held))
-            values[wanted if overwrite else wanted & ~held] = label
-            self.put(plane, tile, values)
-        known = self._traces.get(label, ())
-        self.remember(label, (*known, Trace(plane, window, prompts or Prompts())))
+            if overwrite:
+                overwritten.update(np.unique(values[held]).tolist())
+            else:
+                wanted &= ~held
+            if wanted.any():
+                given = True
+                values[wanted] = label
+                self.put(plane, tile, values)
+        traces = (Trace(plane, window, prompts or Prompts()),) if given else ()
+        self.remember(label, (*self._traces.get(label, ()), *traces))
+        self._forget(overwritten, plane, window)
         return contested
+
+    def _forget(self, labels: Iterable[int], plane: Plane, window: Window) -> None:
+        """Drop traces without a pixel in the tiles of ``window``; larger ones are not looked through."""
+        top, left = (start // TILE * TILE for start in (window.top, window.left))
+        near = Window(top, left, -(-window.bottom // TILE) * TILE, -(-window.right // TILE) * TILE)
+        for label in labels:
+            known = self._traces.get(label, ())
+            inside = (t.plane == plane and t.window.intersect(near) == t.window for t in known)
+            kept = [t for t, here in zip(known, inside, strict=True) if not here or self.holds(label, t)]
+            self.remember(label, kept)
 
     def erase(self, label: int) -> int:
         """Set an object's pixels to 0, looking only where it was written; returns their number.
@@ -305,7 +323,7 @@ class LabelStore:
         """
         space = Space.make(len(self.shape), self.space.axes, scale, translate, units)
         if self.path is not None and space != self.space:
-            self._saving(self.path, lambda: restate(self._group, space))
+            saving(self.path, lambda: restate(self._group, space))
         self.space = space
 
     def sign(self, session: str) -> None:
@@ -322,7 +340,7 @@ class LabelStore:
         """Sync what was written to the disk, and note the next label; does nothing in memory."""
         if self.path is None:
             return
-        self._saving(self.path, self._flush)
+        saving(self.path, self._flush)
 
     def _flush(self) -> None:
         assert self.path is not None
@@ -355,7 +373,7 @@ class LabelStore:
                 put(self._levels[level], plane, part, coarse)
 
         with self._readable():
-            self._saving(self.path, write)
+            saving(self.path, write)
         if self.path is not None:
             self._unsynced.add((0, plane, window))
             self._unsynced.update(
@@ -368,14 +386,8 @@ class LabelStore:
             return
         found: dict[int, list[Trace]] = {}
         for chunk in written_chunks(self._levels[0]):
-            *lead, rows, cols = chunk
-            window = Window(rows.start, cols.start, rows.stop, cols.stop)
-            values = self.block(chunk)
-            for index in np.ndindex(values.shape[:-2]) if values.any() else ():
-                plane = tuple(span.start + i for span, i in zip(lead, index, strict=True))
-                for label in np.unique(values[index]):
-                    if label:
-                        found.setdefault(int(label), []).append(Trace(plane, window))
+            for label, plane, window in labels_in(self.block(chunk), chunk):
+                found.setdefault(label, []).append(Trace(plane, window))
         for label, traces in found.items():
             self.remember(label, (*self._traces.get(label, ()), *traces))
         self._searched = True  # not before: a chunk that cannot be read must not pass for an empty one
@@ -385,12 +397,3 @@ class LabelStore:
         """A block in which files of the labels are decoded, which others may have damaged."""
         with reading(self.path, "labels") if self.path is not None else nullcontext():
             yield
-
-    def _saving(self, path: Path | None, work: Callable[[], _T]) -> _T:
-        """Run ``work`` and turn a failing disk into a SaveError."""
-        try:
-            return work()
-        except OSError as error:
-            raise SaveError(
-                f"The labels in {path} could not be written ({error.strerror or error}); free some space."
-            ) from error
