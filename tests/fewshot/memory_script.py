@@ -27,7 +27,7 @@ def main(folder: Path) -> None:
     volume[2500:2502, 300:700, 300:700] = 200
     labels[2500, 300:700, 300:700] = 1
     out = folder / "rest.zarr"
-    propagate(volume, labels, out, GreyPredictor(), planes=[2501], memory="1 GB", complete=False)
+    propagate(volume, labels, out, GreyPredictor(), planes=[2501], memory="1 GB")
     found = np.asarray(zarr.open_array(out / "0", mode="r")[2501])
     assert found[300:700, 300:700].all()
     sys.stdout.write(str(peak() // 1000))

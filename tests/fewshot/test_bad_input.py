@@ -122,7 +122,7 @@ def test_sequential_scene(tmp_path: Path) -> None:
     labels = TRUTH[0].copy()
     labels[:, 12:] = 0
     with pytest.raises(InputError, match="no neighbouring slices"):
-        propagate(VOLUME[0], labels, tmp_path / "a.zarr", GreyPredictor(), sequential=True, complete=False)
+        propagate(VOLUME[0], labels, tmp_path / "a.zarr", GreyPredictor(), sequential=True)
 
 
 def fails(_: object) -> None:
@@ -255,7 +255,7 @@ def test_a_target_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_read_only_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_iseg.fewshot.preparing.os.access", lambda *_: False)
+    monkeypatch.setattr("napari_iseg.files.os.access", lambda *_: False)
     with pytest.raises(SaveError, match="cannot be written to"):
         propagate(VOLUME, sparse(TRUTH, 2), tmp_path / "rest.zarr", GreyPredictor())
 

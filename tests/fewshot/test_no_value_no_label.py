@@ -70,7 +70,7 @@ def test_pixels_without_a_value_are_not_learnt_from(tmp_path):
             return super().predict_unit(image, position, supports, labels, previous)
 
     given = np.where(image > 0, image, np.nan).astype(np.float32)
-    _, found = run(given, labels, tmp_path / "a.zarr", Looking(), tile=64, halo=0, complete=False)
+    _, found = run(given, labels, tmp_path / "a.zarr", Looking(), tile=64, halo=0)
     assert all((support.mask[GAP] == -1).all() for support in seen)
     assert found[30:64, :10].all(), "what was painted stays as it was"
 

@@ -112,7 +112,7 @@ def test_pyramid_of_a_large_scene_is_every_second_pixel(tmp_path: Path) -> None:
     labels = np.zeros(scene.shape, np.uint32)
     labels[100:200, 200:300] = 3
     labels[:60, :60] = 0
-    propagate(scene, labels, tmp_path / "rest.zarr", GreyPredictor(), tile=400, halo=30, complete=False)
+    propagate(scene, labels, tmp_path / "rest.zarr", GreyPredictor(), tile=400, halo=30)
     fine, *coarser = LabelStore.open(tmp_path / "rest.zarr").levels
     assert len(coarser) == 2
     for k, level in enumerate(coarser, start=1):

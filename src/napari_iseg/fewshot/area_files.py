@@ -59,13 +59,15 @@ def _layer(path: Path) -> tuple[list[Polygon], str | None]:
         ) from error
     try:
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+        if not layers:  # only tables, whose rows have no shape
+            return [], None
         if len(layers) > 1:
             raise InputError(
                 f"{path} holds several layers ({', '.join(layers)[:60]}); export the one of the polygons."
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what GDAL finds odd; the shapes are looked at below
-            meta, _, geometries, _ = pyogrio.raw.read(path, *layers, columns=[], force_2d=True)
+            meta, _, geometries, _ = pyogrio.raw.read(path, layers[0], columns=[], force_2d=True)
         found = [shape.__geo_interface__ for shape in shapely.from_wkb(geometries) if shape is not None]
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, shapely.GEOSException) as error:
         raise InputError(

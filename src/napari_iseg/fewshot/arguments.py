@@ -31,7 +31,7 @@ def check_model(model: Any) -> None:
 def as_byte_count(size: Any, name: str) -> int:
     """Bytes of a number of them, or of "2 GB"; InputError for anything else."""
     if isinstance(size, str):
-        return byte_count(size)
+        return byte_count(size, name)
     if not is_whole(size) or size < 0:
         raise InputError(f"{name} is a number of bytes, or a size like '2 GB', got {shown(size)}.")
     return int(size)
@@ -62,7 +62,7 @@ def as_labels(values: Any, whose: str) -> Labels:
 def as_label(label: Any) -> int:
     """The label of an object; InputError where it is none."""
     try:
-        whole = int(label)
+        whole = 0 if isinstance(label, bool | np.bool_) or np.ndim(label) else int(label)
     except (TypeError, ValueError, OverflowError):
         whole = 0
     if not 1 <= whole <= _LARGEST or whole != label:
@@ -113,7 +113,8 @@ def is_whole(value: Any) -> bool:
 
 def is_list(value: Any) -> bool:
     """Whether a value has entries that may be gone through more than once; text has none."""
-    return isinstance(value, Iterable) and hasattr(value, "__len__") and not isinstance(value, str)
+    listed = isinstance(value, Iterable) and hasattr(value, "__len__") and not isinstance(value, str)
+    return listed and getattr(value, "ndim", 1) > 0  # an array without axes has no entries
 
 
 def shown(value: Any) -> str:

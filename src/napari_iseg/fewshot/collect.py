@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,12 @@ from napari_iseg.fewshot.frame import Frame, Grid, Plane
 from napari_iseg.fewshot.support_store import SupportRef, SupportStore
 from napari_iseg.images import PlaneSource
 from napari_iseg.prompts import Click, Window
+
+# what to do where nothing is known to be background
+NO_BACKGROUND = (
+    "Nothing is known to be background, so everything would be marked; annotate one area completely and give "
+    "its outline (the dock's Unlabelled: background in …, --complete, complete=Areas)."
+)
 
 Clicks = Mapping[Plane, Sequence[tuple[int, Click]]]
 
@@ -47,10 +54,10 @@ def collect(
     Raises
     ------
     InputError
-        When nothing is annotated, or there are background clicks only.
+        When nothing is annotated, there are background clicks only, all of it lies where the image has no
+        values, or a single label is painted and no background is known.
     """
-    found: dict[Plane, list[Window]] = {}
-    painted: set[Plane] = set()
+    painted: dict[Plane, list[Window]] = {}
     asked = sorted({*planes, *(clicks or {})}) if planes is not None else None
     for plane, window in occupied(labels, frame, asked) if labels is not None else ():
         places = (
@@ -58,51 +65,54 @@ def collect(
             if on_grid
             else support_windows(labels, frame, grid, plane, window)
         )
-        painted.add(plane)
-        known = found.setdefault(plane, [])
+        known = painted.setdefault(plane, [])
         known.extend(place for place in places if place not in known)
     right = set(accepted) if labels is not None else set()
     for plane in right:
-        painted.add(plane)
-        found[plane] = [grid.window(*tile) for tile in grid.tiles()]
-    for plane, given in (clicks or {}).items():
-        known = found.setdefault(plane, [])
-        for _, click in given:
-            if not any(window.contains(click.row, click.col) for window in known):
-                known.append(_click_window(grid, click))
+        painted[plane] = [grid.window(*tile) for tile in grid.tiles()]
+    given = clicks or {}
     refs = []
-    for plane in sorted(found):
-        own = (clicks or {}).get(plane, ())
-        for window in found[plane]:
-            inside = [(label, click) for label, click in own if window.contains(click.row, click.col)]
-            sure: bool | Areas = plane in right or (plane in painted and complete)
+    for plane in sorted({*painted, *given}):
+        add, position = partial(store.add, source, plane), frame.position(plane)
+        origin, sure = ("accepted", True) if plane in right else ("labelled", complete)
+        known = painted.get(plane, [])
+        for window in known:
             mask = _mask(labels, frame, plane, window, sure)
-            origin = "accepted" if plane in right else "labelled" if plane in painted else "clicked"
-            refs.append(
-                store.add(
-                    source,
-                    plane,
-                    window,
-                    frame.position(plane),
-                    mask,
-                    inside,
-                    accepted=bool((mask >= 0).all()),
-                    origin=origin,
-                )
-            )
-    _check(refs, clicks)
+            inside = _inside(given.get(plane, ()), window)
+            whole = bool((mask >= 0).all())
+            refs.append(add(window, position, mask, inside, accepted=whole, origin=origin))
+        free = [pair for pair in given.get(plane, ()) if not any(_lies_in(window, pair) for window in known)]
+        for window in _click_windows(grid, free):
+            unknown = np.full(window.shape, UNKNOWN, np.int32)  # a click says nothing of what lies around it
+            refs.append(add(window, position, unknown, _inside(free, window), origin="clicked"))
+    _check(refs, copied=on_grid)
     return refs
 
 
-def _mask(labels: Any | None, frame: Frame, plane: Plane, window: Window, complete: bool | Areas) -> Labels:
-    if labels is None:
-        return np.full(window.shape, UNKNOWN, np.int32)
+def _mask(labels: Any, frame: Frame, plane: Plane, window: Window, complete: bool | Areas) -> Labels:
     mask = read_plane(labels, frame, plane, window)
     if isinstance(complete, Areas):
         mask[(mask == 0) & ~complete.mask(window)] = UNKNOWN
     elif not complete:
         mask[mask == 0] = UNKNOWN  # nobody has said that the unlabelled pixels are background
     return mask
+
+
+def _lies_in(window: Window, pair: tuple[int, Click]) -> bool:
+    return window.contains(pair[1].row, pair[1].col)
+
+
+def _inside(pairs: Sequence[tuple[int, Click]], window: Window) -> list[tuple[int, Click]]:
+    return [pair for pair in pairs if _lies_in(window, pair)]
+
+
+def _click_windows(grid: Grid, pairs: Sequence[tuple[int, Click]]) -> list[Window]:
+    """Windows around clicks, none around one that lies in another's."""
+    windows: list[Window] = []
+    for pair in pairs:
+        if not any(_lies_in(window, pair) for window in windows):
+            windows.append(_click_window(grid, pair[1]))
+    return windows
 
 
 def _click_window(grid: Grid, click: Click) -> Window:
@@ -116,13 +126,30 @@ def _click_window(grid: Grid, click: Click) -> Window:
     return Window(top, left, top + sides[0], left + sides[1])
 
 
-def _check(refs: Sequence[SupportRef], clicks: Clicks | None) -> None:
-    if any(ref.labels for ref in refs):
-        return
-    if clicks and any(clicks.values()):
+def lacks_background(refs: Iterable[SupportRef]) -> bool:
+    """Whether pixels are painted and none is known to be background; from clicks alone a model draws some."""
+    learnt = [ref for ref in refs if ref.learnt]
+    return any(ref.origin != "clicked" for ref in learnt) and not any(ref.background for ref in learnt)
+
+
+def _check(refs: Sequence[SupportRef], *, copied: bool) -> None:
+    """Refuse supports from which nothing follows; masks that are copied need no image and no background."""
+    labels = {label for ref in refs for label in ref.labels}
+    learnt = {label for ref in refs for label in ref.learnt if label}
+    if not labels and any(ref.clicks for ref in refs):
         raise InputError(
             "There are only background clicks; click on an object of at least one slice or tile as well."
         )
-    raise InputError(
-        "No slice or tile holds a label; annotate at least one and give its labels (0 is background)."
-    )
+    if not labels and not any(ref.lost for ref in refs):
+        raise InputError(
+            "No slice or tile holds a label; annotate at least one and give its labels (0 is background)."
+        )
+    if not (labels if copied else learnt):
+        raise InputError(
+            "All labels and clicks lie where the image has no values, so nothing can be learnt from them; "
+            "annotate a place where it has some."
+        )
+    if copied or len(learnt) > 1 or any(ref.is_outlined for ref in refs):
+        return
+    if lacks_background(refs):  # measured: every model then marks the whole scene
+        raise InputError(NO_BACKGROUND)

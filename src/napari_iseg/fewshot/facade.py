@@ -105,6 +105,7 @@ class FewShot:
             self.predictor = ModelPredictor(self.model, self.cache)
         self._wrap = wrap
         self._supports: dict[str, Support] = {}
+        self._valid: dict[str, npt.NDArray[np.bool_] | None] = {}  # where a support's image has values
         self._version = 0
 
     @property
@@ -173,6 +174,7 @@ class FewShot:
         known = _mask(mask, label, (shape[0], shape[1]))
         if valid is not None:  # what a pixel without a value looks like says nothing
             known = np.where(valid, known, np.int32(UNKNOWN))
+        self._valid[name] = valid
         self._version += 1  # also when a key comes back after its support was removed
         self._supports[name] = Support(
             name,
@@ -190,7 +192,7 @@ class FewShot:
         """Forget a support; InputError for a key that is not there."""
         if key not in self._supports:
             raise InputError(f"There is no support {key!r}; there are {', '.join(self._supports) or 'none'}.")
-        del self._supports[key]
+        del self._supports[key], self._valid[key]
 
     def segment(self, image: Any, *, position: float | Position = ()) -> Segmentation:
         """Segment an image by the supports given so far.
@@ -207,7 +209,7 @@ class FewShot:
         place = as_position(position)
         pixels, valid = self._look(image)
         answer = self.predictor.predict_unit(pixels, place, self.supports, labels)
-        return _segmentation(answer if valid is None else answer.within(valid), labels)
+        return _segmentation(answer, labels, valid)
 
     def segment_support(self, key: str) -> Segmentation:
         """The mask of a support itself, from its clicks.
@@ -223,9 +225,9 @@ class FewShot:
             raise InputError(
                 f"The method {self.predictor.identity} cannot turn clicks into masks; paint a mask."
             )
-        support, labels = self._supports[key], self.labels
+        support, labels, valid = self._supports[key], self.labels, self._valid[key]
         features = self.cache.get(self.model, support.image)
-        return _segmentation(self.model.segment_support(support, features, labels), labels)
+        return _segmentation(self.model.segment_support(support, features, labels), labels, valid)
 
     def _look(self, image: Any) -> tuple[Image, npt.NDArray[np.bool_] | None]:
         """The pixels of an image, and where it has values; None: everywhere."""
@@ -244,7 +246,11 @@ class FewShot:
         return str(number)
 
 
-def _segmentation(answer: Prediction, labels: tuple[int, ...]) -> Segmentation:
+def _segmentation(
+    answer: Prediction, labels: tuple[int, ...], valid: npt.NDArray[np.bool_] | None
+) -> Segmentation:
+    """An answer as users get it: no label lies where ``valid`` says that there is no value."""
+    answer = answer if valid is None else answer.within(valid)
     return Segmentation(answer.mask(labels), answer.probability, labels, answer.trust, answer.presence)
 
 

@@ -22,7 +22,7 @@ from napari_iseg.prompts import Window
 
 MOST_SUPPORTS = 16  # per unit: the cost stays flat as a project grows
 
-_ANSWERS = 2  # raised when the same inputs give other labels, so that a resumed run makes what it has anew
+_ANSWERS = 3  # raised when the same inputs give other labels, so that a resumed run makes what it has anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,9 @@ class Plan:
 
     Attributes
     ----------
-    frame, grid, rules, region, supports : as given, supports by key
+    frame, grid, rules, region : as given
+    annotated : the supports as given
+    supports : by key, without clicks where the image has no value
     jobs : by name, parents before children, else nearest to a support first
     blocks : the units whose cores are written: those of ``planes`` that touch ``region``
     """
@@ -67,12 +69,13 @@ class Plan:
         region: Window | Areas | None = None,
     ) -> None:
         self.frame, self.grid, self.rules, self.region = frame, grid, rules, region
-        self.supports: dict[str, SupportRef] = {ref.key: ref for ref in supports}
-        self._refs = list(supports)
+        self.annotated = tuple(supports)
+        self._refs = [ref for ref in supports if ref.learnt or ref.origin != "clicked"]
+        self.supports: dict[str, SupportRef] = {ref.key: ref for ref in self._refs}
         self._on_plane: dict[Plane, list[SupportRef]] = {}
-        for ref in supports:
+        for ref in self._refs:
             self._on_plane.setdefault(ref.plane, []).append(ref)
-        self._centres = np.array([frame.centre(ref.plane, ref.window) for ref in supports])
+        self._centres = np.array([frame.centre(ref.plane, ref.window) for ref in self._refs])
         asked = sorted(set(planes))
         tiles = [tile for tile in grid.tiles() if meets(region, grid.core(*tile))]
         self.blocks: tuple[Unit, ...] = tuple(Unit(p, *tile) for p in asked for tile in tiles)
@@ -153,7 +156,7 @@ class Plan:
         return ""
 
     def _choose(self, unit: Unit) -> tuple[tuple[str, ...], float]:
-        """Keys of the nearest supports, at least one per label, and the distance of the first."""
+        """Keys of the nearest supports, at least one per label and for background; distance of the first."""
         window = self.grid.window(unit.row, unit.col)
         here = np.array(self.frame.centre(unit.plane, window))
         away = np.linalg.norm(self._centres - here, axis=1)
@@ -165,12 +168,14 @@ class Plan:
                     "A method that copies masks needs annotated slices of the same stack; choose another "
                     "model for a scene."
                 )
+        else:  # paint where the image has no value stays as it is, but nothing is learnt from it
+            order = [i for i in order if self._refs[i].learnt]
         chosen = order[:MOST_SUPPORTS]
-        seen = {label for i in chosen for label in self._refs[i].labels}
+        seen = {label for i in chosen for label in self._refs[i].learnt}
         for i in order[MOST_SUPPORTS:]:
-            if not seen.issuperset(self._refs[i].labels):
+            if not seen.issuperset(self._refs[i].learnt):
                 chosen.append(i)
-                seen.update(self._refs[i].labels)
+                seen.update(self._refs[i].learnt)
         return tuple(self._refs[i].key for i in sorted(chosen)), float(away[order[0]])
 
     def _sort(self) -> None:

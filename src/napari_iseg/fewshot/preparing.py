@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -21,11 +21,11 @@ from napari_iseg.fewshot.output import Output, layout_record
 from napari_iseg.fewshot.pixels import same_pixels
 from napari_iseg.fewshot.plan import Plan, Rules
 from napari_iseg.fewshot.record import Record
-from napari_iseg.fewshot.room import RECORD, Hold, put_back, room_for
+from napari_iseg.fewshot.room import RECORD, Hold, Room, put_back, room_for
 from napari_iseg.fewshot.sizes import byte_count, share
 from napari_iseg.fewshot.support_store import SupportRef
 from napari_iseg.fewshot.worker import Setup
-from napari_iseg.files import lies_in, real_place
+from napari_iseg.files import check_place, lies_in, real_place
 from napari_iseg.images import PlaneSource
 from napari_iseg.labels.metadata import Space
 from napari_iseg.prompts import Window
@@ -66,18 +66,33 @@ class Request:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that can start: the parts that ``Runner`` takes, and the setup of its workers."""
+    """A run that can start: the parts that ``Runner`` takes, and the setup of its workers.
+
+    In a ``with`` block that raises before the run has settled, everything is put back as it was.
+    """
 
     plan: Plan
     record: Record
     output: Output
     setup: Setup
     hold: Hold
+    room: Room
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with ExitStack() as last:
+            last.callback(self.hold.release)  # after all else, as another run may then begin
+            self.record.close()
+            if kind is None:
+                self.room.settle()
+            else:
+                self.room.give_up()
 
     def close(self) -> None:
-        """Close the record, and let others work on the output."""
-        self.record.close()
-        self.hold.release()
+        """Close the record, delete what the run replaces, and let others work on the output."""
+        self.__exit__(None)
 
 
 def run_folder(out: Path) -> Path:
@@ -109,19 +124,20 @@ def prepare(request: Request) -> Prepared:
     source = request.image()
     _check_image(source, frame)
     check_output(out, request.existing, request.annotations)
-    byte_count(request.memory), byte_count(request.features)
-    hold = Hold(out, run_folder(out))
-    try:
+    byte_count(request.memory), byte_count(request.features, "features")
+    with ExitStack() as refused:
+        hold = Hold(out, run_folder(out))
+        refused.callback(hold.release)
         put_back(out, run_folder(out))
         check_output(out, request.existing, request.annotations)  # once more: it may be back
-        with room_for(out, run_folder(out), request.existing, unknown=hold.is_new):
-            return _begun(request, grid, source, hold)
-    except BaseException:
-        hold.release()
-        raise
+        room = room_for(out, run_folder(out), request.existing, unknown=hold.is_new)
+        refused.callback(room.give_up)
+        prepared = _begun(request, grid, source, hold, room)
+        refused.pop_all()
+    return prepared
 
 
-def _begun(request: Request, grid: Grid, source: PlaneSource, hold: Hold) -> Prepared:
+def _begun(request: Request, grid: Grid, source: PlaneSource, hold: Hold, room: Room) -> Prepared:
     """The run with its record, supports, plan and output on disk."""
     frame, out = request.frame, request.out
     record = Record(run_folder(out), layout_record(frame, grid, probability=request.probability))
@@ -152,7 +168,7 @@ def _begun(request: Request, grid: Grid, source: PlaneSource, hold: Hold) -> Pre
         threads=request.threads,
         disk=byte_count(request.features),
     )
-    return Prepared(plan, record, output, setup, hold)
+    return Prepared(plan, record, output, setup, hold, room)
 
 
 def _supports(request: Request, grid: Grid, source: PlaneSource, record: Record) -> list[SupportRef]:
@@ -277,9 +293,7 @@ def check_output(out: Path, existing: str, annotations: Path | None, image: Path
             f"{out} exists already; say whether to resume it or to overwrite it (existing='resume' or "
             "'overwrite'), or choose another name."
         )
-    if not out.parent.is_dir():
-        raise SaveError(
-            f"The folder {out.parent} for {out.name} does not exist; create it or choose another."
-        )
-    if not os.access(out.parent, os.W_OK):
-        raise SaveError(f"The folder {out.parent} cannot be written to; choose another place for {out.name}.")
+    folder = real_place(out).parent
+    if not folder.is_dir():
+        raise SaveError(f"The folder {folder} for {out.name} does not exist; create it or choose another.")
+    check_place(out)

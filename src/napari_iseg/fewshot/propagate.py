@@ -20,13 +20,12 @@ from napari_iseg.fewshot.frame import Frame, Plane
 from napari_iseg.fewshot.given import GivenImage, GivenLabels, given_clicks, known_planes, plane_list
 from napari_iseg.fewshot.models import DEFAULT_MODEL
 from napari_iseg.fewshot.predictors import Described, describe
-from napari_iseg.fewshot.preparing import Prepared, Request, check_output, place_of, prepare, run_folder
+from napari_iseg.fewshot.preparing import Prepared, Request, check_output, place_of, prepare
 from napari_iseg.fewshot.processes import Processes, refuse_in_a_pool, refuse_in_a_start
 from napari_iseg.fewshot.run_arguments import check_run
 from napari_iseg.fewshot.runner import Ended, Failure, Listener, Runner
 from napari_iseg.fewshot.suggest import Suggestion, suggest
 from napari_iseg.fewshot.worker import Worker
-from napari_iseg.files import remove
 from napari_iseg.labels.metadata import Space
 from napari_iseg.prompts import Click, Window
 
@@ -170,13 +169,15 @@ def propagate(
         Labels to look for; None: all.
     complete
         Whether unlabelled pixels of annotated slices and tiles are background; else unknown. Polygons:
-        background inside them, unknown outside.
+        background inside them, unknown outside. A single label without any background is refused where all
+        would be marked: in scenes, in tiles, and by the model "training-free".
     sequential
         Carry the answer from slice to slice, from both sides, until it is no longer trusted.
     probability
         Keep the probabilities too, as ``out/probability`` (label, ..., rows, cols) float16.
     existing
-        "ask" refuses an output that exists, "resume" goes on with it, "overwrite" replaces it.
+        "ask" refuses an output that exists, "resume" goes on with it, "overwrite" replaces it: what was
+        there goes with the first prediction, and is put back if the run is refused before.
     workers
         Processes on this machine, as a number or as devices ("cuda:0", "cuda:1"). Each runs the main script
         again, so that what a script does must stand under ``if __name__ == "__main__":``.
@@ -253,10 +254,7 @@ def propagate(
     elif len(devices) > 1:
         refuse_in_a_pool()
     described = describe(model, devices[0], precision)
-    # not of a resumed run: an earlier result, killed while it was replaced, may be put back first
-    places = () if existing == "resume" else (Path(out), run_folder(Path(out)))
-    fresh = [path for path in places if not path.exists()]
-    prepared = prepare(
+    with prepare(
         Request(
             image=image.opener(frame),
             labels=given.array,
@@ -283,8 +281,7 @@ def propagate(
             threads=int(threads),
             features=features,
         )
-    )
-    try:
+    ) as prepared:
         runner = Runner(
             prepared.plan,
             prepared.record,
@@ -293,15 +290,9 @@ def propagate(
             control=control,
             listener=listener,
             batch=int(batch),
+            predicted=prepared.room.settle,
         )
         report = make_report(prepared, runner.run())
-    except BaseException:
-        prepared.close()
-        if not any(prepared.record.result(job) for job in prepared.plan.jobs.values()):
-            for path in fresh:  # or the next try would be asked what to do with it
-                remove(path)
-        raise
-    prepared.close()
     if report.failed:
         raise IncompleteError(_what_failed(report), report)
     return report

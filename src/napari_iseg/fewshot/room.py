@@ -1,9 +1,9 @@
-"""Room for a run: nobody else at work on its output, and what an earlier one left goes once it can start."""
+"""Room for a run: nobody else at work on its output, and what an earlier one left goes once it predicts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from napari_iseg.errors import InputError, IsegError, SaveError
@@ -67,9 +67,39 @@ def put_back(out: Path, folder: Path) -> None:
         remove(old)
 
 
-@contextmanager
-def room_for(out: Path, folder: Path, existing: str, *, unknown: bool) -> Iterator[None]:
-    """Move an output that is to be overwritten away; it is put back if the block raises, else deleted.
+class Room:
+    """What a run replaces, moved away until the run is worth more than it; ``Room()`` replaces nothing.
+
+    Parameters
+    ----------
+    places : what the run makes
+    moved : what was in their places, as pairs (place, name meanwhile)
+    """
+
+    def __init__(self, places: Sequence[Path] = (), moved: Sequence[tuple[Path, Path]] = ()) -> None:
+        self._places, self._moved = places, moved
+
+    def settle(self) -> None:
+        """Let the run stay, and delete what it replaces; calling it again does nothing."""
+        moved, self._places, self._moved = self._moved, (), ()  # at once: what is half gone is not put back
+        for _, old in moved:
+            remove(old)
+
+    def give_up(self) -> None:
+        """Put everything back as it was, unless the run has settled.
+
+        Raises
+        ------
+        SaveError
+            For what cannot be put back: it says where that is.
+        """
+        for path in self._places:
+            remove(path)
+        _back(self._moved)
+
+
+def room_for(out: Path, folder: Path, existing: str, *, unknown: bool) -> Room:
+    """Move an output that is to be overwritten away.
 
     What was found of an output goes with it, also where the user has deleted it. The user's clicks, encoded
     images, and whatever else lies in the folder or beside it stay.
@@ -93,24 +123,14 @@ def room_for(out: Path, folder: Path, existing: str, *, unknown: bool) -> Iterat
                 f"{out} was not made by a run whose record is here, so it cannot be resumed; overwrite it or "
                 "choose another name."
             )
-        yield
-        return
+        return Room()
     if out.exists():
         try:
             LabelStore.open(out)
         except IsegError as error:
             raise InputError(f"{out} exists and holds no labels; choose another name.") from error
     places = _places(out, folder)
-    moved = _moved(places)
-    try:
-        yield
-    except BaseException:
-        for path in places:
-            remove(path)
-        _back(moved)
-        raise
-    for _, old in moved:
-        remove(old)
+    return Room(places, _moved(places))
 
 
 def _places(out: Path, folder: Path) -> tuple[Path, ...]:

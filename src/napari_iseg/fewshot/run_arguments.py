@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -39,9 +38,7 @@ def _are_planes(chosen: Any) -> bool:
     return isinstance(chosen, slice) or (
         is_list(chosen)
         and all(
-            isinstance(index, Integral)
-            for place in chosen
-            for index in (place if is_list(place) else (place,))
+            is_whole(index) for place in chosen for index in (place if isinstance(place, tuple) else (place,))
         )
     )
 
@@ -54,8 +51,12 @@ def _at_least(least: int) -> Callable[[Any], bool]:
     return lambda value: is_whole(value) and value >= least
 
 
+def _are_texts(value: Any) -> bool:
+    return is_list(value) and all(isinstance(text, str) for text in value)
+
+
 def _are_workers(value: Any) -> bool:
-    return is_whole(value) or (is_list(value) and all(isinstance(device, str) for device in value))
+    return is_whole(value) or _are_texts(value)
 
 
 def _optional(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -75,7 +76,7 @@ _KINDS: dict[str, _Kind] = {
     "planes": _PLANES,
     "supports": _PLANES,
     "only": (
-        _optional(lambda value: is_list(value) and all(isinstance(label, Integral) for label in value)),
+        _optional(lambda value: is_list(value) and all(map(is_whole, value))),
         "is a list of labels, as [1, 2]",
     ),
     "region": (
@@ -87,7 +88,7 @@ _KINDS: dict[str, _Kind] = {
         "is True, False or Areas of polygons",
     ),
     "axes": (
-        _optional(lambda value: is_list(value) or isinstance(value, str)),
+        _optional(lambda value: isinstance(value, str) or _are_texts(value)),
         "are names, as ('z', 'y', 'x')",
     ),
     "tile": (is_whole, "is a whole number of pixels"),

@@ -65,6 +65,7 @@ class Runner:
     control : pause, cancel, focus
     listener : told of progress and of every block, in this thread
     batch : jobs per item
+    predicted : told of every prediction
     """
 
     def __init__(
@@ -77,10 +78,12 @@ class Runner:
         control: Control | None = None,
         listener: Listener | None = None,
         batch: int = 1,
+        predicted: Callable[[], None] | None = None,
     ) -> None:
         self._plan, self._record, self._output, self._executor = plan, record, output, executor
         self._control = control or Control()
         self._tell = listener or (lambda _: None)
+        self._predicted = predicted or (lambda: None)
         self._todo = Todo(plan, record, batch)
         self._kept = len(plan.blocks) - len(self._todo.blocks)
         self._held: dict[int, Item] = {}
@@ -152,6 +155,8 @@ class Runner:
             self._record.done(job, result)
             self._done += 1
             self._model_seconds += result.seconds
+            if not (job.fixed or result.is_empty):
+                self._predicted()
         for unit in self._todo.finished([job.name for job in item.jobs]):
             self._write(unit)
         self._progress()

@@ -12,8 +12,8 @@ _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _BASE = 64 * 10**6  # the interpreter's own arrays, zarr's buffers, the journal
 
 
-def byte_count(size: str | int) -> int:
-    """Bytes of "2 GB", "512MiB", or a number of bytes.
+def byte_count(size: str | int, name: str = "The memory budget") -> int:
+    """Bytes of "2 GB", "512MiB", or a number of bytes; ``name`` is whose size it is.
 
     Raises
     ------
@@ -22,7 +22,7 @@ def byte_count(size: str | int) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(size))
     if match is None or match[2].lower() not in _UNITS:
-        raise InputError(f"The memory budget {size!r} is not understood; write it like '2 GB'.")
+        raise InputError(f"{name} {size!r} is not understood; write it like '2 GB'.")
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 

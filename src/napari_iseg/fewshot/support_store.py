@@ -35,9 +35,13 @@ class SupportRef:
     key : "12", "3,12", "scene", or with a tile "12@0,384"
     plane, window : where; ``position`` is the plane's, physical
     labels : painted or positively clicked here
-    whole : every pixel of its plane is known, so the plane is never predicted
+    complete : every pixel of its window is known
     origin : "labelled" (by brush or committed), "clicked" or "accepted"
     version : of mask, clicks and image: changes if and only if one of them does
+    background : whether any of it is known to be background, or drawn so by the model around clicks in paint
+    missing : labels that are painted only where the image has no value, so that nothing is learnt of them
+    clicks : how many count here
+    lost : how many more lie where the image has no value
     """
 
     key: str
@@ -45,9 +49,33 @@ class SupportRef:
     window: Window
     position: Position
     labels: tuple[int, ...]
-    whole: bool
+    complete: bool
     origin: str
     version: int
+    background: bool = True
+    missing: tuple[int, ...] = ()
+    clicks: int = 0
+    lost: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether every pixel of its plane is known, so that the plane is never predicted."""
+        return self.complete and "@" not in self.key
+
+    @property
+    def place(self) -> str:
+        """Where it lies, for people."""
+        return self.key.replace("scene@", "tile ").replace("@", ", tile ")
+
+    @property
+    def is_outlined(self) -> bool:
+        """Whether it is a whole slice of a stack, whose outlines say where its labels may be on others."""
+        return bool(self.position) and "@" not in self.key
+
+    @property
+    def learnt(self) -> tuple[int, ...]:
+        """Ids that a model may learn here, 0 for background; none where the image has no value."""
+        return (*((0,) if self.background else ()), *(i for i in self.labels if i not in self.missing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +171,7 @@ class SupportStore:
         ----------
         source : the image
         mask : (rows, cols) int32 of ``window``; -1 where nothing is known
-        clicks : (label, click) in pixels of the plane
+        clicks : (label, click) in pixels of the plane; those where the image has no value are left out
         """
         image, valid = source.look(window, plane)
         key = ",".join(map(str, plane)) or "scene"
@@ -152,13 +180,29 @@ class SupportStore:
         own = tuple(
             (int(label), Click(_plain(c.row - window.top), _plain(c.col - window.left), bool(c.positive)))
             for label, c in clicks
+            if valid is None or valid[round(c.row) - window.top, round(c.col) - window.left]
         )
         version = _version(image, valid, mask, own, accepted)
         support = Support(key, image, mask, own, position, accepted, version, "@" not in key)
         self._write(support, version)
-        self._hold(_Held.of(support, valid))
-        whole = window.shape == source.shape and bool((mask >= 0).all())
-        return SupportRef(key, plane, window, position, support.labels, whole, origin, version)
+        held = _Held.of(support, valid)
+        self._hold(held)
+        known = held.learnt.labels
+        return SupportRef(
+            key,
+            plane,
+            window,
+            position,
+            support.labels,
+            bool((mask >= 0).all()),
+            origin,
+            version,
+            background=bool((held.learnt.mask == 0).any())
+            or any(support.is_painted or not click.positive for _, click in own),
+            missing=tuple(label for label in support.labels if label not in known),
+            clicks=len(own),
+            lost=len(clicks) - len(own),
+        )
 
     def read(self, ref: SupportRef, source: PlaneSource | None) -> Support:
         """The support, for a model to learn from: unknown where the image has no value.

@@ -27,6 +27,7 @@ from napari_iseg.fewshot.answers import (
     with_known,
 )
 from napari_iseg.fewshot.base import UNKNOWN, Image, Position, Prediction, Support
+from napari_iseg.fewshot.collect import NO_BACKGROUND
 from napari_iseg.fewshot.free_embedding import FreeEmbedding, make_embedding, prototype_scores
 from napari_iseg.fewshot.free_fit import Fitted, fit, position_level
 from napari_iseg.fewshot.packed import encoding, pack, unpack
@@ -113,6 +114,8 @@ class TrainingFree:
                 "No support has a positive click or a painted pixel of the labels asked for; click on an "
                 "object once."
             )
+        if len(labels) == 1 and not any((e.targets == 0).any() for e in embeddings):
+            raise InputError(NO_BACKGROUND)  # a classifier of one class
         priors: Sequence[Float | None] = previous or [None] * len(features)
         answers = []
         for feature, position, prior in zip(features, positions, priors, strict=True):
