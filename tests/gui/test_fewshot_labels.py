@@ -69,16 +69,35 @@ def kept(path: Path) -> list[int]:
     return [plane for (plane,) in kept_clicks(run_folder(path))]
 
 
-def test_a_result_is_found_without_its_labels(fewshot, accepted):
+def test_a_result_is_shown_without_its_labels_and_goes_on_with_them(fewshot, accepted, monkeypatch):
+    said, result = [], fewshot.result.copy()
+    monkeypatch.setattr("napari_iseg.widgets.reports.warn", said.append)
     dock = restart(fewshot)
-    assert dock.status.text().startswith("There is an earlier result of this image, made from labels 'some'")
+    assert dock.status.text() == (
+        "There is an earlier result of this image, made from labels 'some': Run shows it; choose labels "
+        "'some' to go on with it."
+    )
     fewshot.run()
-    assert dock.controller.results.output.path == accepted
-    assert supports(fewshot) == ["4 · accepted"]
+    (layer,) = (layer for layer in fewshot.viewer.layers if "few-shot" in layer.name)
+    np.testing.assert_array_equal(np.asarray(layer.data), result)
+    assert "choose labels 'some' to go on with it" in said[-1]
+    assert dock.status.text() == said[-1]
     fewshot.viewer.add_labels(ONE, name="some")
     assert dock.labels.currentText() == "some"
     fewshot.run()
-    assert (dock.controller.results.output.path, len(supports(fewshot))) == (accepted, 2)
+    assert dock.controller.results.output.path == accepted
+    assert dock.controller.results.layer is layer
+    assert supports(fewshot) == ["0 · labelled", "4 · accepted"]
+
+
+def test_what_was_clicked_does_not_go_on_without_the_labels_either(fewshot, accepted):
+    new_clicks(fewshot, (3, 6, 6))
+    assert kept(accepted) == [3]
+    result = fewshot.result.copy()
+    dock = restart(fewshot)
+    fewshot.run()
+    assert "corrections" in dock.clicks.currentText()
+    np.testing.assert_array_equal(np.asarray(fewshot.viewer.layers["stack few-shot"].data), result)
 
 
 def test_labels_of_another_name_go_on_with_the_only_result(fewshot, accepted):
@@ -164,9 +183,11 @@ def test_a_result_stays_when_its_labels_are_gone(fewshot, accepted, gone):
     assert (dock.controller.results, dock.controller.report) == (results, report)
     assert dock.save_button.isEnabled()
     assert dock.accept_button.isEnabled()
-    assert "The result stays" in dock.status.text()
+    assert dock.status.text() == "The result stays; choose labels 'some' to go on with it."
+    shown = fewshot.result.copy()
     fewshot.run()
     assert dock.controller.results is results
+    np.testing.assert_array_equal(fewshot.result, shown, "nothing is predicted over what was painted")
     if gone == "none":
         choose(fewshot, "some")
         assert dock.controller.results is results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,20 @@ def test_of_other_labels_nothing_is_said_that_was_true_of_those_before(fewshot):
     fewshot.viewer.add_labels(np.zeros_like(ONE), name="others")
     dock.labels.setCurrentText("others")
     dock.labels.activated.emit(dock.labels.currentIndex())
+    fewshot.settle()
+    assert dock.status.text() == HOW
+
+
+def test_where_results_cannot_be_looked_for_nothing_is_said_of_one(fewshot):
+    fewshot.open(labels=ONE)
+    fewshot.run()
+    fewshot.dock.shut_down()
+    fewshot.viewer.layers.clear()
+    dock = fewshot.open(labels=ONE)
+    fewshot.settle()
+    assert "There is an earlier result" in dock.status.text()
+    shutil.rmtree(dock.controller.folder)
+    dock.tile.setValue(256)
     fewshot.settle()
     assert dock.status.text() == HOW
 

@@ -32,8 +32,7 @@ def keep(run: Path, labels: Any, tile: int = 24, **given: Any) -> Any:
     return collect(source, labels, FRAME, Grid(FRAME.plane_shape, tile, 2), store, **given)
 
 
-@pytest.mark.parametrize("tile", [24, 12])
-@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize(("tile", "complete"), [(24, True), (24, False), (12, True)])
 def test_the_same_labels_are_known_again_also_with_more_on_them(tmp_path, tile, complete):
     keep(tmp_path, ONE, tile, complete=complete)
     assert was_made_from(tmp_path, ONE, FRAME) is True

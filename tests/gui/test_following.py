@@ -190,3 +190,33 @@ def test_the_status_says_how_to_leave_a_tool_of_napari_and_its_clicks_stay_selec
     points.mode = "pan_zoom"
     assert dock.status.text() == "Click on an object."
     assert points.cursor == "crosshair"
+
+
+def test_layers_that_the_user_named_keep_their_names(bench):
+    image = bench.viewer.add_image(STACK[0], name="cells")
+    bench.open()
+    bench.click((60, 70))
+    bench.do("commit")
+    layers = bench.editor.layers
+    layers.committed.name = "cells objects, do not touch"
+    image.name = "day 2"
+    assert layers.committed.name == "cells objects, do not touch"
+    assert (layers.points.name, layers.current.name) == ("day 2 clicks", "day 2 current object")
+
+
+def test_an_image_that_was_taken_out_and_put_back_at_once_is_listened_to(bench):
+    image = bench.viewer.add_image(STACK[0], name="cells")
+    bench.open()
+    bench.click((60, 70))
+    known, layers = bench.editor, bench.viewer.layers
+    layers.remove(image)
+    layers.insert(0, image)
+    bench.rest()
+    image.name = "day 2"
+    assert known.layers.points.name == "day 2 clicks"
+    image.data = STACK[1]
+    bench.rest()
+    assert bench.editor is not known
+    layers.remove(image)
+    bench.rest()
+    assert bench.dock.controller._data_replaced not in image.events.data.callbacks

@@ -79,3 +79,14 @@ def test_the_layers_go_all_at_once_when_another_image_is_chosen(boxed: Bench) ->
     assert collected == [2, 2]
     boxed.dock.controller.choose_image(cells)
     assert collected == [2, 2], "nothing was there to remove"
+
+
+def test_layers_of_ours_that_come_and_go_leave_the_selection_as_it_is(boxed: Bench) -> None:
+    cells, other = boxed.editor.layers.image, boxed.viewer.add_image(IMAGE)
+    boxed.viewer.layers.selection = {cells, other}
+    boxed.do("probability")
+    assert boxed.editor.layers.probability in boxed.viewer.layers
+    assert boxed.viewer.layers.selection == {cells, other}
+    boxed.dock.controller.choose_image(None)
+    assert boxed.viewer.layers.selection == {cells, other}
+    assert boxed.viewer.layers.selection.active is None

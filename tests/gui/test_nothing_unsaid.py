@@ -158,6 +158,25 @@ def test_a_reopened_object_is_said_to_be_missing_in_what_is_saved(
     assert dock.status.text() == f"Saved {file}. The object that is open is not in it; {again}"
 
 
+def test_objects_open_on_other_planes_are_said_to_be_missing_in_what_is_saved(
+    bench: Bench, tmp_path: Path, monkeypatch: Any
+) -> None:
+    dock = begun(bench, STACK)
+    bench.viewer.dims.set_point(0, 0)
+    committed(bench, (0, 30, 30))
+    bench.click((0, 60, 60))
+    bench.viewer.dims.set_point(0, 1)
+    bench.settle()
+    file = tmp_path / "x.tif"
+    monkeypatch.setattr(dock, "ask_for_file", lambda _name, then: then(file))
+    bench.do("save")
+    again = "open and not in it; commit on each plane (Enter) and save again."
+    assert dock.status.text() == f"Saved {file}. An object on plane 0 is {again}"
+    bench.click((1, 60, 60))
+    bench.do("save")
+    assert dock.status.text() == f"Saved {file}. Objects on planes 0, 1 are {again}"
+
+
 def test_a_reopened_object_that_was_reset_is_said_to_be_removed(bench: Bench) -> None:
     dock = begun(bench)
     committed(bench, (30, 30), (90, 90))
@@ -191,6 +210,24 @@ def test_a_reopened_object_is_said_to_be_missing_in_the_labels_that_stay(bench: 
     assert "Open session…" in notification_manager.records[-1].message
     dock.shut_down()
     assert len(notification_manager.records) == 2
+
+
+def test_where_no_labels_stay_the_way_back_to_a_reopened_object_is_the_session(bench: Bench) -> None:
+    begun(bench)
+    committed(bench, (30, 30), (90, 90))
+    bench.do("pick")
+    bench.click((90, 90))
+    folder = bench.editor.session.folder
+    bench.viewer.layers.remove(bench.editor.layers.committed)
+    bench.rest()
+    close(bench)
+    (said,) = notification_manager.records
+    assert "Open the dock again, bring the session back with Open session…, and commit it" in said.message
+    dock = bench.open()
+    bench.rest()
+    dock.controller.files.open(folder)
+    bench.rest()
+    assert bench.editor.session.reopened == {(): 2}
 
 
 def test_names_are_shown_as_they_are(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 
-from napari_iseg.errors import SaveError
+from napari_iseg.errors import ModelNotFoundError, SaveError
 from napari_iseg.labels.journal import Journal
 from napari_iseg.widgets.model_choice import ModelChoice
 from napari_iseg.widgets.model_loader import ModelKey
@@ -20,6 +21,17 @@ from .test_nothing_unsaid import IMAGE, STACK, begun, close, committed
 from .test_session_files import TwoModels
 
 FULL = "The journal could not be written (disk full)."
+
+
+class FromFile(TwoModels):
+    """A checkpoint file, whose model goes by the file's stem; by that name there is none."""
+
+    def load(self, key: Any) -> Any:
+        if key.name == "mine":
+            raise ModelNotFoundError("There is no model 'mine'.")
+        model = super().load(key)
+        object.__setattr__(model, "card", replace(model.card, name=Path(key.name).stem))
+        return model
 
 
 @pytest.fixture(autouse=True)
@@ -194,6 +206,42 @@ def test_an_image_that_could_not_take_a_model_takes_it_when_it_is_chosen_again(
     assert dock.models.card.name == "wide"
     chosen(bench, "cells")
     assert aside.session.model.card.name == dock.models.card.name == "wide"
+
+
+def test_options_that_one_image_could_not_take_are_taken_when_it_is_chosen_again(
+    bench: Bench, monkeypatch: Any
+) -> None:
+    dock = begun(bench, loader=TwoModels())
+    bench.click((60, 60))
+    aside = bench.editor
+    bench.viewer.add_image(IMAGE, name="other")
+    chosen(bench, "other")
+    with monkeypatch.context() as broken:
+        full(broken)
+        dock.controller.choose_options(replace(dock.controller.choice.options, refine_steps=2))
+        bench.settle()
+    assert aside.session.model.inference.refine_steps == 0
+    chosen(bench, "cells")
+    assert aside.session.model.inference.refine_steps == 2
+
+
+def test_a_session_of_a_file_without_a_card_goes_on_with_that_file(bench: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "mine.pth"
+    file.write_bytes(b"weights")
+    dock = begun(bench, loader=FromFile())
+    dock.use_model(str(file))
+    committed(bench, (30, 30))
+    dock.options.threshold.setValue(0.8)
+    bench.qtbot.waitUntil(lambda: bench.editor.session.threshold == 0.8)
+    folder = bench.editor.session.folder
+    assert bench.editor.session.recorded_model[0] == "mine"
+    close(bench)
+    bench.viewer.layers.remove("cells objects")
+    dock = bench.open()
+    dock.use_model(str(file))
+    assert opened(bench, folder).startswith("Opened")
+    assert dock.models.card.name == str(file)
+    assert dock.options.threshold.value() == bench.editor.session.threshold == 0.8
 
 
 def test_new_pixels_while_an_object_is_reopened(bench: Bench) -> None:

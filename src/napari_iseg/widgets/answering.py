@@ -17,7 +17,7 @@ def follow_choice(controller: ClickController, editor: Editor) -> None:
     """Have the session of an image that is chosen again answer with what the dock shows."""
     choice, session = controller.choice, editor.session
     model = None if session is None else session.model
-    if model is not None and choice.key_of(model) != choice.key:  # which it could not take then
+    if model is not None and not choice.is_that_of(model):  # which it could not take then
         editor.use_model(choice.load, "Loading the model")
     follow_threshold(controller, editor)
 

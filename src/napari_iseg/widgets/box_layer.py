@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 COLOR = "#00c8ff"
 EDGE_PIXELS = 2.0  # of the outline on the screen, whatever the zoom
+_SELECTING = ("select", "direct")  # napari's tools that move a box or its corners
 
 Placed = tuple[tuple[int, ...], Box]  # plane and box
 
@@ -109,12 +110,15 @@ class BoxLayer:
 
     def _draw(self) -> None:
         assert self.layer is not None
+        selected = str(self.layer.mode) in _SELECTING and bool(self.layer.selected_data)
         if self.layer.nshapes:
             self.layer.selected_data = set(range(self.layer.nshapes))
             self.layer.remove_selected()
         if self._shown is not None:
             width = self.layer.current_edge_width
             self.layer.add_rectangles([self._corners(*self._shown)], edge_width=width, edge_color=COLOR)
+            if selected:
+                self.layer.selected_data = {0}  # so that Delete, and its handles, work after a drag
 
     def read(self) -> Placed | None:
         """The box around the shape drawn last, of any kind; None where there is no shape.

@@ -82,7 +82,6 @@ class ClickController:
         self.files = SessionFiles(self)
         begin, left, quiet = self.files.begin, self.files.left, self.hands.quiet
         self._editors = Editors(viewer, self.worker, begin, left, autosave, quiet, self._update, self.fail)
-        self.loading = ""  # what is read in the background for all images, in words
         self.closed = self._switching = False
         for event in self._display_events():
             event.connect(self._follow_dims)
@@ -158,7 +157,7 @@ class ClickController:
     def close(self) -> None:
         """Stop the worker, let go of the viewer, take the working layers away; committed labels stay."""
         if not self.closed:
-            self.files.tell_of_open("Open the dock again beside them")
+            self.files.tell_of_all_open()
             self._disconnect()
             self._leave()
             self._end()
@@ -200,7 +199,7 @@ class ClickController:
             return
         editor = self.editor
         if editor is None or self.choice.key is None:
-            warn(self._hint())
+            warn(self.hint)
             return
         where = scene.locate(self.viewer, editor.layers.image, editor.layers.axes, position)
         if where is None:
@@ -221,7 +220,7 @@ class ClickController:
             try:
                 axes = None if self.image is None else scene.shown_axes(self.viewer, self.image)
             except InputError:
-                axes = None  # _hint says why
+                axes = None  # `hint` says why
             there = self.image if self.ready.for_points else None
             wanted = None if axes is None or there is None else self._editors.of(there, axes)
             if wanted is not self.editor:  # layers that the user deleted are not brought back here
@@ -279,12 +278,12 @@ class ClickController:
 
     def _layer_removed(self, event: Any) -> None:
         """Let go of an image once napari has finished: it may be removing our layers next."""
-        self._watch.forget(event.value)
         QTimer.singleShot(0, partial(self._let_go, event.value))
 
     def _let_go(self, layer: Layer) -> None:
         if not self.closed and layer not in self.viewer.layers:
-            self.files.tell_of_open("Bring the session back with Open session…", layer)
+            self._watch.forget(layer)
+            self.files.tell_of_open(layer, "Bring the session back with Open session…")
             self._forget(layer)
             if self.editor is not None and self.editor.layers.has_lost(layer):
                 self._news = ""  # the status says how it comes back
@@ -306,7 +305,7 @@ class ClickController:
     def _data_replaced(self, event: Any) -> None:
         """An image shows other pixels: what was found in the old ones must not be taken further."""
         way_back = "Bring the session back with Open session… on the image of before"
-        self.files.tell_of_open(way_back, event.source)
+        self.files.tell_of_open(event.source, way_back)
         sentence = guidance.after_new_pixels([e for e in self._editors if e.layers.image is event.source])
         if not self.closed and self._forget(event.source) and event.source is self.image:
             self._follow_dims()
@@ -350,7 +349,9 @@ class ClickController:
             self._news = in_the_dock(told) if isinstance(told, IsegError) else f"That failed: {told}"
         answering.fall_back(self, error)
 
-    def _hint(self) -> str:
+    @property
+    def hint(self) -> str:
+        """What to do where there is no editor."""
         if self.choice.key is None:
             return guidance.NO_MODEL
         if self.image is None:
@@ -372,14 +373,14 @@ class ClickController:
         activity = "" if editor is None else editor.activity
         if editor is not None:
             self._news = guidance.news(editor) or self._news
-        self.view.set_activity(activity or self.loading or self.ready.activity)
+        self.view.set_activity(activity or self.files.activity or self.ready.activity)
         if session is not None and editor is not None and not editor.busy_with_task:
             if session.model is not None and self.choice.adopt(session.model, session.threshold):
                 self.view.set_options(self.choice.options)
             self.view.set_label(session.object_id)
         self.view.set_possible(guidance.possible(editor))
         if editor is None:
-            self.view.set_status(self._hint())
+            self.view.set_status(self.hint)
         else:
             self.view.set_status(self._words(editor))
 

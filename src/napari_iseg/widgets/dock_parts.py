@@ -83,6 +83,7 @@ class ScrolledColumn(QScrollArea):
         self.setWidget(widget)
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # no stop of Tab's: there is nothing to do on it
 
     def minimumSizeHint(self) -> QSize:
         """As wide as that."""

@@ -177,11 +177,21 @@ class Editor(EditorState):
         self._do(lambda: self._slow(text, lambda: work(self._session), then), settled=True)
 
     def take(self, session: Session) -> None:
-        """Go on with another session of the same image; the present one is closed, and stays on the disk."""
+        """Go on with another session of the same image, in its turn."""
         if self.session is None and not self._task:
-            self._exchange(session)
+            self.exchange(session)
         else:
-            self._do(lambda: self._exchange(session), settled=True)
+            self._do(lambda: self.exchange(session), settled=True)
+
+    def exchange(self, session: Session) -> None:
+        """Go on with another session at once: it gets the commands that wait; this one is closed."""
+        self._retire()
+        self.layers.forget_committed()
+        self.seconds = None
+        self._have(session)
+        if session.model is not None:
+            self._predict()
+        self.show()
 
     def stop(self) -> None:
         """Give up the running prediction; its click stays and can be undone."""
@@ -207,8 +217,7 @@ class Editor(EditorState):
         nothing is lost should that fail.
         """
         self._closed = True
-        self._later.clear()
-        self.pending.clear()
+        self._drop()
         for signal in (self.changed, self.failed, self.moved):
             signal.disconnect()
         self._retire()
@@ -224,7 +233,7 @@ class Editor(EditorState):
         """Bring all layers to the session's state."""
         self._show_clicks()
         if self.session is not None and not self._lent and self.layers.are_shown:
-            if self.news.take_labels() or self._objects_are_missed():
+            if self.news.take_labels() or self._objects_are_missed:
                 self.layers.show_committed(self.session.labels.levels, self.session.folder)
             self.layers.show_patch(
                 self._plane(),
@@ -233,10 +242,6 @@ class Editor(EditorState):
                 waiting=self._predicting,
             )
         self.changed.emit()
-
-    def _objects_are_missed(self) -> bool:
-        """Whether the user removed the layer of committed labels, and the image is there yet."""
-        return self.layers.lack_objects and self.layers.image in self.layers.viewer.layers
 
     def _show_clicks(self) -> None:
         if self.layers.are_shown and not self._lent and not self._closed:
@@ -275,24 +280,18 @@ class Editor(EditorState):
             session.events.disconnect()
             self._worker.submit_task(lambda _cancelled: session.close(), lambda _: None, lambda _: None)
 
-    def _exchange(self, session: Session) -> None:
-        self._retire()
-        self.layers.forget_committed()
-        self.seconds = None
-        self._opened(session)
-        if session.model is not None:
-            self._do(self._predict)
-        self.show()
-
-    def _opened(self, session: Session, begun: Callable[[], None] = lambda: None) -> None:
-        self.session = session
+    def _opened(self, session: Session, begun: Callable[[Editor], None]) -> None:
         asked = self.pending[0] if self.pending else self._pending_box
         if asked is not None:  # else undoing the first click or box would lead to the plane it starts with
             session.plane = asked[0]
+        self._have(session)
+        begun(self)
+
+    def _have(self, session: Session) -> None:
+        self.session = session
         self.news.hear(session)
         if self.layers.are_shown:
             self.layers.add_current()
-        begun()
 
     def _not_opened(self, error: Exception) -> None:
         """Commands wait where whoever hears of it has another model; else they are dropped."""
@@ -385,7 +384,7 @@ class Editor(EditorState):
                 self.failed.emit(error)
                 self._advance()
 
-        self._task, self._lent = text, lend and self.session is not None
+        self._open_again, self._task, self._lent = self.reopened, text, lend and self.session is not None
         self._worker.submit_task(lambda _cancelled: work(), done, failed)
 
     def _give_up(self, error: Exception) -> None:

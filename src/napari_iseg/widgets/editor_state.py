@@ -15,10 +15,11 @@ from napari_iseg.widgets.session_news import SessionNews
 
 if TYPE_CHECKING:
     from napari_iseg.interactive.session import Session
+    from napari_iseg.widgets.editor import Editor
 
 Plane = tuple[int, ...]
-# What loads the model and makes the session, in the worker; what to do once it is there, in the GUI thread.
-SessionStart = tuple[Callable[[], "Session"], Callable[[], None]]
+# What makes the session, with a model, in the worker; what to do once an editor has it, in the GUI thread.
+SessionStart = tuple[Callable[[], "Session"], Callable[["Editor"], None]]
 
 
 class EditorState:
@@ -52,6 +53,7 @@ class EditorState:
         self._later: deque[tuple[Callable[[], None], bool]] = deque()
         self._task = ""  # what the worker does before the next command, in words
         self._lent = False  # the session, to the worker for that: it must not be touched meanwhile
+        self._open_again: list[int] = []  # what `reopened` was when it was lent
         self._predicting = False
 
     @property
@@ -87,9 +89,10 @@ class EditorState:
 
     @property
     def reopened(self) -> list[int]:
-        """Labels of objects that are open again, and not in the labels; none are known during a task."""
-        known = None if self.session is None or self._lent else self.session
-        return [] if known is None else sorted(known.reopened.values())
+        """Labels of objects that are open again, and not in the labels; during a task those before it."""
+        if self.session is None:
+            return []
+        return self._open_again if self._lent else sorted(self.session.reopened.values())
 
     @property
     def folder(self) -> Path | None:
@@ -117,6 +120,11 @@ class EditorState:
     def _session(self) -> Session:
         assert self.session is not None, "commands run once the session is open"
         return self.session
+
+    @property
+    def _objects_are_missed(self) -> bool:
+        """Whether the user removed the layer of committed labels, and the image is there yet."""
+        return self.layers.lack_objects and self.layers.image in self.layers.viewer.layers
 
     def _plane(self) -> Plane:
         return tuple(self._session.plane or ())

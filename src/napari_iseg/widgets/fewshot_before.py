@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_iseg.fewshot.collect import Clicks
+from napari_iseg.labels.store import LabelStore
 from napari_iseg.widgets.fewshot_advice import advice_on
 from napari_iseg.widgets.fewshot_outputs import is_of_others, made_from
-from napari_iseg.widgets.fewshot_results import earlier_clicks
+from napari_iseg.widgets.fewshot_request import LabelsNeeded
+from napari_iseg.widgets.fewshot_results import earlier_clicks, layer_of
 from napari_iseg.widgets.fewshot_run import SupportRow, annotated_rows
+from napari_iseg.widgets.fewshot_taken import labels_needed
 from napari_iseg.widgets.fewshot_view import HOW
 from napari_iseg.widgets.reports import report
 
@@ -29,6 +32,7 @@ class Earlier:
     made_from, labels : the names of the labels that it was made from, and of those that are chosen
     meant : names of labels whose results may be meant where these have none
     others : the result was made from other labels, which had the name of these
+    needed : the name of labels that it cannot go on without, where none are chosen
     """
 
     path: Path
@@ -37,6 +41,7 @@ class Earlier:
     labels: str | None
     meant: list[str]
     others: bool = False
+    needed: str | None = None
 
     @property
     def words(self) -> str:
@@ -46,7 +51,8 @@ class Earlier:
             anew = (
                 " It is of other labels of this name: rename the layer to begin anew." if self.others else ""
             )
-            return f"There is an earlier result of this image{of}: Run shows it and goes on with it.{anew}"
+            then = " and goes" if self.needed is None else f"; choose labels {self.needed!r} to go"
+            return f"There is an earlier result of this image{of}: Run shows it{then} on with it.{anew}"
         if not self.meant:
             return ""
         names = " or ".join(map(repr, self.meant))
@@ -81,6 +87,7 @@ class Beforehand:
         opened = controller.images.attempt(controller.image, settings.axis) if folder.is_dir() else None
         self._asked += 1
         if opened is None:
+            self._say_of_earlier("")
             return
         asked = self._asked
 
@@ -89,7 +96,8 @@ class Beforehand:
             meant = opened.known(folder, settings.tile).meant(whose)
             name = made_from(path)
             others = name == whose.labels is not None and is_of_others(path, whose)
-            return Earlier(path, earlier_clicks(path), name, whose.labels, meant, others)
+            needed = labels_needed(path) if whose.labels is None else None
+            return Earlier(path, earlier_clicks(path), name, whose.labels, meant, others, needed)
 
         controller.worker.submit_task(
             lambda _stop: look(), lambda found: self._told_of_earlier(found, asked), report
@@ -100,8 +108,19 @@ class Beforehand:
             return
         if found.clicks is not None:
             self._controller.view.offer_clicks(found.path, found.clicks)
-        self._earlier = found.words
-        self._say(anew=bool(found.words))
+        self._say_of_earlier(found.words)
+
+    def _say_of_earlier(self, words: str) -> None:
+        if self._is_now:
+            self._earlier = words
+            self._say(anew=bool(words))
+
+    def show_earlier(self, error: Exception, wanted: bool) -> None:
+        """Show the result that a run was refused to go on with, if it was to be for what is chosen now."""
+        image, viewer = self._controller.image, self._controller.viewer
+        if isinstance(error, LabelsNeeded) and wanted and image is not None and image in viewer.layers:
+            layer_of(viewer, image, error.path, LabelStore.open(error.path), error.labels)
+            self._controller.view.set_status(str(error))
 
     def _say(self, anew: bool) -> None:
         """Show the words that there are, or take back what was said; not anew: where they are others."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_iseg.errors import IsegError
 from napari_iseg.widgets.fewshot_outputs import Known, Made, Whose, made_from
-from napari_iseg.widgets.fewshot_taken import was_made_from
+from napari_iseg.widgets.fewshot_taken import labels_needed, was_made_from
 from napari_iseg.widgets.reports import report, warn
 
 if TYPE_CHECKING:
@@ -79,9 +79,12 @@ class Belonging:
             return False
         path = results.output.path
         stays = whose.labels is None or self._known().of(whose) == path
+        needed = labels_needed(path) if whose.labels is None else None
         of = "" if made_from(path) in (None, whose.labels) else f", made from labels {made_from(path)!r}"
         if not stays:
             words = "These labels have a result of their own, by Run; that of before stays."
+        elif whose.labels is None and needed is not None:
+            words = f"The result stays; choose labels {needed!r} to go on with it."
         elif whose.labels is None:
             words = "The result stays: without labels, Run goes on with what was clicked and accepted."
         else:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_iseg.errors import InputError
-from napari_iseg.fewshot.collect import Clicks
+from napari_iseg.fewshot.collect import NO_BACKGROUND, Clicks, lacks_background
 from napari_iseg.fewshot.frame import Plane
+from napari_iseg.fewshot.plan import Plan
 from napari_iseg.fewshot.support_store import SupportRef
 from napari_iseg.widgets.hands import refuse_paste
 from napari_iseg.widgets.mouse import click_callback
@@ -86,16 +87,30 @@ def new_clicks(
     return layer
 
 
-def warn_of_ignored(supports: Sequence[SupportRef], clicks: Clicks) -> None:
-    """Say which clicks change nothing, because every pixel of their slice was labelled."""
-    labelled = {ref.plane for ref in supports if ref.whole and ref.origin == "labelled"}
-    ignored = sorted(plane for plane in clicks if plane in labelled)
-    if ignored:
-        where = ", ".join("-".join(map(str, plane)) for plane in ignored[:5])
+def warn_of_ignored(plan: Plan) -> None:
+    """Say which clicks and labels of a run change nothing, and when nothing is known to be background."""
+    refs = plan.annotated
+    labelled = [ref for ref in refs if ref.clicks and ref.complete and ref.origin == "labelled"]
+    if labelled:
         warn(
-            f"Clicks on {where} change nothing, every pixel is labelled there: correct the labels instead, "
-            "or choose Unlabelled: are unknown."
+            f"Clicks on {_places(labelled)} change nothing, every pixel is labelled there: correct the "
+            "labels instead, or choose Unlabelled: background in a Shapes layer."
         )
+    lost = [ref for ref in refs if ref.lost]
+    if lost:
+        warn(f"Clicks on {_places(lost)} lie where the image has no values and change nothing.")
+    if plan.rules.on_grid:
+        return  # masks are copied, whatever the image shows
+    missing = [ref for ref in refs if ref.missing]
+    if missing:
+        warn(f"Labels on {_places(missing)} lie where the image has no values: nothing is learnt from them.")
+    if lacks_background(refs):
+        warn(NO_BACKGROUND.replace("would", "may"))
+
+
+def _places(refs: Sequence[SupportRef]) -> str:
+    """The first of the places, in words."""
+    return ", ".join("the scene" if ref.key == "scene" else ref.place for ref in refs[:5])
 
 
 def are_of(layer: Layer | None, image: Image | None) -> bool:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels, Points
 
-
 _STOPPED = "Stopped: the image or its labels are others now; press Run for these."
 
 
@@ -153,12 +152,9 @@ class FewShotController:
         self.follow_plane()
         self.view.set_running(True, control.paused)
         self.view.set_status("Preparing: reading the annotated slices…")
+        load = partial(self._models.get, settings.model, settings.device)
         self.worker.submit_task(
-            lambda _stop: execute(
-                lambda: self._models.get(settings.model, settings.device), make_request, self.signals, control
-            ),
-            self._finished,
-            self._failed,
+            lambda _stop: execute(load, make_request, self.signals, control), self._finished, self._failed
         )
 
     def pause(self) -> None:
@@ -181,10 +177,10 @@ class FewShotController:
     def accept(self) -> None:
         """The prediction of the slice in view becomes an annotation, on the user's word."""
         plane = self.ways.prediction
-        if plane is None or self.results is None:
+        if plane is not None and self.results is not None:
+            self._decide(self.results.accept, plane)
+        else:
             warn(ASTRAY if self.ways.astray else "Go to a slice that is predicted to accept it.")
-            return
-        self._decide(self.results.decisions.accept, plane)
 
     def reject(self) -> None:
         """The slice in view is wrong: a prediction is emptied and marked, an acceptance is taken back."""
@@ -192,7 +188,7 @@ class FewShotController:
         if plane is None or results is None or not results.can_reject(plane):
             warn(ASTRAY if self.ways.astray else "Go to a slice that is predicted to reject it.")
         elif results.is_accepted(plane):
-            self._decide(results.decisions.forget, plane)
+            self._decide(results.take_back, plane)
         else:
             self._reject(results, plane)
 
@@ -246,11 +242,10 @@ class FewShotController:
         plane = self.ways.plane
         nothing = np.full((1, 1), np.nan), (-1, -1)
         self.view.show_trust(*(nothing if self.results is None else self.results.cells(plane or ())))
-        predicted = self.ways.prediction is not None
         can_reject = self.results is not None and plane is not None and self.results.can_reject(plane)
         can_go = self.results is not None and (self.running or self.results.has_next)
         can_save = self.report is not None and not self.running
-        self.view.set_possible(predicted, can_reject, can_go, can_save)
+        self.view.set_possible(self.ways.prediction is not None, can_reject, can_go, can_save)
 
     # -- what a run tells --
 
@@ -281,6 +276,7 @@ class FewShotController:
             self.view.offer_clicks(prepared.output.path, kept)
             self.run()
         belong(self.annotations.clicks, prepared.output.path)
+        warn_of_ignored(prepared.plan)
         pieces = pieces_of(len(prepared.plan.supports), self._whole, "annotated ")
         words = f"From {pieces}; what is in view comes first, then the nearest."
         self.view.set_status(f"{self.belonging.words} {words}".strip())
@@ -289,7 +285,6 @@ class FewShotController:
     def _supported(self, rows: list[SupportRow]) -> None:
         if self._wanted:
             self.news.list_run(rows)
-            warn_of_ignored([row.ref for row in rows], self._given())
 
     def _progress(self, progress: Progress) -> None:
         if self._wanted:  # else it is of what is chosen no more
@@ -326,6 +321,7 @@ class FewShotController:
         self.view.set_running(False, False)
         self.view.set_status("Stopped.")
         report(error)
+        self.before.show_earlier(error, self._wanted)
         if not self._do_what_waits():
             self.before.list_annotated()
             self.tell()
@@ -372,9 +368,8 @@ class FewShotController:
         """The clicks on the planes of the image."""
         if self.image is None:
             return {}
-        return self.annotations.given_clicks(
-            self.viewer, self.image, frame_of(self.image, self.view.settings.axis)
-        )
+        frame = frame_of(self.image, self.view.settings.axis)
+        return self.annotations.given_clicks(self.viewer, self.image, frame)
 
     def follow_plane(self, _event: Any = None) -> None:
         """The viewer shows another plane, or other axes."""

@@ -217,8 +217,8 @@ class FewShotDock(Dock):
         self.sequential = QCheckBox("from slice to slice")
         self.sequential.setToolTip("Give each slice its neighbour's answer, from both sides, while trusted.")
         self.unlabelled = ShapesCombo(
-            "What the unlabelled pixels of an annotated slice or tile are. Choose unknown where you "
-            "annotated some objects of many, or draw what is complete in a Shapes layer.",
+            "What the unlabelled pixels of an annotated slice or tile are. Where you annotated some objects "
+            "of many, draw around what is complete in a Shapes layer and choose it here.",
             ["are background", "are unknown"],
             "background in",
         )
@@ -383,6 +383,7 @@ class FewShotDock(Dock):
         sliced = image is None or self.axis.currentData() is not None
         for choice in (self.accept_button, self.reject_button):
             choice.setVisible(sliced)  # a scene is corrected tile by tile
+        self.region.enable(REGIONS.index("range"), sliced)
         self.range.offer(image, self.axis.currentData())
 
     def _annotations_chosen(self) -> None:

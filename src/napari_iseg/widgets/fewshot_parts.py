@@ -85,6 +85,12 @@ class ShapesCombo(QComboBox):
             self.addItem(f"{self._inside} {layer.name}")
         self.setCurrentIndex(self._layers.index(chosen) if chosen in layers else old)
 
+    def enable(self, index: int, possible: bool) -> None:
+        """Let one of the fixed choices be chosen or not; the first is chosen where it is and cannot be."""
+        self.model().item(index).setEnabled(possible)
+        if not possible and self.currentIndex() == index:
+            self.setCurrentIndex(0)
+
 
 def narrow(combo: QComboBox, tip: str) -> None:
     """Have a list not widen the dock."""

@@ -23,7 +23,7 @@ from napari_iseg.prompts import Window
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.fewshot_annotations import Annotations, Overlay
 from napari_iseg.widgets.fewshot_outputs import Known, Whose, digests_of, make_folder, output_path
-from napari_iseg.widgets.fewshot_taken import Taken, labelled
+from napari_iseg.widgets.fewshot_taken import Taken, labelled, labels_needed
 from napari_iseg.widgets.fewshot_view import FewShotSettings
 from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.scene_file import values_of
@@ -35,6 +35,22 @@ if TYPE_CHECKING:
 _MEMORY = 2 * 10**9
 _FEATURES = 10**9  # of encoded images on disk: about 200 windows of 512 x 512
 _CORNERS = 64  # of an ellipse
+
+
+class LabelsNeeded(InputError):
+    """A run was refused, as nothing would be left of the labels that an earlier result was made from.
+
+    Parameters
+    ----------
+    path, labels : of that result, and the name of its labels
+    """
+
+    def __init__(self, path: Path, labels: str) -> None:
+        self.path, self.labels = path, labels
+        super().__init__(
+            f"The result made from labels {labels!r} is shown as it is: choose labels {labels!r} to go on "
+            "with it, or a new labels layer to begin another."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +168,9 @@ def request_of(
 
     def make(predictor: UnitPredictor) -> Request:
         out = opened.output(folder, settings.tile, whose)
+        needed = labels_needed(out) if painted is None else None
+        if needed is not None and out.exists():
+            raise LabelsNeeded(out, needed)
         lost = out.exists() and not run_folder(out).exists()  # nobody can go on with it
         accepted = Decisions(run_folder(out)).accepted if out.exists() else set()
         result = LabelStore.open(out).levels[0] if accepted else None
@@ -225,7 +244,7 @@ def _where(
                 "move the sliders to one."
             )
         return [plane], scene.visible_window(image, plane_axes(frame), viewer)
-    if settings.region == "range" and frame.slicing is not None:
+    if settings.region == "range":
         wanted = range(settings.first, settings.last + 1)
         return [plane for plane in frame.planes() if plane[frame.place] in wanted], None
     return None, None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_iseg.errors import InputError
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.fewshot.control import Written
 from napari_iseg.fewshot.decisions import Decisions
@@ -17,6 +18,7 @@ from napari_iseg.fewshot.kept_clicks import keep_clicks, kept_clicks
 from napari_iseg.fewshot.output import Output
 from napari_iseg.fewshot.preparing import Prepared, run_folder
 from napari_iseg.fewshot.suggest import Suggestion, suggest
+from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
 from napari_iseg.widgets.placement import PLACING, Placement, put
 from napari_iseg.widgets.read_only import read_only
@@ -91,14 +93,18 @@ class Results:
         self._viewer, self._image = viewer, image
         self._trust: dict[Plane, npt.NDArray[np.float64]] = {}
         self._stale = False
+        self._in_part = False  # whether the run left out pixels of the slices that it wrote
         self._prepared: Prepared | None = None
-        self.layer = self._add_layer(labels)
+        self.layer = layer_of(viewer, image, output.path, output.store, labels)
         for name in PLACING:
             getattr(image.events, name).connect(self._follow)
 
     def use(self, prepared: Prepared) -> None:
         """Take over what an earlier run has found and is still valid."""
         self._prepared = prepared
+        self.decisions = Decisions(run_folder(self.output.path))  # they went if the result was made anew
+        first = [unit for unit in prepared.plan.blocks if unit.plane == prepared.plan.blocks[0].plane]
+        self._in_part = any(prepared.plan.inside(unit) is not None for unit in first)
         self._trust.clear()
         for unit in prepared.plan.blocks:
             job = prepared.plan.jobs[unit.name]
@@ -173,14 +179,32 @@ class Results:
         """Whether there is something of a plane to take back."""
         return self.is_predicted(plane) or self.is_accepted(plane)
 
-    def reject(self, plane: Plane) -> None:
-        """Empty a plane of the output and mark it.
+    def accept(self, plane: Plane) -> None:
+        """Take a predicted plane for an annotation.
 
         Raises
         ------
+        InputError
+            When there is no result of the whole plane: the rest would count as background.
         SaveError
             When that cannot be written.
         """
+        self._check_there()
+        if self._in_part:
+            raise InputError(
+                "Only a part of this slice was run, inside the polygons; accepted, all else on it would be "
+                "background. Run it whole (Region: whole image), or paint or click on it."
+            )
+        self.decisions.accept(plane)
+
+    def take_back(self, plane: Plane) -> None:
+        """Accept a plane no more; InputError and SaveError as above."""
+        self._check_there()
+        self.decisions.forget(plane)
+
+    def reject(self, plane: Plane) -> None:
+        """Empty a plane of the output and mark it; InputError and SaveError as above."""
+        self._check_there()
         self.decisions.reject(plane)  # first: a plane that is empty without a word would be a hole
         for row, col in self.grid.tiles():
             core = self.grid.core(row, col)
@@ -211,6 +235,11 @@ class Results:
         place = self.frame.place
         return (*base[:place], col, *base[place + 1 :]), None
 
+    def _check_there(self) -> None:
+        """What is said of a result that was deleted would be lost with the next run."""
+        if not (self.output.path.exists() and run_folder(self.output.path).exists()):
+            raise InputError("The result was deleted; Run makes it anew.")
+
     def _follow(self, _event: object = None) -> None:
         """The layer lies where its image lies, also where that is said late."""
         if self.layer in self._viewer.layers:
@@ -220,29 +249,38 @@ class Results:
         cells = self._trust.setdefault(plane, np.full(self.grid.count, np.nan))
         cells[row, col] = value
 
-    def _add_layer(self, labels: str | None) -> Labels:
-        from napari.layers import Labels
 
-        path = str(self.output.path)
-        for there in self._viewer.layers:  # left by a dock that was closed
-            if is_result(there) and there.metadata[RESULT][0] == path:
-                put(there, Placement.of(self._image).whole())
-                there.refresh()
-                return there
-        levels, name = read_only(self.output.store.levels), f"{self._image.name} few-shot"
-        if labels is not None and name in self._viewer.layers:
-            name = f"{name} of {labels}"
-        layer = Labels(
-            levels if len(levels) > 1 else levels[0],
-            multiscale=len(levels) > 1,
-            name=name,
-            opacity=0.5,
-            **Placement.of(self._image).whole(),
-        )
-        layer.metadata[RESULT] = [path, str(layer.unique_id)]
-        layer.editable = False  # a result is corrected by annotating: nothing is lost when it is renewed
-        active = self._viewer.layers.selection.active
-        self._viewer.add_layer(layer)
-        if active is not None:  # the user goes on in the layer they are in
-            self._viewer.layers.selection.active = active
-        return layer
+def layer_of(
+    viewer: napari.Viewer, image: Image, path: Path, store: LabelStore, labels: str | None
+) -> Labels:
+    """The layer that shows a result, added above its image unless it is there.
+
+    Parameters
+    ----------
+    path, store : of the result
+    labels : name of the labels layer that it is made from
+    """
+    from napari.layers import Labels
+
+    for there in viewer.layers:  # left by a dock that was closed
+        if is_result(there) and there.metadata[RESULT][0] == str(path):
+            put(there, Placement.of(image).whole())
+            there.refresh()
+            return there
+    levels, name = read_only(store.levels), f"{image.name} few-shot"
+    if labels is not None and name in viewer.layers:
+        name = f"{name} of {labels}"
+    layer = Labels(
+        levels if len(levels) > 1 else levels[0],
+        multiscale=len(levels) > 1,
+        name=name,
+        opacity=0.5,
+        **Placement.of(image).whole(),
+    )
+    layer.metadata[RESULT] = [str(path), str(layer.unique_id)]
+    layer.editable = False  # a result is corrected by annotating: nothing is lost when it is renewed
+    active = viewer.layers.selection.active
+    viewer.add_layer(layer)
+    if active is not None:  # the user goes on in the layer they are in
+        viewer.layers.selection.active = active
+    return layer

@@ -52,8 +52,7 @@ class SupportRow:
         reliability = "" if self.reliability is None else f", reliability {self.reliability:.2f}"
         names = ", ".join(map(str, self.ref.labels))
         named = f"labels {names}" if len(self.ref.labels) > 1 else f"label {names}" if names else "empty"
-        where = self.ref.key.replace("scene@", "tile ").replace("@", ", tile ")
-        return f"{where} · {self.ref.origin}{reliability}\n{named}"
+        return f"{self.ref.place} · {self.ref.origin}{reliability}\n{named}"
 
 
 @dataclass(eq=False)

@@ -38,7 +38,8 @@ def save(out: Path, path: Path, image: Image, frame: Frame, worker: Worker, view
     space, file = space_of(image, frame), image.source.path
     turned = not np.allclose(image.affine.affine_matrix, np.eye(image.ndim + 1))
     turned = turned or not np.allclose(image.rotate, np.eye(image.ndim)) or bool(np.any(image.shear))
-    turned = turned and not (ON_MAP in image.metadata and path.suffix.lower() != ".zarr")  # a map's is there
+    on_map = image.metadata.get(ON_MAP) and path.suffix.lower() != ".zarr"  # what is turned on a map is there
+    turned = turned and not on_map
     left_out = " The image's rotation or affine is not in it, only scale and position." if turned else ""
 
     def written() -> str:

@@ -12,6 +12,7 @@ from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
 from napari_iseg.widgets.fewshot_run import THUMBNAIL, SupportRow
+from napari_iseg.widgets.fewshot_taken import Place
 
 _KEY = Qt.Key
 _ENTER = (_KEY.Key_Return, _KEY.Key_Enter)
@@ -23,14 +24,16 @@ class SupportList(QListWidget):
 
     Signals
     -------
-    chosen(object)
-        The plane that the user clicked, or came to by a key. Tab alone chooses none: it only passes by.
+    chosen(object, object)
+        The plane that the user clicked, or came to by a key, and the window of a scene, whose plane is ().
+        Tab alone chooses none: it only passes by.
     """
 
-    chosen = Signal(object)
+    chosen = Signal(object, object)
 
     def __init__(self) -> None:
         super().__init__()
+        self._places: list[Place] = []  # of the rows
         self.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
         self.setToolTip("What was annotated; click to go there, or use the arrow keys.")
         self.setAccessibleName("Annotated")
@@ -39,17 +42,14 @@ class SupportList(QListWidget):
         self.itemClicked.connect(self._choose)
 
     def show_rows(self, rows: Sequence[SupportRow]) -> None:
-        """List these; who is on a row stays on that of its plane."""
-        before = self.currentItem()
-        kept = None if before is None else before.data(Qt.ItemDataRole.UserRole)
+        """List these; who is on a row stays on that of its slice or tile."""
+        kept = self._places[self.currentRow()] if self.currentRow() >= 0 else None
         self.clear()
+        self._places = [(row.ref.plane, row.ref.window) for row in rows]
         for row in rows:
-            item = QListWidgetItem(QIcon(pixmap(row.picture)), row.words)
-            item.setData(Qt.ItemDataRole.UserRole, row.ref.plane)
-            self.addItem(item)
-            if kept is not None and row.ref.plane == kept:
-                self.setCurrentItem(item)
-                kept = None
+            self.addItem(QListWidgetItem(QIcon(pixmap(row.picture)), row.words))
+        if kept in self._places:
+            self.setCurrentRow(self._places.index(kept))
 
     def keyPressEvent(self, event: Any) -> None:
         """Keys go from row to row, and to its slice."""
@@ -60,7 +60,8 @@ class SupportList(QListWidget):
             self._choose(self.currentItem())
 
     def _choose(self, item: QListWidgetItem) -> None:
-        self.chosen.emit(item.data(Qt.ItemDataRole.UserRole))
+        plane, window = self._places[self.row(item)]
+        self.chosen.emit(plane, None if plane else window)
 
 
 def pixmap(picture: npt.NDArray[np.uint8]) -> QPixmap:

@@ -68,8 +68,9 @@ class Ways:
     def go_to(self, plane: Plane, window: Window | None = None) -> None:
         """Show a plane, and a window of it in the middle of the canvas."""
         controller = self._controller
-        if controller.image is not None and controller.settings is not None:
-            axes = plane_axes(frame_of(controller.image, controller.settings.axis))
+        if controller.image is not None:
+            shown = controller.settings if controller.results is not None else None  # else before a run
+            axes = plane_axes(frame_of(controller.image, (shown or controller.view.settings).axis))
             scene.show_axes(controller.viewer, controller.image, axes)
             scene.go_to(controller.viewer, controller.image, axes, plane)
             if window is not None:

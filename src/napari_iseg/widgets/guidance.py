@@ -112,9 +112,12 @@ def not_saved(session: Session) -> str:
     labels = sorted(session.reopened.values())
     if labels:
         return f" {_open_and_not_in('it', labels)}; commit {_it(labels)} (Enter) and save again."
-    if session.clicks or session.current_box is not None:
-        return " The object that is open is not in it; commit it (Enter) and save again."
-    return ""
+    planes = session.open_planes
+    if planes in ((), (session.plane,)):
+        return " The object that is open is not in it; commit it (Enter) and save again." if planes else ""
+    names = ", ".join("/".join(map(str, plane)) for plane in planes)
+    what = f"Objects on planes {names} are" if len(planes) > 1 else f"An object on plane {names} is"
+    return f" {what} open and not in it; commit on each plane (Enter) and save again."
 
 
 def not_left(editors: Sequence[Editor], way_back: str) -> str:

@@ -32,7 +32,8 @@ def remove(viewer: napari.Viewer, *layers: Layer | None) -> None:
 
 @contextmanager
 def _same_selection(viewer: napari.Viewer) -> Iterator[None]:
-    active = viewer.layers.selection.active
+    selected = set(viewer.layers.selection)
     yield
-    if active is not None and active in viewer.layers:
-        viewer.layers.selection.active = active
+    there = selected.intersection(viewer.layers)
+    if there and there != set(viewer.layers.selection):
+        viewer.layers.selection = there  # the active one follows from it

@@ -7,6 +7,7 @@ the label store.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 FOREGROUND, BACKGROUND = "#22dd55", "#ff3b30"
 OBJECT_COLOR = "#ffd60a"
 SESSION = "napari-iseg session"  # key of the metadata of committed labels
+NAMES = r"(objects|probability|current object|box|clicks)( \[\d+\])?"  # after the image's, as we give them
 MARKER_PIXELS = 8.0  # on the screen, whatever the zoom; the border that napari adds doubles it
 
 
@@ -354,8 +356,9 @@ class ClickLayers:
     def follow_name(self) -> None:
         """Name our layers after the image, which was renamed, but for those that the user has named."""
         before, self._named_after = self._named_after, self.image.name
+        given = re.compile(f"{re.escape(before)} {NAMES}")
         for layer in (*self.ours, self.boxes.aside):
-            if layer is not None and layer.name.startswith(f"{before} "):
+            if layer is not None and given.fullmatch(layer.name):
                 layer.name = self.image.name + layer.name.removeprefix(before)
 
     def remove(self) -> None:

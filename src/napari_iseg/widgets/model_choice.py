@@ -77,11 +77,19 @@ class ModelChoice:
         return True
 
     def key_of(self, model: Model) -> ModelKey | None:
-        """Under which key a session's model is chosen: a file without a card goes by its path."""
-        if self.key is None:
-            return None
-        names, own = (self.key.name, *self._before), model.card.name
-        return replace(self.key, name=next((n for n in names if own in (n, Path(n).stem)), own))
+        """Under which key a session's model is chosen."""
+        return None if self.key is None else self.key_named(model.card.name)
+
+    def key_named(self, own: str) -> ModelKey:
+        """Under which key the model named ``own`` is chosen: a file without a card goes by its path."""
+        key = ModelKey(own) if self.key is None else self.key
+        names = (key.name, *self._before)
+        return replace(key, name=next((n for n in names if own in (n, Path(n).stem)), own))
+
+    def is_that_of(self, model: Model) -> bool:
+        """Whether a session's model is the chosen one, run as was chosen; a session has its own threshold."""
+        run = replace(Options.of_model(model), threshold=self.options.threshold)
+        return self.key_of(model) == self.key and not (self.options_chosen and run != self.options)
 
     def load(self) -> Model:
         """The model with its options; slow, for the worker.

@@ -26,6 +26,12 @@ def at_work(folder: Path, but: ClickLayers | None = None) -> Editor | None:
     return next((editor for editor in found if editor.session is None or not editor.session.outdated), None)
 
 
+def opening(folder: Path) -> ClickController | None:
+    """The dock of this program that is opening a folder's session, of which it may have no editor yet."""
+    found = (dock for dock in _docks() if folder.resolve() in dock.files.opening)
+    return next(found, None)
+
+
 def images_of(controller: ClickController, folder: Path) -> list[Image]:
     """Those of the viewer that are worked on in a folder, or beside which a dock has left its labels."""
     layers = controller.viewer.layers
@@ -36,14 +42,18 @@ def images_of(controller: ClickController, folder: Path) -> list[Image]:
 
 
 def _editors_at(folder: Path) -> Iterator[Editor]:
+    for editor in (editor for dock in _docks() for editor in dock.editors):
+        if editor.folder is not None and _same(editor.folder, folder):
+            yield editor
+
+
+def _docks() -> list[ClickController]:
     from qtpy.QtWidgets import QApplication
 
     from napari_iseg.widgets.click_dock import ClickDock
 
-    docks = [widget for widget in QApplication.allWidgets() if isinstance(widget, ClickDock)]
-    for editor in (editor for dock in docks for editor in dock.controller.editors):
-        if editor.folder is not None and _same(editor.folder, folder):
-            yield editor
+    docks = [widget.controller for widget in QApplication.allWidgets() if isinstance(widget, ClickDock)]
+    return [dock for dock in docks if not dock.closed]
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_iseg.errors import CheckpointError, DeviceError, InputError, IsegError, ModelNotFoundError
-from napari_iseg.widgets import guidance, open_sessions, scene
+from napari_iseg.widgets import answering, guidance, open_sessions, scene
 from napari_iseg.widgets.asking import as_file_name
 from napari_iseg.widgets.model_loader import ModelKey
 from napari_iseg.widgets.options import Options
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from napari_iseg.widgets.editor import Editor
     from napari_iseg.widgets.editor_state import SessionStart
     from napari_iseg.widgets.layers import ClickLayers
+    from napari_iseg.widgets.placement import PlaneAxes
 
 SUFFIX = ".iseg"  # of session folders
 
@@ -42,19 +44,29 @@ class Reopened:
 
 
 class SessionFiles:
-    """Exports labels, opens and saves sessions for a controller."""
+    """Exports labels, opens and saves sessions for a controller.
+
+    Attributes
+    ----------
+    opening : the folders of the sessions that the user opens
+    """
 
     def __init__(self, controller: ClickController) -> None:
         self._controller = controller
-        self._opening: Path | None = None  # the folder of the session that the user opens
+        self.opening: set[Path] = set()
+
+    @property
+    def activity(self) -> str:
+        """What is read in the background, in words; empty when nothing is."""
+        return "Opening the session" if self.opening else ""
 
     def left(self, layers: ClickLayers) -> Path | None:
         """The folder of the session that an earlier dock has left beside an image, to go on with by itself.
 
-        None where that is open elsewhere, or is being opened here.
+        None where that is open elsewhere, or is being opened.
         """
         left = layers.left_session
-        if left is None or left.resolve() == self._opening or open_sessions.at_work(left, but=layers):
+        if left is None or open_sessions.at_work(left, but=layers) or open_sessions.opening(left) is not None:
             return None
         return left
 
@@ -62,24 +74,31 @@ class SessionFiles:
         """How the session of an image begins.
 
         One that an earlier dock has left goes on with its own model and options, unless some were chosen in
-        this dock, or answer for another image already.
+        this dock, also while it was opened, or answer for another image already.
         """
         controller, found = self._controller, list[Reopened]()
         choice, key = controller.choice, controller.choice.key
         others = any(editor.session is not None for editor in controller.editors)
-        own = not (choice.chosen or choice.options_chosen or others)
+
+        def is_free() -> bool:
+            return choice.key == key and not (choice.chosen or choice.options_chosen)
+
+        own = is_free() and not others
 
         def make() -> Session:
             if plan.left is not None:
                 with suppress(InputError):  # moved away or damaged, which `open` says
-                    reopened = self._reopen(plan, plan.left, key, own=own)
+                    reopened = self._reopen(plan, plan.left, own=own)
                     found.append(self._answered(reopened))
                     return reopened.session
             return plan.open(controller.ready.load())
 
-        def begun() -> None:
+        def begun(editor: Editor) -> None:
             for left in found:
-                self._take_model(left)
+                if is_free() and editor is controller.editor:
+                    self._take_model(left)
+                else:
+                    answering.follow_choice(controller, editor)
                 if left.note:
                     controller.say(left.note)
 
@@ -120,15 +139,17 @@ class SessionFiles:
 
         self._controller.view.ask_for_file(f"{image.name}_labels", save)
 
-    def tell_of_open(self, way_back: str, image: object = None) -> None:
-        """Say which reopened objects are missing in the labels that stay when what they are in is closed.
+    def tell_of_open(self, image: Image, way_back: str) -> None:
+        """Say which reopened objects of an image are missing in the labels that stay once it is let go of."""
+        _tell_of_open([e for e in self._controller.editors if e.layers.image is image], way_back)
 
-        ``image`` : whose objects; None for all
-        """
-        editors = [editor for editor in self._controller.editors if image in (None, editor.layers.image)]
-        sentence = guidance.not_left(editors, way_back)
-        if sentence:
-            warn(sentence)
+    def tell_of_all_open(self) -> None:
+        """The same of all images when the dock is closed; another goes on from labels that are there."""
+        editors = self._controller.editors
+        beside = [editor for editor in editors if not editor.layers.lack_objects]
+        alone = [editor for editor in editors if editor.layers.lack_objects]
+        _tell_of_open(beside, "Open the dock again beside them")
+        _tell_of_open(alone, "Open the dock again, bring the session back with Open session…")
 
     def ask_and_open(self) -> None:
         """Ask for a session's folder, and open it."""
@@ -151,10 +172,12 @@ class SessionFiles:
 
             if session.folder is None:
                 raise InputError("This session is not recorded; set an autosave folder in the preferences.")
-            return Opened.open(copy_session(session.folder, folder), session.source, session.model)
+            copy = Opened.open(copy_session(session.folder, folder), session.source, session.model)
+            copy.plane = session.plane
+            return copy
 
         def go_on(session: Session) -> None:
-            editor.take(session)
+            editor.exchange(session)
             self._controller.say(f"Saved; this session is recorded in {folder} from now on.")
 
         editor.run_on_session(f"Saving {folder.name}", move, go_on)
@@ -171,13 +194,15 @@ class SessionFiles:
         from napari_iseg.interactive.session_folder import read_info
 
         controller = self._controller
-        editor = open_sessions.at_work(folder)
+        editor, opening = open_sessions.at_work(folder), open_sessions.opening(folder)
         if editor is not None and editor in controller.editors:
-            controller.choose_image(editor.layers.image)
-            controller.view.show_images()
+            self._work_on(editor.layers.image, editor.layers.axes)
             controller.say("That session is open already.")
             return
-        if editor is not None:
+        if opening is controller:
+            controller.say("That session is being opened already.")
+            return
+        if editor is not None or opening is not None:
             raise InputError(
                 f"The session in {folder} is open in another dock; go on there, or close that dock and open "
                 "the session again."
@@ -191,28 +216,30 @@ class SessionFiles:
         image, where = self._image(origin, folder)
         axes = origin.axes_in(image)
         assert axes is not None, "an image that fits was found"
-        self._opening = folder.resolve()
-        controller.choose_image(image)
-        controller.view.show_images()
-        scene.show_axes(controller.viewer, image, axes)
         plan = SessionPlan.of(image, axes, None)
-        controller.loading = "Opening the session"
+        self.opening.add(folder.resolve())
+        self._work_on(image, axes)
         # A dock that was opened for this session has no layer of clicks to show it in yet.
         controller.ready.prepare_points(lambda: self._reopen_in(image, plan, folder, where))
         controller.say("")
 
-    def _reopen_in(self, image: Image, plan: SessionPlan, folder: Path, where: str) -> None:
-        key = self._controller.choice.key
-        self._controller.worker.submit_task(
-            lambda _cancelled: self._reopen(plan, folder, key),
-            lambda found: self._show(image, found, where),
-            self._not_opened,
-        )
+    def _work_on(self, image: Image, axes: PlaneAxes) -> None:
+        """Work on an image along these axes."""
+        self._controller.choose_image(image)
+        self._controller.view.show_images()
+        scene.show_axes(self._controller.viewer, image, axes)
 
-    def _not_opened(self, error: Exception) -> None:
-        self._controller.loading, self._opening = "", None
-        self._controller.fail(error)
-        self._controller.say(str(error))
+    def _reopen_in(self, image: Image, plan: SessionPlan, folder: Path, where: str) -> None:
+        def shown(found: Reopened) -> None:
+            self.opening.discard(folder.resolve())
+            self._show(image, plan.axes, found, where)
+
+        def not_opened(error: Exception) -> None:
+            self.opening.discard(folder.resolve())
+            self._controller.fail(error)
+            self._controller.say(str(error))
+
+        self._controller.worker.submit_task(lambda _cancelled: self._reopen(plan, folder), shown, not_opened)
 
     def _image(self, origin: Origin, folder: Path) -> tuple[Image, str]:
         """The session's image, in the viewer or opened now, and "".
@@ -232,13 +259,13 @@ class SessionFiles:
                 raise
             return controller.image, f" on “{controller.image.name}”, which may be another picture"
 
-    def _reopen(self, plan: SessionPlan, folder: Path, key: ModelKey | None, *, own: bool = True) -> Reopened:
+    def _reopen(self, plan: SessionPlan, folder: Path, *, own: bool = True) -> Reopened:
         """The session with its ``own`` model where that is here; in the worker."""
         session = plan.reopen(folder)
         name, inference = session.recorded_model
         if not name or not own:
             return Reopened(session, None, None, session.note)
-        wanted = replace(key, name=name) if key is not None else ModelKey(name)
+        wanted = self._controller.choice.key_named(name)
         try:
             model = self._controller.loader.load(wanted).with_inference(**inference)
         except (ModelNotFoundError, CheckpointError, DeviceError, InputError):
@@ -248,14 +275,15 @@ class SessionFiles:
         options = replace(Options.of_model(model), threshold=session.threshold)
         return Reopened(session, wanted, options, session.note)
 
-    def _show(self, image: Image, found: Reopened, where: str) -> None:
+    def _show(self, image: Image, axes: PlaneAxes, found: Reopened, where: str) -> None:
         """Put a reopened session in front of the user; ``where``: on another image than its own."""
         controller, session = self._controller, found.session
-        controller.loading, self._opening = "", None
+        if controller.image is image and image in controller.viewer.layers:
+            scene.show_axes(controller.viewer, image, axes)  # the user may have gone to 3D, or turned it
         editor = controller.editor
-        if editor is None or editor.layers.image is not image:  # gone, or another was chosen meanwhile
+        if editor is None or (editor.layers.image, editor.layers.axes) != (image, axes):
             session.close()
-            controller.say("Another image was chosen meanwhile; open the session again.")
+            controller.fail(InputError(self._why_hidden(image)))
             return
         others = [other for other in controller.editors if other is not editor]
         editor.take(session)
@@ -270,6 +298,14 @@ class SessionFiles:
         objects = f"{count} object{'s' if count != 1 else ''}"
         controller.say(f"{found.note} Opened{where}: {objects}, undo included.".strip())
 
+    def _why_hidden(self, image: Image) -> str:
+        """Why there is no editor to show a session of an image in that was chosen for it."""
+        if image not in self._controller.viewer.layers:
+            return "The image was removed meanwhile; open the session again."
+        if image is not self._controller.image:
+            return "Another image was chosen meanwhile; open the session again."
+        return f"{self._controller.hint} Then open the session again."
+
     def _take_model(self, found: Reopened) -> None:
         """Have the dock answer with a reopened session's own model."""
         controller = self._controller
@@ -277,3 +313,9 @@ class SessionFiles:
             controller.choice.take(found.key, found.options)
             controller.view.set_model(found.key.name, found.key.device)
             controller.view.set_options(found.options)
+
+
+def _tell_of_open(editors: Sequence[Editor], way_back: str) -> None:
+    sentence = guidance.not_left(editors, way_back)
+    if sentence:
+        warn(sentence)
