@@ -138,7 +138,8 @@ def test_a_failed_unit_is_exit_code_3_and_named(
         (("--planes", "9"), "plane 9 does not exist"),
         (("--resume", "--overwrite"), "not both"),
         (("--axis", "w"), "no axis 'w'"),
-        (("--memory", "much"), "memory budget 'much'"),
+        (("--memory", "much"), "--memory 'much' is not understood; write it like '2 GB'"),
+        (("--features", "foo"), "--features 'foo' is not understood; write it like '2 GB'"),
         (("--halo", "300"), "at most a third"),
         (("--only", "7"), "holds the label 7"),
     ],
@@ -196,7 +197,7 @@ def test_labels_of_a_scene_lie_on_it_and_have_nothing_where_they_have_no_data(
     labels[:60, :80] = scene[:60, :80] > 0
     image, out = on_map(tmp_path / "scene.tif", scene), tmp_path / "out.zarr"
     given = on_map(tmp_path / "labels.tif", labels, nodata=255)
-    ended = run("propagate", image, given, out, "--partial", "--tile", "64", "--halo", "8")
+    ended = run("propagate", image, given, out, "--tile", "64", "--halo", "8")
     assert ended.code == 0, ended.err
     assert set(np.unique(LabelStore.open(out).levels[0][...])) == {0, 1}
     moved = on_map(tmp_path / "moved.tif", labels, east=500_100)
@@ -208,6 +209,6 @@ def test_labels_of_a_scene_lie_on_it_and_have_nothing_where_they_have_no_data(
     assert ended.code == 2
     assert "on the map (EPSG:25833) and lies" in ended.err
     named = on_map(tmp_path / "named.tif", labels, crs="+proj=utm +zone=32 +ellps=GRS80 +units=m", nodata=255)
-    ended = run("propagate", image, named, out, "--overwrite", "--partial", "--tile", "64", "--halo", "8")
+    ended = run("propagate", image, named, out, "--overwrite", "--tile", "64", "--halo", "8")
     assert ended.code == 0, ended.err
     assert LabelStore.open(out).labels

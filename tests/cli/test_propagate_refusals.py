@@ -135,7 +135,7 @@ def test_a_place_that_cannot_be_written_to(run: Command, out: Path, monkeypatch:
     refused(run("propagate", stack, some, out.with_name("no") / "rest.zarr"), "does not exist")
     allowed = os.access
     monkeypatch.setattr(
-        "napari_iseg.fewshot.preparing.os.access",
+        "napari_iseg.files.os.access",
         lambda path, mode: Path(path) != out.parent and allowed(path, mode),
     )
     refused(run("propagate", stack, some, out), "cannot be written to")

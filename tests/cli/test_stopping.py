@@ -56,7 +56,7 @@ def test_a_run_that_was_stopped_says_how_it_goes_on(run, tmp_path, monkeypatch):
     tifffile.imwrite(some, sparse(truth, 2).astype(np.uint16), photometric="minisblack")
     monkeypatch.setattr("napari_iseg.fewshot.predictors._load", lambda *_: GreyPredictor())
     with monkeypatch.context() as interrupted:
-        interrupted.setattr("napari_iseg.cli.propagate._Bar.__call__", _pressed_at_the_first_block)
+        interrupted.setattr("napari_iseg.cli.propagate._Bar.__call__", _pressed_at_the_first_prediction)
         ended = run("propagate", stack, some, out)
     assert ended.code == 130
     assert ended.err == f"napari-iseg: Stopped; with --resume it goes on where {out} is now.\n"
@@ -89,8 +89,8 @@ def test_training_says_it_too_and_draws_no_bar_in_a_log(run, tmp_path, monkeypat
     ]
 
 
-def _pressed_at_the_first_block(_bar: object, entry: object) -> None:
-    if not hasattr(entry, "total"):
+def _pressed_at_the_first_prediction(_bar: object, entry: object) -> None:
+    if not getattr(entry, "annotated", True):
         raise KeyboardInterrupt
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
-from napari_iseg.errors import InputError
+from napari_iseg.errors import InputError, SaveError
 from napari_iseg.files import local_path
 
 if TYPE_CHECKING:
@@ -34,7 +34,14 @@ def print_json(value: Any) -> None:
     Where that is no UTF-8, in plain ASCII: a name in other letters must not cost a script its answer. Of a
     name that is no UTF-8 itself each such byte is written as Python has it, 0xff as ``\\udcff``: with a
     replacement character nobody could find the file again.
+
+    Raises
+    ------
+    SaveError
+        When there is no standard output: a script that waits for the answer must not hear of success.
     """
+    if sys.stdout is None:  # type: ignore[unreachable]  # as Python has it after `>&-`
+        raise SaveError("The JSON could not be printed: standard output is closed; give it a pipe or a file.")
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     narrow = codecs.lookup(encoding).name != "utf-8"
     print(json.dumps(value, indent=2, ensure_ascii=narrow, default=_plain))
@@ -161,3 +168,19 @@ def whole_numbers(text: str, option: str, example: str) -> tuple[int, ...]:
     if not all(value.is_integer() for value in values):  # nor are "inf" and "nan"
         raise InputError(f"{option} {text!r} needs whole numbers; write it as {option} {example}.")
     return tuple(int(value) for value in values)
+
+
+def byte_size(text: str, option: str) -> int:
+    """The bytes of an option like ``--memory "2 GB"``.
+
+    Raises
+    ------
+    InputError
+        When it is no size; the sentence names the option.
+    """
+    from napari_iseg.fewshot.sizes import byte_count
+
+    try:
+        return byte_count(text)
+    except InputError as error:
+        raise InputError(f"{option} {text!r} is not understood; write it like '2 GB'.") from error

@@ -49,13 +49,19 @@ def draw(
     return np.asarray(np.rint(np.clip(picture, 0, 1) * 255), np.uint8)
 
 
-def write_png(path: Path, picture: npt.NDArray[np.uint8], *, new: bool = False) -> None:
+def write_png(
+    path: Path,
+    picture: npt.NDArray[np.uint8],
+    *,
+    new: bool = False,
+    fix: str = "free some space, or choose another place",
+) -> None:
     """Write a PNG whole or not at all.
 
     Parameters
     ----------
     picture : (rows, cols, 3)
-    new : nothing may be replaced, see `napari_iseg.files.replacing`
+    new, fix : see `napari_iseg.files.replacing`
 
     Raises
     ------
@@ -66,7 +72,7 @@ def write_png(path: Path, picture: npt.NDArray[np.uint8], *, new: bool = False) 
     """
     from PIL import Image
 
-    with replacing(path, new=new) as stream:
+    with replacing(path, new=new, fix=fix) as stream:
         Image.fromarray(picture).save(stream, "PNG")
 
 

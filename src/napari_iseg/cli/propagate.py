@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_iseg.cli.bands import typed_channels
-from napari_iseg.cli.common import console, need_file, print_json, progress, whole_numbers
+from napari_iseg.cli.common import byte_size, console, need_file, print_json, progress, whole_numbers
 from napari_iseg.cli.objects import check_split, objects_of
 from napari_iseg.cli.stopping import StoppedError
 from napari_iseg.errors import IncompleteError, InputError, IsegError
@@ -47,7 +47,11 @@ def propagate(
     halo: Annotated[int, typer.Option(min=0, help="Overlap to each side of a window.")] = 64,
     memory: Annotated[str, typer.Option(help="Budget of one worker.")] = "2 GB",
     partial_labels: Annotated[
-        bool, typer.Option("--partial", help="Unlabelled pixels of annotated slices are unknown.")
+        bool,
+        typer.Option(
+            "--partial",
+            help="Unlabelled pixels of annotated slices are unknown, and so is what is background.",
+        ),
     ] = False,
     complete: Annotated[
         Path | None, typer.Option(metavar="POLYGONS", help="Such a file: inside everything is annotated.")
@@ -96,6 +100,7 @@ def propagate(
     check_split(objects, split)
     if partial_labels and complete is not None:
         raise InputError("Give --partial or --complete, not both: outside of the polygons all is unknown.")
+    room, kept = byte_size(memory, "--memory"), byte_size(features, "--features")
     check_name(out)
     target = out.with_name(f"{out.name.removesuffix('.zarr')}_objects.zarr")
     need_file(region, "--region")
@@ -118,7 +123,7 @@ def propagate(
                 region=wanted,
                 tile=tile,
                 halo=halo,
-                memory=memory,
+                memory=room,
                 scheduler=scheduler,
                 axis=axis,
                 scale=opened.scale,
@@ -135,7 +140,7 @@ def propagate(
                 precision=precision,
                 threads=threads,
                 batch=batch,
-                features=features,
+                features=kept,
                 listener=_Bar(advance),
             )
         except IncompleteError as error:

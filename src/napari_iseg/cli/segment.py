@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_iseg.cli.bands import typed_channels
-from napari_iseg.cli.common import console, errors, print_json, progress, whole_numbers
+from napari_iseg.cli.common import byte_size, console, errors, print_json, progress, whole_numbers
 from napari_iseg.cli.prompting import read_objects, run_prompts
 from napari_iseg.errors import InputError, SaveError
-from napari_iseg.files import check_place, lies_in
+from napari_iseg.files import check_place, lies_in, real_place
 
 if TYPE_CHECKING:
     from napari_iseg.backends.edge_model import EdgeModel
@@ -115,7 +115,7 @@ def segment(
     model = model or (BOX_STARTER if box else STARTER)
     objects = read_objects(click or [], background or [], box or [], each=each)
     _check_outputs(image, output, overlay, overwrite)
-    limit = _limit(embeddings_limit)
+    limit = byte_size(embeddings_limit, "--embeddings-limit")
     opened = open_image(image)
     session = open_session(opened, bands)
     check_export(session.labels, output, like=image)
@@ -134,6 +134,8 @@ def segment(
     refiner = _edge_model(refine_edges, device, precision) if refine_edges is not None else None
     found = run_prompts(session, objects, refiner=refiner)
     write_results(session, opened, output, overlay, new=not overwrite)
+    if output.suffix.lower() == ".gpkg":
+        _say_without_crs(image, output)
     if embeddings is not None and session.model is not None:
         _say_what_is_not_kept(session.model.embeddings, model, embeddings_limit)
     result = {"image": image, "model": model, "plane": session.plane, "output": output, "overlay": overlay}
@@ -176,7 +178,9 @@ def write_results(session: Session, opened: Opened, output: Path, overlay: Path 
     if overlay is not None:
         prompts = [p for label in session.labels.labels for p in session.labels.prompts_of(label)]
         clicks = [click for prompt in prompts for click in prompt.clicks]
-        write_png(overlay, draw(session.source, session.labels, session.plane, clicks), new=new)
+        picture = draw(session.source, session.labels, session.plane, clicks)
+        fix = f"the labels are in {output}. Free some space, or choose another place for the picture"
+        write_png(overlay, picture, new=new, fix=fix)
 
 
 def _check_outputs(image: Path, output: Path, overlay: Path | None, overwrite: bool) -> None:
@@ -186,10 +190,13 @@ def _check_outputs(image: Path, output: Path, overlay: Path | None, overwrite: b
             continue
         if path.suffix.lower() not in endings:
             raise InputError(f"{path} must end in {', '.join(endings)}, which says how to write it.")
-        if not path.parent.is_dir():
+        folder = real_place(path).parent
+        if not folder.is_dir():
             raise SaveError(
-                f"The folder {path.parent} for {path.name} does not exist; create it or choose another one."
+                f"The folder {folder} for {path.name} does not exist; create it or choose another one."
             )
+        if path.is_dir() and path.suffix.lower() != ".zarr":
+            raise SaveError(f"{path} is a folder; choose another name.")
         check_place(path)
         if image.exists() and path.exists() and lies_in(image, path):
             raise SaveError(f"{path} is the image itself; choose another name for the result.")
@@ -199,16 +206,6 @@ def _check_outputs(image: Path, output: Path, overlay: Path | None, overwrite: b
             )
     if overlay is not None and overlay.resolve() == output.resolve():
         raise SaveError(f"{output} cannot hold both labels and overlay; give --overlay another name.")
-
-
-def _limit(text: str) -> int:
-    """The bytes of --embeddings-limit."""
-    from napari_iseg.fewshot.sizes import byte_count
-
-    try:
-        return byte_count(text)
-    except InputError as error:
-        raise InputError(f"--embeddings-limit {text!r} is not understood; write it like '2 GB'.") from error
 
 
 def _plane(index: tuple[int, ...] | None, sizes: tuple[int, ...], image: Path) -> tuple[int, ...]:
@@ -234,6 +231,18 @@ def _plane(index: tuple[int, ...] | None, sizes: tuple[int, ...], image: Path) -
             f"{image} has no plane {typed}: there are {there}, counted from 0; the last is --plane {last}."
         )
     return index
+
+
+def _say_without_crs(image: Path, output: Path) -> None:
+    """A remark where a GeoPackage names no CRS, as its image names none."""
+    from napari_iseg.labels.georeference import geo_reference
+
+    geo = geo_reference(image, None, None)
+    if geo is not None and geo.crs is None:
+        errors.print(
+            f"{image.name} names no CRS, so {output.name} names none and its areas are in square units of "
+            "the map; say in QGIS which one it is."
+        )
 
 
 def _say_what_is_not_kept(kept: EmbeddingCache, model: str, limit: str) -> None:
