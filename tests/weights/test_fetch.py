@@ -204,6 +204,11 @@ def test_something_that_is_no_archive_is_refused(tmp_path):
         unpack_weights([path], tmp_path / "w")
 
 
+def test_a_part_that_is_gone_is_not_called_damaged(tmp_path):
+    with pytest.raises(FetchError, match=r"x\.7z cannot be read \(No such file or directory\); look whether"):
+        unpack_weights([tmp_path / "x.7z"], tmp_path / "w.pth")
+
+
 @pytest.mark.parametrize("whole", [False, True], ids=["contents", "names too"])
 def test_an_encrypted_archive_is_called_so(tmp_path, whole):
     path = tmp_path / "locked.7z"

@@ -143,6 +143,11 @@ def test_a_folder_without_a_card_is_called_so(store, tmp_path, name):
         load_model(tmp_path / name, store=store)
 
 
+def test_an_empty_name_is_no_folder(store):
+    with pytest.raises(ModelNotFoundError, match="There is no model ''"):
+        load_model("", store=store)
+
+
 def test_a_setting_that_names_no_model_for_thin_structures_is_refused():
     model = load_model("cfr-icl-starter", device="cpu")
     with pytest.raises(InputError, match="not for thin structures"):

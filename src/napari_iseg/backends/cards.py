@@ -10,7 +10,7 @@ from typing import Any
 
 import tomli_w
 
-from napari_iseg.errors import CheckpointError
+from napari_iseg.errors import CheckpointError, InputError
 from napari_iseg.files import write_text
 
 CARD_FILE = "card.toml"
@@ -126,6 +126,13 @@ class ModelCard:
         """Whether the weights are on this machine."""
         path = self.weights_path
         return path is not None and path.is_file()
+
+
+def card_in(folder: Path) -> ModelCard:
+    """The card of a model's folder; InputError for a folder without, else errors as `read_card`."""
+    if not (folder / CARD_FILE).is_file():
+        raise InputError(f"The folder {folder} has no {CARD_FILE}; give the weights file in it.")
+    return read_card(folder)
 
 
 def read_card(path: Path) -> ModelCard:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_iseg.backends.cards import CARD_FILE, ModelCard, card_table, read_card, write_card
+from napari_iseg.backends.cards import CARD_FILE, ModelCard, card_in, card_table, read_card, write_card
 from napari_iseg.cli.common import bars, console, errors, print_json
 from napari_iseg.cli.empty import Commands
 from napari_iseg.errors import InputError
@@ -192,9 +192,7 @@ def _found(store: Store, name: str) -> ModelCard:
 
 def _weights_in(folder: Path) -> Path:
     """The weights file that the card in a folder names, beside which the card is kept."""
-    if not (folder / CARD_FILE).is_file():
-        raise InputError(f"The folder {folder} has no {CARD_FILE}; give the weights file in it.")
-    return folder / read_card(folder).weights
+    return folder / card_in(folder).weights
 
 
 def _table(cards: list[ModelCard], width: int | None) -> str:

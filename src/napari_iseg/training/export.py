@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +17,7 @@ from napari_iseg.evaluation.plots import new_figure, save_figure
 from napari_iseg.training.log import TERM, read_log
 from napari_iseg.training.recipe import Recipe
 from napari_iseg.training.whole import check_finite, check_whole, first_line
-from napari_iseg.weights.safetensors_writer import write_safetensors
+from napari_iseg.weights.safetensors_writer import what_it_is, write_safetensors
 from napari_iseg.weights.verify import all_finite, sha256_of
 
 
@@ -49,8 +48,7 @@ def export(
         {key: tuple(state[key].shape) for key in sorted(state)},  # the order in which a reader lists them
         {key: str(value.dtype).removeprefix("torch.") for key, value in state.items()},
         lambda key: state[key].detach().cpu(),
-        # As the importer writes it: the file says what it is, and an import keeps its SHA-256.
-        {"format": "pt", "backend": recipe.backend, "variant": json.dumps(recipe.variant), "names": "own"},
+        what_it_is(recipe.backend, recipe.variant, "own"),  # an import keeps its SHA-256
         half=all(all_finite(value.half()) for value in state.values() if value.is_floating_point()),
     )
     backend = backends.get(recipe.backend)

@@ -16,9 +16,9 @@ from py7zr.io import Py7zIO, WriterFactory
 
 from napari_iseg.errors import FetchError, IsegError
 from napari_iseg.files import replacing
+from napari_iseg.weights.store import SUFFIXES
 
 MAX_BYTES = 16 * 2**30
-_SUFFIXES = (".pth", ".pt", ".safetensors")
 # Of the others, PPMd's decoder ends Python on damaged data. 7zAES is known, to be called encrypted.
 _METHODS = frozenset({"COPY", "LZMA", "LZMA2", "DELTA", "BCJ", "DEFLATE", "BZip2", "7zAES"})
 
@@ -53,6 +53,11 @@ def unpack_weights(parts: Sequence[Path], target: Path, member: str = "") -> Non
     except (IsegError, MemoryError):  # too little memory is no damage
         raise
     except Exception as error:  # each decoder has its own ways to stumble
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's
+            raise FetchError(
+                f"The archive {parts[0].name} cannot be read ({error.strerror}); look whether all of it "
+                "is there and may be read."
+            ) from None
         how = next((part for part in error.args if isinstance(part, str) and part), type(error).__name__)
         raise FetchError(f"The archive {parts[0].name} is damaged ({how}); fetch it again.") from None
 
@@ -91,7 +96,7 @@ def _choose(entries: list[py7zr.FileInfo], member: str) -> str:
             )
     files = [entry.filename for entry in entries if entry.is_file and entry.uncompressed <= MAX_BYTES]
     named = [name for name in files if PurePosixPath(name).name == member]
-    found = named or [name for name in files if name.endswith(_SUFFIXES)]
+    found = named or [name for name in files if name.endswith(SUFFIXES)]
     if len(found) != 1:
         held = ", ".join(name[:40] for name in files[:5]) or "nothing"
         raise FetchError(f"The archive should hold one weights file {member!r}, but it holds {held}.")

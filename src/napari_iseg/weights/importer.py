@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -28,7 +27,7 @@ from napari_iseg.weights.recognise import (
     unwrapped,
     variant_name,
 )
-from napari_iseg.weights.safetensors_writer import write_safetensors
+from napari_iseg.weights.safetensors_writer import what_it_is, write_safetensors
 from napari_iseg.weights.store import Store
 from napari_iseg.weights.verify import all_finite, broken_names, sha256_of
 from napari_iseg.weights.widen import widened_file
@@ -212,8 +211,7 @@ def _card(
 
 
 def _write(card: ModelCard, file: Checkpoint, folder: Path, half: bool) -> ModelCard:
-    variant = card.variant if isinstance(card.variant, str) else dict(card.variant)
-    metadata = {"format": "pt", "backend": card.backend, "variant": json.dumps(variant), "names": card.names}
+    metadata = what_it_is(card.backend, card.variant, card.names)
 
     def read(key: str) -> Tensor:
         return _finite(file, key, half)

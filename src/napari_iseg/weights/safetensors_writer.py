@@ -11,7 +11,7 @@ import math
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_iseg.files import replacing
 
@@ -31,6 +31,12 @@ CODES = {
     "uint8": ("U8", 1),
     "bool": ("BOOL", 1),
 }
+
+
+def what_it_is(backend: str, variant: str | Mapping[str, Any], names: str) -> dict[str, str]:
+    """Metadata by which a file is recognised without its card; equal for an export and its import."""
+    stated = variant if isinstance(variant, str) else dict(variant)
+    return {"format": "pt", "backend": backend, "variant": json.dumps(stated), "names": names}
 
 
 def write_safetensors(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import platformdirs
 
 from napari_iseg import backends
-from napari_iseg.backends.cards import CARD_FILE, ModelCard, read_card
+from napari_iseg.backends.cards import CARD_FILE, ModelCard, card_in, read_card
 from napari_iseg.errors import CheckpointError, InputError, ModelNotFoundError, SaveError
 from napari_iseg.files import sweep
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_iseg.backends.thin_model import ThinModel
 
 HOME_VARIABLE = "NAPARI_ISEG_HOME"
-_SUFFIXES = (".safetensors", ".pth", ".pt")
+SUFFIXES = (".safetensors", ".pth", ".pt")  # of weights
 
 
 class Store:
@@ -205,11 +205,10 @@ def load_net(name_or_path: str | Path, store: Store | None = None) -> tuple[Mode
     store = store or Store()
     path = path_of(name_or_path)
     named = isinstance(name_or_path, str) and any(card.name == name_or_path for card in store.list_models())
+    named = named or not str(name_or_path)
     if not named and os.path.isdir(path):  # noqa: PTH112 - Path.is_dir fails on names that no file can have
-        if not (path / CARD_FILE).is_file():
-            raise InputError(f"The folder {path} has no {CARD_FILE}; give the weights file in it.")
-        card = read_card(path)
-    elif not named and (os.path.isfile(path) or path.suffix.lower() in _SUFFIXES):  # noqa: PTH113 - as above
+        card = card_in(path)
+    elif not named and (os.path.isfile(path) or path.suffix.lower() in SUFFIXES):  # noqa: PTH113 - as above
         return net_from_file(path)
     else:
         card = store.find(str(name_or_path))
