@@ -70,11 +70,15 @@ def test_the_same_settings_keep_the_best(tmp_path: Path, data: Path) -> None:
     assert not [sentence for sentence in told if "anew" in sentence]
 
 
-def test_the_limits_on_the_card_are_those_of_the_exported_checkpoint(tmp_path: Path, data: Path) -> None:
+def test_where_no_step_is_left_the_choice_stands_with_its_limits(tmp_path: Path, data: Path) -> None:
     run = tmp_path / "run"
     train(RECIPE, run, data)
     other = replace(RECIPE, validation=replace(RECIPE.validation, max_clicks=7))
-    assert train(other, run, data).training["validation"]["max_clicks"] == 1  # nothing was left to train
+    told: list[str] = []
+    assert train(other, run, data, tell=told.append).training["validation"]["max_clicks"] == 1
+    assert not [sentence for sentence in told if "anew" in sentence]
+    assert "max_clicks was 1 and is 7" in told[-1]
+    assert told[-1].endswith("as no step is left, the best checkpoint stays as it was chosen by them.")
 
 
 def test_checkpoints_that_do_not_know_their_settings_are_gone_on_with(tmp_path: Path, data: Path) -> None:
@@ -84,4 +88,5 @@ def test_checkpoints_that_do_not_know_their_settings_are_gone_on_with(tmp_path: 
     bettered(run)
     card = train(LONGER, run, data)
     assert card.training["exported_step"] <= 2
-    assert card.training["validation"]["max_clicks"] == 1
+    assert "score" in card.training["validation"]
+    assert not {"objects", "max_clicks"} & set(card.training["validation"])  # those of then, nobody knows

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from torch.utils.data import Dataset, default_collate
 from napari_iseg.errors import CheckpointError, DeviceError, InputError, SaveError
 from napari_iseg.files import give_name, real_place, remove, temporary_beside
 from napari_iseg.training.bank import Bank
-from napari_iseg.training.held_out import scored_by
+from napari_iseg.training.held_out import check_split, not_comparable, scored_by
 from napari_iseg.training.indexed import IndexedSamples
 from napari_iseg.training.interrupt import ctrl_c_noted
 from napari_iseg.training.log import Progress
@@ -81,7 +81,8 @@ class Trainer:
         highest ``iou``, then the latest
     task : how the recipe's backend is trained; default: the one `task_for` knows
     fabric : devices, launched; default: those of the recipe
-    tell : told in words that earlier scores do not count any more
+    tell : told in words that earlier scores cannot be compared with later ones
+    held_out : what is validated on, as `evaluation.left_out.left_out_table` tells it; another is refused
 
     Attributes
     ----------
@@ -98,6 +99,7 @@ class Trainer:
         task: Task | None = None,
         fabric: Fabric | None = None,
         tell: Callable[[str], object] | None = None,
+        held_out: Mapping[str, Any] | None = None,
     ) -> None:
         self.recipe = recipe
         self.task = task or task_for(recipe.backend)
@@ -106,6 +108,7 @@ class Trainer:
         self.validate = validate
         self.fabric = fabric or make_fabric(recipe)
         self.tell = tell
+        self.held_out = dict(held_out or {})
         self.samples: IndexedSamples[Any] | None = None
         self.seconds = self._started = 0.0
         self._best_iou = float("-inf")
@@ -183,7 +186,7 @@ class Trainer:
         CheckpointError
             When the checkpoint is damaged or of another network.
         InputError
-            When it is of a later step than the recipe's last.
+            When it is of a later step than the recipe's last, or other pictures were held out.
         """
         last = self.folder / "last.ckpt"
         if last.exists():
@@ -197,7 +200,7 @@ class Trainer:
                 ) from None
             self.seconds = float(rest.get("seconds", 0.0))  # older checkpoints do not know,
             self._best_iou = float(rest.get("best_iou", "-inf"))  # nor this,
-            self._compare(state, rest.get("scored_by", {}))  # nor this,
+            self._compare(state, rest)
             if rest.get("precision"):  # nor this, which is empty unless losses are scaled
                 self.fabric.strategy.precision.load_state_dict(rest["precision"])
         if state["step"] > self.recipe.optim.steps:
@@ -207,18 +210,14 @@ class Trainer:
             )
         return self.seconds
 
-    def _compare(self, state: dict[str, Any], was: dict[str, Any]) -> None:
-        """Forget the best so far where it was scored by other settings: it might bar all later ones."""
-        now = scored_by(self.recipe)
-        changed = [f"{name} was {was[name]!r} and is {now[name]!r}" for name in was if was[name] != now[name]]
-        if not changed:
-            return
-        state["best"], self._best_iou = float("inf"), float("-inf")
-        if self.tell is not None and self.validate is not None:
-            self.tell(
-                f"The scores so far were taken by other settings ({', '.join(changed)}), so the best "
-                "checkpoint is chosen anew among those from here on."
-            )
+    def _compare(self, state: dict[str, Any], rest: dict[str, Any]) -> None:
+        """Forget the best so far where it was scored by others: it might bar all later ones."""
+        known = check_split(self.folder, self.recipe, rest.get("held_out"), self.held_out)
+        said = not_comparable(self.recipe, rest.get("scored_by", {}), known, state["step"])
+        if said and state["best"] < float("inf"):
+            state["best"], self._best_iou = float("inf"), float("-inf")
+            if self.tell is not None and self.validate is not None:
+                self.tell(said)
 
     def _step(
         self, module: Any, optimizer: Any, average: nn.Module, batch: dict[str, Tensor], step: int
@@ -298,7 +297,10 @@ class Trainer:
     def _keep(self, state: dict[str, Any]) -> None:
         precision = self.fabric.strategy.precision.state_dict()
         rest = {"seconds": self.seconds, "best_iou": self._best_iou, "precision": precision}
-        self._save(self.folder / "last.ckpt", {**state, **rest, "scored_by": scored_by(self.recipe)})
+        self._save(
+            self.folder / "last.ckpt",
+            {**state, **rest, "scored_by": scored_by(self.recipe), "held_out": self.held_out},
+        )
 
     def _save(self, path: Path, state: dict[str, Any]) -> None:
         # Fabric takes a path and no stream, so `replacing` cannot be used

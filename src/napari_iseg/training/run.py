@@ -23,8 +23,8 @@ from napari_iseg.training.checks import check, check_inference
 from napari_iseg.training.episode_bank import EpisodeBank
 from napari_iseg.training.export import between, checkpoint_state, export, plot_curves
 from napari_iseg.training.fit import Trainer, is_first_process, keep_fixed, make_fabric
-from napari_iseg.training.held_out import UNSCORED, holds_out, scored_by
-from napari_iseg.training.load import OnSet, Sets, Tell, open_sets
+from napari_iseg.training.held_out import UNSCORED, holds_out
+from napari_iseg.training.load import OnSet, Tell, open_sets
 from napari_iseg.training.log import Log, Progress
 from napari_iseg.training.recipe import Recipe
 from napari_iseg.training.same import claim
@@ -58,7 +58,7 @@ def train(
         After Ctrl-C; the steps until then are kept.
     InputError
         For a recipe that cannot be, when data are missing, when no object is held out to validate with, or
-        the run's folder holds a run of another recipe, or one that another process is at.
+        the run's folder holds a run of another recipe or split, or one that another process is at.
     SaveError
         When something cannot be written.
     """
@@ -76,10 +76,12 @@ def train(
         held_out = [part for _, _, part in sets]
         validate = task.validator(recipe, held_out) if holds_out(recipe) else None
         claim(recipe, out, write=first)  # only now: one that is refused must not bar the folder to the next
-        trainer = Trainer(recipe, bank, out, validate, task, fabric, tell if first else None)
+        parts = [(entry.axis, part) for entry, _, part in sets]
+        left_out = left_out_table(recipe.validation.share, recipe.validation.seed, parts)
+        trainer = Trainer(recipe, bank, out, validate, task, fabric, tell if first else None, left_out)
         net = trainer.run(_recorder(out, on_step) if first else None)
         if first:
-            card = _export(trainer, net, recipe, out, sets)
+            card = _export(trainer, net, recipe, out)
         fabric.barrier()
     return card if first else read_card(out / recipe.name)
 
@@ -136,7 +138,7 @@ def _recorder(out: Path, on_step: Callable[[Progress], object] | None) -> Callab
     return record
 
 
-def _export(trainer: Trainer, net: nn.Module, recipe: Recipe, out: Path, sets: Sets) -> ModelCard:
+def _export(trainer: Trainer, net: nn.Module, recipe: Recipe, out: Path) -> ModelCard:
     best = out / "best.ckpt"
     if (out / "log.csv").exists():
         plot_curves(out / "log.csv", out / "curves.png")
@@ -150,10 +152,9 @@ def _export(trainer: Trainer, net: nn.Module, recipe: Recipe, out: Path, sets: S
     elif scores:
         # What lies on the way back to the start was not scored itself.
         name = "validation_before_start_share" if recipe.optim.start_share else "validation"
-        limits = {name: (by or scored_by(recipe))[name] for name in ("objects", "max_clicks")}
+        limits = {name: by[name] for name in ("objects", "max_clicks") if name in by}
         told[name] = {key: round(value, 4) for key, value in scores.items()} | limits
-    parts = [(entry.axis, held_out) for entry, _, held_out in sets]
-    told[ENTRY] = left_out_table(recipe.validation.share, recipe.validation.seed, parts)
+    told[ENTRY] = trainer.held_out
     told |= {"sampling": recipe.sampling, "samples": _drawn(trainer, recipe)}
     told["loss"] = {**asdict(recipe.loss), "terms": recipe.loss.terms | trainer.task.weights(recipe, net)}
     return export(recipe, state, out / recipe.name, told)
