@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from run_fakes import GreyPredictor, blobs, files_of, sparse
 
-from napari_iseg.errors import InputError, SaveError
+from napari_iseg.errors import IncompleteError, InputError, SaveError
+from napari_iseg.fewshot.control import Control
 from napari_iseg.fewshot.preparing import run_folder
 from napari_iseg.fewshot.propagate import propagate
 
@@ -24,6 +27,13 @@ class Refusing(GreyPredictor):
 
     def __reduce__(self) -> Any:
         raise TypeError("not to be handed over")
+
+
+class Failing(GreyPredictor):
+    """Fails wherever it is asked."""
+
+    def predict_unit(self, *_args: Any, **_options: Any) -> Any:
+        raise ValueError("failed")
 
 
 @pytest.mark.parametrize("annotated", [0, 2])  # 0: what is annotated is done first
@@ -100,3 +110,52 @@ def test_where_a_link_names_the_output_that_folder_must_take_it(
     out.symlink_to(tmp_path / "gone" / "rest.zarr")
     with pytest.raises(SaveError, match=r"The folder \S+gone for rest\.zarr does not exist"):
         propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor())
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+def test_a_run_that_predicts_nothing_replaces_nothing(tmp_path: Path, how: str) -> None:
+    out, control = tmp_path / "rest.zarr", Control()
+    propagate(VOLUME, sparse(TRUTH, 1), out, GreyPredictor())
+    before = files_of(tmp_path)
+    if how == "cancelled":
+        control.cancel()
+        propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor(), existing="overwrite", control=control)
+    else:
+        with pytest.raises(IncompleteError):
+            propagate(VOLUME, sparse(TRUTH, 2), out, Failing(), existing="overwrite")
+    assert files_of(tmp_path) == before
+
+
+def test_a_cancelled_run_that_replaces_nothing_keeps_its_output(tmp_path: Path) -> None:
+    out, control = tmp_path / "rest.zarr", Control()
+    control.cancel()
+    propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor(), control=control)
+    assert propagate(VOLUME, sparse(TRUTH, 2), out, GreyPredictor(), existing="resume").computed
+
+
+KILLED = """
+import os, signal, sys
+from run_fakes import GreyPredictor, blobs, sparse
+from napari_iseg.fewshot.propagate import propagate
+
+class Killed(GreyPredictor):
+    def predict_unit(self, *_args, **_options):
+        os._exit(9)
+
+volume, truth = blobs()
+propagate(volume, sparse(truth, 2), sys.argv[1], Killed(), existing="overwrite")
+"""
+
+
+def test_killed_in_its_first_prediction_the_earlier_result_is_back_at_the_next_run(tmp_path: Path) -> None:
+    out = tmp_path / "rest.zarr"
+    propagate(VOLUME, sparse(TRUTH, 1), out, GreyPredictor())
+    before = files_of(tmp_path)
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, str(out)], env={**os.environ, "PYTHONPATH": paths}, check=False
+    )
+    assert ended.returncode == 9
+    assert out.exists()
+    assert propagate(VOLUME, sparse(TRUTH, 1), out, GreyPredictor(), existing="resume").computed == 0
+    assert files_of(tmp_path) == before

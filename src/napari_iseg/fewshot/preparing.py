@@ -68,7 +68,8 @@ class Request:
 class Prepared:
     """A run that can start: the parts that ``Runner`` takes, and the setup of its workers.
 
-    In a ``with`` block that raises before the run has settled, everything is put back as it was.
+    After a ``with`` block in which the run has not settled everything is put back as it was, if it raised
+    or replaced something.
     """
 
     plan: Plan
@@ -85,14 +86,10 @@ class Prepared:
         with ExitStack() as last:
             last.callback(self.hold.release)  # after all else, as another run may then begin
             self.record.close()
-            if kind is None:
+            if kind is None and not self.room.replaces:
                 self.room.settle()
             else:
                 self.room.give_up()
-
-    def close(self) -> None:
-        """Close the record, delete what the run replaces, and let others work on the output."""
-        self.__exit__(None)
 
 
 def run_folder(out: Path) -> Path:

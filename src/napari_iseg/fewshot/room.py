@@ -49,7 +49,7 @@ class Hold(FolderLock):
 
 
 def put_back(out: Path, folder: Path) -> None:
-    """What a run that was killed before it could start had moved away, if nothing is in its place yet.
+    """What a run had moved away that was killed before it was worth more.
 
     The caller has the ``Hold``: whoever moved something away, on whatever machine, is at work no more.
     """
@@ -59,8 +59,9 @@ def put_back(out: Path, folder: Path) -> None:
         for entry in hidden_in(place.parent, place.name)
         if entry.kind == "old"
     ]
-    if any(place == real_place(out) for place, _ in moved) and not out.exists():
-        for place, _ in moved:
+    if any(place == real_place(out) for place, _ in moved):
+        # with an output it had begun, so that all is its own; else it was killed while it moved things away
+        for place in _places(out, folder) if out.exists() else [place for place, _ in moved]:
             remove(place)
         _back(moved)
     for _, old in moved:
@@ -74,15 +75,31 @@ class Room:
     ----------
     places : what the run makes
     moved : what was in their places, as pairs (place, name meanwhile)
+
+    Attributes
+    ----------
+    given_up : whether what the run made is gone
     """
 
     def __init__(self, places: Sequence[Path] = (), moved: Sequence[tuple[Path, Path]] = ()) -> None:
         self._places, self._moved = places, moved
+        self.given_up = False
+
+    @property
+    def replaces(self) -> bool:
+        """Whether there is something to put back."""
+        return bool(self._moved)
 
     def settle(self) -> None:
         """Let the run stay, and delete what it replaces; calling it again does nothing."""
         moved, self._places, self._moved = self._moved, (), ()  # at once: what is half gone is not put back
-        for _, old in moved:
+        going = [temporary_beside(place) for place, _ in moved]
+        for (_, old), name in zip(
+            moved, going, strict=True
+        ):  # nor by the next run, should this one be killed
+            with suppress(OSError):
+                old.rename(name)
+        for old in (*going, *(old for _, old in moved)):
             remove(old)
 
     def give_up(self) -> None:
@@ -93,6 +110,7 @@ class Room:
         SaveError
             For what cannot be put back: it says where that is.
         """
+        self.given_up = bool(self._places)
         for path in self._places:
             remove(path)
         _back(self._moved)

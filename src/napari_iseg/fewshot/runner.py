@@ -65,7 +65,7 @@ class Runner:
     control : pause, cancel, focus
     listener : told of progress and of every block, in this thread
     batch : jobs per item
-    predicted : told of every prediction
+    predicted : told of every prediction, and when all is done
     """
 
     def __init__(
@@ -120,6 +120,7 @@ class Runner:
             self._output.finish(self._trust(), max(self._plan.rules.labels))
             if not self._failed:
                 self._record.scratch.clear()
+                self._predicted()
         return Ended(
             self._done,
             self._kept,

@@ -301,6 +301,8 @@ class FewShotController:
         self.view.set_running(False, False)
         if self._wanted:
             self.report = result
+        if self.results is not None and self.results.leave_if_gone():
+            self.results = self.report = None
         if self._do_what_waits():
             return
         if not self._wanted:
@@ -321,6 +323,8 @@ class FewShotController:
         self.view.set_running(False, False)
         self.view.set_status("Stopped.")
         report(error)
+        if self.results is not None and self.results.leave_if_gone():
+            self.results = None
         self.before.show_earlier(error, self._wanted)
         if not self._do_what_waits():
             self.before.list_annotated()

@@ -16,6 +16,7 @@ from napari_iseg.fewshot.decisions import Decisions
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
 from napari_iseg.fewshot.given import GivenImage
 from napari_iseg.fewshot.preparing import Request, run_folder
+from napari_iseg.fewshot.room import RECORD
 from napari_iseg.images import PlaneSource
 from napari_iseg.labels.metadata import Space
 from napari_iseg.labels.store import LabelStore
@@ -171,7 +172,7 @@ def request_of(
         needed = labels_needed(out) if painted is None else None
         if needed is not None and out.exists():
             raise LabelsNeeded(out, needed)
-        lost = out.exists() and not run_folder(out).exists()  # nobody can go on with it
+        lost = out.exists() and not (run_folder(out) / RECORD).exists()  # nobody can go on with it
         accepted = Decisions(run_folder(out)).accepted if out.exists() else set()
         result = LabelStore.open(out).levels[0] if accepted else None
         # before the run reads them: what is annotated in between is said to be new once too often, not never

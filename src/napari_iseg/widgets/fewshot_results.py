@@ -20,6 +20,7 @@ from napari_iseg.fewshot.preparing import Prepared, run_folder
 from napari_iseg.fewshot.suggest import Suggestion, suggest
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
+from napari_iseg.widgets.layer_list import remove
 from napari_iseg.widgets.placement import PLACING, Placement, put
 from napari_iseg.widgets.read_only import read_only
 from napari_iseg.widgets.reports import warn
@@ -98,6 +99,13 @@ class Results:
         self.layer = layer_of(viewer, image, output.path, output.store, labels)
         for name in PLACING:
             getattr(image.events, name).connect(self._follow)
+
+    def leave_if_gone(self) -> bool:
+        """Take the layer away of a run that was given up before it had found anything; whether it was."""
+        gone = self._prepared is not None and self._prepared.room.given_up
+        if gone:
+            remove(self._viewer, self.layer)
+        return gone
 
     def use(self, prepared: Prepared) -> None:
         """Take over what an earlier run has found and is still valid."""

@@ -93,23 +93,24 @@ def execute(
         As of ``prepare`` and ``Runner.run``.
     """
     loaded = load()
-    with loaded.lock:  # a run that is being stopped and the next one share the model
-        prepared = prepare(make_request(loaded.predictor))
-        try:
-            signals.prepared.emit(prepared)
-            worker = RunWorker(prepared.setup, loaded.predictor, prepared.record.supports)
-            signals.supports.emit(_rows(prepared, worker.source, None))
-            tell = _Teller(signals)
-            executor = Local(worker, ahead=2)
-            runner = Runner(
-                prepared.plan, prepared.record, prepared.output, executor, control=control, listener=tell
-            )
-            report = make_report(prepared, runner.run())
-            if not report.cancelled:  # embedding costs time that the slice in view shall not wait for
-                signals.supports.emit(_rows(prepared, worker.source, loaded.predictor))
-            return report
-        finally:
-            prepared.close()
+    # a run that is being stopped and the next one share the model
+    with loaded.lock, prepare(make_request(loaded.predictor)) as prepared:
+        signals.prepared.emit(prepared)
+        worker = RunWorker(prepared.setup, loaded.predictor, prepared.record.supports)
+        signals.supports.emit(_rows(prepared, worker.source, None))
+        runner = Runner(
+            prepared.plan,
+            prepared.record,
+            prepared.output,
+            Local(worker, ahead=2),
+            control=control,
+            listener=_Teller(signals),
+            predicted=prepared.room.settle,
+        )
+        report = make_report(prepared, runner.run())
+        if not report.cancelled:  # embedding costs time that the slice in view shall not wait for
+            signals.supports.emit(_rows(prepared, worker.source, loaded.predictor))
+        return report
 
 
 def annotated_rows(
