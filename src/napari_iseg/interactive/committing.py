@@ -82,6 +82,26 @@ def traces(parts: tuple[Part, ...]) -> list[Trace]:
     return [Trace(part.plane, window, part.draft.prompts) for part, window in placed if window is not None]
 
 
+def beyond(paint: Paint, parts: tuple[Part, ...], known: tuple[Trace, ...]) -> Trace | None:
+    """Where pixels of a paint lie that are in no part of the object, nor where it is known to lie."""
+    region = paint.region
+    for part in parts:
+        region = region.without(part.region) if part.plane == paint.plane else region
+    here = [trace.window for trace in known if trace.plane == paint.plane]
+    window = Region.pack((tile, _outside(tile, mask, here)) for tile, mask in region.masks()).window
+    return None if window is None else Trace(paint.plane, window)
+
+
+def _outside(window: Window, mask: NDArray[np.bool_], known: list[Window]) -> NDArray[np.bool_]:
+    """``mask`` of ``window`` without the pixels in known windows."""
+    left = mask.copy()
+    for other in known:
+        common = window.intersect(other)
+        if common.height and common.width:
+            left[part_of(common, window)] = False
+    return left
+
+
 def apply_paints(store: LabelStore, paints: tuple[Paint, ...], *, clear: bool) -> None:
     """Free the pixels of paints that still have their label, or give them those that are free.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari_iseg.errors import SaveError
-from napari_iseg.interactive.committing import traces
+from napari_iseg.interactive.committing import beyond, traces
 from napari_iseg.interactive.history import History, Step
 from napari_iseg.interactive.objects import Event, Plane
 from napari_iseg.interactive.session_folder import SessionFolder, paint_step
@@ -91,7 +91,7 @@ class Ledger:
                     "or when the session is opened again."
                 ) from error
             self._behind.popleft()
-            self._remember(step)
+            self._remember(step, forward=forward)
             for paint in (*step.gone, *step.come):
                 if paint.region.window is not None:
                     self._painted(paint.region.window, paint.plane)
@@ -100,13 +100,17 @@ class Ledger:
             self.folder.checkpoint(self.labels)
             self._unsynced = 0
 
-    def _remember(self, step: Step) -> None:
+    def _remember(self, step: Step, *, forward: bool) -> None:
         """Tell the store where a step's objects lie: the session's pieces, and those others have written."""
         for label in {*step.parts, *(paint.label for paint in (*step.gone, *step.come))}:
             own, before = traces(self.history.now.objects.get(label, ())), self._before.get(label, ())
             if label not in step.parts:  # only others', who may have added to it since
                 before = tuple(dict.fromkeys((*before, *self.labels.traces_of(label))))
-                self._before[label] = before
+            for paint in () if forward else step.gone:  # back again, maybe where no search has seen it
+                if paint.label == label:
+                    back = beyond(paint, step.parts.get(label, ((), ()))[0], before)
+                    before = before if back is None else (*before, back)
+            self._before[label] = before
             if not own and not any(self.labels.holds(label, trace) for trace in before):
                 before = ()  # its last pixel went, the session's own or one that it took
             self.labels.remember(label, (*before, *own))

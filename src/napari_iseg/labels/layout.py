@@ -6,8 +6,9 @@ import operator
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from napari_iseg.files import real_place, temporary_beside
 from napari_iseg.labels.emptied import empty_file, is_empty
 from napari_iseg.labels.metadata import Space, ome_attributes, ome_axes, placed, space_of
 from napari_iseg.labels.pyramid import level_shapes
-from napari_iseg.labels.regions import part_of
+from napari_iseg.labels.regions import TILE, part_of, tiles_of
 from napari_iseg.prompts import Window
 
 CHUNK = 512
@@ -222,6 +223,27 @@ def labels_in(
         for label in np.unique(values[index]):
             if label:
                 yield int(label), plane, window
+
+
+def without_pixels(
+    read: Callable[[Window], NDArray[np.uint32]], written: Iterable[tuple[int, Window]]
+) -> set[tuple[int, Window]]:
+    """Objects and windows, as they were written in one plane, where no pixel of the object is left.
+
+    However many they are, no tile is read twice.
+    """
+    tiles: dict[tuple[int, int], list[tuple[int, Window, Window]]] = {}
+    for label, window in written:
+        for part in tiles_of(window):
+            tiles.setdefault((part.top // TILE, part.left // TILE), []).append((label, window, part))
+    empty = {(label, window) for parts in tiles.values() for label, window, _ in parts}
+    for parts in tiles.values():
+        around = reduce(Window.union, (part for _, _, part in parts))
+        values = read(around)
+        for label, window, part in parts:
+            if (label, window) in empty and (values[part_of(part, around)] == label).any():
+                empty.remove((label, window))
+    return empty
 
 
 def keeping_files(array: Any) -> Any:

@@ -26,6 +26,7 @@ from napari_iseg.labels.layout import (
     saving,
     sync,
     sync_chunks,
+    without_pixels,
     written_chunks,
 )
 from napari_iseg.labels.metadata import Space
@@ -49,8 +50,7 @@ class Trace:
 class LabelStore:
     """uint32 labels of an nD image, read and written by windows of a plane; 0 is background.
 
-    Nothing here ever holds more than a tile of 1024 x 1024 pixels, whatever the size of the array or the
-    object.
+    Nothing here ever holds more than a tile of 1024 x 1024 pixels, whatever the size of array and object.
 
     ``image_axes`` says which axis of the image each axis is, for labels of planes other than the image's last
     two axes: what leaves for other programs has the image's order. A session sets it.
@@ -211,7 +211,8 @@ class LabelStore:
 
         Pixels that another object holds stay with it, as whoever committed first expects; with ``overwrite``
         they go to this one. Returns how many pixels another object held, i.e. were not given, or with
-        ``overwrite`` were taken. Who gets or keeps none is no object; its number is not used again.
+        ``overwrite`` were taken. Who gets none is no object, and neither is who keeps none, unless it was
+        written in a window beyond the tiles of this one (1024 x 1024 pixels); its number is not used again.
 
         Raises
         ------
@@ -227,36 +228,41 @@ class LabelStore:
         mask = mask if hasattr(mask, "shape") else np.asarray(mask)  # a lazy one stays lazy
         if mask.shape != window.shape:
             raise InputError(f"The mask has the shape {mask.shape} but its window is {window.shape}.")
-        contested, given, overwritten = 0, False, set[int]()
-        for tile in tiles_of(window):
-            wanted = checked_mask(mask[part_of(tile, window)])
-            if not wanted.any():
-                continue
-            values = self.read(plane, tile)
-            held = wanted & (values != 0) & (values != label)
-            contested += int(np.count_nonzero(held))
-            if overwrite:
-                overwritten.update(np.unique(values[held]).tolist())
-            else:
-                wanted &= ~held
-            if wanted.any():
-                given = True
-                values[wanted] = label
-                self.put(plane, tile, values)
-        traces = (Trace(plane, window, prompts or Prompts()),) if given else ()
-        self.remember(label, (*self._traces.get(label, ()), *traces))
-        self._forget(overwritten, plane, window)
+        contested, given = 0, False
+        emptied = {label}  # who may be left without pixels: this one only when a tile cannot be written
+        try:
+            for tile in tiles_of(window):
+                wanted = checked_mask(mask[part_of(tile, window)])
+                if not wanted.any():
+                    continue
+                values = self.read(plane, tile)
+                held = wanted & (values != 0) & (values != label)
+                contested += int(np.count_nonzero(held))
+                if overwrite:
+                    emptied.update(np.unique(values[held]).tolist())
+                else:
+                    wanted &= ~held
+                if wanted.any():
+                    given = True
+                    values[wanted] = label
+                    self.put(plane, tile, values)
+            emptied.discard(label)
+        finally:
+            known, new = self._traces.get(label, ()), (Trace(plane, window, prompts or Prompts()),)
+            self.remember(label, (*known, *new) if given and known[-1:] != new else known)
+            self._forget(emptied, plane, window)
         return contested
 
     def _forget(self, labels: Iterable[int], plane: Plane, window: Window) -> None:
         """Drop traces without a pixel in the tiles of ``window``; larger ones are not looked through."""
         top, left = (start // TILE * TILE for start in (window.top, window.left))
         near = Window(top, left, -(-window.bottom // TILE) * TILE, -(-window.right // TILE) * TILE)
-        for label in labels:
-            known = self._traces.get(label, ())
-            inside = (t.plane == plane and t.window.intersect(near) == t.window for t in known)
-            kept = [t for t, here in zip(known, inside, strict=True) if not here or self.holds(label, t)]
-            self.remember(label, kept)
+        known = [(label, t) for label in labels for t in self._traces.get(label, ()) if t.plane == plane]
+        inside = {(label, t.window) for label, t in known if t.window.intersect(near) == t.window}
+        empty = without_pixels(lambda part: self.read(plane, part), inside)
+        for label in {label for label, _ in empty}:
+            traces = self._traces[label]
+            self.remember(label, [t for t in traces if t.plane != plane or (label, t.window) not in empty])
 
     def erase(self, label: int) -> int:
         """Set an object's pixels to 0, looking only where it was written; returns their number.
@@ -292,11 +298,9 @@ class LabelStore:
 
     def remember(self, label: int, traces: Iterable[Trace]) -> None:
         """State where an object lies now; no traces: it is gone (its number is not used again)."""
-        found = tuple(traces)
-        if found:
+        self._traces.pop(label, None)
+        if found := tuple(traces):
             self._traces[label] = found
-        else:
-            self._traces.pop(label, None)
         self._next = max(self._next, label + 1)
 
     def reserve(self, next_label: int) -> None:
@@ -338,9 +342,8 @@ class LabelStore:
 
     def flush(self) -> None:
         """Sync what was written to the disk, and note the next label; does nothing in memory."""
-        if self.path is None:
-            return
-        saving(self.path, self._flush)
+        if self.path is not None:
+            saving(self.path, self._flush)
 
     def _flush(self) -> None:
         assert self.path is not None
@@ -366,19 +369,16 @@ class LabelStore:
         plane, window = checked_place(plane, window, self.shape)
         if window.shape != values.shape:
             raise InputError(f"The values have the shape {values.shape} but their window is {window.shape}.")
+        parts = [(0, window, values), *level_parts(window, values, len(self._levels))]
 
         def write() -> None:
-            put(self._levels[0], plane, window, values)
-            for level, part, coarse in level_parts(window, values, len(self._levels)):
+            for level, part, coarse in parts:
                 put(self._levels[level], plane, part, coarse)
 
         with self._readable():
             saving(self.path, write)
         if self.path is not None:
-            self._unsynced.add((0, plane, window))
-            self._unsynced.update(
-                (lv, plane, part) for lv, part, _ in level_parts(window, values, len(self._levels))
-            )
+            self._unsynced.update((level, plane, part) for level, part, _ in parts)
 
     def _search(self) -> None:
         """Find the objects of a store opened from disk, once, chunk by chunk where there may be labels."""
