@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from few_shot_scenes import blobs
 
 import napari_iseg as iseg
+from napari_iseg.errors import InputError
 
 
 def test_a_support_is_not_labelled_where_it_has_no_value() -> None:
@@ -22,3 +24,17 @@ def test_a_support_is_not_labelled_where_it_has_no_value() -> None:
     assert (fewshot.segment_support(key).probability[0, :, 36:] < 1).any()
     fewshot.remove_support(key)
     assert not fewshot.supports
+
+
+def test_clicks_where_the_image_has_no_value_teach_nothing() -> None:
+    image, _ = blobs()
+    given = image.astype(np.float32)
+    given[:, 36:] = np.nan
+    fewshot = iseg.FewShot("training-free", device="cpu")
+    key = fewshot.add_support(given, clicks=[(35, 34, True), (80, 5, False), (35, 60, True)])
+    assert [(click.row, click.col) for _, click in fewshot.supports[0].clicks] == [(35, 34), (80, 5)]
+    painted = np.where(np.isnan(given).all(-1), 1, -1)
+    for arguments in ({"clicks": [(35, 60, True)]}, {"mask": painted}):
+        with pytest.raises(InputError, match="lie where the image has no values"):
+            fewshot.add_support(given, key=key, **arguments)
+    assert len(fewshot.supports[0].clicks) == 2

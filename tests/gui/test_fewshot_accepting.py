@@ -41,7 +41,7 @@ def test_a_slice_that_was_run_inside_polygons_is_accepted_once_it_was_run_whole(
     fewshot.run()
     fewshot.show(3)
     press(fewshot, dock.accept_button)
-    assert "Only a part of this slice was run" in said[-1]
+    assert "The last run of this slice was inside the polygons only" in said[-1]
     assert dock.controller.results.decisions.accepted == set()
     assert dock.supports.count() == 1
     dock.region.setCurrentText("whole image")

@@ -174,6 +174,12 @@ class FewShot:
         known = _mask(mask, label, (shape[0], shape[1]))
         if valid is not None:  # what a pixel without a value looks like says nothing
             known = np.where(valid, known, np.int32(UNKNOWN))
+            points = tuple((i, click) for i, click in points if valid[round(click.row), round(click.col)])
+            if not points and not (known != UNKNOWN).any():
+                raise InputError(
+                    "All labels and clicks lie where the image has no values, so nothing can be learnt from "
+                    "them; annotate a place where it has some."
+                )
         self._valid[name] = valid
         self._version += 1  # also when a key comes back after its support was removed
         self._supports[name] = Support(

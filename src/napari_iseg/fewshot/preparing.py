@@ -202,7 +202,8 @@ def _plan(
     if not request.out.exists() and all(plan.jobs[unit.name].fixed for unit in plan.blocks):
         raise InputError(
             "Every slice or tile asked for is annotated already, so there is nothing to predict; choose more "
-            "planes or another slicing axis, or say that the labels are partial."
+            "planes or another slicing axis, or draw around what is complete (the dock's Unlabelled: "
+            "background in …, --complete, complete=Areas)."
         )
     return plan
 

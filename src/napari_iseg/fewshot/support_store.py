@@ -180,7 +180,7 @@ class SupportStore:
         own = tuple(
             (int(label), Click(_plain(c.row - window.top), _plain(c.col - window.left), bool(c.positive)))
             for label, c in clicks
-            if valid is None or valid[round(c.row) - window.top, round(c.col) - window.left]
+            if valid is None or valid[round(c.row - window.top), round(c.col - window.left)]
         )
         version = _version(image, valid, mask, own, accepted)
         support = Support(key, image, mask, own, position, accepted, version, "@" not in key)

@@ -200,8 +200,8 @@ class Results:
         self._check_there()
         if self._in_part:
             raise InputError(
-                "Only a part of this slice was run, inside the polygons; accepted, all else on it would be "
-                "background. Run it whole (Region: whole image), or paint or click on it."
+                "The last run of this slice was inside the polygons only; accepted, all that was never run "
+                "on it would be background. Run it whole (Region: whole image), or paint or click on it."
             )
         self.decisions.accept(plane)
 
