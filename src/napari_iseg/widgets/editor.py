@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
-
 from napari_iseg.errors import IsegError
 from napari_iseg.prompts import Box, Click, Window
-from napari_iseg.widgets.editor_state import EditorState, Plane, SessionStart
+from napari_iseg.widgets.editor_state import Plane, SessionStart
+from napari_iseg.widgets.editor_view import EditorView
 from napari_iseg.widgets.layers import ClickLayers
 from napari_iseg.widgets.worker import Worker
 
@@ -26,10 +24,8 @@ if TYPE_CHECKING:
     from napari_iseg.interactive.edges import Refiner
     from napari_iseg.interactive.session import Session
 
-SLICING = 30  # milliseconds until napari is asked again whether it has sliced the clicks
 
-
-class Editor(EditorState):
+class Editor(EditorView):
     """Edits the objects of one image on one choice of plane axes.
 
     Parameters
@@ -41,10 +37,8 @@ class Editor(EditorState):
 
     def __init__(self, layers: ClickLayers, worker: Worker, plan_session: Callable[[], SessionStart]) -> None:
         super().__init__(layers)
-        # Wraps our own edits of the clicks and the box.
-        self.quiet: Callable[[], AbstractContextManager[Any]] = nullcontext
         self._worker, self._plan_session = worker, plan_session
-        self._closed = self._suspended = self._asks_again = self._tries_again = False
+        self._suspended = self._tries_again = False
         self._asked_at = 0.0
 
     def click(self, plane: Plane, click: Click, view: Window | None) -> None:
@@ -100,6 +94,7 @@ class Editor(EditorState):
 
     def look_at(self, plane: Plane) -> None:
         """The viewer shows another plane: its open object becomes the current one."""
+        self._seen = plane
 
         def run() -> None:
             self._session.plane = plane
@@ -165,7 +160,7 @@ class Editor(EditorState):
             self._session.threshold = None  # the model's, which the dock shows
             self._predict()
 
-        self._do(lambda: self._slow(text, load, set_model, lend=False), settled=True)
+        self._do(lambda: self._slow(text, load, set_model, self._go_on_after, lend=False), settled=True)
 
     def use_threshold(self, threshold: float) -> None:
         """Another threshold for the probability; asks no network."""
@@ -173,15 +168,27 @@ class Editor(EditorState):
             self._do(lambda: setattr(self._session, "threshold", threshold))
 
     def run_on_session(self, text: str, work: Callable[[Session], Any], then: Callable[[Any], None]) -> None:
-        """Do something slow with the session (saving) in its turn."""
-        self._do(lambda: self._slow(text, lambda: work(self._session), then), settled=True)
+        """Do something slow with the session (saving) in its turn; no command builds on it."""
+        self._do(lambda: self._slow(text, lambda: work(self._session), then, self._go_on_after), settled=True)
 
-    def take(self, session: Session) -> None:
-        """Go on with another session of the same image, in its turn."""
+    def take(self, session: Session, then: Callable[[bool], None]) -> None:
+        """Go on with another session of the same image in its turn, also where what is before it fails.
+
+        ``then`` is called once it is there (True), or this editor was closed before (False).
+        """
+        self._coming.append((session, then))
         if self.session is None and not self._task:
-            self.exchange(session)
+            self._take_next()
         else:
-            self._do(lambda: self.exchange(session), settled=True)
+            self._do(self._take_next, settled=True)
+
+    def _take_next(self) -> None:
+        session, then = self._coming.popleft()
+        if self._closed:
+            self._let_go_of(session)
+        else:
+            self.exchange(session)
+        then(not self._closed)
 
     def exchange(self, session: Session) -> None:
         """Go on with another session at once: it gets the commands that wait; this one is closed."""
@@ -229,32 +236,6 @@ class Editor(EditorState):
             self._predict()
         self.show()
 
-    def show(self) -> None:
-        """Bring all layers to the session's state."""
-        self._show_clicks()
-        if self.session is not None and not self._lent and self.layers.are_shown:
-            if self.news.take_labels() or self._objects_are_missed:
-                self.layers.show_committed(self.session.labels.levels, self.session.folder)
-            self.layers.show_patch(
-                self._plane(),
-                self.session.patch,
-                with_probability=self.with_probability,
-                waiting=self._predicting,
-            )
-        self.changed.emit()
-
-    def _show_clicks(self) -> None:
-        if self.layers.are_shown and not self._lent and not self._closed:
-            with self.quiet():
-                if not self.layers.show_clicks(self.clicks) and not self._asks_again:
-                    self._asks_again = True
-                    QTimer.singleShot(SLICING, self._ask_again)
-                self.layers.boxes.show(self.box)
-
-    def _ask_again(self) -> None:
-        self._asks_again = False
-        self._show_clicks()
-
     def _do(self, run: Callable[[], None], *, settled: bool = False) -> None:
         self._later.append((run, settled))
         self._advance()
@@ -278,12 +259,16 @@ class Editor(EditorState):
         session, self.session = self.session, None
         if session is not None:
             session.events.disconnect()
-            self._worker.submit_task(lambda _cancelled: session.close(), lambda _: None, lambda _: None)
+            self._let_go_of(session)
+
+    def _let_go_of(self, session: Session) -> None:
+        self._worker.submit_task(lambda _cancelled: session.close(), lambda _: None, lambda _: None)
 
     def _opened(self, session: Session, begun: Callable[[Editor], None]) -> None:
         asked = self.pending[0] if self.pending else self._pending_box
-        if asked is not None:  # else undoing the first click or box would lead to the plane it starts with
-            session.plane = asked[0]
+        plane = self._seen if asked is None else asked[0]
+        if plane is not None:  # else undoing the first click or box would lead to the plane it starts with
+            session.plane = plane
         self._have(session)
         begun(self)
 
@@ -359,8 +344,7 @@ class Editor(EditorState):
         """Run ``work`` in the worker while commands wait, then ``then`` (default: predict).
 
         ``failing`` is called when it fails (default: report that, and drop the commands).
-        ``lend`` : whether it may touch the session. What does not has changed nothing when it fails, and the
-        commands that wait are carried out all the same.
+        ``lend`` : whether it may touch the session.
         """
 
         def done(result: Any) -> None:
@@ -373,16 +357,9 @@ class Editor(EditorState):
                 self._advance()
 
         def failed(error: Exception) -> None:
-            if self._closed:
-                return
-            self._task, self._lent = "", False
-            if failing is not None:
-                failing(error)
-            elif lend:
-                self._give_up(error)
-            else:
-                self.failed.emit(error)
-                self._advance()
+            if not self._closed:
+                self._task, self._lent = "", False
+                (failing or self._give_up)(error)
 
         self._open_again, self._task, self._lent = self.reopened, text, lend and self.session is not None
         self._worker.submit_task(lambda _cancelled: work(), done, failed)
@@ -391,9 +368,19 @@ class Editor(EditorState):
         """Report an error and drop the commands that built on what failed."""
         self._drop()
         self.failed.emit(error)
+        if self._seen is not None:  # a look at it may be dropped: Enter would commit what nobody sees
+            self.look_at(self._seen)
         self.show()
 
+    def _go_on_after(self, error: Exception) -> None:
+        """Report an error; the commands that wait do not build on what failed."""
+        self.failed.emit(error)
+        self._advance()
+
     def _drop(self) -> None:
+        """Drop the commands that wait, but for sessions to go on with."""
         self._later.clear()
         self.pending.clear()
         self._pending_box = None
+        while self._coming:
+            self._take_next()

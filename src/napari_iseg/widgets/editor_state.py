@@ -55,6 +55,9 @@ class EditorState:
         self._lent = False  # the session, to the worker for that: it must not be touched meanwhile
         self._open_again: list[int] = []  # what `reopened` was when it was lent
         self._predicting = False
+        self._seen: Plane | None = None  # the plane that the viewer showed last
+        # Sessions to go on with, and whom to tell whether they are gone on with.
+        self._coming: deque[tuple[Session, Callable[[bool], None]]] = deque()
 
     @property
     def activity(self) -> str:
@@ -120,11 +123,6 @@ class EditorState:
     def _session(self) -> Session:
         assert self.session is not None, "commands run once the session is open"
         return self.session
-
-    @property
-    def _objects_are_missed(self) -> bool:
-        """Whether the user removed the layer of committed labels, and the image is there yet."""
-        return self.layers.lack_objects and self.layers.image in self.layers.viewer.layers
 
     def _plane(self) -> Plane:
         return tuple(self._session.plane or ())

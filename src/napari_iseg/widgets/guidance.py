@@ -110,14 +110,15 @@ def after_commit(label: int, kept: int) -> str:
 def not_saved(session: Session) -> str:
     """What is missing in labels that were saved; asked in the worker."""
     labels = sorted(session.reopened.values())
-    if labels:
+    planes = tuple(plane for plane in session.open_planes if plane not in session.reopened)
+    if labels and not planes:
         return f" {_open_and_not_in('it', labels)}; commit {_it(labels)} (Enter) and save again."
-    planes = session.open_planes
-    if planes in ((), (session.plane,)):
+    if not labels and planes in ((), (session.plane,)):
         return " The object that is open is not in it; commit it (Enter) and save again." if planes else ""
     names = ", ".join("/".join(map(str, plane)) for plane in planes)
     what = f"Objects on planes {names} are" if len(planes) > 1 else f"An object on plane {names} is"
-    return f" {what} open and not in it; commit on each plane (Enter) and save again."
+    first = f" {_open_and_not_in('it', labels)}." if labels else ""
+    return f"{first} {what} open and not in it; commit on each plane (Enter) and save again."
 
 
 def not_left(editors: Sequence[Editor], way_back: str) -> str:

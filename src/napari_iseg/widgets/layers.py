@@ -1,8 +1,7 @@
 """The layers beside an image: its clicks, the current object, the committed ones, the probability on demand.
 
 One big editable labels layer does not scale in napari, so the object being made is a small layer that covers
-the window that is worked on, and the committed objects are a read-only (multiscale) layer over the arrays of
-the label store.
+the window worked on, and the committed objects are a read-only (multiscale) layer over the label store.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ class ClickLayers:
     @property
     def lack_objects(self) -> bool:
         """Whether the user removed the layer of committed labels."""
-        return self.committed is not None and self.committed not in self.viewer.layers
+        return self.committed not in (None, *self.viewer.layers)
 
     def has_lost(self, removed: Layer) -> bool:
         """Whether a layer that is gone was that of clicks or of committed labels."""
@@ -304,7 +303,8 @@ class ClickLayers:
         )
         layer.editable = False
         self.committed, self._folder = layer, folder
-        insert_below(self.viewer, layer, self.probability, self.current, self.boxes.layer, self.points)
+        over = self.viewer.layers[self.viewer.layers.index(self.image) + 1 :][:1]  # where ours are away
+        insert_below(self.viewer, layer, self.probability, self.current, self.boxes.layer, self.points, *over)
 
     @property
     def left_session(self) -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from napari_iseg.widgets.sessions import SessionPlan
 if TYPE_CHECKING:
     from napari.layers import Image
 
+    from napari_iseg.backends.model import Model
     from napari_iseg.interactive.session import Session
     from napari_iseg.widgets.click_controller import ClickController
     from napari_iseg.widgets.editor import Editor
@@ -231,8 +232,7 @@ class SessionFiles:
 
     def _reopen_in(self, image: Image, plan: SessionPlan, folder: Path, where: str) -> None:
         def shown(found: Reopened) -> None:
-            self.opening.discard(folder.resolve())
-            self._show(image, plan.axes, found, where)
+            self._show(image, plan.axes, found, where, lambda: self.opening.discard(folder.resolve()))
 
         def not_opened(error: Exception) -> None:
             self.opening.discard(folder.resolve())
@@ -265,9 +265,9 @@ class SessionFiles:
         name, inference = session.recorded_model
         if not name or not own:
             return Reopened(session, None, None, session.note)
-        wanted = self._controller.choice.key_named(name)
         try:
-            model = self._controller.loader.load(wanted).with_inference(**inference)
+            wanted, model = self._load_named(name)
+            model = model.with_inference(**inference)
         except (ModelNotFoundError, CheckpointError, DeviceError, InputError):
             note = f"{session.note} The session's model {name} is not here; the chosen one answers.".strip()
             return Reopened(session, None, None, note)
@@ -275,25 +275,56 @@ class SessionFiles:
         options = replace(Options.of_model(model), threshold=session.threshold)
         return Reopened(session, wanted, options, session.note)
 
-    def _show(self, image: Image, axes: PlaneAxes, found: Reopened, where: str) -> None:
-        """Put a reopened session in front of the user; ``where``: on another image than its own."""
+    def _load_named(self, name: str) -> tuple[ModelKey, Model]:
+        """The model of a name; where there is none, that of a chosen file with this stem."""
+        file = self._controller.choice.key_named(name)
+        exact = replace(file, name=name)
+        try:
+            return exact, self._controller.loader.load(exact)
+        except ModelNotFoundError:
+            if file == exact:
+                raise
+        return file, self._controller.loader.load(file)
+
+    def _show(
+        self, image: Image, axes: PlaneAxes, found: Reopened, where: str, over: Callable[[], None]
+    ) -> None:
+        """Put a reopened session in front of the user once it has its turn, or was given up: ``over``.
+
+        ``where``: on another image than its own
+        """
         controller, session = self._controller, found.session
         if controller.image is image and image in controller.viewer.layers:
             scene.show_axes(controller.viewer, image, axes)  # the user may have gone to 3D, or turned it
         editor = controller.editor
         if editor is None or (editor.layers.image, editor.layers.axes) != (image, axes):
             session.close()
+            over()
             controller.fail(InputError(self._why_hidden(image)))
             return
-        others = [other for other in controller.editors if other is not editor]
-        editor.take(session)
-        self._take_model(found)
-        if found.key is None and controller.choice.key is not None:
-            others.append(editor)
-        for other in others:
+
+        def taken(there: bool) -> None:
+            over()
+            if there:
+                self._present(editor, found, where)
+            elif not controller.closed:
+                controller.fail(InputError(self._why_hidden(image)))
+
+        editor.take(session, taken)
+
+    def _present(self, editor: Editor, found: Reopened, where: str) -> None:
+        """The dock follows a session that has just been gone on with, where its image is chosen yet."""
+        controller, session, image = self._controller, found.session, editor.layers.image
+        lacking = [editor] if found.key is None and controller.choice.key is not None else []
+        if editor is controller.editor:
+            self._take_model(found)
+            lacking += [other for other in controller.editors if other is not editor]
+            scene.go_to(controller.viewer, image, editor.layers.axes, session.plane)
+            editor.layers.take_clicks()  # napari made the image active when it was opened
+        else:
+            where = where or f" on “{image.name}”"
+        for other in lacking:
             other.use_model(controller.choice.load, "Loading the model")
-        scene.go_to(controller.viewer, image, editor.layers.axes, session.plane)
-        editor.layers.take_clicks()  # napari made the image active when it was opened
         count = len(session.objects)
         objects = f"{count} object{'s' if count != 1 else ''}"
         controller.say(f"{found.note} Opened{where}: {objects}, undo included.".strip())
