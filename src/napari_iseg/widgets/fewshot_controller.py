@@ -22,7 +22,6 @@ from napari_iseg.widgets.fewshot_belonging import Belonging
 from napari_iseg.widgets.fewshot_clicks import ClicksFollow, ClicksWatch, belong, result_of, warn_of_ignored
 from napari_iseg.widgets.fewshot_models import LoadModel, Models
 from napari_iseg.widgets.fewshot_news import News
-from napari_iseg.widgets.fewshot_outputs import made_from
 from napari_iseg.widgets.fewshot_request import Openings, frame_of, request_of
 from napari_iseg.widgets.fewshot_results import Results, settle_clicks
 from napari_iseg.widgets.fewshot_run import RunSignals, SupportRow, execute
@@ -261,10 +260,11 @@ class FewShotController:
         known = self.results
         shown = known is not None and known.layer in self.viewer.layers
         if known is None or not shown or known.output.path != prepared.output.path:
-            frame, grid = prepared.plan.frame, prepared.plan.grid
-            name = made_from(prepared.output.path)
-            self.results = Results(self.viewer, self.image, frame, grid, prepared.output, name)
-        self.results.use(prepared)
+            self.results = Results.of(self.viewer, self.image, prepared)
+        if self.results is not None:
+            self.results.use(prepared)
+        if self.results is None or prepared.room.given_up:
+            return  # its end says why
         self.news.run_is_shown()
         try:
             shown_anew = known is not self.results and self.annotations.clicks is None

@@ -20,6 +20,7 @@ from napari_iseg.fewshot.preparing import Prepared, run_folder
 from napari_iseg.fewshot.suggest import Suggestion, suggest
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
+from napari_iseg.widgets.fewshot_outputs import made_from
 from napari_iseg.widgets.layer_list import remove
 from napari_iseg.widgets.placement import PLACING, Placement, put
 from napari_iseg.widgets.read_only import read_only
@@ -99,6 +100,17 @@ class Results:
         self.layer = layer_of(viewer, image, output.path, output.store, labels)
         for name in PLACING:
             getattr(image.events, name).connect(self._follow)
+
+    @classmethod
+    def of(cls, viewer: napari.Viewer, image: Image, prepared: Prepared) -> Results | None:
+        """That of a run that has begun; None where it was given up meanwhile, and its files with it."""
+        plan, output = prepared.plan, prepared.output
+        try:
+            return cls(viewer, image, plan.frame, plan.grid, output, made_from(output.path))
+        except OSError:
+            if not prepared.room.given_up:
+                raise
+            return None
 
     def leave_if_gone(self) -> bool:
         """Take the layer away of a run that was given up before it had found anything; whether it was."""
