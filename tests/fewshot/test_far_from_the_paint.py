@@ -153,6 +153,6 @@ def test_annotation_without_any_value_is_refused_in_its_own_words(tmp_path, kind
     labels[:] = 0
     labels[(36 if "beside" in kind else 4) : 39, 80:86] = kind != "clicks"
     clicks = {(): [(1, Click(10, 80))]} if kind == "clicks" else None
-    with pytest.raises(InputError, match="All labels and clicks lie where the image has no values"):
+    with pytest.raises(InputError, match="All labels and object clicks lie where the image has no values"):
         run(image, labels if kind != "clicks" else None, tmp_path / "a.zarr", clicks=clicks)
     assert not list(tmp_path.iterdir())

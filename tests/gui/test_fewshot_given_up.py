@@ -39,7 +39,8 @@ def test_what_a_refused_run_would_have_replaced_is_back(fewshot: Any, monkeypatc
         dock.run_button.click()
         fewshot.settle()
     assert np.array_equal(np.asarray(LabelStore.open(out).levels[0]), before)
-    assert dock.controller.results is None
+    assert (dock.controller.results, dock.controller.report) == (None, None)
+    assert not dock.save_button.isEnabled()
     fewshot.run()
     assert np.array_equal(fewshot.result, before)
 

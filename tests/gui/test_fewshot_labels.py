@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,11 @@ def kept(path: Path) -> list[int]:
     return [plane for (plane,) in kept_clicks(run_folder(path))]
 
 
+def noted(path: Path) -> Any:
+    """What is kept with a result of the labels that it was made from."""
+    return json.loads((run_folder(path) / "labels.json").read_text())
+
+
 def test_a_result_is_shown_without_its_labels_and_goes_on_with_them(fewshot, accepted, monkeypatch):
     said, result = [], fewshot.result.copy()
     monkeypatch.setattr("napari_iseg.widgets.reports.warn", said.append)
@@ -101,8 +107,7 @@ def test_what_was_clicked_does_not_go_on_without_the_labels_either(fewshot, acce
 
 
 def test_labels_of_another_name_go_on_with_the_only_result(fewshot, accepted):
-    noted = json.loads((run_folder(accepted) / "labels.json").read_text())
-    assert noted == {"labels": "some"}, "a name is all that results of earlier versions have noted"
+    assert noted(accepted) == {"labels": "some"}, "a name is all that results of earlier versions have noted"
     dock = restart(fewshot, stack_labels=ONE)
     assert "earlier result of this image, made from labels 'some'" in dock.status.text()
     fewshot.run()
@@ -263,6 +268,60 @@ def test_a_run_ends_when_other_labels_are_chosen_while_it_prepares(fewshot):
     fewshot.run()
     assert supports(fewshot) == ["2 · labelled"]
     assert made_from(dock.controller.results.output.path) == "others"
+
+
+@pytest.fixture
+def clicked(fewshot: Any) -> Any:
+    """A result of clicks alone, run with empty labels "some", whose slice 4 was accepted and taken back."""
+    fewshot.open(labels=np.zeros_like(ONE))
+    new_clicks(fewshot, (3, 6, 6))
+    fewshot.run()
+    fewshot.show(4)
+    for button in (fewshot.dock.accept_button, fewshot.dock.reject_button):
+        button.click()
+        fewshot.settle()
+    assert fewshot.dock.controller.results.decisions.accepted == set()
+    return fewshot.dock.controller.results.output.path
+
+
+def test_labels_in_which_nothing_was_painted_are_not_needed(fewshot, clicked, monkeypatch):
+    monkeypatch.setattr("napari_iseg.widgets.reports.warn", pytest.fail)
+    choose(fewshot, "none")
+    assert fewshot.dock.status.text().startswith("The result stays: without labels, Run goes on")
+    dock = restart(fewshot)
+    assert dock.status.text() == (
+        "There is an earlier result of this image, made from labels 'some': Run shows it and goes on with it."
+    )
+    fewshot.run()
+    assert dock.controller.results.output.path == clicked
+    assert supports(fewshot) == ["3 · clicked"]
+
+
+def test_a_result_of_no_painting_is_not_of_others(fewshot, clicked):
+    dock = restart(fewshot, vesicles=TWO)
+    assert "Run shows it and goes on with it" in dock.status.text()
+    fewshot.run()
+    assert dock.controller.results.output.path == clicked
+    assert supports(fewshot) == ["2 · labelled", "3 · clicked"]
+    assert noted(clicked) == {"labels": "vesicles"}, "by now there is"
+
+
+def test_that_nothing_was_painted_stays_noted_under_another_name(fewshot, clicked):
+    assert noted(clicked) == {"labels": "some", "painted": False}
+    fewshot.viewer.layers["some"].name = "mine"
+    fewshot.settle()
+    assert noted(clicked) == {"labels": "mine", "painted": False}
+
+
+def test_a_result_made_anew_of_clicks_alone_needs_no_labels(fewshot, accepted, monkeypatch):
+    monkeypatch.setattr("napari_iseg.widgets.reports.warn", pytest.fail)
+    dock = restart(fewshot)
+    shutil.rmtree(accepted)
+    new_clicks(fewshot, (3, 6, 6))
+    for _ in range(2):
+        fewshot.run()
+        assert dock.controller.results.output.path == accepted
+        assert supports(fewshot) == ["3 · clicked"]
 
 
 def test_names_count_before_what_has_none(tmp_path):

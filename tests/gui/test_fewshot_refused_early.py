@@ -68,6 +68,7 @@ def test_what_it_would_have_replaced_is_back(fewshot: Any, monkeypatch: Any, sai
     run_refused(fewshot, monkeypatch)
     assert np.array_equal(np.asarray(LabelStore.open(out).levels[0]), before)
     assert (said, dock.controller.results) == (["refused"], None)
+    assert not dock.save_button.isEnabled()
     fewshot.run()
     assert np.array_equal(fewshot.result, before)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_iseg.fewshot.areas import Areas
-from napari_iseg.fewshot.collect import collect
+from napari_iseg.fewshot.collect import collect, doubts
 from napari_iseg.fewshot.frame import Frame, Grid
 from napari_iseg.fewshot.plan import Plan, Rules
 from napari_iseg.fewshot.support_store import SupportStore
@@ -39,7 +39,8 @@ def warned(
     store = SupportStore(folder / "supports")
     source = PlaneSource.wrap(image)
     refs = collect(source, labels, frame, grid, store, on_grid=on_grid, **given)  # type: ignore[arg-type]
-    warn_of_ignored(Plan(frame, grid, Rules("grey", "", (1,), on_grid=on_grid), refs, [()]))
+    plan = Plan(frame, grid, Rules("grey", "", (1,), on_grid=on_grid), refs, [()])
+    warn_of_ignored(plan, doubts(refs, given.get("complete", True), copied=on_grid))  # type: ignore[arg-type]
 
 
 def painted(*corners: tuple[int, int]) -> np.ndarray:

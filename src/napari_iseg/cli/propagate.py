@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_iseg.cli.bands import typed_channels
-from napari_iseg.cli.common import byte_size, console, need_file, print_json, progress, whole_numbers
+from napari_iseg.cli.common import byte_size, console, errors, need_file, print_json, progress, whole_numbers
 from napari_iseg.cli.objects import check_split, objects_of
 from napari_iseg.cli.stopping import StoppedError
 from napari_iseg.errors import IncompleteError, InputError, IsegError
@@ -112,7 +113,8 @@ def propagate(
     opened = open_image(volume)
     wanted, done = (Areas.read(path, volume) if path is not None else None for path in (region, complete))
     known, channels = _labels(labels, opened), typed_channels(opened, bands)
-    with _about(volume), _resumable(out), progress(f"segmenting {volume.name}", 100) as advance:
+    bar = progress(f"segmenting {volume.name}", 100)
+    with _about(volume), _resumable(out), _in_plain_words(), bar as advance:
         try:
             report = run(
                 partial(open_plane_source, volume, channels),
@@ -166,6 +168,22 @@ def _about(volume: Path) -> Iterator[None]:
         if volume.name not in str(error):
             error.args = (f"{volume.name}: {error}",)
         raise
+
+
+@contextmanager
+def _in_plain_words() -> Iterator[None]:
+    """What the run warns of is one line on standard error, without the place in the code."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Any, category: Any, filename: str, *rest: Any, **options: Any) -> None:
+            if filename == __file__:  # said to the caller of `run`
+                errors.print(str(message))
+            else:
+                others(message, category, filename, *rest, **options)
+
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager

@@ -102,17 +102,30 @@ class Areas:
     def mask(self, window: Window) -> npt.NDArray[np.bool_]:
         """Which pixels of a window lie inside, (rows, cols) bool."""
         inside = np.zeros(window.shape, bool)
-        for index in np.flatnonzero(self._near(window)):
-            top, left, bottom, right = (int(edge) for edge in self._bounds[index])
-            part = Window(top, left, bottom + 1, right + 1).intersect(window)
+        for index in np.flatnonzero(self._near(window)).tolist():
+            part = self._part(index, window)
             rows = slice(part.top - window.top, part.bottom - window.top)
             cols = slice(part.left - window.left, part.right - window.left)
             inside[rows, cols] |= _even_odd(self._edges[index], part)
         return inside
 
+    def _part(self, index: int, window: Window) -> Window:
+        """The part of a window that holds all of a polygon that lies in it."""
+        top, left, bottom, right = (int(edge) for edge in self._bounds[index])
+        return Window(top, left, bottom + 1, right + 1).intersect(window)
+
     def touches(self, window: Window) -> bool:
         """Whether any pixel of a window lies inside."""
         return bool(self.mask(window).any())
+
+    def beside(self, windows: Iterable[Window]) -> list[tuple[float, float]]:
+        """The middles (row, col) of the polygons without a pixel in any of the windows."""
+        left_out = np.ones(len(self.polygons), bool)
+        for window in windows:
+            for index in np.flatnonzero(left_out & self._near(window)).tolist():
+                left_out[index] = not _even_odd(self._edges[index], self._part(index, window)).any()
+        top, left, bottom, right = self._bounds[left_out].T
+        return list(zip((top + bottom) / 2, (left + right) / 2, strict=True))
 
     def _checked(self) -> Areas:
         if not self.polygons:

@@ -17,10 +17,11 @@ from napari_iseg.fewshot.support_store import SupportRef, SupportStore
 from napari_iseg.images import PlaneSource
 from napari_iseg.prompts import Click, Window
 
+_MARKED = "Nothing is known to be background, so everything would be marked"
 # what to do where nothing is known to be background
 NO_BACKGROUND = (
-    "Nothing is known to be background, so everything would be marked; annotate one area completely and give "
-    "its outline (the dock's Unlabelled: background in …, --complete, complete=Areas)."
+    f"{_MARKED}; annotate one area completely and give its outline (the dock's Unlabelled: background in …, "
+    "--complete, complete=Areas)."
 )
 
 Clicks = Mapping[Plane, Sequence[tuple[int, Click]]]
@@ -54,7 +55,7 @@ def collect(
     Raises
     ------
     InputError
-        When nothing is annotated, there are background clicks only, all of it lies where the image has no
+        When nothing is annotated, there are background clicks only, all objects lie where the image has no
         values, or a single label is painted and no background is known.
     """
     painted: dict[Plane, list[Window]] = {}
@@ -85,7 +86,7 @@ def collect(
         for window in _click_windows(grid, free):
             unknown = np.full(window.shape, UNKNOWN, np.int32)  # a click says nothing of what lies around it
             refs.append(add(window, position, unknown, _inside(free, window), origin="clicked"))
-    _check(refs, copied=on_grid)
+    _check(refs, complete, copied=on_grid)
     return refs
 
 
@@ -132,24 +133,58 @@ def lacks_background(refs: Iterable[SupportRef]) -> bool:
     return any(ref.origin != "clicked" for ref in learnt) and not any(ref.background for ref in learnt)
 
 
-def _check(refs: Sequence[SupportRef], *, copied: bool) -> None:
+def doubts(refs: Sequence[SupportRef], complete: bool | Areas, *, copied: bool) -> tuple[str, ...]:
+    """What a user should hear of supports before a run that may start all the same, each a sentence.
+
+    Parameters
+    ----------
+    complete, copied : as ``complete`` and ``on_grid`` of ``collect``
+    """
+    if lacks_background(refs) and not copied:
+        return (_no_background(refs, complete).replace("would", "may"),)
+    idle = _idle(refs, complete)
+    return (f"Not every polygon counts: {idle}.",) if idle else ()
+
+
+def _no_background(refs: Sequence[SupportRef], complete: bool | Areas) -> str:
+    """Why nothing is known to be background, and what to do."""
+    idle = _idle(refs, complete)
+    return f"{_MARKED}: {idle}." if idle else NO_BACKGROUND
+
+
+def _idle(refs: Sequence[SupportRef], complete: bool | Areas) -> str:
+    """Words on the polygons of ``complete`` that change nothing, as all is unknown around them; or none."""
+    if not isinstance(complete, Areas):
+        return ""
+    idle = complete.beside({ref.window for ref in refs if ref.origin != "clicked"})
+    if not idle:
+        return ""
+    (row, col), more = idle[0], f" (and {len(idle) - 1} more)" if len(idle) > 1 else ""
+    return (
+        f"no painted slice or tile reaches the polygon around row {row:.0f}, column {col:.0f}{more}; draw it "
+        "around paint"
+    )
+
+
+def _check(refs: Sequence[SupportRef], complete: bool | Areas, *, copied: bool) -> None:
     """Refuse supports from which nothing follows; masks that are copied need no image and no background."""
     labels = {label for ref in refs for label in ref.labels}
     learnt = {label for ref in refs for label in ref.learnt if label}
-    if not labels and any(ref.clicks for ref in refs):
+    named = labels.union(*(ref.lost for ref in refs)) - {0}
+    if not named and any(ref.clicks or ref.lost for ref in refs):
         raise InputError(
             "There are only background clicks; click on an object of at least one slice or tile as well."
         )
-    if not labels and not any(ref.lost for ref in refs):
+    if not named:
         raise InputError(
             "No slice or tile holds a label; annotate at least one and give its labels (0 is background)."
         )
     if not (labels if copied else learnt):
         raise InputError(
-            "All labels and clicks lie where the image has no values, so nothing can be learnt from them; "
-            "annotate a place where it has some."
+            "All labels and object clicks lie where the image has no values, so nothing can be learnt from "
+            "them; annotate a place where it has some."
         )
     if copied or len(learnt) > 1 or any(ref.is_outlined for ref in refs):
         return
     if lacks_background(refs):  # measured: every model then marks the whole scene
-        raise InputError(NO_BACKGROUND)
+        raise InputError(_no_background(refs, complete))

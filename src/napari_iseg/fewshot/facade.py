@@ -209,6 +209,11 @@ class FewShot:
             Without a support, or when no support has a positive click or a painted pixel.
         """
         labels = self.labels
+        if not labels and any(valid is not None for valid in self._valid.values()):
+            raise InputError(
+                "No support has a positive click or a painted pixel where its image has values; click on an "
+                "object there once."
+            )
         if not labels:
             check_supports(self.supports, (1,))
         check_supports(self.supports, labels)

@@ -15,7 +15,7 @@ import numpy as np
 from napari_iseg.errors import InputError, SaveError
 from napari_iseg.fewshot.areas import Areas
 from napari_iseg.fewshot.base import UnitPredictor
-from napari_iseg.fewshot.collect import Clicks, collect
+from napari_iseg.fewshot.collect import Clicks, collect, doubts
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
 from napari_iseg.fewshot.output import Output, layout_record
 from napari_iseg.fewshot.pixels import same_pixels
@@ -70,6 +70,10 @@ class Prepared:
 
     After a ``with`` block in which the run has not settled everything is put back as it was, if it raised
     or replaced something.
+
+    Attributes
+    ----------
+    doubts : sentences on the annotation that its user should hear before the run
     """
 
     plan: Plan
@@ -78,6 +82,7 @@ class Prepared:
     setup: Setup
     hold: Hold
     room: Room
+    doubts: tuple[str, ...]
 
     def __enter__(self) -> Self:
         return self
@@ -142,7 +147,7 @@ def _begun(request: Request, grid: Grid, source: PlaneSource, hold: Hold, room: 
         memory, window = byte_count(request.memory), grid.window(0, 0).shape
         record.supports.limit = memory // 8  # until it is known what the tiles leave
         refs = _supports(request, grid, source, record)
-        labels = _labels(refs, request.wanted)
+        labels = _labels(refs, request.wanted, copied=request.on_grid)
         budget = share(memory, window, len(labels))
         record.supports.limit = budget.supports
         plan = _plan(request, grid, source, refs, labels)
@@ -165,7 +170,8 @@ def _begun(request: Request, grid: Grid, source: PlaneSource, hold: Hold, room: 
         threads=request.threads,
         disk=byte_count(request.features),
     )
-    return Prepared(plan, record, output, setup, hold, room)
+    said = doubts(refs, request.complete, copied=request.on_grid)
+    return Prepared(plan, record, output, setup, hold, room, said)
 
 
 def _supports(request: Request, grid: Grid, source: PlaneSource, record: Record) -> list[SupportRef]:
@@ -224,11 +230,19 @@ def _check_image(source: PlaneSource, frame: Frame) -> None:
         )
 
 
-def _labels(refs: Sequence[Any], wanted: Sequence[int] | None) -> tuple[int, ...]:
+def _labels(refs: Sequence[SupportRef], wanted: Sequence[int] | None, *, copied: bool) -> tuple[int, ...]:
+    """Ids to look for: those wanted, if something can be learnt, or copied, of each."""
     present = sorted({label for ref in refs for label in ref.labels})
     if wanted is None:
         return tuple(present)
-    missing = sorted(set(wanted) - set(present))
+    given = {label for ref in refs for label in (*ref.labels, *ref.lost) if label}
+    usable = present if copied else {label for ref in refs for label in ref.learnt if label}
+    missing = sorted(set(wanted).difference(usable))
+    if missing and missing[0] in given:
+        raise InputError(
+            f"The label {missing[0]} lies only where the image has no values, so nothing can be learnt of "
+            "it; annotate it where it has some, or leave it out (only, --only)."
+        )
     if missing:
         raise InputError(
             f"No annotated slice or tile holds the label {missing[0]}; those that there are: "

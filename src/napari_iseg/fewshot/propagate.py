@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -169,8 +170,9 @@ def propagate(
         Labels to look for; None: all.
     complete
         Whether unlabelled pixels of annotated slices and tiles are background; else unknown. Polygons:
-        background inside them, unknown outside. A single label without any background is refused where all
-        would be marked: in scenes, in tiles, and by the model "training-free".
+        background inside them, unknown outside; one that reaches no painted slice or tile changes nothing.
+        A single label without any background is refused where all would be marked: in scenes, in tiles, and
+        by the model "training-free".
     sequential
         Carry the answer from slice to slice, from both sides, until it is no longer trusted.
     probability
@@ -212,6 +214,12 @@ def propagate(
         When the output cannot be written, before the run or in it.
     IncompleteError
         When units failed repeatedly; all others are done, the message names them, resuming tries them again.
+
+    Warns
+    -----
+    UserWarning
+        Before the first prediction, when nothing is known to be background, or a polygon of ``complete``
+        changes nothing because it reaches no paint.
     """
     refuse_in_a_start()
     check_model(model)
@@ -282,6 +290,8 @@ def propagate(
             features=features,
         )
     ) as prepared:
+        for sentence in prepared.doubts:
+            warnings.warn(sentence, stacklevel=2)
         runner = Runner(
             prepared.plan,
             prepared.record,

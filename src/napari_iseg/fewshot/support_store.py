@@ -41,7 +41,7 @@ class SupportRef:
     background : whether any of it is known to be background, or drawn so by the model around clicks in paint
     missing : labels that are painted only where the image has no value, so that nothing is learnt of them
     clicks : how many count here
-    lost : how many more lie where the image has no value
+    lost : labels of the clicks where the image has no value, 0 for clicks on background
     """
 
     key: str
@@ -55,7 +55,7 @@ class SupportRef:
     background: bool = True
     missing: tuple[int, ...] = ()
     clicks: int = 0
-    lost: int = 0
+    lost: tuple[int, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -177,10 +177,14 @@ class SupportStore:
         key = ",".join(map(str, plane)) or "scene"
         if window.shape != source.shape:
             key = f"{key}@{window.top},{window.left}"
-        own = tuple(
+        placed = [
             (int(label), Click(_plain(c.row - window.top), _plain(c.col - window.left), bool(c.positive)))
             for label, c in clicks
-            if valid is None or valid[round(c.row - window.top), round(c.col - window.left)]
+        ]
+        own = tuple(
+            (label, click)
+            for label, click in placed
+            if valid is None or valid[round(click.row), round(click.col)]
         )
         version = _version(image, valid, mask, own, accepted)
         support = Support(key, image, mask, own, position, accepted, version, "@" not in key)
@@ -201,7 +205,7 @@ class SupportStore:
             or any(support.is_painted or not click.positive for _, click in own),
             missing=tuple(label for label in support.labels if label not in known),
             clicks=len(own),
-            lost=len(clicks) - len(own),
+            lost=tuple(pair[0] if pair[1].positive else 0 for pair in placed if pair not in own),
         )
 
     def read(self, ref: SupportRef, source: PlaneSource | None) -> Support:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.labels.store import LabelStore
 from napari_iseg.widgets.fewshot_advice import advice_on
-from napari_iseg.widgets.fewshot_outputs import is_of_others, made_from
+from napari_iseg.widgets.fewshot_outputs import is_of_others, labels_needed, made_from
 from napari_iseg.widgets.fewshot_request import LabelsNeeded
 from napari_iseg.widgets.fewshot_results import earlier_clicks, layer_of
 from napari_iseg.widgets.fewshot_run import SupportRow, annotated_rows
-from napari_iseg.widgets.fewshot_taken import labels_needed
 from napari_iseg.widgets.fewshot_view import HOW
 from napari_iseg.widgets.reports import report
 

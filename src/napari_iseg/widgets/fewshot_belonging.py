@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_iseg.errors import IsegError
-from napari_iseg.widgets.fewshot_outputs import Known, Made, Whose, made_from
-from napari_iseg.widgets.fewshot_taken import labels_needed, was_made_from
+from napari_iseg.widgets.fewshot_outputs import Known, Made, Whose, labels_needed, made_from
+from napari_iseg.widgets.fewshot_taken import Taken, was_made_from
 from napari_iseg.widgets.reports import report, warn
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Belonging:
         self._controller = controller
         self._made = Made()
         self._chosen: tuple[Labels | None, str | None] = None, None  # with the name that they had
-        self._begun: tuple[Labels | None, str | None, Results] | None = None  # the run under way
+        self._begun: tuple[Labels | None, str | None, Results, Taken] | None = None  # the run under way
         self._known: Results | None = None  # of the image whose result is shown
         self.words = ""  # on what the run under way goes on with or leaves, until it has ended
 
@@ -92,10 +92,10 @@ class Belonging:
         self._controller.view.set_status(words)
         return stays
 
-    def begin(self, known: Results) -> None:
-        """A run begins with what is chosen."""
+    def begin(self, known: Results, taken: Taken) -> None:
+        """A run begins with what is chosen; ``taken`` holds what it takes of it once it is prepared."""
         annotations = self._controller.annotations
-        self._begun = annotations.labels, annotations.name, known
+        self._begun = annotations.labels, annotations.name, known, taken
 
     def take_words(self) -> str:
         """The words, which are not said again."""
@@ -105,14 +105,13 @@ class Belonging:
     def is_for_now(self, path: Path) -> bool:
         """Whether the run that was begun, whose result lies at ``path``, goes on with what is chosen now."""
         assert self._begun is not None
-        labels, name, known = self._begun
+        labels, name, known, taken = self._begun
         self.words = self._words_on(path, name, known()) or self.words
-        if labels is not None and name is not None:  # else it keeps its name: what was accepted is of those
-            try:
-                self._made.keep(path, known().digests, labels, name)
-            except IsegError as error:
-                report(error)
-            self._follow_names()
+        try:
+            self._made.keep(path, known().digests, labels, name, painted=bool(taken))
+        except IsegError as error:
+            report(error)
+        self._follow_names()
         annotations = self._controller.annotations
         others = annotations.labels is not labels or annotations.name != name
         if others and known().of(self.whose._replace(shown=path)) != path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_iseg.errors import InputError
-from napari_iseg.fewshot.collect import NO_BACKGROUND, Clicks, lacks_background
+from napari_iseg.fewshot.collect import Clicks
 from napari_iseg.fewshot.frame import Plane
 from napari_iseg.fewshot.plan import Plan
 from napari_iseg.fewshot.support_store import SupportRef
@@ -87,8 +87,8 @@ def new_clicks(
     return layer
 
 
-def warn_of_ignored(plan: Plan) -> None:
-    """Say which clicks and labels of a run change nothing, and when nothing is known to be background."""
+def warn_of_ignored(plan: Plan, doubts: Sequence[str]) -> None:
+    """Say which clicks and labels of a run change nothing, and what else is to be said of them."""
     refs = plan.annotated
     labelled = [ref for ref in refs if ref.clicks and ref.complete and ref.origin == "labelled"]
     if labelled:
@@ -99,13 +99,11 @@ def warn_of_ignored(plan: Plan) -> None:
     lost = [ref for ref in refs if ref.lost]
     if lost:
         warn(f"Clicks on {_places(lost)} lie where the image has no values and change nothing.")
-    if plan.rules.on_grid:
-        return  # masks are copied, whatever the image shows
     missing = [ref for ref in refs if ref.missing]
-    if missing:
+    if missing and not plan.rules.on_grid:  # else masks are copied, whatever the image shows
         warn(f"Labels on {_places(missing)} lie where the image has no values: nothing is learnt from them.")
-    if lacks_background(refs):
-        warn(NO_BACKGROUND.replace("would", "may"))
+    for sentence in doubts:
+        warn(sentence)
 
 
 def _places(refs: Sequence[SupportRef]) -> str:

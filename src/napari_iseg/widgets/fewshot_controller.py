@@ -146,7 +146,7 @@ class FewShotController:
         control = self._control = Control()
         if self._paused:
             control.pause()
-        self.belonging.begin(partial(opened.known, self.folder, settings.tile))
+        self.belonging.begin(partial(opened.known, self.folder, settings.tile), taken)
         self._wanted, self._paused = True, False
         self.follow_plane()
         self.view.set_running(True, control.paused)
@@ -276,7 +276,7 @@ class FewShotController:
             self.view.offer_clicks(prepared.output.path, kept)
             self.run()
         belong(self.annotations.clicks, prepared.output.path)
-        warn_of_ignored(prepared.plan)
+        warn_of_ignored(prepared.plan, prepared.doubts)
         pieces = pieces_of(len(prepared.plan.supports), self._whole, "annotated ")
         words = f"From {pieces}; what is in view comes first, then the nearest."
         self.view.set_status(f"{self.belonging.words} {words}".strip())
@@ -301,7 +301,7 @@ class FewShotController:
         self.view.set_running(False, False)
         if self._wanted:
             self.report = result
-        if self.results is not None and self.results.leave_if_gone():
+        if self.results is None or self.results.leave_if_gone():
             self.results = self.report = None
         if self._do_what_waits():
             return
@@ -323,8 +323,8 @@ class FewShotController:
         self.view.set_running(False, False)
         self.view.set_status("Stopped.")
         report(error)
-        if self.results is not None and self.results.leave_if_gone():
-            self.results = None
+        if self.results is None or self.results.leave_if_gone():
+            self.results = self.report = None
         self.before.show_earlier(error, self._wanted)
         if not self._do_what_waits():
             self.before.list_annotated()

@@ -10,7 +10,7 @@ from functools import partial
 from hashlib import blake2b
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _BANDS = 3  # of what a source gives
 _LONGEST = 40  # bytes of a layer's name in a file's
-_FILE = "labels.json"  # in a run's folder: the name of the labels layer that it was made from
+# in a run's folder: the name of the labels layer that it was made from, and whether nothing was painted there
+_FILE = "labels.json"
 
 
 def digests_of(source: PlaneSource, frame: Frame, tile: int) -> tuple[str, str]:
@@ -157,18 +158,34 @@ class Made:
         self._paths: weakref.WeakKeyDictionary[Labels, dict[Path, tuple[str, str]]]
         self._paths = weakref.WeakKeyDictionary()  # with the digests of their images
 
-    def keep(self, path: Path, digests: tuple[str, str], labels: Labels, name: str) -> None:
-        """A result is made from a labels layer, which had this name then.
+    def keep(
+        self,
+        path: Path,
+        digests: tuple[str, str],
+        labels: Labels | None,
+        name: str | None,
+        painted: bool = True,
+    ) -> None:
+        """A result is made from a labels layer.
+
+        Parameters
+        ----------
+        labels, name : the layer, and its name then; without one the result keeps the name that it has, as
+            what was accepted is of those labels
+        painted : whether anything was painted there
 
         Raises
         ------
         SaveError
             As of ``write_text``.
         """
-        for others in self._paths.values():
-            others.pop(path, None)
-        self._paths.setdefault(labels, {})[path] = digests
-        _note(path, name)
+        if labels is not None:
+            for others in self._paths.values():
+                others.pop(path, None)
+            self._paths.setdefault(labels, {})[path] = digests
+        name = made_from(path) if labels is None else name
+        if name is not None:
+            _note(path, name, painted)
 
     def follow_names(self) -> list[tuple[str, str]]:
         """Layers may have other names; SaveError as above.
@@ -185,16 +202,26 @@ class Made:
             for path, digests in list(paths.items()):
                 old = made_from(path)
                 if old in (None, new) or Known(path.parent, digests).named(new) is None:
-                    _note(path, new)
+                    _note(path, new, _was_painted(path))
                 else:
                     del paths[path]
                     left.append((str(old), new))
         return left
 
 
-def _note(path: Path, labels: str | None) -> None:
-    if made_from(path) != labels and run_folder(path).is_dir():  # or it was deleted
-        write_text(run_folder(path) / _FILE, json.dumps({"labels": labels}))
+def _note(path: Path, labels: str, painted: bool = True) -> None:
+    now = {"labels": labels} if painted else {"labels": labels, "painted": False}
+    if _noted(path) != now and run_folder(path).is_dir():  # or it was deleted
+        write_text(run_folder(path) / _FILE, json.dumps(now))
+
+
+def _noted(path: Path) -> dict[str, Any]:
+    """What is noted of the labels of a result; nothing where that cannot be read."""
+    try:
+        noted = json.loads((run_folder(path) / _FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
 
 
 def _noted_at(path: Path) -> int:
@@ -206,16 +233,27 @@ def _noted_at(path: Path) -> int:
 
 def made_from(path: Path) -> str | None:
     """The name of the labels layer that the result at ``path`` was made from; None where there is none."""
-    try:
-        name = json.loads((run_folder(path) / _FILE).read_text())["labels"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    name = _noted(path).get("labels")
     return name if isinstance(name, str) else None
+
+
+def labels_needed(path: Path) -> str | None:
+    """The name of the labels without which the result at ``path`` cannot go on.
+
+    What was painted there is no annotation any more without them, and would be predicted over. None where
+    nothing was, as by clicks alone.
+    """
+    return made_from(path) if _was_painted(path) else None
+
+
+def _was_painted(path: Path) -> bool:
+    """Whether the last run of a result took anything painted; counts so where that was not noted yet."""
+    return _noted(path).get("painted") is not False
 
 
 def is_of_others(path: Path, whose: Whose) -> bool:
     """Whether the result at ``path`` was made from other labels than the chosen ones; reads both."""
-    return whose.agree is not None and whose.agree(run_folder(path)) is False
+    return whose.agree is not None and _was_painted(path) and whose.agree(run_folder(path)) is False
 
 
 def _readable(name: str) -> str:

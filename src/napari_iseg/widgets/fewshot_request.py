@@ -23,8 +23,15 @@ from napari_iseg.labels.store import LabelStore
 from napari_iseg.prompts import Window
 from napari_iseg.widgets import scene
 from napari_iseg.widgets.fewshot_annotations import Annotations, Overlay
-from napari_iseg.widgets.fewshot_outputs import Known, Whose, digests_of, make_folder, output_path
-from napari_iseg.widgets.fewshot_taken import Taken, labelled, labels_needed
+from napari_iseg.widgets.fewshot_outputs import (
+    Known,
+    Whose,
+    digests_of,
+    labels_needed,
+    make_folder,
+    output_path,
+)
+from napari_iseg.widgets.fewshot_taken import Taken, labelled
 from napari_iseg.widgets.fewshot_view import FewShotSettings
 from napari_iseg.widgets.placement import PlaneAxes
 from napari_iseg.widgets.scene_file import values_of

@@ -14,10 +14,8 @@ from napari_iseg.errors import IsegError
 from napari_iseg.fewshot.annotated import occupied, read_plane, support_windows
 from napari_iseg.fewshot.decisions import Decisions
 from napari_iseg.fewshot.frame import Frame, Grid, Plane
-from napari_iseg.fewshot.preparing import run_folder
 from napari_iseg.fewshot.support_store import kept_supports
 from napari_iseg.prompts import Window
-from napari_iseg.widgets.fewshot_outputs import made_from
 
 Place = tuple[Plane, Window]
 Taken = dict[Place, bytes]  # a digest of the labels wherever there are any
@@ -67,19 +65,6 @@ def was_made_from(run: Path, labels: Any, frame: Frame) -> bool | None:
     except (IsegError, OSError):
         return None
     return answer
-
-
-def labels_needed(out: Path) -> str | None:
-    """The name of the labels without which the result at ``out`` cannot go on.
-
-    What was painted there is no annotation any more without them, and would be predicted over. None where
-    nothing was, as by clicks alone, or where that cannot be told.
-    """
-    try:
-        name = made_from(out)
-        return None if name is None or next(_painted(run_folder(out)), None) is None else name
-    except (IsegError, OSError):
-        return None
 
 
 def _painted(run: Path) -> Iterator[tuple[Plane, Window, npt.NDArray[np.int32]]]:
