@@ -65,6 +65,7 @@ def test_a_session_of_before_there_were_some_settings_goes_on_without_them(tmp_p
     folder.journal.close()
     assert SessionFolder.open(tmp_path / "old").replay().inference == {
         "thin": "",
+        "small": "",
         "search_twice": False,
         "search_coarse": 0,
         "search_stability": True,

@@ -49,6 +49,7 @@ BACKENDS: Final = _Backends(
         "is5net": "napari_iseg.backends.is5net:Is5Net",
         "is5net-gt-encoder": "napari_iseg.backends.is5net:GtEncoder",
         "thin": "napari_iseg.backends.thin:Thin",
+        "small": "napari_iseg.backends.small:Small",
     }
 )
 # What the networks of a method are for, where that is not answering clicks and boxes ("click").
@@ -56,16 +57,18 @@ ROLES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "is5net": "edges",  # makes a mask that is there exact
         "thin": "thin",  # answers a click model's clicks where the object is too thin for it
+        "small": "small",  # finishes small objects for a click model
         "is5net-gt-encoder": "training",  # is needed to train another network, answers nothing itself
     }
 )
+OURS: Final = ("thin", "small")  # roles of networks of which no checkpoints are about
 
 
 def role(name: str) -> str:
     """What the networks of a method are for; loads no torch.
 
     "click" (answers clicks, boxes or both), "edges" (refines a mask), "thin" (stands in for a click model on
-    thin structures), or "training" (helps to train another).
+    thin structures), "small" (finishes small objects for one), or "training" (helps to train another).
     """
     return ROLES.get(name, "click")
 
@@ -146,5 +149,5 @@ def differences(shapes: Shapes) -> tuple[str, list[str]]:
     keys : one phrase per differing key ("missing neck.down_16.0.bias", ...), fewest over all backends
     """
     # Ours alone are left out: no foreign file means to be one of them.
-    found = [BACKENDS[name].differences(shapes) for name in BACKENDS if role(name) != "thin"]
+    found = [BACKENDS[name].differences(shapes) for name in BACKENDS if role(name) not in OURS]
     return min((near for near in found if near is not None), key=lambda near: len(near[1]))

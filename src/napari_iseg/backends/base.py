@@ -77,6 +77,8 @@ class Inference:
     thin
         The model that answers in this one's place where the object is too thin for its window
         (`interactive.thin`); "" for none.
+    small
+        The model that finishes small objects from the fourth click on (`interactive.small`); "" for none.
     """
 
     threshold: float = 0.49
@@ -102,6 +104,7 @@ class Inference:
     search_stability: bool = True
     search_rethink: bool = False
     thin: str = ""
+    small: str = ""
 
     def with_options(self, **options: Any) -> Inference:
         """A copy with some fields replaced; unknown names are refused with the list of valid ones."""

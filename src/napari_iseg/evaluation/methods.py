@@ -14,7 +14,7 @@ from napari_iseg.evaluation.how_run import told_name
 from napari_iseg.images import PlaneSource
 from napari_iseg.interactive.predictor import Predictor
 from napari_iseg.interactive.state import State
-from napari_iseg.prompts import Box, Click
+from napari_iseg.prompts import Box, Click, Window
 
 if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
@@ -96,6 +96,11 @@ class ModelMethod:
         assert self._predictor is not None, "start() comes first"
         self._state = self._predictor.step(self._state, Click(row, col, positive))
         return self._state.probability
+
+    @property
+    def window(self) -> Window | None:
+        """The network's present window on the object, in pixels; None where there is none yet."""
+        return None if self._state is None else self._state.zoom
 
     def box(self, box: Box) -> npt.NDArray[np.float32]:
         """The probability (H, W) of the object in a box, before any click; for models that take boxes."""

@@ -173,12 +173,14 @@ def one_pass_of(model: Model) -> OnePass:
     """How the model's network is asked once, with what that keeps of an image."""
     from napari_iseg.interactive.passes import run_pass
     from napari_iseg.interactive.prompted import PromptedPass, is_prompted
+    from napari_iseg.interactive.small import SmallPass
     from napari_iseg.interactive.thin import ThinPass
-    from napari_iseg.weights.store import thin_model_of
+    from napari_iseg.weights.store import small_model_of, thin_model_of
 
     if is_prompted(model):
         return PromptedPass()
-    return ThinPass(partial(thin_model_of, model)) if model.inference.thin else run_pass
+    ask: OnePass = SmallPass(partial(small_model_of, model)) if model.inference.small else run_pass
+    return ThinPass(partial(thin_model_of, model), ask=ask) if model.inference.thin else ask
 
 
 def means_object(state: State, valid: Bool | None = None) -> bool:

@@ -36,6 +36,7 @@ from napari_iseg.labels.store import LabelStore
 # Settings that there were not always: sessions of before were made without them.
 _WITHOUT = {
     "thin": "",
+    "small": "",
     "search_twice": False,
     "search_coarse": 0,
     "search_stability": True,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from napari_iseg.backends.model import Model
     from napari_iseg.backends.thin_model import Seen, ThinModel
+    from napari_iseg.interactive.refine import OnePass
 
 Bool = npt.NDArray[np.bool_]
 
@@ -89,8 +90,11 @@ class ThinGate:
 class ThinPass:
     """One pass that asks the click network, and the rule where there may be strokes; see the module."""
 
-    def __init__(self, load: Callable[[], ThinModel], gate: ThinGate | None = None) -> None:
+    def __init__(
+        self, load: Callable[[], ThinModel], gate: ThinGate | None = None, ask: OnePass = run_pass
+    ) -> None:
         self._load = load
+        self._ask = ask
         self.gate = gate or ThinGate()
         # Of the present area: 24 bytes a pixel, 48 once the rule has answered.
         self._seen: tuple[tuple[Window, int], Seen] | None = None
@@ -116,7 +120,7 @@ class ThinPass:
             if self.gate.holds(marked):
                 answer = marked.probability if state.thin < 0 else self._merged(state, marked.probability)
                 return self._answered(state, answer)
-        after = replace(run_pass(model, rule, image, state), thin=0)
+        after = replace(self._ask(model, rule, image, state), thin=0)
         foreseen = self._foreseen(image, state)
         if not foreseen or not all(foreseen):
             return after

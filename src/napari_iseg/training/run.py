@@ -112,8 +112,8 @@ def _check_inference(recipe: Recipe) -> None:
     check_inference(recipe.inference, known)
     if isinstance(inference, Inference):
         window_rule(check_settings(inference))
-        if inference.thin:
-            Store().find(inference.thin)
+        for helper in filter(None, (inference.thin, inference.small)):
+            Store().find(helper)
 
 
 def _recorder(out: Path, on_step: Callable[[Progress], object] | None) -> Callable[[Progress], None]:

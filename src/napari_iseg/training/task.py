@@ -115,6 +115,7 @@ TASKS: Final[Mapping[str, str]] = MappingProxyType(
         "is5net-gt-encoder": "napari_iseg.training.edge_task:TruthTask",
         "ifsenet": "napari_iseg.training.fewshot_task:FewShotTask",
         "thin": "napari_iseg.training.thin_task:ThinTask",
+        "small": "napari_iseg.training.small_task:SmallTask",
     }
 )
 

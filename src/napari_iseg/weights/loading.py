@@ -23,6 +23,8 @@ from napari_iseg.weights.verify import broken_names
 if TYPE_CHECKING:
     from napari_iseg.backends.edge_model import EdgeModel
     from napari_iseg.backends.is5net import EdgeNet
+    from napari_iseg.backends.small import SmallObjectsNet
+    from napari_iseg.backends.small_model import SmallModel
     from napari_iseg.backends.thin import PixelNet
     from napari_iseg.backends.thin_model import ThinModel
 
@@ -32,7 +34,9 @@ NOT_FINITE = (
 )
 
 
-def ready(card: ModelCard, net: PublishedNet, device: str, precision: str) -> Model | EdgeModel | ThinModel:
+def ready(
+    card: ModelCard, net: PublishedNet, device: str, precision: str
+) -> Model | EdgeModel | ThinModel | SmallModel:
     """A network with what runs it, by the role of its method.
 
     Raises
@@ -49,6 +53,10 @@ def ready(card: ModelCard, net: PublishedNet, device: str, precision: str) -> Mo
         from napari_iseg.backends.thin_model import ThinModel
 
         return ThinModel(card, cast("PixelNet", net), device=device, precision=precision)
+    if role == "small":
+        from napari_iseg.backends.small_model import SmallModel
+
+        return SmallModel(card, cast("SmallObjectsNet", net), device=device, precision=precision)
     if role == "training":
         raise InputError(f"{card.name} only helps to train other models; name it in a recipe instead.")
     return Model(card, cast("ClickNet", net), device=device, precision=precision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from napari_iseg.backends.base import PublishedNet
     from napari_iseg.backends.edge_model import EdgeModel
     from napari_iseg.backends.model import Model
+    from napari_iseg.backends.small_model import SmallModel
     from napari_iseg.backends.thin_model import ThinModel
 
 HOME_VARIABLE = "NAPARI_ISEG_HOME"
@@ -157,7 +159,7 @@ def list_models(store: Store | None = None) -> list[ModelCard]:
 def load_model(
     name_or_path: str | Path, *, device: str = "auto", precision: str = "auto", store: Store | None = None
 ) -> Model | Any:
-    """A network ready to answer: a `Model` for clicks, an `EdgeModel` or a `ThinModel` by the card's role.
+    """A network ready to answer: a `Model`, or by its role an `EdgeModel`, `ThinModel` or `SmallModel`.
 
     A type checker takes it for a `Model`; `load_edge_model` and `load_thin_model` give the others' types.
 
@@ -190,8 +192,8 @@ def load_model(
 
     card, net = load_net(name_or_path, store)
     model = ready(card, net, device, precision)
-    if isinstance(model, Model) and model.inference.thin:
-        thin_model_of(model, store)  # now, as the second click would have to wait for it
+    if isinstance(model, Model):
+        load_helpers(model, store)  # now, as a later click would have to wait for them
     return model
 
 
@@ -254,6 +256,19 @@ def load_thin_model(
     return cast("ThinModel", model)
 
 
+def load_small_model(
+    name_or_path: str | Path, *, device: str = "auto", precision: str = "auto", store: Store | None = None
+) -> SmallModel:
+    """As `load_model`, for a model that finishes small objects; InputError for any other."""
+    model = load_model(name_or_path, device=device, precision=precision, store=store)
+    if backends.role(model.card.backend) != "small":
+        raise InputError(
+            f"The model {model.card.name!r} is not for small objects; the setting 'small' of a click model "
+            "takes one that is, or '' for none."
+        )
+    return cast("SmallModel", model)
+
+
 def thin_model_of(model: Model, store: Store | None = None) -> ThinModel:
     """The model for thin structures that ``model.inference.thin`` names, loaded once, on the same device.
 
@@ -264,11 +279,27 @@ def thin_model_of(model: Model, store: Store | None = None) -> ThinModel:
     ModelNotFoundError
         When there is none of that name.
     """
-    name = model.inference.thin
+    return cast("ThinModel", _helper(model, model.inference.thin, load_thin_model, store))
+
+
+def small_model_of(model: Model, store: Store | None = None) -> SmallModel:
+    """The model for small objects that ``model.inference.small`` names; as `thin_model_of`."""
+    return cast("SmallModel", _helper(model, model.inference.small, load_small_model, store))
+
+
+def load_helpers(model: Model, store: Store | None = None) -> None:
+    """Load what a click model's settings name; errors as `thin_model_of`."""
+    if model.inference.thin:
+        thin_model_of(model, store)
+    if model.inference.small:
+        small_model_of(model, store)
+
+
+def _helper(model: Model, name: str, load: Callable[..., Any], store: Store | None) -> Any:
     if name not in model.helpers:
         device, precision = str(model.device), model.precision
-        model.helpers[name] = load_thin_model(name, device=device, precision=precision, store=store)
-    return cast("ThinModel", model.helpers[name])
+        model.helpers[name] = load(name, device=device, precision=precision, store=store)
+    return model.helpers[name]
 
 
 def _read_all(folder: Path) -> tuple[list[ModelCard], dict[str, str]]:

@@ -87,7 +87,7 @@ def broken_names(state: Mapping[str, Tensor]) -> str:
 def _load_problems(card: ModelCard, path: Path, store: Store | None) -> list[str]:
     from napari_iseg.backends.model import Model
     from napari_iseg.weights.loading import net_from_card, ready
-    from napari_iseg.weights.store import thin_model_of
+    from napari_iseg.weights.store import load_helpers
 
     try:
         net = net_from_card(card, path)
@@ -97,8 +97,8 @@ def _load_problems(card: ModelCard, path: Path, store: Store | None) -> list[str
         if role(card.backend) == "training":
             return []  # answers nothing by itself
         model = ready(card, net, "cpu", "float32")
-        if isinstance(model, Model) and model.inference.thin:
-            thin_model_of(model, store)
+        if isinstance(model, Model):
+            load_helpers(model, store)
     except IsegError as error:
         return [str(error)]
     return []

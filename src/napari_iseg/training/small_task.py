@@ -1,0 +1,96 @@
+"""Training of the network for small objects: games that a click model has begun are played on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_iseg import backends
+from napari_iseg.evaluation.datasets import Dataset
+from napari_iseg.training.bank import Bank
+from napari_iseg.training.clicks import iterative_clicks
+from napari_iseg.training.load import OnSet, Sets
+from napari_iseg.training.recipe import Recipe
+from napari_iseg.training.small_games import SmallBank
+from napari_iseg.training.small_samples import SmallSamples, sample_options
+from napari_iseg.training.small_validation import SmallValidator
+from napari_iseg.training.task import Step, Task, Terms, Validate
+
+WEIGHTS: Final[Mapping[str, float]] = MappingProxyType({"cross_entropy": 0.5, "jaccard": 1.0})
+_FREE: Final = 4  # at most so many clicks are made without gradient first
+_COUNTED: Final = 3  # clicks whose answers count
+
+
+class SmallTask(Task):
+    """The backend "small"."""
+
+    def build(self, recipe: Recipe) -> nn.Module:
+        """The recipe's network, or its start."""
+        net: nn.Module = backends.build(recipe.backend, recipe.variant)
+        if recipe.start:
+            from napari_iseg.weights.store import load_net
+
+            net.load_state_dict(load_net(recipe.start)[1].state_dict())
+        return net
+
+    def bank(self, recipe: Recipe, sets: Sets, on_set: OnSet | None = None) -> SmallBank:
+        """Games on the small objects of the training parts."""
+        from napari_iseg.weights.store import load_click_model
+
+        options = sample_options(recipe)
+        model = load_click_model(options.model, precision="float32").with_inference(small="")
+        bank = SmallBank()
+        bank.fill(recipe, sets, model, options.per_picture, on_set)
+        return bank
+
+    def samples(self, recipe: Recipe, bank: Bank, total: int) -> SmallSamples:
+        """Those of `SmallSamples`."""
+        options = sample_options(recipe)
+        # Without games it is only asked whether the options fit.
+        return SmallSamples(bank if isinstance(bank, SmallBank) else SmallBank(), options, recipe.seed, total)
+
+    def weights(self, recipe: Recipe, net: Any) -> dict[str, float]:
+        """See `Task.weights`."""
+        del net
+        return recipe.loss.weights(WEIGHTS)
+
+    def loss(self, step: Step) -> Terms:
+        """Cross entropy by the length of the outline, and one minus the soft IoU, after each click."""
+        weights = self.weights(step.recipe, step.net)
+        batch, free = step.batch, int(step.shared.integers(_FREE + 1))
+        before, clicks, truth = batch["before"], batch["clicks"], batch["truth"]
+        seen: dict[str, list[Tensor]] = {name: [] for name in WEIGHTS}
+        for turn in range(free + _COUNTED):
+            clicks = iterative_clicks(before, truth, clicks, step.draw, 0.5)
+            with torch.set_grad_enabled(turn >= free):
+                logits = step.net(batch["image"], before, clicks)
+            if turn >= free:
+                seen["cross_entropy"].append(outline_entropy(logits, truth).mean())
+                seen["jaccard"].append(soft_jaccard(logits, truth).mean())
+            before = logits.detach().sigmoid()
+        means = {name: torch.stack(values).mean() for name, values in seen.items()}
+        total = torch.stack([weights[name] * value for name, value in means.items()]).sum()
+        return Terms(total, {name: float(value.detach()) for name, value in means.items()})
+
+    def validator(self, recipe: Recipe, sets: Sequence[Dataset]) -> Validate:
+        """NoC@85 of the click model with this network, on held-out pictures."""
+        return SmallValidator(recipe, sets, sample_options(recipe).model)
+
+
+def outline_entropy(logits: Tensor, truth: Tensor) -> Tensor:
+    """(B,): the sum of the cross entropy by about the number of pixels along the outline."""
+    found = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").sum((1, 2, 3))
+    return found / (8 * truth.sum((1, 2, 3)).sqrt() + 20)
+
+
+def soft_jaccard(logits: Tensor, truth: Tensor) -> Tensor:
+    """One minus the IoU of the probabilities, (B,) in [0, 1]."""
+    probability = logits.sigmoid()
+    common = (probability * truth).sum((1, 2, 3))
+    either = (probability + truth - probability * truth).sum((1, 2, 3))
+    return 1 - (common + 1) / (either + 1)
