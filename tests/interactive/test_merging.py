@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_iseg.backends.base import Inference
-from napari_iseg.interactive.merging import PartMerging
+from napari_iseg.interactive.merging import PartMerging, changed_part
 from napari_iseg.interactive.rules import window_rule
 from napari_iseg.interactive.state import State
 from napari_iseg.prompts import Click, Window
@@ -146,3 +146,24 @@ def test_the_settings_name_the_rule() -> None:
     plain = replace(Inference(), window="scale-search", search_sides=(32,))
     assert window_rule(plain).merging is None
     assert window_rule(replace(plain, search_settled=0.75)).merging == PartMerging(plain.threshold, 0.75)
+
+
+@pytest.mark.parametrize("row", [31.5, 31.7, 32.0, 32.3, 32.49])
+def test_a_click_is_in_the_pixel_whose_centre_is_nearest(row) -> None:
+    before, answer = np.zeros((64, 64), np.float32), np.zeros((64, 64), np.float32)
+    answer[32] = 1
+    state = State(Window(0, 0, 64, 64), 1, before, Window(0, 0, 64, 64), (Click(20, 20), Click(row, 40)))
+    part = changed_part(state, answer, Window(0, 0, 64, 64), 0.5)
+    assert part is not None
+    assert np.count_nonzero(part) == 64
+
+
+def test_clicks_on_the_rim_of_the_window_are_in_its_outermost_pixels() -> None:
+    window, before, answer = (
+        Window(9, 9, 20, 20),
+        np.zeros((64, 64), np.float32),
+        np.ones((64, 64), np.float32),
+    )
+    for row, found in ((8.5, True), (19.49, True), (8.4, False), (19.5, False)):
+        state = State(Window(0, 0, 64, 64), 1, before, window, (Click(12, 12), Click(row, 12)))
+        assert (changed_part(state, answer, window, 0.5) is not None) == found

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_iseg.backends import role
 from napari_iseg.cli.common import bars, console, errors, need_extra, print_json
 from napari_iseg.cli.stopping import StoppedError
 from napari_iseg.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_iseg.backends.cards import ModelCard
 
 
 def train(
@@ -82,6 +86,15 @@ def train(
             {"model": card.name, "folder": card.folder, "log": folder / "log.csv", "sha256": card.sha256}
         )
     else:
-        console.print(
-            f"{card.title}: use it by its folder, as in `napari-iseg segment --model {card.folder}`"
-        )
+        console.print(f"{card.title}: use it by its folder, as in {_how_to_use(card)}")
+
+
+def _how_to_use(card: ModelCard) -> str:
+    """What takes a model of that role."""
+    ways = {
+        "edges": f"`napari-iseg segment --refine-edges {card.folder}`",
+        "thin": f"a click model's card: [inference] thin = '{card.folder}'",
+        "small": f"a click model's card: [inference] small = '{card.folder}'",
+        "training": f"a recipe: [loss] guide = '{card.folder}'",
+    }
+    return ways.get(role(card.backend), f"`napari-iseg segment --model {card.folder}`")

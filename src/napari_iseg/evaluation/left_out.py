@@ -45,9 +45,9 @@ class LeftOut:
                 "validate with; leave --split out, or take other data."
             )
         part = f"validation, the images that the training of {model} left out"
-        if len(dataset) == 1:  # it was cut
-            return dataset.split(self.share, self.seed)[1].as_part(part)
         names = set(self.images)
+        if not names.issubset(item.name for item in dataset):  # the only image was cut
+            return dataset.split(self.share, self.seed)[1].as_part(part)
         return dataset.subset([i for i, item in enumerate(dataset) if item.name in names]).as_part(part)
 
 
@@ -92,9 +92,14 @@ def left_out(
             f"The card of {card.name} has a damaged entry [training.{ENTRY}]; restore the card, or remove it."
         ) from None
     found = [(entry, along(entry.axis)) for entry in known]
-    fitting = [(entry, dataset) for entry, dataset in found if _holds(dataset, entry.images)]
+    fitting = [(entry, dataset) for entry, dataset in found if _is_of(entry, dataset)]
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _holds(dataset: Dataset, images: tuple[str, ...]) -> bool:
-    return len(dataset) == 1 or {item.name for item in dataset}.issuperset(images)
+def _is_of(entry: LeftOut, dataset: Dataset) -> bool:
+    """Whether the images left out are of that set: some of its own, or the part cut off its only one."""
+    if {item.name for item in dataset}.issuperset(entry.images):
+        return True
+    if len(dataset) != 1 or not entry.share:
+        return False
+    return tuple(item.name for item in dataset.split(entry.share, entry.seed)[1]) == entry.images

@@ -107,9 +107,11 @@ def changed_part(
     ``connectivity`` 2 pixels hang together diagonally too.
     """
     click = state.grid_clicks[-1]
-    row, col = int(click.row) - window.top, int(click.col) - window.left
-    if not (0 <= row < window.height and 0 <= col < window.width):
+    if not window.contains(click.row, click.col):
         return None
+    # Pixel centres are at whole numbers; at the window's very edge rounding may leave it.
+    row = min(max(round(click.row) - window.top, 0), window.height - 1)
+    col = min(max(round(click.col) - window.left, 0), window.width - 1)
     before = state.probability[window.slices] > threshold
     after = answer[window.slices] > threshold
     changed: npt.NDArray[Any] = (after & ~before) if click.positive else (before & ~after)
