@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from napari_iseg.backends.base import PublishedNet, Recognition, Shapes, Variant
-from napari_iseg.backends.published import named_variant, shape_differences, shapes_of
+from napari_iseg.backends.base import Variant
+from napari_iseg.backends.ours import OwnMethod, OwnNet
+from napari_iseg.backends.published import named_variant
 from napari_iseg.errors import InputError
 from napari_iseg.nn.thin_net import ThinNet
 
 
-class PixelNet(PublishedNet, ThinNet):
-    """`ThinNet` as a network with a card; its own names are the only ones there are."""
-
-    def load_published(self, state: Mapping[str, Tensor]) -> None:
-        """Load a state dict by its own names, strictly."""
-        self.load_state_dict(dict(state), strict=True)
+class PixelNet(OwnNet, ThinNet):
+    """`ThinNet` as a network with a card."""
 
 
-class Thin:
+class Thin(OwnMethod):
     """The backend "thin" (role "thin")."""
 
     name = "thin"
@@ -47,21 +40,3 @@ class Thin:
         if unknown or len(variant.get("widths", (1,) * 4)) != 4:
             raise InputError(f"A variant of {self.title} has four widths and a dim, got {dict(variant)}.")
         return PixelNet(**variant)
-
-    def recognise(self, shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Recognition | None:
-        """See `napari_iseg.backends.recognise`."""
-        del hints
-        for name, variant in self.variants.items():
-            if not self._wrong(shapes, variant):
-                return Recognition(self.name, dict(variant), f"{self.title} {name}")
-        return None
-
-    def differences(self, shapes: Shapes) -> tuple[str, list[str]]:
-        """The nearest variant's label and what differs from it, see `napari_iseg.backends.differences`."""
-        found = [(f"{self.title} {name}", self._wrong(shapes, v)) for name, v in self.variants.items()]
-        return min(found, key=lambda one: len(one[1]))
-
-    def _wrong(self, shapes: Shapes, variant: Variant) -> list[str]:
-        with torch.device("meta"):
-            expected = shapes_of(self.build(variant))
-        return shape_differences(shapes, expected)

@@ -127,7 +127,7 @@ def _click_window(grid: Grid, click: Click) -> Window:
     return Window(top, left, top + sides[0], left + sides[1])
 
 
-def lacks_background(refs: Iterable[SupportRef]) -> bool:
+def _lacks_background(refs: Iterable[SupportRef]) -> bool:
     """Whether pixels are painted and none is known to be background; from clicks alone a model draws some."""
     learnt = [ref for ref in refs if ref.learnt]
     return any(ref.origin != "clicked" for ref in learnt) and not any(ref.background for ref in learnt)
@@ -140,7 +140,7 @@ def doubts(refs: Sequence[SupportRef], complete: bool | Areas, *, copied: bool) 
     ----------
     complete, copied : as ``complete`` and ``on_grid`` of ``collect``
     """
-    if lacks_background(refs) and not copied:
+    if _lacks_background(refs) and not copied:
         return (_no_background(refs, complete).replace("would", "may"),)
     idle = _idle(refs, complete)
     return (f"Not every polygon counts: {idle}.",) if idle else ()
@@ -186,5 +186,5 @@ def _check(refs: Sequence[SupportRef], complete: bool | Areas, *, copied: bool) 
         )
     if copied or len(learnt) > 1 or any(ref.is_outlined for ref in refs):
         return
-    if lacks_background(refs):  # measured: every model then marks the whole scene
+    if _lacks_background(refs):  # measured: every model then marks the whole scene
         raise InputError(_no_background(refs, complete))
