@@ -40,7 +40,7 @@ def test_an_untrained_network_leaves_the_mask_as_it_is() -> None:
     before = torch.rand(2, 1, 64, 64).clamp(0.01, 0.99)
     clicks = torch.tensor([[[10.0, 12.0, 0.0], [-1.0, -1.0, -1.0]]]).expand(2, 2, 3)
     with torch.no_grad():
-        after = net(torch.rand(2, 3, 64, 64), before, clicks).sigmoid()
+        after = net(torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64), before, clicks).sigmoid()
     assert torch.allclose(after, before, atol=1e-5)
 
 
@@ -50,7 +50,7 @@ def test_it_hears_the_newest_click_its_sign_and_no_unused_rows() -> None:
 
     def answer(*rows: tuple[float, float, float]) -> torch.Tensor:
         with torch.no_grad():
-            return net(image, before, torch.tensor([rows]))
+            return net(image, before.flip(2), before, torch.tensor([rows]))
 
     unused = (-1.0, -1.0, -1.0)
     first, second = (20.0, 20.0, 0.0), (40.0, 44.0, 1.0)
@@ -69,7 +69,9 @@ def test_a_model_answers_with_a_probability_of_the_tile(precision) -> None:
     card = ModelCard("small", "small", "starter", prompts=())
     model = SmallModel(card, trained_like(), device="cpu", precision=precision)
     before = np.full((64, 64), 0.3, np.float32)
-    found = model.probability(torch.rand(3, 64, 64), before, [Click(3, 4, True), Click(60, 8, False)])
+    found = model.probability(
+        torch.rand(3, 64, 64), before.T, before, [Click(3, 4, True), Click(60, 8, False)]
+    )
     assert found.shape == (64, 64)
     assert found.dtype == np.float32
     assert 0 <= found.min() < found.max() <= 1

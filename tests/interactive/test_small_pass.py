@@ -28,7 +28,7 @@ class FakeSmall:
     def __init__(self) -> None:
         self.asked: list[tuple[tuple[int, ...], list[Click]]] = []
 
-    def probability(self, image, before, clicks):
+    def probability(self, image, begun, before, clicks):
         self.asked.append((tuple(image.shape), list(clicks)))
         found = before.copy()
         found[round(clicks[-1].row), round(clicks[-1].col)] = float(clicks[-1].positive)

@@ -49,14 +49,19 @@ class SmallModel:
         self.net: SmallObjectsNet = net.to(memory_format=torch.channels_last)
 
     def probability(
-        self, image: Tensor, before: npt.NDArray[np.float32], clicks: Sequence[Click]
+        self,
+        image: Tensor,
+        begun: npt.NDArray[np.float32],
+        before: npt.NDArray[np.float32],
+        clicks: Sequence[Click],
     ) -> npt.NDArray[np.float32]:
         """The probability of the object after the newest click, (S, S) float32.
 
         Parameters
         ----------
         image : (3, S, S) float32 in [0, 1], S = ``tile`` pixels
-        before : (S, S) float32, the probability before
+        begun : (S, S) float32, the click network's last probability
+        before : (S, S) float32, the probability before the newest click
         clicks : in pixels of the tile, in the order given, at least one
 
         Raises
@@ -65,8 +70,9 @@ class SmallModel:
             When the memory of a GPU is too small.
         """
         points = torch.from_numpy(click_array(clicks).astype(np.float32))[None].to(self.device)
-        mask = torch.from_numpy(before.astype(np.float32))[None, None].to(self.device)
+        masks = (torch.from_numpy(mask.astype(np.float32))[None, None] for mask in (begun, before))
         with computing(self.device, self.precision, self.card.name):
-            logits = self.net(image[None].to(self.device, torch.float32), mask, points)
+            shown = image[None].to(self.device, torch.float32)
+            logits = self.net(shown, *(mask.to(self.device) for mask in masks), points)
         with answering():
             return np.asarray(logits[0, 0].float().sigmoid().cpu().numpy(), np.float32)

@@ -97,7 +97,8 @@ def grown(state: State, click: Click, shape: tuple[int, int], context: int | Non
         return state
     carried = _carried(state, area, scale)
     thin = -1 if state.thin else 0  # where the area is new there is no answer before to average with
-    return replace(state, area=area, scale=scale, probability=carried, zoom=None, thin=thin, tried=None)
+    new = replace(state, area=area, scale=scale, probability=carried, zoom=None)
+    return replace(new, thin=thin, tried=None, begun=None)
 
 
 def grid_shape(area: Window, scale: int) -> tuple[int, int]:

@@ -54,7 +54,8 @@ def run_passes(
         if cancelled():
             raise CancelledError("The prediction was stopped because it is no longer wanted.")
         before, state = state, one_pass(model, rule, image, state)
-        if state.thin:  # fitted to the clicks, and no better when it is asked again
+        # Fitted to the clicks, or trained to be asked once for each.
+        if state.thin or state.begun is not None:
             break
         if step and inference.refine_adaptive:
             masks = (before.probability > inference.threshold, state.probability > inference.threshold)

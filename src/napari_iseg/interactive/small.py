@@ -1,7 +1,8 @@
 """Small objects, from the fourth click on: a network at the image's own resolution finishes them.
 
 By then the click network has found the object, and what is wrong is its outline, by a pixel here and there:
-in a nucleus of twelve pixels enough to matter. See `napari_iseg.nn.small_net`.
+in a nucleus of twelve pixels enough to matter. See `napari_iseg.nn.small_net`. The click network's last
+answer stays with the state (``State.begun``) as long as this network answers.
 """
 
 from __future__ import annotations
@@ -52,17 +53,20 @@ class SmallPass:
         """
         window = small_window(rule, state, model.inference.threshold)
         if window is None:
-            return self._ask(model, rule, image, state)
+            return replace(self._ask(model, rule, image, state), begun=None)
         small = self._load()
         tile = Tile.around(window, small.tile)
         if not tile.holds(state.grid_clicks[-1]):
-            return self._ask(model, rule, image, state)
+            return replace(self._ask(model, rule, image, state), begun=None)
+        begun = state.probability if state.begun is None else state.begun
         found = small.probability(
             torch.from_numpy(tile.cut(image.numpy(), "edge")),
+            tile.cut(begun, "constant"),
             tile.cut(state.probability, "constant"),
             tile.own(state.grid_clicks),
         )
-        return replace(state, probability=tile.pasted(found, state.probability), zoom=window)
+        pasted = tile.pasted(found, state.probability)
+        return replace(state, probability=pasted, zoom=window, begun=begun)
 
 
 def small_window(rule: WindowRule, state: State, threshold: float) -> Window | None:

@@ -55,6 +55,9 @@ class State:
         (`interactive.thin`); -1: so it was, before the area grew.
     tried : Tried or None
         Other answers to the first click, on the area grid, for a second one that refutes what was chosen.
+    begun : array of the shape of ``probability`` or None
+        While the newest answers are those of the network for small objects (`interactive.small`): the click
+        network's last one, which is the probability of an earlier state.
     """
 
     area: Window
@@ -66,6 +69,7 @@ class State:
     memory: npt.NDArray[np.float32] | None = None
     thin: int = 0
     tried: Tried | None = None
+    begun: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         self.probability.setflags(write=False)
@@ -81,12 +85,13 @@ class State:
             return False
         if self.tried is not None and not self.tried.same(other.tried):  # type: ignore[arg-type]
             return False
-        return self.memory is None or np.array_equal(self.memory, other.memory)  # type: ignore[arg-type]
+        pairs = (self.memory, other.memory), (self.begun, other.begun)
+        return all(own is None or np.array_equal(own, its) for own, its in pairs)  # type: ignore[arg-type]
 
     @property
     def _small(self) -> tuple[object, ...]:
         plain = self.area, self.scale, self.zoom, self.clicks, self.box, self.thin
-        return (*plain, self.memory is None, self.tried is None)
+        return (*plain, self.memory is None, self.tried is None, self.begun is None)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -98,7 +103,7 @@ class State:
     @property
     def nbytes(self) -> int:
         """Bytes that the state holds."""
-        held = [self.probability] + ([] if self.memory is None else [self.memory])
+        held = [array for array in (self.probability, self.memory, self.begun) if array is not None]
         return sum(array.nbytes for array in [*held, *(self.tried.answers if self.tried else ())])
 
     @property

@@ -2,7 +2,8 @@
 
 Ours. A click network that shows a nucleus of twelve pixels at a hundred redraws it from what it has learnt of
 outlines; a click on one wrong pixel of the rim moves little else. This one starts from the mask that is there
-and has learnt one thing: what a click on a small object says of the rest of its outline.
+and has learnt one thing: what a click on a small object says of the rest of its outline. It is shown all along
+what the click network found last, which its own answers would otherwise drift away from.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from napari_iseg.nn.exact import exact
 
 TILE = 64  # pixels: side of what is seen
 _SURE = 1e-3  # probabilities are taken so far from 0 and 1
-_CHANNELS = 13
+_CHANNELS = 14
 
 
 class SmallNet(nn.Module):
@@ -42,19 +43,22 @@ class SmallNet(nn.Module):
         assert self.out.bias is not None
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, image: Tensor, before: Tensor, clicks: Tensor) -> Tensor:
+    def forward(self, image: Tensor, begun: Tensor, before: Tensor, clicks: Tensor) -> Tensor:
         """Logits (B, 1, S, S) float32 of the object after the newest click.
 
         Parameters
         ----------
         image : (B, 3, S, S) in [0, 1], S a multiple of 4
-        before : (B, 1, S, S) float, the probability before
+        begun : (B, 1, S, S) float, the click network's last probability, from before this one's first answer
+        before : (B, 1, S, S) float, the probability before the newest click
         clicks : (B, 2N, 3) float, rows (row, col, order): N positive, then N negative, unused rows -1; the
             newest has the largest order
         """
         with exact(image):
-            logits = torch.logit(before.float(), _SURE)
-            seen = torch.cat([_shown(image.float()), logits / 4, *_told(logits, clicks.float())], 1)
+            first, logits = torch.logit(begun.float(), _SURE), torch.logit(before.float(), _SURE)
+            seen = torch.cat(
+                [_shown(image.float()), first / 4, logits / 4, *_told(logits, clicks.float())], 1
+            )
         x = F.pixel_unshuffle(seen.to(image.dtype), 2).contiguous(memory_format=torch.channels_last)
         fine = self.stem(x)
         x = self.middle(F.relu(self.down(fine)))

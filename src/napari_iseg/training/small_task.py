@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from scipy import ndimage as ndi
 from torch import Tensor, nn
 
 from napari_iseg import backends
 from napari_iseg.evaluation.datasets import Dataset
 from napari_iseg.training.bank import Bank
-from napari_iseg.training.clicks import iterative_clicks
+from napari_iseg.training.clicks import Draw, add_click
 from napari_iseg.training.load import OnSet, Sets
 from napari_iseg.training.recipe import Recipe
 from napari_iseg.training.small_games import SmallBank
@@ -64,11 +67,12 @@ class SmallTask(Task):
         weights = self.weights(step.recipe, step.net)
         batch, free = step.batch, int(step.shared.integers(_FREE + 1))
         before, clicks, truth = batch["before"], batch["clicks"], batch["truth"]
+        begun = before
         seen: dict[str, list[Tensor]] = {name: [] for name in WEIGHTS}
         for turn in range(free + _COUNTED):
-            clicks = iterative_clicks(before, truth, clicks, step.draw, 0.5)
+            clicks = next_clicks(before, truth, clicks, step.draw)
             with torch.set_grad_enabled(turn >= free):
-                logits = step.net(batch["image"], before, clicks)
+                logits = step.net(batch["image"], begun, before, clicks)
             if turn >= free:
                 seen["cross_entropy"].append(outline_entropy(logits, truth).mean())
                 seen["jaccard"].append(soft_jaccard(logits, truth).mean())
@@ -80,6 +84,34 @@ class SmallTask(Task):
     def validator(self, recipe: Recipe, sets: Sequence[Dataset]) -> Validate:
         """NoC@85 of the click model with this network, on held-out pictures."""
         return SmallValidator(recipe, sets, sample_options(recipe).model)
+
+
+def next_clicks(probability: Tensor, truth: Tensor, clicks: Tensor, draw: Draw) -> Tensor:
+    """One more click per sample on its larger kind of error, never on a pixel clicked before.
+
+    Half of them go to the deepest pixel, as in the published protocol, half to any that is nearly as deep.
+    Arguments and result are those of `training.clicks.iterative_clicks`.
+    """
+    updated = clicks.detach().cpu().numpy().copy()
+    masks = (probability.detach() > 0.5).cpu().numpy()[:, 0]
+    targets = (truth > 0.5).cpu().numpy()[:, 0]
+    for rows, mask, target in zip(updated, masks, targets, strict=True):
+        used = rows[rows[:, 2] >= 0, :2].round().astype(np.intp)
+        depths = [_depth(error, used) for error in (target & ~mask, mask & ~target)]
+        positive = bool(depths[0].max() > depths[1].max())
+        depth = depths[0 if positive else 1]
+        if depth.max() > 0:
+            places = np.flatnonzero(depth >= depth.max() * (0.6 if draw(2) else 1))
+            row, col = divmod(int(places[draw(len(places))]), depth.shape[1])
+            add_click(rows, row, col, positive)
+    return torch.from_numpy(updated).to(clicks.device)
+
+
+def _depth(region: npt.NDArray[np.bool_], used: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    """Distance of each pixel of a region to what lies outside, 0 there and on used pixels."""
+    depth = ndi.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1].astype(np.float32)
+    depth[used[:, 0], used[:, 1]] = 0
+    return np.asarray(depth)
 
 
 def outline_entropy(logits: Tensor, truth: Tensor) -> Tensor:
