@@ -2,8 +2,8 @@
 
 Ours. A click network that shows a nucleus of twelve pixels at a hundred redraws it from what it has learnt of
 outlines; a click on one wrong pixel of the rim moves little else. This one starts from the mask that is there
-and has learnt one thing: what a click on a small object says of the rest of its outline. It is shown all along
-what the click network found last, which its own answers would otherwise drift away from.
+and has learnt one thing: what a click on a small object says of the rest of its outline. It is also shown,
+all along, what the click network found last, which its own answers would otherwise drift away from.
 """
 
 from __future__ import annotations
