@@ -99,7 +99,7 @@ def bench(make_napari_viewer: Any, qtbot: Any, tmp_path: Path) -> Iterator[Bench
 
 
 def hear_slices(viewer: Any, qtbot: Any) -> None:
-    """What napari has sliced in the background is heard now: a call that waits keeps a closed viewer alive."""
+    """What napari has sliced in the background is heard now: a waiting call keeps a closed viewer alive."""
     slicer = viewer._layer_slicer
     if not slicer._force_sync:
         slicer._force_sync = True
