@@ -62,6 +62,9 @@ def test_it_hears_the_newest_click_its_sign_and_no_unused_rows() -> None:
     assert not torch.allclose(both, newest, atol=1e-3)
     negative = answer(first, unused, second, unused)
     assert not torch.allclose(both, negative, atol=1e-3)
+    with torch.no_grad():
+        begun_elsewhere = net(image, before, before, torch.tensor([[first, second, unused, unused]]))
+    assert not torch.allclose(both, begun_elsewhere, atol=1e-3)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from napari_iseg.interactive.area import grown
 from napari_iseg.interactive.passes import run_pass
+from napari_iseg.interactive.refine import run_passes
 from napari_iseg.interactive.rules import window_rule
 from napari_iseg.interactive.small import SmallPass, Tile
 from napari_iseg.interactive.state import State
@@ -27,9 +29,11 @@ class FakeSmall:
 
     def __init__(self) -> None:
         self.asked: list[tuple[tuple[int, ...], list[Click]]] = []
+        self.begun: list[np.ndarray] = []
 
     def probability(self, image, begun, before, clicks):
         self.asked.append((tuple(image.shape), list(clicks)))
+        self.begun.append(begun)
         found = before.copy()
         found[round(clicks[-1].row), round(clicks[-1].col)] = float(clicks[-1].positive)
         return found
@@ -107,3 +111,38 @@ def test_a_tile_is_cut_and_pasted_where_it_lies(tile) -> None:
 
 def test_clicks_outside_the_tile_are_not_its_own() -> None:
     assert Tile(-10, -20, 64).own((Click(0, 0), Click(60, 60))) == [Click(10, 20)]
+
+
+def test_what_the_click_network_found_last_is_shown_until_it_answers_again(model) -> None:
+    state = a_state()
+    first, small, _ = asked(model, state)
+    assert np.array_equal(first.begun, state.probability)
+    more = replace(first, clicks=(*first.clicks, Click(37, 41, False)))
+    second, small, _ = asked(model, more)
+    tile = Tile.around(Window(18, 28, 43, 53), 64)
+    assert np.array_equal(small.begun[0], tile.cut(state.probability, "constant"))
+    assert np.array_equal(second.begun, state.probability)
+    far = replace(second, clicks=(*second.clicks, Click(85, 95, False)))
+    third, _, others = asked(model, far)
+    assert others == [far]
+    assert third.begun is None
+
+
+def test_states_differ_by_what_the_network_is_shown_and_it_does_not_outlive_its_area() -> None:
+    state = a_state(begun=np.zeros(SHAPE, np.float32))
+    assert state == a_state(begun=np.zeros(SHAPE, np.float32))
+    assert state != a_state(begun=np.ones(SHAPE, np.float32))
+    assert state != a_state()
+    assert state.nbytes == 2 * a_state().nbytes
+    inside = replace(state, area=Window(0, 0, *SHAPE))
+    larger = grown(inside, Click(150, 150), (400, 400), 64, 0.5)
+    assert larger.area != inside.area
+    assert larger.begun is None
+
+
+def test_refinement_asks_it_once_a_click(model) -> None:
+    refined = model.with_inference(refine_steps=3, refine_clicks=None)
+    small = FakeSmall()
+    ask = SmallPass(lambda: small)  # type: ignore[arg-type]
+    run_passes(refined, window_rule(model.inference), torch.rand(3, *SHAPE), a_state(), lambda: False, ask)
+    assert len(small.asked) == 1

@@ -26,7 +26,7 @@ from napari_iseg.training.small_samples import (
     drawn_elsewhere,
     sample_options,
 )
-from napari_iseg.training.small_task import SmallTask, outline_entropy, soft_jaccard
+from napari_iseg.training.small_task import SmallTask, next_clicks, outline_entropy, soft_jaccard
 from napari_iseg.training.small_validation import SmallValidator
 from napari_iseg.weights.store import load_click_model, load_model
 
@@ -121,6 +121,22 @@ def test_wrong_options_are_refused() -> None:
         sample_options(replace(RECIPE, samples={"colour": 1}))
     with pytest.raises(InputError, match="per_picture"):
         sample_options(replace(RECIPE, samples={"per_picture": 0}))
+
+
+def test_the_next_click_is_on_the_larger_error_and_on_no_pixel_clicked_before() -> None:
+    truth = torch.zeros(1, 1, 64, 64)
+    truth[..., 20:31, 20:31] = 1
+    none, clicks = torch.zeros(1, 1, 64, 64), torch.full((1, 8, 3), -1.0)
+    first = next_clicks(none, truth, clicks, lambda n: 0)
+    assert first[0, 0].tolist() == [25, 25, 1]  # the deepest
+    assert first[0, 1:].max() == -1
+    again = next_clicks(none, truth, first, lambda n: 0)[0, 1]
+    assert again.tolist() != [25, 25, 2]
+    near = next_clicks(none, truth, clicks, lambda n: n - 1)[0, 0]
+    assert max(abs(near[0] - 25), abs(near[1] - 25)) == 2  # any that is 0.6 as deep
+    taken = next_clicks(torch.ones(1, 1, 64, 64), truth, clicks, lambda n: 0)
+    assert taken[0, 4, 2] == 1
+    assert torch.equal(next_clicks(truth, truth, clicks, lambda n: 0), clicks)
 
 
 def test_losses_of_a_right_and_a_wrong_answer() -> None:
