@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from bright_model import bright_model
 from PIL import Image
 
@@ -152,6 +153,14 @@ def test_refusals_write_nothing(run, squares_file, tmp_path, monkeypatch, extra,
     assert ended.code == 2, ended.err
     assert words in ended.err
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_empty_image_is_said_to_be_empty(run, tmp_path):
+    zarr.open(tmp_path / "none.zarr", mode="w", shape=(0, 20), dtype="u1")
+    ended = run("segment", tmp_path / "none.zarr", "--click", "0,0", "-o", tmp_path / "mask.tif")
+    assert ended.code == 2
+    assert "none.zarr is empty" in ended.err
+    assert not (tmp_path / "mask.tif").exists()
 
 
 @pytest.mark.parametrize("there", ["mask.tif", "look.png"])

@@ -15,9 +15,10 @@ from napari.utils.notifications import notification_manager
 
 from napari_iseg.backends.base import Inference
 from napari_iseg.backends.model import Model
-from napari_iseg.errors import ModelNotFoundError
+from napari_iseg.errors import ModelNotFoundError, SaveError
 from napari_iseg.interactive.session import Session
 from napari_iseg.widgets import getting_ready
+from napari_iseg.widgets.asking import as_file_name
 from napari_iseg.widgets.preferences import Preferences
 
 from .fakes import CARD, SIZE, FakeLoader, LocalCard
@@ -244,6 +245,32 @@ def test_a_session_saved_elsewhere_goes_on_there(bench, made, tmp_path, monkeypa
     bench.do("save_session")
     assert "exists already" in said()[-1]
     assert bench.editor.session.folder == target
+
+
+def test_a_copy_that_cannot_be_opened_does_not_stay(bench, made, tmp_path, monkeypatch):
+    dock = bench.open()
+    dock.controller.files.open(made)
+    bench.qtbot.waitUntil(lambda: bench.editor.session is not None, timeout=60_000)
+    bench.settle()
+    target = tmp_path / "mine.iseg"
+    monkeypatch.setattr(dock, "ask_for_new_folder", lambda _title, _suggestion, then: then(target))
+
+    def full(*_args, **_options):
+        raise SaveError("No space left on device.")
+
+    with monkeypatch.context() as failing:
+        failing.setattr("napari_iseg.interactive.session.Session.open", full)
+        bench.do("save_session")
+    assert "No space left" in said()[-1]
+    assert bench.editor.session.folder == made
+    assert not target.exists()
+    bench.do("save_session")
+    assert bench.editor.session.folder == target
+
+
+def test_a_long_name_of_a_layer_is_cut_to_one_that_a_file_may_have():
+    assert as_file_name("a/b") == "a_b"
+    assert len(as_file_name("é" * 300).encode()) == 200
 
 
 def test_the_dock_asks_for_a_folder_and_says_what_is_no_session(bench, tmp_path, monkeypatch):

@@ -94,6 +94,9 @@ def test_refusals(session, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"labels.zarr; copy them"):
         copy_session(tmp_path / "second", tmp_path / "new")
 
+    with pytest.raises(SaveError, match="File name too long; choose another name"):
+        copy_session(session.folder, tmp_path / ("a" * 300))
+
     def full(*_args, **_options):
         raise OSError(28, "No space left on device")
 

@@ -106,6 +106,15 @@ def test_what_is_no_file_is_a_save_error(tmp_path):
         Journal(tmp_path)
 
 
+def test_where_nothing_may_be_written_a_way_out_is_named(tmp_path, monkeypatch):
+    def forbidden(*_args, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("napari_iseg.labels.journal.os.open", forbidden)
+    with pytest.raises(SaveError, match=r"Permission denied; allow writing in .*, or copy that folder"):
+        Journal(tmp_path / "j.jsonl")
+
+
 @pytest.mark.parametrize("act", ["replaced", "removed", "folder removed"])
 def test_a_journal_that_is_replaced_or_removed_takes_no_more_records(tmp_path, act):
     path = tmp_path / "s" / "j.jsonl"

@@ -159,6 +159,17 @@ def test_bad_input_is_one_line_and_exit_code_2(run, arguments, sentence):
     assert err.count("\n") == 1
 
 
+def test_a_file_of_weights_is_no_models_name(run, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    code, _, err = run("show", str(tmp_path / "model.safetensors"))
+    assert code == 2
+    assert "napari-iseg models import" in err
+    assert "folder that it lies in" not in err
+    (tmp_path / "card.toml").write_text("")
+    _, _, err = run("verify", str(tmp_path / "model.safetensors"))
+    assert f"give the folder that it lies in: {tmp_path}." in err
+
+
 @pytest.mark.parametrize("command", ["list", "show", "fetch", "import", "verify"])
 def test_every_command_has_an_example(run, command):
     code, out, _ = run(command, "--help")

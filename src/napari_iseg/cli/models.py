@@ -186,8 +186,20 @@ def verify(
 def _found(store: Store, name: str) -> ModelCard:
     """The card of that name, or that in the folder of that name."""
     folder = path_of(name)
-    named = any(card.name == name for card in store.list_models())
-    return read_card(folder) if not named and (folder / CARD_FILE).is_file() else store.find(name)
+    if any(card.name == name for card in store.list_models()):
+        return store.find(name)
+    if (folder / CARD_FILE).is_file():
+        return read_card(folder)
+    if folder.is_file():
+        raise InputError(
+            f"{name} is a file, no model's name; make a model of it by napari-iseg models import {name}"
+            + (f", or give the folder that it lies in: {folder.parent}." if _has_card(folder) else ".")
+        )
+    return store.find(name)
+
+
+def _has_card(weights: Path) -> bool:
+    return (weights.parent / CARD_FILE).is_file()
 
 
 def _weights_in(folder: Path) -> Path:

@@ -156,6 +156,10 @@ def open_session(opened: Opened, bands: str | None = None) -> Session:
     from napari_iseg.interactive.session import Session
     from napari_iseg.labels.store import LabelStore
 
+    if 0 in opened.shape:
+        raise InputError(
+            f"{opened.path} is empty: its shape is {tuple(opened.shape)}; give an image with pixels."
+        )
     store = LabelStore(
         opened.shape,
         scale=opened.scale,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from napari_iseg.errors import InputError
+from napari_iseg.errors import InputError, SaveError
 from napari_iseg.files import replacing_folder
 from napari_iseg.interactive.session_folder import INFO, JOURNAL, read_info
 from napari_iseg.labels.layout import sync
@@ -33,7 +33,7 @@ def copy_session(folder: str | Path, target: str | Path) -> Path:
     stored = read_info(folder).get("labels", {}).get("path")
     if stored:
         raise InputError(f"The labels of this session lie at {stored}; copy them and {folder} by hand.")
-    if target.exists():
+    if _is_there(target):
         raise InputError(f"{target} exists already; choose a new name for the session.")
     if folder.resolve() in target.resolve().parents:
         raise InputError(f"{target} lies inside the session itself; choose a folder outside of {folder}.")
@@ -42,3 +42,13 @@ def copy_session(folder: str | Path, target: str | Path) -> Path:
             shutil.copyfile(folder / name, fresh / name)
             sync(fresh / name)
     return target
+
+
+def _is_there(target: Path) -> bool:
+    """Whether there is something of that name; SaveError for a name that cannot be one."""
+    try:
+        return target.exists()
+    except OSError as error:  # too long, for one
+        raise SaveError(
+            f"The session cannot be saved as {target.name!r}: {error.strerror or error}; choose another name."
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
@@ -66,7 +67,7 @@ class Journal:
             os.fsync(self._file)
             _sync_folder(path.parent)
         except OSError as error:
-            raise SaveError(f"The journal {path} cannot be written: {error.strerror or error}.") from error
+            raise _unwritable(path, error) from error
         self.note = ""
         if good < len(content):
             self.note = (
@@ -200,12 +201,21 @@ def _one_process(path: Path) -> Iterator[None]:
     except Timeout:
         raise SaveError(f"{path} is in use by another program; close it there and try again.") from None
     except OSError as error:
-        raise SaveError(f"The journal {path} cannot be written: {error.strerror or error}.") from error
+        raise _unwritable(path, error) from error
     try:
         yield
     finally:
         if lock is not None:
             lock.release()
+
+
+def _unwritable(path: Path, error: OSError) -> SaveError:
+    words = f"The journal {path} cannot be written: {error.strerror or error}"
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        words += (
+            f"; allow writing in {path.parent}, or copy that folder to where you may write and open the copy"
+        )
+    return SaveError(f"{words}.")
 
 
 def _sync_folder(path: Path) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TIFF, OME_ZARR = "TIFF (*.tif *.tiff)", "OME-Zarr (*.zarr)"
 GEOPACKAGE, GEOJSON = "GeoPackage (*.gpkg)", "GeoJSON (*.geojson)"
+_LONGEST = 200  # bytes; file systems take 255, an ending and a temporary name come on top
 
 
 def with_outlines(kinds: Sequence[str], image: Image | None) -> list[str]:
@@ -26,8 +27,11 @@ def with_outlines(kinds: Sequence[str], image: Image | None) -> list[str]:
 
 
 def as_file_name(name: str) -> str:
-    """A layer's name without what the name of a file cannot have on any system."""
-    return re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", name)
+    """A layer's name without what the name of a file cannot have on any system, and not too long for one."""
+    fitting = re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", name)
+    while len(fitting.encode()) > _LONGEST:
+        fitting = fitting[:-1]
+    return fitting
 
 
 def ask_where(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -173,7 +174,12 @@ class SessionFiles:
 
             if session.folder is None:
                 raise InputError("This session is not recorded; set an autosave folder in the preferences.")
-            copy = Opened.open(copy_session(session.folder, folder), session.source, session.model)
+            copied = copy_session(session.folder, folder)
+            try:
+                copy = Opened.open(copied, session.source, session.model)
+            except BaseException:
+                shutil.rmtree(copied, ignore_errors=True)  # its name stays free for another try
+                raise
             copy.plane = session.plane
             return copy
 
