@@ -11,6 +11,7 @@ from skimage.io import imsave
 
 from napari_iseg.cli import main
 from napari_iseg.errors import IsegError
+from napari_iseg.training.load import open_sets
 from napari_iseg.training.recipe import DataRecipe, LossRecipe, Recipe, ValidationRecipe, read_recipe
 from napari_iseg.training.run import train
 from napari_iseg.training.start import check_starts
@@ -179,6 +180,15 @@ def test_validation_names_sets_of_the_data(tmp_path: Path) -> None:
         IsegError, match=r"\[validation\] name 'mad', which is none of its data; they are made"
     ):
         train(recipe, tmp_path / "run", tmp_path)
+
+
+def test_a_volume_is_taken_along_one_axis_where_slices_are_held_out(tmp_path: Path) -> None:
+    volume = replace(PLAIN, data=(DataRecipe("cells.tif"), DataRecipe("cells.tif", axis=2)))
+    with pytest.raises(IsegError, match=r"'cells.tif' along axes 0, 2, .* keep one axis, or set share"):
+        open_sets(volume, tmp_path)
+    unscored = replace(volume, validation=ValidationRecipe(share=0.0))
+    with pytest.raises(IsegError, match=r"'cells.tif' is not in"):  # only that
+        open_sets(unscored, tmp_path)
 
 
 def test_a_start_of_another_stage_names_the_recipe_to_run_first() -> None:
