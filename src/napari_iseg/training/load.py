@@ -36,8 +36,8 @@ def open_sets(recipe: Recipe, data: Path | None, tell: Tell | None = None) -> Se
     ------
     InputError
         When a set is missing, the message names it and the folder; when nothing of one is left to train on;
-        when [validation] names one that is none, or a volume would be trained on along one axis where it is held
-        out along another.
+        when [validation] names one that is none, or a volume would be trained on along one axis and held out
+        along another.
     """
     _check_axes(recipe)
     root = data or Path(os.environ.get("NAPARI_ISEG_DATA", "."))
@@ -73,10 +73,10 @@ def _check_axes(recipe: Recipe) -> None:
         axes.setdefault(entry.path, set()).add(entry.axis)
     for path, found in axes.items():
         if len(found) > 1 and recipe.validation.share:
+            named = ", ".join(map(str, sorted(found)))
             raise InputError(
-                f"The recipe takes {path!r} along axes {', '.join(map(str, sorted(found)))}, so that what is held "
-                "out along one is trained on along another; keep one axis, or set share in [validation] to 0 and "
-                "score on another volume."
+                f"The recipe takes {path!r} along axes {named}, so that what is held out along one is trained on "
+                "along another; keep one axis, or set share in [validation] to 0 and score on another volume."
             )
 
 
