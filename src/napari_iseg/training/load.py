@@ -75,9 +75,8 @@ def _check_axes(recipe: Recipe) -> None:
         if len(found) > 1 and recipe.validation.share:
             named = ", ".join(map(str, sorted(found)))
             raise InputError(
-                f"The recipe takes {path!r} along axes {named}, so that what is held out along one is trained "
-                "on along another; keep one axis, or set share in [validation] to 0 and score on another "
-                "volume."
+                f"The recipe takes {path!r} along axes {named}, and one's held-out slices are trained on "
+                "along another; keep one axis, or set share in [validation] to 0 and score on another volume."
             )
 
 
