@@ -15,7 +15,7 @@ from napari_iseg.evaluation.datasets import open_dataset
 from napari_iseg.evaluation.methods import as_source
 from napari_iseg.interactive.predictor import Predictor
 from napari_iseg.prompts import Click
-from napari_iseg.training.bank import picture
+from napari_iseg.training.bank import Bank, coarser, picture
 from napari_iseg.training.export import export
 from napari_iseg.training.fit import Trainer
 from napari_iseg.training.recipe import DataRecipe, OptimRecipe, Recipe, ValidationRecipe
@@ -93,6 +93,33 @@ def test_large_objects_are_not_played(click_model) -> None:
     large = picture(image, (np.indices((96, 96)).sum(0) < 90).astype(np.uint16))
     assert large is not None
     assert list(played(click_model, large, 4, np.random.default_rng(0))) == []
+
+
+def test_pictures_are_played_made_coarser_too(click_model, monkeypatch) -> None:
+    plain = Bank()
+    plain.add("dots", [picture(*dots(0))], 1.0)
+    monkeypatch.setattr("napari_iseg.training.small_games.load_bank", lambda *_: plain)
+    sizes = []
+    for coarse in (False, True):
+        made = SmallBank()
+        made.fill(RECIPE, [], click_model, 4, coarse)
+        sizes.append([int(game.truth.sum()) for game in made.games[0]])
+    assert sizes[1][:4] == sizes[0]
+    assert len(sizes[1]) > 4
+    assert max(sizes[1][4:]) < max(sizes[0]) / 1.5
+
+
+def test_a_coarser_picture_shows_the_same_at_the_same_place() -> None:
+    whole = picture(*dots(0))
+    assert whole is not None
+    small = coarser(whole, 1.5)
+    assert small is not None
+    assert small.labels.shape == (64, 64)
+    kept = whole.objects[np.isin(whole.objects[:, 0], small.objects[:, 0])]
+    assert len(kept) >= 2
+    assert small.objects[:, 1] == pytest.approx(kept[:, 1] / 2.25, rel=0.2)
+    centres = [(one[:, 2:4] + one[:, 4:6]) / 2 for one in (kept, small.objects)]
+    assert np.abs(centres[0] / 1.5 - centres[1]).max() <= 1
 
 
 def test_samples_follow_from_their_index_and_clicks_are_right_about_the_truth(bank) -> None:

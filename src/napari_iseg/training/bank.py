@@ -221,6 +221,13 @@ def _resized(
     )
 
 
+def coarser(source: Picture, factor: float) -> Picture | None:
+    """A picture as a camera ``factor`` times coarser would have taken it; None where no object is left."""
+    rows, cols = (max(1, round(extent / factor)) for extent in source.labels.shape)
+    image, labels = _resized(source.image, source.labels.astype(np.float32), rows, cols)
+    return picture(image, labels.astype(np.int32))
+
+
 def point_inside(source: Picture, target: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[int, int]:
     """A uniformly drawn pixel of the object."""
     top, left, bottom, right = target[2:]

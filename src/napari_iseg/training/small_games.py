@@ -14,7 +14,7 @@ from napari_iseg.evaluation.methods import ModelMethod
 from napari_iseg.interactive.small import FIRST_CLICKS, MOST, Tile
 from napari_iseg.nn.small_net import TILE
 from napari_iseg.prompts import Click
-from napari_iseg.training.bank import Bank, Picture
+from napari_iseg.training.bank import Bank, Picture, coarser
 from napari_iseg.training.load import OnSet, Sets, load_bank
 from napari_iseg.training.recipe import Recipe
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_iseg.backends.model import Model
 
 _LARGEST = 36  # pixels: longer side of an object that is played
+_COARSER = 1.4, 2.4  # how much coarser a picture is made
 
 
 @dataclass(frozen=True)
@@ -53,20 +54,29 @@ class SmallBank(Bank):
         self.games: list[list[Game]] = []
 
     def fill(
-        self, recipe: Recipe, sets: Sets, model: Model, per_picture: int, on_set: OnSet | None = None
+        self,
+        recipe: Recipe,
+        sets: Sets,
+        model: Model,
+        per_picture: int,
+        coarse: bool = False,
+        on_set: OnSet | None = None,
     ) -> None:
-        """Play the training parts of the sets, at most ``per_picture`` objects of each picture."""
+        """Play the training parts of the sets, at most ``per_picture`` objects of each picture.
+
+        ``coarse``: as many of each picture made coarser (`_COARSER`), so that there are enough tiny ones.
+        """
         plain = load_bank(recipe, sets)
         for index, (name, pictures, weight) in enumerate(
             zip(plain.names, plain.sets, plain.weights, strict=True)
         ):
-            games = [
-                game
-                for at, picture in enumerate(pictures)
-                for game in played(
-                    model, picture, per_picture, np.random.default_rng((recipe.seed, 5, index, at))
-                )
-            ]
+            games: list[Game] = []
+            for at, picture in enumerate(pictures):
+                rng = np.random.default_rng((recipe.seed, 5, index, at))
+                games += played(model, picture, per_picture, rng)
+                small = coarser(picture, rng.uniform(*_COARSER)) if coarse else None
+                if small is not None:
+                    games += played(model, small, per_picture, rng)
             if on_set is not None:
                 on_set(name, len(pictures))
             if games:

@@ -48,7 +48,7 @@ class SmallTask(Task):
         options = sample_options(recipe)
         model = load_click_model(options.model, precision="float32").with_inference(small="")
         bank = SmallBank()
-        bank.fill(recipe, sets, model, options.per_picture, on_set)
+        bank.fill(recipe, sets, model, options.per_picture, options.coarse, on_set)
         return bank
 
     def samples(self, recipe: Recipe, bank: Bank, total: int) -> SmallSamples:
