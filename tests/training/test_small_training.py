@@ -100,7 +100,7 @@ def test_pictures_are_played_made_coarser_too(click_model, monkeypatch) -> None:
     plain.add("dots", [picture(*dots(0))], 1.0)
     monkeypatch.setattr("napari_iseg.training.small_games.load_bank", lambda *_: plain)
     sizes = []
-    for coarse in (False, True):
+    for coarse in (0.0, 1.0):
         made = SmallBank()
         made.fill(RECIPE, [], click_model, 4, coarse)
         sizes.append([int(game.truth.sum()) for game in made.games[0]])

@@ -59,12 +59,13 @@ class SmallBank(Bank):
         sets: Sets,
         model: Model,
         per_picture: int,
-        coarse: bool = False,
+        coarse: float = 0.0,
         on_set: OnSet | None = None,
     ) -> None:
         """Play the training parts of the sets, at most ``per_picture`` objects of each picture.
 
-        ``coarse``: as many of each picture made coarser (`_COARSER`), so that there are enough tiny ones.
+        ``coarse``: the share of pictures of which as many are played made coarser (`_COARSER`), so that
+        there are enough tiny ones.
         """
         plain = load_bank(recipe, sets)
         for index, (name, pictures, weight) in enumerate(
@@ -74,7 +75,7 @@ class SmallBank(Bank):
             for at, picture in enumerate(pictures):
                 rng = np.random.default_rng((recipe.seed, 5, index, at))
                 games += played(model, picture, per_picture, rng)
-                small = coarser(picture, rng.uniform(*_COARSER)) if coarse else None
+                small = coarser(picture, rng.uniform(*_COARSER)) if rng.random() < coarse else None
                 if small is not None:
                     games += played(model, small, per_picture, rng)
             if on_set is not None:

@@ -33,14 +33,14 @@ class SmallSampleOptions:
     ----------
     model : the click model whose first answers are gone on from: a card's name or a file
     per_picture : objects of a picture that it plays, at most
-    coarse : it also plays so many of each picture made 1.4 to 2.4 times coarser
+    coarse : share of pictures of which it also plays so many made 1.4 to 2.4 times coarser
     vary : factor on how often each intensity augmentation is applied, 0 to 1
     others : share of samples whose outline is drawn elsewhere, as another person would
     """
 
     model: str = "cfr-icl-starter"
     per_picture: int = 12
-    coarse: bool = False
+    coarse: float = 0.0
     vary: float = 0.6
     others: float = 0.5
 
