@@ -55,9 +55,9 @@ class State:
         (`interactive.thin`); -1: so it was, before the area grew.
     tried : Tried or None
         Other answers to the first click, on the area grid, for a second one that refutes what was chosen.
-    begun : array or None
+    begun : (h, w) float32 or None
         While the newest answers are those of the network for small objects (`interactive.small`): the click
-        network's last one, which is the probability of an earlier state, of the same shape.
+        network's last one, which is the probability of an earlier state.
     """
 
     area: Window
