@@ -275,12 +275,29 @@ def test_masks_of_published_sets_are_read_by_options(data, loaded, tmp_path, cap
     labels = np.zeros((40, 40), np.uint8)
     labels[1:39, 1:20], labels[1:39, 20:39], labels[0] = 100, 255, 128
     Image.fromarray(np.stack([labels] * 3, -1)).save(data / "labels" / "x.png")
-    published = ["--one-object", "--ignore", "128", "--min-area", "1", "--input-size", "64"]
+    published = ["--kind", "binary", "--ignore", "128", "--min-area", "1", "--input-size", "64"]
     main(["evaluate", "whole", str(data), "--max-clicks", "1", *published, "--json"])
     report = json.loads(capsys.readouterr().out)["reports"][0]
     assert report["object_count"] == 1
     assert report["iou"]["1"] == pytest.approx(38**2 / (39 * 40))  # the row of 128 counts neither way
     assert report["protocol"]["inference"]["size"] == [64, 64]
+
+
+@pytest.mark.parametrize(("kind", "objects"), [(None, 1), ("semantic", 1), ("instances", 2)])
+def test_what_labels_mean_can_be_said(loaded, tmp_path, capsys, kind, objects):
+    labels = np.zeros((1, 40, 40), np.uint8)
+    labels[0, 4:14, 4:14] = labels[0, 24:36, 24:36] = 7  # an instance in two places is two objects of a slice
+    tifffile.imwrite(tmp_path / "cells.tif", labels * 20)
+    tifffile.imwrite(tmp_path / "cells_labels.tif", labels)
+    asked = [] if kind is None else ["--kind", kind]
+    main(["evaluate", "whole", str(tmp_path / "cells.tif"), "--max-clicks", "1", *asked, "--json"])
+    assert json.loads(capsys.readouterr().out)["reports"][0]["object_count"] == objects
+
+
+def test_a_kind_of_labels_that_there_is_not_is_refused(data, loaded, capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "whole", str(data), "--kind", "instance"])
+    assert "'instances', 'semantic', 'binary'" in capsys.readouterr().err
 
 
 NAMES = ("oak", "elm", "ash", "fir", "yew", "box", "bay", "fig")

@@ -91,9 +91,14 @@ def evaluate(
     ignore: Annotated[
         int | None, typer.Option(metavar="VALUE", help="Label of pixels that do not count (GrabCut: 128).")
     ] = None,
-    one_object: Annotated[
-        bool, typer.Option("--one-object", help="Labels: all that is not 0 is one object (DAVIS).")
-    ] = False,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="What labels mean: instances, semantic (classes) or binary (all that is not 0 is one object, "
+            "as in DAVIS); by default 8-bit labels are classes, wider ones instances.",
+        ),
+    ] = None,
     axis: Annotated[
         int | None,
         typer.Option(
@@ -166,7 +171,7 @@ def evaluate(
         raise InputError("--box-noise needs --boxes: it moves the corners of true boxes.")
     if out is not None:
         context.with_resource(report_folder(out, overwrite=overwrite))
-    asked = Asked(split, split_share, split_seed, axis, min_area, ignore, one_object)
+    asked = Asked(split, split_share, split_seed, axis, min_area, ignore, kind)
     if is_fewshot(model) if few_shot is None else few_shot:
         refuse_others(context, "few-shot")
         if out is not None:

@@ -7,8 +7,8 @@ import typer
 from napari_iseg.errors import InputError
 
 _ALL = {"split", "split_share", "split_seed", "axis", "seed", "device", "precision", "few_shot"}
-_ALL |= {"out", "overwrite", "as_json"}
-_OBJECTS = {"max_objects", "min_area", "ignore", "one_object"}
+_ALL |= {"kind", "out", "overwrite", "as_json"}
+_OBJECTS = {"max_objects", "min_area", "ignore"}
 _REFINED = {"refine", "adaptive", "refine_clicks", "input_size"}
 _FINE = _OBJECTS | {"dis", "fine"}
 

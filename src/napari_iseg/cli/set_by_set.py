@@ -32,8 +32,7 @@ class Asked:
     split : "all" or "validation"
     split_share, split_seed : of a validation part that the model's card does not know; None: as in recipes
     axis : along which volumes are sliced; None: as the model was trained, else 0
-    min_area, ignore : as of ``open_dataset``
-    one_object : all that is not 0 in an image is one object
+    min_area, ignore, kind : as of ``open_dataset``
     whole : bodies of a volume keep their ids in its slices, see ``open_dataset(components=False)``
     """
 
@@ -43,7 +42,7 @@ class Asked:
     axis: int | None = None
     min_area: int = 50
     ignore: int | None = None
-    one_object: bool = False
+    kind: str | None = None
     whole: bool = False
 
     @property
@@ -107,7 +106,7 @@ def _opened(path: Path, asked: Asked, axis: int) -> Dataset:
         path,
         axis=axis,
         min_area=asked.min_area,
-        kind="binary" if asked.one_object else None,
+        kind=asked.kind,  # type: ignore[arg-type]  # refused there if it is none
         components=False if asked.whole else None,
         ignore=asked.ignore,
     )
