@@ -64,8 +64,8 @@ def test_a_checkpoint_is_imported_and_answers_a_box(run, squares_file, checkpoin
         (["--box", "5,5,5,20"], "has no area"),
         (["--box", "500,500,520,520"], "outside the image of 96 x 128"),
         (["--box", "1,2,3"], "--box"),
-        (["--box", "1,2,8,9", "--box", "1,2,8,9", "--click", "3,3"], "cannot be told apart"),
-        (["--box", "1,2,8,9", "--each"], "cannot be told apart"),
+        (["--box", "1,2,8,9", "--box", "1,2,8,9", "--click", "3,3"], "is not known; give one --box"),
+        (["--box", "1,2,8,9", "--each"], "--each is for clicks"),
     ],
 )
 def test_bad_boxes_are_refused_in_a_sentence(run, squares_file, checkpoint, options, sentence):

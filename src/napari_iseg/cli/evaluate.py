@@ -95,8 +95,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="KIND",
-            help="What labels mean: instances, semantic (classes) or binary (all that is not 0 is one object, as "
-            "in DAVIS); by default 8-bit labels are classes, wider ones instances.",
+            help="What labels mean: instances, semantic (classes) or binary (all that is not 0 is one "
+            "object, as in DAVIS); by default 8-bit labels are classes, wider ones instances.",
         ),
     ] = None,
     axis: Annotated[

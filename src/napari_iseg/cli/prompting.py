@@ -31,8 +31,10 @@ def read_objects(
     off = [_click(text, "--background", "30,40", positive=False) for text in background]
     if not on and not boxes:
         raise InputError("Say where the object is: add --click ROW,COL or --box R0,C0,R1,C1.")
-    if (boxes and each) or (len(boxes) > 1 and on):
-        raise InputError("Clicks and several boxes cannot be told apart; give one --box, without --each.")
+    if boxes and each:
+        raise InputError("--each is for clicks: every box is an object of its own anyway; leave one out.")
+    if len(boxes) > 1 and on:
+        raise InputError("To which of several boxes a click belongs is not known; give one --box with it.")
     if boxes:
         corners = [Box(*numbers(text, "--box", "20,30,60,90", 4)) for text in boxes]
         return [Prompts((*on, *off), box) for box in corners]
